@@ -1,0 +1,3 @@
+"""Hyperparameter advisor and resumable trainer for large-batch training."""
+
+__version__ = "0.1.0"

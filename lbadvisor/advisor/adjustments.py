@@ -1,0 +1,309 @@
+"""What a larger batch changes in a training, line by line: old -> new, with rule, formula, source and validity.
+
+Each function here makes the lines of one part of the plan from a baseline and a request. A line whose `field` is a
+recipe's own dotted path is what the adapted recipe gets; nothing else is changed in it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lbadvisor.advisor import rules
+from lbadvisor.advisor.baseline import Baseline
+from lbadvisor.advisor.recipe import Part
+from lbadvisor.advisor.rules import LrRule
+
+Value = int | float | tuple[int, ...] | None
+BetasRule = Literal["sde", "half-life", "keep"]
+WeightDecayRule = Literal["keep", "horizon"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the advisor: the target batch size, the parts to adapt, and the rules to adapt them by."""
+
+    target_batch_size: int
+    parts: tuple[Part, ...]
+    lr_rule: LrRule = rules.SQRT
+    ghost_batch_size: int | None = None
+    betas: BetasRule = "sde"
+    weight_decay: WeightDecayRule = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """One line of a plan.
+
+    `kind` is "recipe" for a field of the recipe and "derived" for a quantity that moves with it; `unit` is that of
+    `before` and `after` ("x baseline" where the baseline's value is not known, so that before is 1). None: not set.
+    """
+
+    field: str
+    before: Value
+    after: Value
+    unit: str
+    kind: Literal["recipe", "derived"]
+    rule: str
+    formula: str
+    source: str
+    validity: str
+
+
+RELATIVE = "x baseline"
+
+
+def batch_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The batch size itself."""
+    return [
+        Adjustment(
+            "batch.size", baseline.batch_size, request.target_batch_size, "examples", "recipe",
+            "target", "B_L", "asked for", "must stay well below the training examples",
+        )
+    ]  # fmt: skip
+
+
+def lr_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The learning rate, and what adaptive optimizers change with it."""
+    if "lr" not in request.parts:
+        before = 1.0 if baseline.lr is None else baseline.lr
+        unit = RELATIVE if baseline.lr is None else ""
+        return [
+            Adjustment(
+                "optimizer.lr", before, before, unit, "recipe", "not adapted", "lr", "left out by --adapt",
+                rules.NO_RULE.validity,
+            )
+        ]  # fmt: skip
+    rule = request.lr_rule
+    factor = rules.lr_factor(rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+    before = 1.0 if baseline.lr is None else baseline.lr
+    lines = [
+        Adjustment(
+            "optimizer.lr", before, before * factor, RELATIVE if baseline.lr is None else "", "recipe", rule.name,
+            rule.formula, rule.source, rule.validity,
+        )
+    ]  # fmt: skip
+    return lines + _adaptive_lines(baseline, request)
+
+
+def _adaptive_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    ratio, rule = request.target_batch_size / baseline.batch_size, request.betas
+    formulas = {"sde": "1 - r (1 - beta)", "half-life": "beta^r", "keep": "beta"}
+    sources = {"sde": rules.MALLADI, "half-life": rules.MAREK, "keep": "kept as asked"}
+    validities = {
+        "sde": "small learning rate, gradient noise above the mean, r (1 - beta) < 1; derived for updates / r",
+        "half-life": "keeps the half-life in examples; found on language models with small batches",
+        "keep": "the averages then span r times as many examples",
+    }
+    lines = []
+    for name, beta in (("beta1", baseline.beta1), ("beta2", baseline.beta2)):
+        if beta is not None:
+            after = rules.adapted_beta(name, beta, ratio, rule, baseline.batch_size)
+            lines.append(
+                Adjustment(
+                    f"optimizer.{name}", beta, after, "", "recipe", rule, formulas[rule], sources[rule], validities[rule]
+                )
+            )
+    if baseline.epsilon is not None and baseline.beta2 is not None:
+        after = baseline.epsilon / ratio**0.5 if rule == "sde" else baseline.epsilon
+        lines.append(
+            Adjustment(
+                "optimizer.epsilon", baseline.epsilon, after, "", "recipe", rule,
+                "epsilon / sqrt(r)" if rule == "sde" else "epsilon", sources[rule], validities[rule],
+            )
+        )  # fmt: skip
+    return lines
+
+
+def regime_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The schedule: kept in updates where the regime is adapted, in epochs where it is not."""
+    ratio = request.target_batch_size / baseline.batch_size
+    adapts = "regime" in request.parts
+    rule = "regime adaptation" if adapts else "fixed epochs"
+    source = rules.HOFFER if adapts else "left out by --adapt"
+    formula = "updates" if adapts else "updates / r"
+    validity = (
+        "as many updates, each r times as many examples: it buys no speed"
+        if adapts
+        else "fewer updates: the weights travel less far"
+    )
+    if baseline.updates is None:
+        updates: tuple[Value, Value, str] = (1.0, 1.0 if adapts else 1 / ratio, RELATIVE)
+    else:
+        updates = (*_lengths(baseline.updates, request, baseline), "updates")
+    epochs, unit = (1.0, RELATIVE) if baseline.epochs is None else (baseline.epochs, "epochs")
+    pairs: list[tuple[str, Value, Value, str]] = [("schedule.updates", *updates)]
+    if baseline.milestones:
+        both = [_lengths(m, request, baseline) for m in baseline.milestones]
+        pairs.append(("schedule.milestones", tuple(b for b, _ in both), tuple(a for _, a in both), "updates"))
+    if baseline.warmup_updates is not None:
+        pairs.append(("schedule.warmup_updates", *_lengths(baseline.warmup_updates, request, baseline), "updates"))
+    lines = [
+        Adjustment(field, before, after, unit, "recipe", rule, formula, source, validity)
+        for field, before, after, unit in pairs
+    ]
+    in_epochs = Adjustment(
+        "schedule.epochs", epochs, epochs * ratio if adapts else epochs, unit, "derived", rule,
+        "epochs * r" if adapts else "epochs", source, validity,
+    )  # fmt: skip
+    return [lines[0], in_epochs, *lines[1:]]
+
+
+def ghost_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The ghost batch size: the examples whose batch-norm statistics the baseline was tuned with."""
+    if not baseline.has_batch_norm:
+        return []
+    before = baseline.ghost_batch_size
+    if "ghost" not in request.parts:
+        spans = (before or baseline.batch_size, before or request.target_batch_size)
+        return [
+            Adjustment(
+                "batch_norm statistics", *spans, "examples", "derived", "not adapted", "B_L", "left out by --adapt",
+                "the network is then another one: its statistics are less noisy",
+            )
+        ]  # fmt: skip
+    after = request.ghost_batch_size or before or baseline.batch_size
+    return [
+        Adjustment(
+            "batch_norm.ghost_batch_size", before, after, "examples", "recipe", "ghost batch norm",
+            "as asked" if request.ghost_batch_size else "the baseline's: kept" if before else "B_S",
+            f"{rules.HOFFER}, Algorithm 1", "alone it closes little of the gap: F1 +0.05, ResNet-44 +1.2, VGG +2.9 points",
+        )
+    ]  # fmt: skip
+
+
+def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The clipping warm-up; clipping that the baseline has already is kept, a length of it with the schedule's rule."""
+    if baseline.clipping_norm is not None:
+        kept = [
+            Adjustment(
+                "clipping.max_norm", baseline.clipping_norm, baseline.clipping_norm, "global L2 norm", "recipe",
+                "kept", "max_norm", "the baseline clips already", "the baseline's threshold, for its gradient noise",
+            )
+        ]  # fmt: skip
+        if baseline.clipping_updates is not None:
+            kept.append(
+                Adjustment(
+                    "clipping.updates", *_lengths(baseline.clipping_updates, request, baseline), "updates", "recipe",
+                    "with the schedule", "updates" if "regime" in request.parts else "updates / r",
+                    "the baseline's length", "as the schedule's",
+                )
+            )  # fmt: skip
+        return kept
+    if "clip" not in request.parts:
+        return []
+    length = None
+    if baseline.examples is not None and baseline.updates is not None:
+        _, updates = _lengths(baseline.updates, request, baseline)
+        length = rules.clipping_warmup_updates(baseline.examples, baseline.batch_size, updates)
+    momentum = baseline.momentum or 0.0
+    return [
+        Adjustment(
+            "clipping.max_norm", None, rules.CLIPPING_NORM, "global L2 norm", "recipe", "clipping warm-up",
+            "5", f"the paper clips at the start and names no threshold; 5 is {rules.HOFFER_CODE} (there on every update)",
+            "a largest step of lr * 5" + (f" / (1 - {momentum:g})" if momentum else ""),
+        ),
+        Adjustment(
+            "clipping.updates", None, length, "updates", "recipe", "clipping warm-up",
+            "min(N / B_S, updates / 10): one epoch of the baseline, at most a tenth of the run",
+            f"the paper names no length; one baseline epoch is {rules.OWN_CHOICE}, the tenth {rules.PLAYBOOK}",
+            "a warm-up: if most updates are clipped after it, lower the learning rate",
+        ),
+    ]  # fmt: skip
+
+
+def weight_decay_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The weight decay, kept unless asked for, and its horizon 1/(lr * decay)."""
+    decay = baseline.weight_decay
+    if not decay or baseline.lr is None:
+        return []
+    ratio = request.target_batch_size / baseline.batch_size
+    factor = 1.0
+    if "lr" in request.parts:
+        factor = rules.lr_factor(request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+    stretch = 1.0 if "regime" in request.parts else ratio
+    after = decay * stretch / factor if request.weight_decay == "horizon" else decay
+    keeps = request.weight_decay == "keep"
+    span = "updates" if "regime" in request.parts else "examples"
+    return [
+        Adjustment(
+            "optimizer.weight_decay", decay, after, "", "recipe", request.weight_decay,
+            "decay" if keeps else f"lr * decay {'' if stretch == 1 else '/ r '}constant",
+            f"{rules.HOFFER}: not rescaled" if keeps else rules.WANG,
+            "its horizon moves, see the next line" if keeps else f"keeps the horizon in {span}; shown for AdamW",
+        ),
+        Adjustment(
+            "weight_decay_horizon_updates", 1 / (baseline.lr * decay), 1 / (baseline.lr * factor * after), "updates",
+            "derived", request.weight_decay, "1 / (lr * decay)", rules.WANG,
+            "plain weights; with batch norm weight decay sets the effective learning rate instead",
+        ),
+    ]  # fmt: skip
+
+
+def momentum_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The momentum, kept, and the examples that it averages over."""
+    if not baseline.momentum:
+        return []
+    horizon = 1 / (1 - baseline.momentum)
+    return [
+        Adjustment(
+            "momentum_horizon_examples", round(horizon * baseline.batch_size, 6),
+            round(horizon * request.target_batch_size, 6), "examples", "derived", "momentum kept", "B / (1 - momentum)",
+            f"{rules.HOFFER} and {rules.GOYAL}: momentum unchanged", "horizon kept in updates",
+        )
+    ]  # fmt: skip
+
+
+def weight_ema_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The weight average: kept where updates are, decay^r where epochs are."""
+    if baseline.ema_decay is None:
+        return []
+    ratio = request.target_batch_size / baseline.batch_size
+    adapts = "regime" in request.parts
+    return [
+        Adjustment(
+            "weight_ema.decay", baseline.ema_decay, baseline.ema_decay if adapts else baseline.ema_decay**ratio, "",
+            "recipe", "kept in updates" if adapts else "kept in examples", "decay" if adapts else "decay^r",
+            rules.BUSBRIDGE, "the same share of the run is averaged",
+        )
+    ]  # fmt: skip
+
+
+def cadence_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """How often training is measured and evaluated, with the schedule; and saved, by the clock on the wall."""
+    cadences = (
+        ("measurements.every_updates", baseline.measure_every),
+        ("measurements.evaluate_every_updates", baseline.evaluate_every),
+    )
+    adapts = "regime" in request.parts
+    lines = [
+        Adjustment(
+            field, *_lengths(every, request, baseline), "updates", "recipe", "with the schedule",
+            "updates" if adapts else "updates / r", rules.OWN_CHOICE, "as many points on the curve as before",
+        )
+        for field, every in cadences
+        if every is not None
+    ]  # fmt: skip
+    if baseline.checkpoint_seconds is not None:
+        seconds = baseline.checkpoint_seconds
+        lines.append(
+            Adjustment(
+                "checkpoints.every_seconds", seconds, seconds, "seconds", "recipe", "kept", "seconds", rules.OWN_CHOICE,
+                "a stop loses the same time at any batch size",
+            )
+        )  # fmt: skip
+    return lines
+
+
+def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
+    """Every line of the plan, in the order of reading."""
+    parts = (
+        batch_lines, lr_lines, regime_lines, ghost_lines, clipping_lines, weight_decay_lines, momentum_lines,
+        weight_ema_lines, cadence_lines,
+    )  # fmt: skip
+    return tuple(line for part in parts for line in part(baseline, request))
+
+
+def _lengths(length: float, request: Request, baseline: Baseline) -> tuple[int, int]:
+    """A length in whole updates before and after; it is rounded once, from the unrounded number."""
+    stretch = 1.0 if "regime" in request.parts else baseline.batch_size / request.target_batch_size
+    return max(1, round(length)), max(1, round(length * stretch))
+

@@ -1,0 +1,82 @@
+"""The numbers of a small-batch training that the rules read, from a recipe or from a few given numbers."""
+
+from dataclasses import dataclass
+
+from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is known of the small-batch training; None: not known, or not used.
+
+    Lengths (`updates`, `milestones`, `warmup_updates`, `clipping_updates`, cadences) are in updates of the baseline batch
+    and not rounded yet: 164 epochs of 50 000 examples at 128 are 64 062.5.
+    """
+
+    batch_size: int
+    optimizer: str = "sgd"
+    lr: float | None = None
+    examples: int | None = None
+    epochs: float | None = None
+    updates: float | None = None
+    milestones: tuple[float, ...] = ()
+    warmup_updates: float | None = None
+    momentum: float | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    epsilon: float | None = None
+    weight_decay: float | None = None
+    ema_decay: float | None = None
+    has_batch_norm: bool = True
+    ghost_batch_size: int | None = None
+    clipping_norm: float | None = None
+    clipping_updates: float | None = None
+    measure_every: float | None = None
+    evaluate_every: float | None = None
+    checkpoint_seconds: float | None = None
+
+
+ADAPTIVE_DEFAULTS: dict[str, tuple[float | None, float | None, float | None]] = {
+    "sgd": (None, None, None),
+    "adam": (0.9, 0.999, 1e-8),
+    "adamw": (0.9, 0.999, 1e-8),
+    "rmsprop": (None, 0.99, 1e-8),
+    "adagrad": (None, None, 1e-10),
+}
+"""(beta1, beta2, epsilon) of the optimizers that recipes know, as torch has them by default."""
+
+
+def baseline_of(recipe: Recipe) -> Baseline:
+    """The baseline that `recipe` describes."""
+    examples, batch_size = recipe.data.train_examples, recipe.batch.size
+    schedule, optimizer, clipping, cadence = recipe.schedule, recipe.optimizer, recipe.clipping, recipe.measurements
+
+    def in_updates(epochs: float | None, updates: float | None) -> float | None:
+        return updates if epochs is None else epochs * examples / batch_size
+
+    updates = in_updates(schedule.epochs, schedule.updates) or 0.0
+    network = NETWORKS.get(recipe.model.name)
+    return Baseline(
+        batch_size=batch_size,
+        optimizer=optimizer.name,
+        lr=optimizer.lr,
+        examples=examples,
+        epochs=schedule.epochs or updates * batch_size / examples,
+        updates=updates,
+        milestones=tuple(in_updates(m.epoch, m.update) or 0.0 for m in schedule.milestones),
+        warmup_updates=in_updates(schedule.warmup_epochs, schedule.warmup_updates),
+        momentum=getattr(optimizer, "momentum", None),
+        beta1=getattr(optimizer, "beta1", None),
+        beta2=getattr(optimizer, "beta2", None),
+        epsilon=getattr(optimizer, "epsilon", None),
+        weight_decay=optimizer.weight_decay,
+        ema_decay=recipe.weight_ema.decay if recipe.weight_ema else None,
+        has_batch_norm=network is None or network.batch_norm,
+        ghost_batch_size=recipe.batch_norm.ghost_batch_size,
+        clipping_norm=clipping.max_norm if clipping else None,
+        clipping_updates=in_updates(clipping.epochs, clipping.updates) if clipping else None,
+        measure_every=in_updates(cadence.every_epochs, cadence.every_updates),
+        evaluate_every=in_updates(cadence.evaluate_every_epochs, cadence.evaluate_every_updates),
+        checkpoint_seconds=recipe.checkpoints.every_seconds,
+    )

@@ -1,0 +1,137 @@
+"""The advisor: from a baseline and a target batch size to a plan."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lbadvisor import __version__
+from lbadvisor.advisor import rules
+from lbadvisor.advisor.adjustments import Adjustment, Request, Value, all_lines
+from lbadvisor.advisor.baseline import Baseline, baseline_of
+from lbadvisor.advisor.caveats import Caveat, caveats
+from lbadvisor.advisor.forecast import Option, forecast
+from lbadvisor.advisor.recipe import PARTS, AdaptedFrom, Part, Recipe, recipe_hash
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.errors import PlanError, RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A baseline, the same training at the target batch size, and each change with its reason.
+
+    `baseline` and `adapted` are None in a plan made from numbers alone.
+    """
+
+    baseline: Recipe | None
+    adapted: Recipe | None
+    batch_ratio: float
+    adjustments: tuple[Adjustment, ...]
+    warnings: tuple[Caveat, ...]
+    forecast: tuple[Option, ...]
+
+
+def parse_parts(text: str) -> tuple[Part, ...]:
+    """The parts that `text` names: all, none, or a list such as `lr,ghost`. Raises `PlanError`."""
+    if text == "all":
+        return PARTS
+    if text == "none":
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise PlanError(f"no part `{unknown[0]}` to adapt: there are {', '.join(PARTS)}, and all or none alone")
+    return tuple(part for part in PARTS if part in names)
+
+
+def advise(recipe: Recipe, request: Request) -> Plan:
+    """The plan that takes `recipe` to the request's batch size; its adapted recipe speaks of updates only.
+
+    Raises `RefusedError` for a recipe that was adapted before, and `PlanError` where a rule cannot be applied.
+    """
+    if recipe.adapted_from is not None:
+        origin = recipe.adapted_from
+        raise RefusedError(
+            f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size {origin.batch_size}: "
+            f"adapt that one to {request.target_batch_size} instead"
+        )
+    baseline = baseline_of(recipe)
+    plan = advise_numbers(baseline, request)
+    return Plan(
+        baseline=recipe,
+        adapted=_adapted(recipe, request, plan.adjustments),
+        batch_ratio=plan.batch_ratio,
+        adjustments=plan.adjustments,
+        warnings=plan.warnings,
+        forecast=plan.forecast,
+    )
+
+
+def advise_numbers(baseline: Baseline, request: Request) -> Plan:
+    """The plan for a baseline of which only some numbers are known. Raises `PlanError` and `RefusedError`."""
+    target, examples = request.target_batch_size, baseline.examples
+    ratio = rules.batch_ratio(baseline.batch_size, target)
+    if examples is not None and target > examples:
+        raise PlanError(f"the target batch size {target} is above the {examples} training examples")
+    ghost = request.ghost_batch_size
+    if ghost is not None and not 2 <= ghost <= target:  # noqa: PLR2004
+        raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
+    return Plan(
+        baseline=None,
+        adapted=None,
+        batch_ratio=ratio,
+        adjustments=all_lines(baseline, request),
+        warnings=caveats(baseline, request),
+        forecast=forecast(baseline, request),
+    )
+
+
+def _adapted(recipe: Recipe, request: Request, adjustments: tuple[Adjustment, ...]) -> Recipe:
+    """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    body = in_updates(recipe).model_dump(mode="json")
+    for line in adjustments:
+        if line.kind == "recipe":
+            _put(body, line.field, line.after)
+    body["adapted_from"] = AdaptedFrom(
+        recipe=recipe.name,
+        recipe_hash=recipe_hash(recipe),
+        batch_size=recipe.batch.size,
+        parts=request.parts,
+        lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
+        program=f"lbadvisor {__version__}",
+    ).model_dump(mode="json")
+    return Recipe.model_validate_json(json.dumps(body))
+
+
+def _put(body: dict[str, Any], field: str, value: Value) -> None:
+    table, key = field.split(".")
+    if key == "milestones" and isinstance(value, tuple):
+        for milestone, update in zip(body[table][key], value, strict=True):
+            milestone["update"] = update
+    elif body[table] is None:
+        body[table] = {key: value}
+    else:
+        body[table][key] = value
+
+
+def plan_body(plan: Plan) -> dict[str, Any]:
+    """The plan as the documented JSON object, `"schema": 1`."""
+    return {
+        "schema": 1,
+        "baseline": plan.baseline.model_dump(mode="json") if plan.baseline else None,
+        "adapted": plan.adapted.model_dump(mode="json") if plan.adapted else None,
+        "batch_ratio": plan.batch_ratio,
+        "adjustments": [asdict(line) for line in plan.adjustments],
+        "warnings": [asdict(caveat) for caveat in plan.warnings],
+        "forecast": [asdict(option) for option in plan.forecast],
+    }
+
+
+def plan_json(plan: Plan) -> str:
+    """The plan as canonical JSON text, which the store keeps: equal plans give equal texts."""
+    return json.dumps(plan_body(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 of the plan's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(plan_json(plan).encode()).hexdigest()

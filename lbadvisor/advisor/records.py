@@ -1,0 +1,71 @@
+"""What training yields, the store keeps and comparing reads."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from lbadvisor.advisor.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is known after one update of a run.
+
+    `update` counts from 1; `loss` and `clipped_share` (0 to 1) are means over the updates since the measurement before;
+    `lr` and `gradient_norm` (global L2, before clipping) are those of this very update; `weight_distance` is the L2
+    norm of w_t - w_0; `seconds` is training time since the run began, stops not counted.
+    """
+
+    update: int
+    epoch: float
+    examples: int
+    loss: float
+    lr: float
+    gradient_norm: float
+    clipped_share: float
+    weight_distance: float
+    evaluation_loss: float | None
+    evaluation_accuracy_percent: float | None
+    seconds: float
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    COMPLETE = "complete"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run ran on. `git_commit` is that of the working folder, None outside a repository."""
+
+    device: str
+    device_name: str
+    lbadvisor_version: str
+    python_version: str
+    torch_version: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training of one recipe with one seed, as stored. Times are UTC."""
+
+    number: int
+    name: str
+    recipe: Recipe
+    plan_number: int | None
+    seed: int
+    status: RunStatus
+    ended_because: str | None
+    update: int
+    updates: int
+    environment: Environment
+    created_at: datetime
+    changed_at: datetime
+    resumes: int

@@ -1,0 +1,32 @@
+"""The options that several commands share, each written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Database = Annotated[
+    Path | None,
+    typer.Option("--db", metavar="FILE", help="The database. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="The data sets. Default: LBADVISOR_DATA, else the user's cache."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
+Adapt = Annotated[
+    str,
+    typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all, none, or some of lr,ghost,regime,clip."),
+]
+LrRule = Annotated[
+    str,
+    typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Replace a value of the recipe; may be given again."),
+]
+ScheduleScale = Annotated[
+    float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
+]

@@ -1,0 +1,96 @@
+"""Every error that `lbadvisor` raises on purpose, and the exit code that the command line gives it.
+
+    LbadvisorError          1   it failed
+    ├── DataError           1   a data set is missing, damaged or not what the recipe says
+    ├── StoreError          1   the database cannot be opened, read or written
+    │   └── UnknownRunError 2   no run of that name or number
+    ├── CheckpointError     1   a checkpoint is damaged
+    ├── UsageError          2   what was asked for makes no sense
+    │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
+    │   └── PlanError       2   a rule cannot be applied to these numbers
+    └── RefusedError        3   it makes sense, and would harm: adapting twice, going on with another recipe
+"""
+
+from dataclasses import dataclass
+
+
+class LbadvisorError(Exception):
+    """Something went wrong; the message says what, where, and what to do."""
+
+    exit_code = 1
+
+
+class DataError(LbadvisorError):
+    """A data set is missing, damaged or not what the recipe says."""
+
+
+class StoreError(LbadvisorError):
+    """The database cannot be opened, read or written."""
+
+
+class UnknownRunError(StoreError):
+    """There is no run of that name or number."""
+
+    exit_code = 2
+
+
+class CheckpointError(LbadvisorError):
+    """A checkpoint is damaged or cannot be read."""
+
+
+class UsageError(LbadvisorError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class PlanError(UsageError):
+    """A rule cannot be applied to these numbers."""
+
+
+class RefusedError(LbadvisorError):
+    """What was asked for is possible, and would silently spoil something."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeProblem:
+    """One thing that is wrong in a recipe.
+
+    `field` is a dotted path (`schedule.milestones[0].epoch`); `line` and `column` count from 1 and are None where the
+    value came from the command line or from Python; `source_line` is the text of that line.
+    """
+
+    field: str
+    message: str
+    line: int | None = None
+    column: int | None = None
+    source_line: str | None = None
+    hint: str | None = None
+
+
+class RecipeError(UsageError):
+    """A recipe is wrong: every problem found, in the order of the file.
+
+    `origin` is the recipe's file, or another name of where it came from. The message is ready to be printed: for each
+    problem `file:line:column: field: what is wrong`, the line, a caret under the place, and a hint.
+    """
+
+    def __init__(self, origin: str, problems: tuple[RecipeProblem, ...]) -> None:
+        self.origin = origin
+        self.problems = problems
+        super().__init__("\n".join(_located(origin, problem) for problem in problems))
+
+
+def _located(origin: str, problem: RecipeProblem) -> str:
+    place = origin if problem.line is None else f"{origin}:{problem.line}:{problem.column}"
+    subject = f"{problem.field}: " if problem.field else ""
+    lines = [f"{place}: {subject}{problem.message}"]
+    if problem.source_line is not None and problem.column is not None:
+        # Tabs are kept in the padding, so that the caret stands under its character.
+        padding = "".join("\t" if c == "\t" else " " for c in problem.source_line[: problem.column - 1])
+        lines += [f"  | {problem.source_line}", f"  | {padding}^"]
+    if problem.hint:
+        lines.append(f"  = {problem.hint}")
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""A connection to the database file: how it is opened, how its transactions begin, and what its errors say."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from lbadvisor.errors import StoreError
+
+LOCK_TIMEOUT_SECONDS = 30.0
+
+
+def open_engine(
+    path: Path,
+    *,
+    create: bool = False,
+    foreign_keys: bool = True,
+    lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+) -> Engine:
+    """An engine on the file `path`; nothing is opened or made before its first connection.
+
+    Only with `create` may SQLite make the file. A statement waits `lock_timeout_seconds` for other processes.
+    """
+
+    def connect() -> sqlite3.Connection:
+        return connect_file(path, create=create, lock_timeout_seconds=lock_timeout_seconds)
+
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        # The journal mode is not set here, for it is kept in the file: reading somebody else's file would change it.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+
+    def begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def connect_file(
+    path: Path, *, create: bool = False, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS
+) -> sqlite3.Connection:
+    """SQLite's own connection to the file `path`, which it may make only with `create`."""
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    # The driver begins no transaction of its own (isolation_level None): it would begin one only before a change of
+    # rows, and a deferred one. `timeout` is SQLite's busy_timeout. A connection that waits in a pool may go from thread
+    # to thread, to one at a time.
+    return sqlite3.connect(uri, uri=True, timeout=lock_timeout_seconds, isolation_level=None, check_same_thread=False)
+
+
+def use_wal(path: Path) -> None:
+    """Let the file `path` keep a write-ahead log from now on: readers and the writer no longer wait for each other.
+
+    A file system without shared memory keeps the journal it has.
+    """
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    with closing(connect_file(path)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # Changing the mode does not wait its busy_timeout when two processes do so at the same moment.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
+def for_writing(engine: Engine) -> Engine:
+    """The same engine, whose transactions take the write lock when they begin.
+
+    A transaction that reads first and asks for the lock later is turned away at once if another process wrote in
+    between, however long the timeout: `database is locked`.
+    """
+    return engine.execution_options(sqlite_begin="IMMEDIATE")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Any error of SQLite or of the file system within, raised as a `StoreError` of one line that names `path` and says what to do."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreError(_explanation(path, error.orig)) from error
+    except sqlite3.Error as error:
+        raise StoreError(_explanation(path, error)) from error
+    except OSError as error:
+        raise StoreError(f"database {path}: {_CANNOT_OPEN} ({error.strerror})") from error
+
+
+_CANNOT_OPEN = "it cannot be opened: see that you may read and write the file and its folder"
+_EXPLANATIONS = {
+    "SQLITE_BUSY": "it is locked by another process: wait until that one is done, or stop it, then repeat the command",
+    "SQLITE_FULL": "the disk is full, the last change was not stored: make room, then repeat the command",
+    "SQLITE_NOTADB": "it is not a SQLite database: name another file with --db, or move this one away",
+    "SQLITE_CORRUPT": "it is damaged: put back a copy of it, or move it away",
+    "SQLITE_READONLY": "it cannot be written: let yourself write the file and its folder, or name another with --db",
+    "SQLITE_CANTOPEN": _CANNOT_OPEN,
+    "SQLITE_PERM": _CANNOT_OPEN,
+    "SQLITE_IOERR": "the disk gave an error: see that it has room and is well, then repeat the command",
+}
+
+
+def _explanation(path: Path, error: object) -> str:
+    # An extended code carries its primary one in front: SQLITE_BUSY_SNAPSHOT, SQLITE_READONLY_DIRECTORY.
+    code: str = getattr(error, "sqlite_errorname", "")
+    primary = "_".join(code.split("_")[:2])
+    return f"database {path}: {_EXPLANATIONS.get(primary, 'SQLite refused')} ({error})"

@@ -1,0 +1,44 @@
+"""Run by Alembic for every command; it prints and logs nothing.
+
+The program passes its connection, in a transaction of its own. A developer's `alembic` gets one to the default database.
+"""
+
+from alembic import context
+from sqlalchemy import Connection
+from sqlalchemy.sql.schema import SchemaItem
+
+from lbadvisor.store.connection import for_writing, open_engine
+from lbadvisor.store.schema import VERSION_TABLE
+from lbadvisor.store.store import default_database_path
+from lbadvisor.store.tables import metadata
+
+
+def include_object(
+    _item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compared_to: SchemaItem | None
+) -> bool:
+    """Whether Alembic may look at it: tables of other programs in the same file, Optuna's above all, are left alone."""
+    return kind != "table" or name in metadata.tables
+
+
+def migrate(connection: Connection) -> None:
+    """Do what the running Alembic command asks, within the connection's transaction."""
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        include_object=include_object,
+        render_as_batch=True,
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    engine = for_writing(open_engine(default_database_path(), create=True))
+    with engine.begin() as connection:
+        migrate(connection)
+    engine.dispose()

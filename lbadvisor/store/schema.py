@@ -1,0 +1,193 @@
+"""The schema of the database file: which revision it has, making it, upgrading it, checking it.
+
+`python -m lbadvisor.store.schema > db/schema.sql` writes the newest schema down.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import Connection, inspect
+
+from lbadvisor.errors import StoreError
+from lbadvisor.store.connection import connect_file, explained, for_writing, open_engine, use_wal
+from lbadvisor.store.tables import metadata
+
+VERSION_TABLE = "lbadvisor_version"
+"""Where Alembic keeps the revision; its default, `alembic_version`, is Optuna's."""
+
+REVISIONS = ("0001",)
+"""Every revision of `migrations/versions`, oldest first: known here so that opening a database need not load Alembic."""
+
+
+def revision(path: Path) -> str | None:
+    """The revision of the schema in the file `path`; None if it holds no tables of this program.
+
+    Raises `StoreError` if there is no such file or it cannot be read.
+    """
+    require_file(path)
+    with _reading(path) as connection:
+        return revision_of(connection)
+
+
+def upgrade(path: Path) -> tuple[str, str]:
+    """Bring the file `path` to the newest revision; the old and the new revision are returned.
+
+    Before a change the file is copied to `backup_path(path, old)`, replacing a copy of that name. A file that is up to
+    date is left alone. All or nothing: an error leaves the file as it was. Raises `StoreError`.
+    """
+    require_file(path)
+    newest = REVISIONS[-1]
+    with _exclusively(path) as connection:
+        old = revision_of(connection)
+        if old is None or old not in REVISIONS:
+            raise StoreError(wrong_revision(path, old))
+        if old != newest:
+            _copy(path, backup_path(path, old))
+            _migrate(connection, path)
+    return old, newest
+
+
+def create(path: Path) -> None:
+    """Make the file `path` and its folders where they are missing, and this program's tables in it.
+
+    A file that has them, of whatever revision, is left alone, and so are other programs' tables. Several processes may
+    do this at once. Raises `StoreError`.
+    """
+    refuse_folder(path)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusively(path, create=True) as connection:
+        found = revision_of(connection)
+        if found is None:
+            taken = sorted(metadata.tables.keys() & inspect(connection).get_table_names())
+            if taken:
+                raise StoreError(f"database {path}: another program keeps its {taken[0]} there: name another with --db")
+            _migrate(connection, path)
+    if found in (None, REVISIONS[-1]):
+        with explained(path):
+            use_wal(path)
+
+
+def check(path: Path) -> list[str]:
+    """What is wrong inside the file `path`, one line per fault; empty if nothing is.
+
+    SQLite's own `integrity_check` and `foreign_key_check`. Raises `StoreError` if the file cannot be read at all.
+    """
+    require_file(path)
+    with _reading(path) as connection:
+        found = [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars() if line != "ok"]
+        return found + _dangling(connection)
+
+
+def schema_sql() -> str:
+    """The newest schema as SQL, as `db/schema.sql` holds it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "schema.db"
+        create(path)
+        with closing(sqlite3.connect(path)) as connection:
+            statements = connection.execute(
+                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~' "
+                "ORDER BY rowid"
+            ).fetchall()
+    # SQLAlchemy ends some lines with a blank.
+    bodies = ["\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()) for (sql,) in statements]
+    head = f"-- Schema {REVISIONS[-1]}. Generated: python -m lbadvisor.store.schema > db/schema.sql\n"
+    return head + "".join(f"\n{body};\n" for body in bodies)
+
+
+def backup_path(path: Path, old_revision: str) -> Path:
+    """Where `upgrade` keeps the copy of a file of `old_revision`: beside it, `PATH.before-REVISION.bak`."""
+    return path.with_name(f"{path.name}.before-{old_revision}.bak")
+
+
+def require_file(path: Path) -> None:
+    """Raises `StoreError` unless `path` is there and is no folder; makes nothing."""
+    refuse_folder(path)
+    with explained(path):
+        if not path.exists():
+            raise StoreError(f"no database at {path} yet: `lbadvisor train` makes it")
+
+
+def refuse_folder(path: Path) -> None:
+    """Raises `StoreError` if `path` is a folder."""
+    with explained(path):
+        if path.is_dir():
+            raise StoreError(
+                f"database {path}: it is a folder: name a file in it with --db, as {path / 'lbadvisor.db'}"
+            )
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision of the connected file, None if it holds no tables of this program."""
+    named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    if connection.exec_driver_sql(named, (VERSION_TABLE,)).first() is None:
+        return None
+    found: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+    return found
+
+
+def wrong_revision(path: Path, found: str | None) -> str:
+    """Why the file `path` cannot be used with the revision `found`, which is not the newest, and what to do."""
+    if found is None:
+        return f"database {path}: it holds no runs of this program: name another file with --db"
+    if found in REVISIONS:
+        return (
+            f"database {path}: it has the older schema {found}, this program needs {REVISIONS[-1]}: "
+            "run `lbadvisor db upgrade`, which keeps a copy"
+        )
+    return f"database {path}: it has the schema {found}, this program knows {REVISIONS[-1]}: update the program"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Connection]:
+    engine = open_engine(path)
+    try:
+        with explained(path), engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _exclusively(path: Path, *, create: bool = False) -> Iterator[Connection]:
+    # To change a table SQLite makes it anew and drops the old one, which must not take the referring rows along; foreign
+    # keys cannot be switched within a transaction, and are checked at its end. https://www.sqlite.org/lang_altertable.html
+    engine = open_engine(path, create=create, foreign_keys=False)
+    try:
+        with explained(path), for_writing(engine).begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _migrate(connection: Connection, path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "lbadvisor.store:migrations")
+    command.upgrade(config, "head")
+    dangling = _dangling(connection)
+    if dangling:
+        raise StoreError(f"database {path}: it was not upgraded, for it is damaged: {dangling[0]}")
+
+
+def _dangling(connection: Connection) -> list[str]:
+    faults = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return [f"a row of {table} refers to a row of {parent} that is not there" for table, _, parent, _ in faults]
+
+
+def _copy(path: Path, target: Path) -> None:
+    part = target.with_name(f"{target.name}.part")
+    part.unlink(missing_ok=True)
+    with closing(connect_file(path)) as source, closing(connect_file(part, create=True)) as copy:
+        source.backup(copy)
+    part.replace(target)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_sql())

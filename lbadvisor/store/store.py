@@ -1,0 +1,338 @@
+"""The store: recipes, plans, runs and their measurements in one SQLite file. It gives back records, never rows."""
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from lbadvisor.advisor.recipe import Recipe, recipe_hash
+from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
+from lbadvisor.errors import StoreError, UnknownRunError
+from lbadvisor.store import schema
+from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
+from lbadvisor.store.tables import measurements, plans, recipes, runs
+
+LARGEST_INTEGER = 2**63 - 1
+"""SQLite's; a seed and a run's number are at most this."""
+
+
+def default_database_path() -> Path:
+    """The database where none is named: `LBADVISOR_DB` of the environment, else `db/lbadvisor.db` here."""
+    return Path(os.environ.get("LBADVISOR_DB") or "db/lbadvisor.db")
+
+
+class Store:
+    """An open database, in a `with` block. Each method is one short transaction; several processes may write at once.
+
+    Every method raises `StoreError` if the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self.path = path
+        self._engine = engine
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
+        """The store in the file `path`; with `create`, file and folders are made if they are missing, else nothing is.
+
+        Raises `StoreError` if it is missing, is no database, or has another schema than this program's.
+        """
+        if create:
+            schema.create(path)
+        found = schema.revision(path)
+        if found != schema.REVISIONS[-1]:
+            raise StoreError(schema.wrong_revision(path, found))
+        return cls(path, open_engine(path, lock_timeout_seconds=lock_timeout_seconds))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_plan(self, plan_json: str, baseline: Recipe, adapted: Recipe) -> int:
+        """The number of the plan, which is kept once however often it is added."""
+        digest = hashlib.sha256(plan_json.encode()).hexdigest()
+        with self._writing() as connection:
+            known = connection.scalar(select(plans.c.number).where(plans.c.hash == digest))
+            if known is not None:
+                return int(known)
+            return _insert(
+                connection,
+                insert(plans).values(
+                    hash=digest,
+                    body=plan_json,
+                    baseline=_recipe_number(connection, baseline),
+                    adapted=_recipe_number(connection, adapted),
+                    created_at=datetime.now(UTC),
+                ),
+            )
+
+    def plan_json(self, number: int) -> str:
+        """The plan of that number as it was added. Raises `StoreError` if there is none."""
+        with self._reading() as connection:
+            body = connection.scalar(select(plans.c.body).where(plans.c.number == number))
+        if body is None:
+            raise StoreError(f"database {self.path}: there is no plan {number}")
+        return str(body)
+
+    def add_run(
+        self,
+        name: str,
+        recipe: Recipe,
+        seed: int,
+        updates: int,
+        environment: Environment,
+        plan_number: int | None = None,
+    ) -> Run:
+        """A new run of `recipe`, planned for `updates` updates; it is running and has made none.
+
+        Raises `StoreError` if another run has the name, if it is no name (empty, all digits, with blanks around it or
+        unprintable), if there is no such plan, or if the seed does not fit into 64 bits.
+        """
+        if name.isdecimal():
+            raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
+        if not name or not name.isprintable() or name != name.strip():
+            raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
+        if not -LARGEST_INTEGER <= seed <= LARGEST_INTEGER:
+            raise StoreError(f"seed {seed} is too large: the largest is {LARGEST_INTEGER}")
+        now = datetime.now(UTC)
+        with self._writing() as connection:
+            if connection.scalar(select(runs.c.number).where(runs.c.name == name)) is not None:
+                raise StoreError(f"there is a run named {name!r} already: `lbadvisor resume {name}`, or another name")
+            if plan_number is not None:
+                plan = connection.scalar(select(plans.c.number).where(plans.c.number == plan_number))
+                if plan is None:
+                    raise StoreError(f"database {self.path}: there is no plan {plan_number}")
+            number = _insert(
+                connection,
+                insert(runs).values(
+                    name=name,
+                    recipe=_recipe_number(connection, recipe),
+                    plan=plan_number,
+                    seed=seed,
+                    status=RunStatus.RUNNING.value,
+                    update=0,
+                    updates=updates,
+                    created_at=now,
+                    changed_at=now,
+                    resumes=0,
+                    **asdict(environment),
+                ),
+            )
+            return self._run(connection.execute(_RUNS.where(runs.c.number == number)).one())
+
+    def find_run(self, name: str) -> Run | None:
+        """The run of that name, None if there is none."""
+        if not name.isprintable():
+            return None
+        with self._reading() as connection:
+            row = connection.execute(_RUNS.where(runs.c.name == name)).one_or_none()
+            return None if row is None else self._run(row)
+
+    def run(self, name_or_number: str) -> Run:
+        """The run of that name, or of that number if it is all digits. Raises `UnknownRunError`, with a near name."""
+        if not name_or_number.isdecimal():
+            found = self.find_run(name_or_number)
+            if found is None:
+                near = get_close_matches(name_or_number, self.run_names(), n=1)
+                advice = f"did you mean {near[0]!r}?" if near else "`lbadvisor runs` lists them"
+                raise UnknownRunError(f"there is no run named {name_or_number!r}: {advice}")
+            return found
+        # A longer one is above SQLite's integers.
+        row = None
+        if len(name_or_number) < len(str(LARGEST_INTEGER)):
+            with self._reading() as connection:
+                row = connection.execute(_RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
+        if row is None:
+            raise _unknown_number(name_or_number)
+        return self._run(row)
+
+    def runs(self, status: RunStatus | None = None) -> list[Run]:
+        """All runs, or those of one status, by number."""
+        query = _RUNS.order_by(runs.c.number)
+        if status is not None:
+            query = query.where(runs.c.status == status.value)
+        with self._reading() as connection:
+            return [self._run(row) for row in connection.execute(query)]
+
+    def run_names(self) -> list[str]:
+        """The names of all runs, by number."""
+        with self._reading() as connection:
+            return list(connection.scalars(select(runs.c.name).order_by(runs.c.number)))
+
+    def record(self, run_number: int, taken: Sequence[Measurement]) -> None:
+        """Keep the measurements `taken` and the run's progress; one of an update that is kept already replaces it.
+
+        So an interval that is trained again after a crash leaves no trace. Raises `UnknownRunError`.
+        """
+        if not taken:
+            return
+        rows = [{"run": run_number, **{name: getattr(one, name) for name in _FIELDS}} for one in taken]
+        statement = sqlite.insert(measurements)
+        statement = statement.on_conflict_do_update(
+            index_elements=["run", "update"],
+            set_={name: statement.excluded[name] for name in _FIELDS if name != "update"},
+        )
+        with self._writing() as connection:
+            latest = max(one.update for one in taken)
+            _change(connection, run_number, update=func.max(runs.c["update"], latest))
+            connection.execute(statement, rows)
+
+    def discard_after(self, run_number: int, update: int) -> None:
+        """Forget what was measured after `update`, a checkpoint's, since a resumed run measures it again.
+
+        Raises `UnknownRunError`.
+        """
+        later = (measurements.c.run == run_number) & (measurements.c["update"] > update)
+        with self._writing() as connection:
+            _change(connection, run_number, update=func.min(runs.c["update"], update))
+            connection.execute(delete(measurements).where(later))
+
+    def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
+        """Where the run stands and why it ended, None if it did not; `resumed` counts one more resume.
+
+        Raises `UnknownRunError`.
+        """
+        with self._writing() as connection:
+            _change(
+                connection,
+                run_number,
+                status=status.value,
+                ended_because=because,
+                resumes=runs.c.resumes + (1 if resumed else 0),
+            )
+
+    def measurements(self, run_number: int) -> list[Measurement]:
+        """What was measured in a run, by update. Raises `UnknownRunError`."""
+        return self.measurements_of([run_number])[0]
+
+    def measurements_of(self, run_numbers: Sequence[int], *, evaluated_only: bool = False) -> list[list[Measurement]]:
+        """What was measured in each of the runs, by update, the runs in the order given, all as of one moment.
+
+        `evaluated_only` leaves out what holds no evaluation, for many long runs. Raises `UnknownRunError`.
+        """
+        query = select(*(measurements.c[name] for name in _FIELDS)).order_by(measurements.c["update"])
+        if evaluated_only:
+            query = query.where(measurements.c.evaluation_accuracy_percent.is_not(None))
+        found = []
+        with self._reading() as connection:
+            for number in run_numbers:
+                if connection.scalar(select(runs.c.number).where(runs.c.number == number)) is None:
+                    raise _unknown_number(number)
+                rows = connection.execute(query.where(measurements.c.run == number))
+                found.append([_measurement(*row) for row in rows])
+        return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with explained(self.path), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with explained(self.path), for_writing(self._engine).begin() as connection:
+            yield connection
+
+    def _run(self, row: Row[Any]) -> Run:
+        values = row._mapping
+        try:
+            recipe, status = _recipe(values["body"]), RunStatus(values["status"])
+        except ValueError as error:
+            raise StoreError(
+                f"database {self.path}: run {values['number']} ({values['name']}) was written by another version of "
+                f"the program, or by hand: {str(error).splitlines()[0]}"
+            ) from error
+        return Run(
+            number=values["number"],
+            name=values["name"],
+            recipe=recipe,
+            plan_number=values["plan"],
+            seed=values["seed"],
+            status=status,
+            ended_because=values["ended_because"],
+            update=values["update"],
+            updates=values["updates"],
+            environment=Environment(**{field.name: values[field.name] for field in fields(Environment)}),
+            created_at=values["created_at"],
+            changed_at=values["changed_at"],
+            resumes=values["resumes"],
+        )
+
+
+_FIELDS = tuple(field.name for field in fields(Measurement))
+_RUNS: Select[Any] = select(runs, recipes.c.body).join(recipes, runs.c.recipe == recipes.c.number)
+
+
+@lru_cache(maxsize=256)
+def _recipe(body: str) -> Recipe:
+    return Recipe.model_validate_json(body)
+
+
+def _measurement(
+    update: int,
+    epoch: float,
+    examples: int,
+    loss: float | None,
+    lr: float,
+    gradient_norm: float | None,
+    clipped_share: float | None,
+    weight_distance: float | None,
+    evaluation_loss: float | None,
+    evaluation_accuracy_percent: float | None,
+    seconds: float,
+) -> Measurement:
+    """The record of a row of `_FIELDS`; a NULL where there must be a number is SQLite's way to keep nan."""
+    return Measurement(
+        update,
+        epoch,
+        examples,
+        math.nan if loss is None else loss,
+        lr,
+        math.nan if gradient_norm is None else gradient_norm,
+        math.nan if clipped_share is None else clipped_share,
+        math.nan if weight_distance is None else weight_distance,
+        # An evaluation gives both or neither.
+        math.nan if evaluation_loss is None and evaluation_accuracy_percent is not None else evaluation_loss,
+        evaluation_accuracy_percent,
+        seconds,
+    )
+
+
+def _recipe_number(connection: Connection, recipe: Recipe) -> int:
+    digest = recipe_hash(recipe)
+    known = connection.scalar(select(recipes.c.number).where(recipes.c.hash == digest))
+    if known is not None:
+        return int(known)
+    return _insert(connection, insert(recipes).values(hash=digest, name=recipe.name, body=recipe.model_dump_json()))
+
+
+def _insert(connection: Connection, statement: Insert) -> int:
+    """The number that the new row got."""
+    key = connection.execute(statement).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _change(connection: Connection, run_number: int, **values: object) -> None:
+    statement = update(runs).where(runs.c.number == run_number)
+    if connection.execute(statement.values(changed_at=datetime.now(UTC), **values)).rowcount == 0:
+        raise _unknown_number(run_number)
+
+
+def _unknown_number(number: int | str) -> UnknownRunError:
+    return UnknownRunError(f"there is no run {number}: `lbadvisor runs` lists them")

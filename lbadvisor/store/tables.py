@@ -1,0 +1,114 @@
+"""The tables of the database as this program knows them; `migrations/` makes them, `db/README.md` explains them."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, stored as UTC without a zone, which SQLite cannot keep; in Python it always carries UTC."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The moment in UTC, its zone taken off."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The stored moment with its zone, UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+# Every constraint has a name: SQLite can change a constraint only by remaking its table, which needs one.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+recipes = Table(
+    "recipes",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("hash"),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("baseline", ForeignKey("recipes.number"), nullable=False),
+    Column("adapted", ForeignKey("recipes.number"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("hash"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("recipe", ForeignKey("recipes.number"), nullable=False),
+    Column("plan", ForeignKey("plans.number")),
+    Column("seed", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("ended_because", Text),
+    Column("update", Integer, nullable=False),
+    Column("updates", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("device_name", Text, nullable=False),
+    Column("lbadvisor_version", Text, nullable=False),
+    Column("python_version", Text, nullable=False),
+    Column("torch_version", Text, nullable=False),
+    Column("git_commit", Text),
+    Column("git_dirty", Boolean),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("resumes", Integer, nullable=False),
+    UniqueConstraint("name"),
+    # The number of a run that was taken out is never given to another one: users have written it down.
+    sqlite_autoincrement=True,
+)
+
+# SQLite keeps nan as NULL: the columns that a diverged run fills with nan are nullable for that alone.
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("run", ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
+    Column("update", Integer, primary_key=True),
+    Column("epoch", Float, nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("loss", Float),
+    Column("lr", Float, nullable=False),
+    Column("gradient_norm", Float),
+    Column("clipped_share", Float),
+    Column("weight_distance", Float),
+    Column("evaluation_loss", Float),
+    Column("evaluation_accuracy_percent", Float),
+    Column("seconds", Float, nullable=False),
+    # Rows lie in the order of the key, so that a run's measurements are read in one sweep.
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,123 @@
+"""The training loop. B examples of a batch, K classes."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from lbadvisor.advisor.records import Measurement
+from lbadvisor.advisor.schedule import epochs_of, rates_at
+from lbadvisor.training.data import Dataset, normalized, training_batch
+from lbadvisor.training.gradients import clip, clips_at, gradient_norm
+from lbadvisor.training.optimizers import set_rates
+from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.state import TrainState
+
+EVALUATION_BATCH = 1000
+
+
+def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
+    """Train `state` to the end of its recipe (in updates): after each update a measurement where one is due, else None.
+
+    Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. A loss that is not
+    finite is measured at once, with the state that gave it, so that the caller can stop. Seeds torch's global generator.
+    """
+    recipe, model, parameters = state.recipe, state.model, state.parameters
+    updates, cadence = recipe.schedule.updates, recipe.measurements
+    if updates is None:
+        raise ValueError("the recipe is not in updates: give in_updates(recipe)")
+    average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
+    began = time.perf_counter() - state.seconds
+    model.train()
+    while state.update < updates:
+        torch.manual_seed(derived_seed(state.seed, "update", state.update))
+        rates = rates_at(recipe, state.update)
+        clipping = recipe.clipping if clips_at(recipe.clipping, state.update) else None
+        evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
+        measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
+
+        images_BCHW, labels_B = training_batch(recipe, dataset, state.seed, state.update)
+        loss = cross_entropy(model(images_BCHW), labels_B)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = None
+        if clipping is not None:
+            norm = clip(parameters, clipping.max_norm)
+            state.interval[1] += norm > clipping.max_norm
+        elif measures:
+            norm = gradient_norm(parameters)
+        set_rates(state.optimizer, rates)
+        state.optimizer.step()
+        if average is not None:
+            average(state.averages, parameters, state.update)
+        state.interval[0] += loss.detach()
+        state.interval[2] += 1
+        state.update += 1
+
+        measurement = None
+        if measures and norm is not None:
+            evaluation = evaluate(state, dataset) if evaluates else (None, None)
+            loss_sum, clipped, count = state.interval.tolist()
+            state.interval.zero_()
+            measurement = Measurement(
+                update=state.update,
+                epoch=epochs_of(state.update, recipe.data.train_examples, recipe.batch.size),
+                examples=state.update * recipe.batch.size,
+                loss=loss_sum / count,
+                lr=rates.lr,
+                gradient_norm=norm.item(),
+                clipped_share=clipped / count,
+                weight_distance=weight_distance(state),
+                evaluation_loss=evaluation[0],
+                evaluation_accuracy_percent=evaluation[1],
+                seconds=time.perf_counter() - began,
+            )
+        state.seconds = time.perf_counter() - began
+        yield measurement
+
+
+def _is_due(every: int | None, update: int, updates: int) -> bool:
+    return update == updates or (every is not None and update % every == 0)
+
+
+def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy in percent, on the test split, with the averaged weights if there are any.
+
+    Batch norm uses its running statistics. The state is left as it was.
+    """
+    current = None
+    if state.averages is not None:
+        current = [p.detach().clone() for p in state.parameters]
+        _put_weights(state, state.averages)
+    state.model.eval()
+    device = dataset.mean_C.device
+    totals = torch.zeros(2, dtype=torch.float64, device=device)
+    with torch.inference_mode():
+        for images_BCHW, labels_B in zip(
+            dataset.test.images_NCHW.split(EVALUATION_BATCH), dataset.test.labels_N.split(EVALUATION_BATCH), strict=True
+        ):
+            labels_B = labels_B.to(device)
+            logits_BK = state.model(normalized(dataset, images_BCHW))
+            totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
+            totals[1] += (logits_BK.argmax(1) == labels_B).sum()
+    state.model.train()
+    if current is not None:
+        _put_weights(state, current)
+    loss, correct = (totals / len(dataset.test.labels_N)).tolist()
+    return loss, 100 * correct
+
+
+def _put_weights(state: TrainState, weights: list[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, weight in zip(state.parameters, weights, strict=True):
+            parameter.copy_(weight)
+
+
+def weight_distance(state: TrainState) -> float:
+    """L2 norm of w_t - w_0 over all parameters, unitless."""
+    with torch.no_grad():
+        moves = [p - w for p, w in zip(state.parameters, state.initial, strict=True)]
+        return float(torch.nn.utils.get_total_norm(moves))

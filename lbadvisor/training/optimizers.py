@@ -1,0 +1,34 @@
+"""A recipe's optimizer, made of torch's own."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from lbadvisor.advisor import recipe as recipes
+from lbadvisor.advisor.schedule import Rates
+
+
+def build_optimizer(optimizer: recipes.Optimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    """Torch's optimizer with the recipe's numbers, in its fused form where torch has one."""
+    decay = optimizer.weight_decay
+    match optimizer:
+        case recipes.Sgd(lr=lr, momentum=momentum, nesterov=nesterov):
+            return torch.optim.SGD(
+                parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay, fused=True
+            )
+        case recipes.Adam(name=name, lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
+            build = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+            return build(parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay, fused=True)
+        case recipes.RmsProp(lr=lr, beta2=beta2, epsilon=epsilon, momentum=momentum):
+            return torch.optim.RMSprop(
+                parameters, lr=lr, alpha=beta2, eps=epsilon, momentum=momentum, weight_decay=decay
+            )
+        case recipes.Adagrad(lr=lr, epsilon=epsilon):
+            return torch.optim.Adagrad(parameters, lr=lr, eps=epsilon, weight_decay=decay)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
+    """Let the next update use these rates."""
+    for group in optimizer.param_groups:
+        group["lr"], group["weight_decay"] = rates.lr, rates.weight_decay

@@ -1,0 +1,22 @@
+"""Randomness as a function: every draw comes from (seed, purpose, index), never from a generator's history."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def derived_seed(seed: int, purpose: str, index: int) -> int:
+    """A 63-bit seed for the `index`-th draw of one purpose ("order", "update", "weights") of a run's seed."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(seed: int, purpose: str, index: int) -> torch.Generator:
+    """A CPU generator that starts at `derived_seed`: the same draws on every device."""
+    return torch.Generator().manual_seed(derived_seed(seed, purpose, index))
+
+
+def permutation(seed: int, epoch: int, examples: int) -> Tensor:
+    """The order of one epoch: the numbers 0..examples-1, shape (examples,), int64."""
+    return torch.randperm(examples, generator=generator(seed, "order", epoch))
