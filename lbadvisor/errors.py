@@ -5,6 +5,7 @@
     ├── StoreError          1   the database cannot be opened, read or written
     │   └── UnknownRunError 2   no run of that name or number
     ├── CheckpointError     1   a checkpoint is damaged
+    ├── DivergedError       1   the loss is no longer finite
     ├── UsageError          2   what was asked for makes no sense
     │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
     │   └── PlanError       2   a rule cannot be applied to these numbers
@@ -36,6 +37,10 @@ class UnknownRunError(StoreError):
 
 class CheckpointError(LbadvisorError):
     """A checkpoint is damaged or cannot be read."""
+
+
+class DivergedError(LbadvisorError):
+    """The loss of a training is no longer finite."""
 
 
 class UsageError(LbadvisorError):

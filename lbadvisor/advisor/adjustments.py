@@ -99,7 +99,15 @@ def _adaptive_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
             after = rules.adapted_beta(name, beta, ratio, rule, baseline.batch_size)
             lines.append(
                 Adjustment(
-                    f"optimizer.{name}", beta, after, "", "recipe", rule, formulas[rule], sources[rule], validities[rule]
+                    f"optimizer.{name}",
+                    beta,
+                    after,
+                    "",
+                    "recipe",
+                    rule,
+                    formulas[rule],
+                    sources[rule],
+                    validities[rule],
                 )
             )
     if baseline.epsilon is not None and baseline.beta2 is not None:
@@ -165,7 +173,7 @@ def ghost_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
         Adjustment(
             "batch_norm.ghost_batch_size", before, after, "examples", "recipe", "ghost batch norm",
             "as asked" if request.ghost_batch_size else "the baseline's: kept" if before else "B_S",
-            f"{rules.HOFFER}, Algorithm 1", "alone it closes little of the gap: F1 +0.05, ResNet-44 +1.2, VGG +2.9 points",
+            f"{rules.HOFFER}, Algorithm 1", "alone it closes little: F1 +0.05, ResNet-44 +1.2, VGG +2.9 points",
         )
     ]  # fmt: skip
 
@@ -198,7 +206,7 @@ def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     return [
         Adjustment(
             "clipping.max_norm", None, rules.CLIPPING_NORM, "global L2 norm", "recipe", "clipping warm-up",
-            "5", f"the paper clips at the start and names no threshold; 5 is {rules.HOFFER_CODE} (there on every update)",
+            "5", f"the paper names no threshold; 5 is that of {rules.HOFFER_CODE}, there on every update",
             "a largest step of lr * 5" + (f" / (1 - {momentum:g})" if momentum else ""),
         ),
         Adjustment(
@@ -306,4 +314,3 @@ def _lengths(length: float, request: Request, baseline: Baseline) -> tuple[int, 
     """A length in whole updates before and after; it is rounded once, from the unrounded number."""
     stretch = 1.0 if "regime" in request.parts else baseline.batch_size / request.target_batch_size
     return max(1, round(length)), max(1, round(length * stretch))
-

@@ -1,17 +1,19 @@
 """The numbers of a small-batch training that the rules read, from a recipe or from a few given numbers."""
 
+import math
 from dataclasses import dataclass
 
 from lbadvisor.advisor.catalog import NETWORKS
 from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.errors import PlanError
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """What is known of the small-batch training; None: not known, or not used.
 
-    Lengths (`updates`, `milestones`, `warmup_updates`, `clipping_updates`, cadences) are in updates of the baseline batch
-    and not rounded yet: 164 epochs of 50 000 examples at 128 are 64 062.5.
+    Lengths (`updates`, `milestones`, `warmup_updates`, `clipping_updates`, cadences) are in updates of the baseline
+    batch and not rounded yet: 164 epochs of 50 000 examples at 128 are 64 062.5.
     """
 
     batch_size: int
@@ -79,4 +81,32 @@ def baseline_of(recipe: Recipe) -> Baseline:
         measure_every=in_updates(cadence.every_epochs, cadence.every_updates),
         evaluate_every=in_updates(cadence.evaluate_every_epochs, cadence.evaluate_every_updates),
         checkpoint_seconds=recipe.checkpoints.every_seconds,
+    )
+
+
+def baseline_of_numbers(
+    batch_size: int, lr: float | None, epochs: float | None, examples: int | None, optimizer: str
+) -> Baseline:
+    """The baseline of which only these numbers are known; an adaptive optimizer has torch's default betas.
+
+    `epochs` without `examples` stay epochs. Raises `PlanError` for a number that cannot be.
+    """
+    if optimizer not in ADAPTIVE_DEFAULTS:
+        raise PlanError(f"no optimizer `{optimizer}`: there are {', '.join(ADAPTIVE_DEFAULTS)}")
+    for name, value in (("learning rate", lr), ("number of epochs", epochs), ("number of examples", examples)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise PlanError(f"the {name} must be above 0, is {value:g}")
+    if examples is not None and batch_size > examples:
+        raise PlanError(f"the baseline batch size {batch_size} is above the {examples} training examples")
+    beta1, beta2, epsilon = ADAPTIVE_DEFAULTS[optimizer]
+    return Baseline(
+        batch_size=batch_size,
+        optimizer=optimizer,
+        lr=lr,
+        examples=examples,
+        epochs=epochs,
+        updates=None if epochs is None or examples is None else epochs * examples / batch_size,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
     )

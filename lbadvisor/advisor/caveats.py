@@ -11,6 +11,7 @@ FEW_UPDATES_PER_EPOCH = 50
 SMALL_GHOST = 16
 BATCH_NORM_MOMENTUM = 0.1
 FINITE_POPULATION_SHARE = 0.01
+HORIZON_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,15 @@ def _of_price(baseline: Baseline, request: Request) -> Iterator[Caveat]:
 def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
     adapts_lr = "lr" in request.parts and request.lr_rule.exponent != 0
     if adapts_lr and baseline.weight_decay and request.weight_decay == "keep":
-        factor = rules.lr_factor(
-            request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples
-        )
-        yield Caveat(
-            "weight-decay-horizon",
-            f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) shrinks {factor:.4g} times "
-            "in updates; --weight-decay horizon moves it too (the paper does not)",
-        )
+        ratio = request.target_batch_size / baseline.batch_size
+        factor = rules.lr_factor(request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+        span, change = ("updates", 1 / factor) if "regime" in request.parts else ("examples", ratio / factor)
+        if abs(change - 1) > HORIZON_SHARE:
+            yield Caveat(
+                "weight-decay-horizon",
+                f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) becomes {change:.3g} times "
+                f"as long in {span}; --weight-decay horizon keeps it (the paper does not)",
+            )
     warms_up = baseline.warmup_updates is not None or baseline.clipping_norm is not None or "clip" in request.parts
     if adapts_lr and request.lr_rule.name == "linear" and not warms_up:
         yield Caveat(
@@ -66,8 +68,8 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
     if baseline.clipping_norm is not None and baseline.clipping_updates is None:
         yield Caveat(
             "clips-whole-run",
-            f"the baseline clips at {baseline.clipping_norm:g} on every update, as the paper's released code does and the "
-            "paper does not: that is kept, no clipping warm-up is added",
+            f"the baseline clips at {baseline.clipping_norm:g} on every update, as the paper's released code does and "
+            "the paper does not: that is kept, no clipping warm-up is added",
         )
 
 
@@ -96,8 +98,8 @@ def _of_ghosts(baseline: Baseline, request: Request) -> Iterator[Caveat]:
     if ghost < SMALL_GHOST:
         yield Caveat(
             "small-ghost",
-            f"ghosts of {ghost} examples: where a layer has one value per example and channel the standard deviation is "
-            f"underestimated (by 5% at 16), and below {SMALL_GHOST} more",
+            f"ghosts of {ghost} examples: where a layer has one value per example and channel the standard deviation "
+            f"is underestimated (by 5% at 16), and below {SMALL_GHOST} more",
         )
 
 
@@ -116,8 +118,8 @@ def _of_the_sample(baseline: Baseline, request: Request) -> Iterator[Caveat]:
             )
             yield Caveat(
                 "finite-population",
-                f"the batch is {target / examples:.1%} of the training examples: drawn without replacement its noise is "
-                f"smaller than the square-root rule assumes; exactly, the learning rate {rates} "
+                f"the batch is {target / examples:.1%} of the training examples: drawn without replacement its noise "
+                f"is smaller than the square-root rule assumes; exactly, the learning rate {rates} "
                 f"({exact / plain - 1:+.1%}): --lr-rule finite-population",
             )
     if target > examples / 10:
@@ -139,7 +141,7 @@ def _of_rounding(baseline: Baseline, request: Request) -> Iterator[Caveat]:
     rounded = [
         f"{length * shrink:.10g} to {round(length * shrink)}"
         for length in baseline.milestones
-        if (length * shrink) % 1 == 0.5  # noqa: PLR2004
+        if (length * shrink) % 1 == 0.5
     ]
     if rounded:
         yield Caveat("rounding", f"a half update is rounded to the even number: {', '.join(rounded)}")

@@ -179,10 +179,15 @@ def _metrics(runs: Sequence[Recorded]) -> tuple[Metric, ...]:
     return (
         metric("final_accuracy_percent", "accuracy, %", higher, lambda ms: _last(map(_accuracy, ms))),
         metric("best_accuracy_percent", "best accuracy, %", higher, lambda ms: _best(ms, _accuracy, max)[0]),
-        metric("best_accuracy_update", "  at update", neither, lambda ms: _best(ms, _accuracy, max)[1]),
+        metric("best_accuracy_update", "update of best accuracy", neither, lambda ms: _best(ms, _accuracy, max)[1]),
         metric("final_evaluation_loss", "evaluation loss", lower, lambda ms: _last(map(_evaluation_loss, ms))),
         metric("best_evaluation_loss", "best evaluation loss", lower, lambda ms: _best(ms, _evaluation_loss, min)[0]),
-        metric("best_evaluation_loss_update", "  at update", neither, lambda ms: _best(ms, _evaluation_loss, min)[1]),
+        metric(
+            "best_evaluation_loss_update",
+            "update of best loss",
+            neither,
+            lambda ms: _best(ms, _evaluation_loss, min)[1],
+        ),
         metric("final_training_loss", "training loss", lower, lambda ms: _last(m.loss for m in ms)),
         metric("weight_distance", "weight distance", neither, lambda ms: _last(m.weight_distance for m in ms)),
         metric("updates", "updates", neither, lambda ms: _last(m.update for m in ms)),

@@ -52,8 +52,8 @@ def advise(recipe: Recipe, request: Request) -> Plan:
     if recipe.adapted_from is not None:
         origin = recipe.adapted_from
         raise RefusedError(
-            f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size {origin.batch_size}: "
-            f"adapt that one to {request.target_batch_size} instead"
+            f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size "
+            f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
         )
     baseline = baseline_of(recipe)
     plan = advise_numbers(baseline, request)
@@ -74,7 +74,7 @@ def advise_numbers(baseline: Baseline, request: Request) -> Plan:
     if examples is not None and target > examples:
         raise PlanError(f"the target batch size {target} is above the {examples} training examples")
     ghost = request.ghost_batch_size
-    if ghost is not None and not 2 <= ghost <= target:  # noqa: PLR2004
+    if ghost is not None and not 2 <= ghost <= target:
         raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
     return Plan(
         baseline=None,

@@ -29,10 +29,13 @@ class RecipeModel(BaseModel):
 class Data(RecipeModel):
     """What is trained on."""
 
-    name: Name = Field(description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name")
+    name: Name = Field(
+        description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name"
+    )
     train_examples: PositiveInt = Field(description="examples in the training set, N")
     augmentation: Literal["none", "pad-crop-flip"] = Field(
-        "none", description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror"
+        "none",
+        description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror",
     )
 
 

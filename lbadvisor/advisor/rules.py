@@ -81,7 +81,7 @@ def parse_lr_rule(text: str) -> LrRule:
 
 
 def batch_ratio(batch_size: int, target_batch_size: int) -> float:
-    """r = B_L/B_S, unitless. Raises `PlanError` below 1."""
+    """The ratio B_L/B_S, unitless. Raises `PlanError` below 1."""
     if target_batch_size < batch_size:
         raise PlanError(
             f"the target batch size {target_batch_size} is below the baseline's {batch_size}: "
@@ -93,9 +93,9 @@ def batch_ratio(batch_size: int, target_batch_size: int) -> float:
 def lr_factor(rule: LrRule, batch_size: int, target_batch_size: int, examples: int | None) -> float:
     """What the learning rate is multiplied by, unitless.
 
-    r^0.5 keeps the covariance eta^2/M of the weight increments (Hoffer et al. 2017, arXiv:1705.08741); r^1 is Goyal et al.
-    2017 (arXiv:1706.02677); the finite-population form keeps the covariance of batches drawn without replacement exactly,
-    and needs N (`examples`). Raises `PlanError` where N is missing or not above the target batch size.
+    r^0.5 keeps the covariance eta^2/M of the weight increments (Hoffer et al. 2017, arXiv:1705.08741); r^1 is Goyal
+    et al. 2017 (arXiv:1706.02677); the finite-population form keeps the covariance of batches drawn without replacement
+    exactly, and needs N (`examples`). Raises `PlanError` where N is missing or not above the target batch size.
     """
     ratio = batch_ratio(batch_size, target_batch_size)
     if rule.exponent is not None:
@@ -114,8 +114,8 @@ def lr_factor(rule: LrRule, batch_size: int, target_batch_size: int, examples: i
 def clipping_warmup_updates(examples: int, batch_size: int, updates: int) -> int:
     """Length of the clipping warm-up in updates: one epoch of the baseline, and at most a tenth of the run.
 
-    The paper clips "at the start" and names no length: one baseline epoch is this project's choice, the bound of a tenth is
-    the Tuning Playbook's for warm-ups.
+    The paper clips at the start and names no length: one baseline epoch is this project's choice, the bound of a tenth
+    is the Tuning Playbook's for warm-ups.
     """
     return max(1, min(round(examples / batch_size), updates // 10))
 
@@ -127,14 +127,15 @@ CLIPPING_NORM = 5.0
 def adapted_beta(name: str, beta: float, ratio: float, rule: str, batch_size: int) -> float:
     """A decay of Adam or RMSprop for a batch `ratio` times larger.
 
-    rule "sde": 1 - beta is multiplied by r (Malladi et al. 2022, arXiv:2205.10287); "half-life": beta^r, which keeps the
-    half-life in examples (Marek et al. 2025, arXiv:2507.07101); "keep": beta. Raises `RefusedError` where r(1 - beta) >= 1.
+    Rule "sde": 1 - beta is multiplied by r (Malladi et al. 2022, arXiv:2205.10287); "half-life": beta^r, which keeps
+    the half-life in examples (Marek et al. 2025, arXiv:2507.07101); "keep": beta. Raises `RefusedError` where
+    r(1 - beta) >= 1.
     """
     if rule == "keep":
         return beta
     if rule == "half-life":
         return float(beta**ratio)
-    if ratio * (1 - beta) >= 1:
+    if ratio * (1 - beta) >= 1 - 1e-9:
         limit = math.ceil(batch_size / (1 - beta) - 1e-9) - 1
         raise RefusedError(
             f"the square-root rule for adaptive optimizers breaks down here: {name} would be "

@@ -180,7 +180,7 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
         return []
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     # GitHub ends a cell at a bar wherever it stands, and a row at a line's end.
-    escaped = ([cell.strip().replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+    escaped = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
     return [*(f"| {' | '.join(line)} |" for line in escaped), ""]
 
 

@@ -1,7 +1,7 @@
 """The options that several commands share, each written once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,4 +29,15 @@ Overrides = Annotated[
 ]
 ScheduleScale = Annotated[
     float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
+]
+Ghost = Annotated[
+    int | None,
+    typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
+]
+Betas = Annotated[
+    Literal["sde", "half-life", "keep"], typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")
+]
+WeightDecay = Annotated[
+    Literal["keep", "horizon"],
+    typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
 ]

@@ -14,8 +14,14 @@ from lbadvisor.advisor.records import Measurement, Run, RunStatus
 from lbadvisor.cli.compare import ABSENT, json_ready, number_text
 from lbadvisor.cli.console import print_json, stdout
 from lbadvisor.cli.options import AsJson, Database
+from lbadvisor.errors import UsageError
 
 LAST_MEASUREMENTS = 10
+
+_COLUMNS = (
+    *("run", "name", "recipe", "batch", "adapted", "seed", "status", "update"),
+    *("final %", "best %", "seconds"),
+)
 
 runs = typer.Typer(name="runs", invoke_without_command=True, help="List the runs, or show one.")
 
@@ -29,6 +35,8 @@ def list_runs(
 ) -> None:
     """List the runs, the oldest first."""
     if context.invoked_subcommand is not None:
+        if as_json or status or database:
+            raise UsageError(f"options of `runs {context.invoked_subcommand}` are given after its name")
         return
     from lbadvisor.store import Store, default_database_path
 
@@ -71,24 +79,13 @@ def show(
 
 
 def _list(summaries: list[RunSummary]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    columns = (
-        "run",
-        "name",
-        "recipe",
-        "batch",
-        "adapted",
-        "seed",
-        "status",
-        "update",
-        "accuracy, %",
-        "best",
-        "seconds",
-    )
-    for column in columns:
-        left = column in ("name", "recipe", "adapted", "status")
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
-    table.add_column("when (UTC)", no_wrap=True)
+    # Twelve columns shall fit a terminal of 80: one space between them, only words wrapped, no year.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for column in _COLUMNS:
+        words = column in ("name", "recipe", "adapted")
+        left = words or column == "status"
+        table.add_column(column, justify="left" if left else "right", no_wrap=not words, overflow="fold")
+    table.add_column("when, UTC", no_wrap=True)
     for run in summaries:
         table.add_row(
             str(run.number),
@@ -102,7 +99,7 @@ def _list(summaries: list[RunSummary]) -> Table:
             number_text("final_accuracy_percent", run.final_accuracy_percent),
             number_text("best_accuracy_percent", run.best_accuracy_percent),
             number_text("seconds", run.seconds),
-            f"{run.changed_at:%Y-%m-%d %H:%M}",
+            f"{run.changed_at:%m-%d %H:%M}",
         )
     return table
 

@@ -84,7 +84,7 @@ def for_writing(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Any error of SQLite or of the file system within, raised as a `StoreError` of one line that names `path` and says what to do."""
+    """What SQLite or the file system refuses is raised as a `StoreError`: one line with `path` and what to do."""
     try:
         yield
     except DBAPIError as error:

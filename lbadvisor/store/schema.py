@@ -20,7 +20,10 @@ VERSION_TABLE = "lbadvisor_version"
 """Where Alembic keeps the revision; its default, `alembic_version`, is Optuna's."""
 
 REVISIONS = ("0001",)
-"""Every revision of `migrations/versions`, oldest first: known here so that opening a database need not load Alembic."""
+"""Every revision of `migrations/versions`, oldest first; here, so that opening a database need not load Alembic."""
+
+MIGRATIONS = "lbadvisor.store:migrations"
+"""Where Alembic finds them."""
 
 
 def revision(path: Path) -> str | None:
@@ -94,7 +97,9 @@ def schema_sql() -> str:
                 "ORDER BY rowid"
             ).fetchall()
     # SQLAlchemy ends some lines with a blank.
-    bodies = ["\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()) for (sql,) in statements]
+    bodies = [
+        "\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()).rstrip() for (sql,) in statements
+    ]
     head = f"-- Schema {REVISIONS[-1]}. Generated: python -m lbadvisor.store.schema > db/schema.sql\n"
     return head + "".join(f"\n{body};\n" for body in bodies)
 
@@ -154,8 +159,9 @@ def _reading(path: Path) -> Iterator[Connection]:
 
 @contextmanager
 def _exclusively(path: Path, *, create: bool = False) -> Iterator[Connection]:
-    # To change a table SQLite makes it anew and drops the old one, which must not take the referring rows along; foreign
-    # keys cannot be switched within a transaction, and are checked at its end. https://www.sqlite.org/lang_altertable.html
+    # To change a table SQLite makes it anew and drops the old one, which must not take the referring rows along; so
+    # foreign keys are off, which cannot be done within a transaction, and are checked at the end of the migration.
+    # https://www.sqlite.org/lang_altertable.html
     engine = open_engine(path, create=create, foreign_keys=False)
     try:
         with explained(path), for_writing(engine).begin() as connection:
@@ -169,7 +175,7 @@ def _migrate(connection: Connection, path: Path) -> None:
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", "lbadvisor.store:migrations")
+    config.set_main_option("script_location", MIGRATIONS)
     command.upgrade(config, "head")
     dangling = _dangling(connection)
     if dangling:

@@ -32,7 +32,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A training and a test split, the number of classes, and the training pixels' mean and deviation per channel (C,)."""
+    """A training and a test split, the number of classes, the training pixels' mean and deviation per channel (C,)."""
 
     train: Split
     test: Split
@@ -121,7 +121,7 @@ def _pixel_statistics(images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         deviations.append((share * (values - mean) ** 2).sum().sqrt())
     deviation_C = torch.stack(deviations)
     if not bool((deviation_C > 0).all()):
-        raise DataError("the training images have a channel with a single pixel value: there is nothing to learn from it")
+        raise DataError("the training images have a channel with a single pixel value: nothing can be learned from it")
     return torch.stack(means).float(), deviation_C.float()
 
 

@@ -22,8 +22,8 @@ EVALUATION_BATCH = 1000
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     """Train `state` to the end of its recipe (in updates): after each update a measurement where one is due, else None.
 
-    Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. A loss that is not
-    finite is measured at once, with the state that gave it, so that the caller can stop. Seeds torch's global generator.
+    Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. Seeds torch's
+    global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
@@ -84,9 +84,9 @@ def _is_due(every: int | None, update: int, updates: int) -> bool:
 
 
 def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy in percent, on the test split, with the averaged weights if there are any.
+    """Mean cross-entropy in nats, and accuracy in percent, on the test split.
 
-    Batch norm uses its running statistics. The state is left as it was.
+    The averaged weights are used if there are any; batch norm uses its running statistics. The state is left as it was.
     """
     current = None
     if state.averages is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lbadvisor import __version__
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.errors import CheckpointError, DataError, RefusedError
+from lbadvisor.errors import CheckpointError, RefusedError
 from lbadvisor.training.files import write_atomically
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.models import MODELS
@@ -78,8 +78,8 @@ def start_state(
 def save_checkpoint(folder: Path, state: TrainState) -> Path:
     """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
 
-    A checkpoint is a line that names the format, a line of JSON (recipe hash, seed, update, versions, SHA-256 and length
-    of what follows), and torch's own serialization. Raises `CheckpointError` where the folder cannot be written.
+    A checkpoint is a line that names the format, a line of JSON (recipe hash, seed, update, versions, SHA-256 and
+    length of what follows), and torch's own serialization. Raises `CheckpointError` where the folder cannot be written.
     """
     content = {
         "model": state.model.state_dict(),
@@ -124,8 +124,8 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(path: Path, state: TrainState) -> None:
     """Bring a freshly started `state` to where the checkpoint was taken.
 
-    Runs no code of the file's (`weights_only`). Raises `CheckpointError` for a file that is damaged or no checkpoint, and
-    `RefusedError` for one of another recipe or seed; the state is then as it was.
+    Runs no code of the file's (`weights_only`). Raises `CheckpointError` for a file that is damaged or no checkpoint,
+    and `RefusedError` for one of another recipe or seed; the state is then as it was.
     """
     header, payload = _read_checked(path)
     if (header["recipe_hash"], header["seed"]) != (recipe_hash(state.recipe), state.seed):
@@ -160,8 +160,3 @@ def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
     if (len(payload), hashlib.sha256(payload).hexdigest()) != wanted:
         raise CheckpointError(f"the checkpoint {path} is damaged: its content does not have the noted checksum")
     return header, payload
-
-
-def unbuildable(recipe: Recipe, error: Exception) -> DataError:
-    """The error for a network that cannot take the data set's images."""
-    return DataError(f"the network {recipe.model.name} cannot take the images of {recipe.data.name}: {error}")

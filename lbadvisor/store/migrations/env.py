@@ -1,6 +1,7 @@
 """Run by Alembic for every command; it prints and logs nothing.
 
-The program passes its connection, in a transaction of its own. A developer's `alembic` gets one to the default database.
+The program passes its connection, in a transaction of its own. A developer's `alembic` gets one to the
+default database.
 """
 
 from alembic import context

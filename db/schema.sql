@@ -1,0 +1,71 @@
+-- Schema 0001. Generated: python -m lbadvisor.store.schema > db/schema.sql
+
+CREATE TABLE lbadvisor_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT lbadvisor_version_pkc PRIMARY KEY (version_num)
+);
+
+CREATE TABLE recipes (
+    number INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    CONSTRAINT pk_recipes PRIMARY KEY (number),
+    CONSTRAINT uq_recipes_hash UNIQUE (hash)
+);
+
+CREATE TABLE plans (
+    number INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    body TEXT NOT NULL,
+    baseline INTEGER NOT NULL,
+    adapted INTEGER NOT NULL,
+    created_at DATETIME NOT NULL,
+    CONSTRAINT pk_plans PRIMARY KEY (number),
+    CONSTRAINT uq_plans_hash UNIQUE (hash),
+    CONSTRAINT fk_plans_baseline_recipes FOREIGN KEY(baseline) REFERENCES recipes (number),
+    CONSTRAINT fk_plans_adapted_recipes FOREIGN KEY(adapted) REFERENCES recipes (number)
+);
+
+CREATE TABLE runs (
+    number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    recipe INTEGER NOT NULL,
+    "plan" INTEGER,
+    seed INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    ended_because TEXT,
+    "update" INTEGER NOT NULL,
+    updates INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    device_name TEXT NOT NULL,
+    lbadvisor_version TEXT NOT NULL,
+    python_version TEXT NOT NULL,
+    torch_version TEXT NOT NULL,
+    git_commit TEXT,
+    git_dirty BOOLEAN,
+    created_at DATETIME NOT NULL,
+    changed_at DATETIME NOT NULL,
+    resumes INTEGER NOT NULL,
+    CONSTRAINT uq_runs_name UNIQUE (name),
+    CONSTRAINT fk_runs_recipe_recipes FOREIGN KEY(recipe) REFERENCES recipes (number),
+    CONSTRAINT fk_runs_plan_plans FOREIGN KEY("plan") REFERENCES plans (number)
+);
+
+CREATE TABLE measurements (
+    run INTEGER NOT NULL,
+    "update" INTEGER NOT NULL,
+    epoch FLOAT NOT NULL,
+    examples INTEGER NOT NULL,
+    loss FLOAT,
+    lr FLOAT NOT NULL,
+    gradient_norm FLOAT,
+    clipped_share FLOAT,
+    weight_distance FLOAT,
+    evaluation_loss FLOAT,
+    evaluation_accuracy_percent FLOAT,
+    seconds FLOAT NOT NULL,
+    CONSTRAINT pk_measurements PRIMARY KEY (run, "update"),
+    CONSTRAINT fk_measurements_run_runs FOREIGN KEY(run) REFERENCES runs (number) ON DELETE CASCADE
+)
+ WITHOUT ROWID;

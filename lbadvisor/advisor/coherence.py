@@ -1,0 +1,178 @@
+"""What must hold within and between the tables of a recipe: each rule is a function that yields what is wrong.
+
+`recipe.py` asks these rules whenever a recipe is made, so that none can exist that breaks one.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lbadvisor.advisor.catalog import DATASETS, NETWORKS
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
+
+FieldPath = tuple[str | int, ...]
+MOST_UPDATES = 2**53
+"""Above this a float no longer counts every update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One broken rule: the field's path within its table, what is wrong, and what to do."""
+
+    path: FieldPath
+    message: str
+    hint: str = ""
+
+
+def refuse[Table: (BaseModel, BaseModel | None)](table: Table, faults: Iterable[Fault]) -> Table:
+    """`table` itself where there is no fault. Raises `pydantic.ValidationError` with all of them, each at its path."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("incoherent", "{message}", {"message": fault.message, "hint": fault.hint}),
+            loc=fault.path,
+            input=table,
+        )
+        for fault in faults
+    ]
+    if errors:
+        raise ValidationError.from_exception_data("Recipe", errors)
+    return table
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """A question for the candidate nearest to `word`, or the list of all candidates where none is near."""
+    names = list(candidates)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(names)}"
+
+
+def one_of(table: BaseModel, epochs: str, updates: str, *, needed: bool = False) -> Iterator[Fault]:
+    """A length is given in one unit: not in both, and not in none if it is needed."""
+    given = [field for field in (epochs, updates) if getattr(table, field) is not None]
+    if len(given) == 2:
+        yield Fault((updates,), f"{epochs} and {updates} are both given", "keep one of them")
+    if needed and not given:
+        yield Fault((), f"one of {epochs} and {updates} is needed")
+
+
+def within_schedule(schedule: "Schedule") -> Iterator[Fault]:
+    """The keys of a schedule mean something together."""
+    decay = schedule.decay
+    yield from one_of(schedule, "epochs", "updates", needed=True)
+    yield from one_of(schedule, "warmup_epochs", "warmup_updates")
+    if decay == "milestones" and schedule.final_lr_factor is not None:
+        yield Fault(
+            ("final_lr_factor",),
+            'has no meaning with decay = "milestones"',
+            "take it out, or set decay to cosine, linear or exponential",
+        )
+    if decay == "exponential" and not schedule.final_lr_factor:
+        yield Fault(
+            () if schedule.final_lr_factor is None else ("final_lr_factor",),
+            'decay = "exponential" needs a final_lr_factor above 0',
+        )
+    for i, milestone in enumerate(schedule.milestones if decay != "milestones" else ()):
+        if milestone.weight_decay is None or milestone.lr_factor != 1:
+            yield Fault(
+                ("milestones", i, "lr_factor"),
+                f'a milestone of the learning rate has no meaning with decay = "{decay}"',
+                "a milestone of the weight decay alone has lr_factor = 1.0",
+            )
+
+
+def data_known(data: "Data") -> Iterator[Fault]:
+    """A named data set does not have more examples than there are."""
+    facts = DATASETS.get(data.name)
+    if facts is not None and data.train_examples > facts.train_examples:
+        yield Fault(
+            ("train_examples",), f"must be at most {facts.train_examples} for {data.name}, is {data.train_examples}"
+        )
+
+
+def network_known(model: "Model") -> Iterator[Fault]:
+    """The network is one of the catalog."""
+    if model.name not in NETWORKS:
+        yield Fault(("name",), f'no network is called "{model.name}"', did_you_mean(model.name, NETWORKS))
+
+
+def batch_fits(batch: "Batch", data: "Data") -> Iterator[Fault]:
+    """A batch is not larger than the training set."""
+    if batch.size > data.train_examples:
+        yield Fault(("size",), f"must be at most data.train_examples = {data.train_examples}, is {batch.size}")
+
+
+def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:
+    """In updates: every length is at least one, milestones increase, and all ends before the schedule does."""
+    end = _span(schedule, "epochs", "updates", data, batch)
+    if end is None:  # said by `within_schedule`
+        return
+    if end.updates > MOST_UPDATES:
+        yield Fault(end.path, f"must be at most 2**53 updates, is {end}")
+    warmup = _span(schedule, "warmup_epochs", "warmup_updates", data, batch)
+    if warmup is not None and warmup.updates > end.updates:
+        yield Fault(warmup.path, f"the warm-up must not be longer than the schedule, {end}; is {warmup}")
+    spans = [end, warmup]
+    previous = None
+    for i, milestone in enumerate(schedule.milestones):
+        point = _span(milestone, "epoch", "update", data, batch, "milestones", i)
+        if point is not None and point.updates >= end.updates:
+            yield Fault(point.path, f"must come before the end of the schedule, {end}; is {point}")
+        elif point is not None and previous is not None and point.updates <= previous.updates:
+            yield Fault(point.path, f"must come after the milestone before it, {previous}; is {point}")
+        spans.append(point)
+        previous = point
+    yield from (fault for span in spans for fault in _too_short(span))
+
+
+def ghost_fits(batch_norm: "BatchNorm", model: "Model", batch: "Batch") -> Iterator[Fault]:
+    """A ghost batch is a slice of a batch, of a network that has batch norm."""
+    ghost, network = batch_norm.ghost_batch_size, NETWORKS.get(model.name)
+    if ghost is None:
+        return
+    if ghost > batch.size:
+        yield Fault(("ghost_batch_size",), f"must be at most batch.size = {batch.size}, is {ghost}")
+    if network is not None and not network.batch_norm:
+        yield Fault(("ghost_batch_size",), f"has no meaning: {model.name} has no batch norm", "take it out")
+
+
+def clipping_fits(
+    clipping: "Clipping | None", schedule: "Schedule", data: "Data", batch: "Batch"
+) -> Iterator[Fault]:
+    """A clipping warm-up is at least one update and not longer than the schedule."""
+    length = _span(clipping, "epochs", "updates", data, batch) if clipping is not None else None
+    end = _span(schedule, "epochs", "updates", data, batch)
+    if length is not None and end is not None and length.updates > end.updates:
+        yield Fault(length.path, f"clipping must not last longer than the schedule, {end}; is {length}")
+    yield from _too_short(length)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A length, or a point, of the schedule: where it stands, its epochs if it is given in them, and its updates."""
+
+    path: FieldPath
+    epochs: float | None
+    updates: int
+
+    def __str__(self) -> str:
+        return f"{self.updates} updates" if self.epochs is None else f"{self.epochs:g} epochs ({self.updates} updates)"
+
+
+def _span(
+    table: BaseModel, epochs_key: str, updates_key: str, data: "Data", batch: "Batch", *at: str | int
+) -> _Span | None:
+    epochs, updates = getattr(table, epochs_key), getattr(table, updates_key)
+    if epochs is not None:
+        return _Span((*at, epochs_key), epochs, round(epochs * data.train_examples / batch.size))
+    return None if updates is None else _Span((*at, updates_key), None, updates)
+
+
+def _too_short(span: _Span | None) -> Iterator[Fault]:
+    if span is not None and span.updates < 1:
+        yield Fault(span.path, f"is less than half an update: {span.epochs:g} epochs")

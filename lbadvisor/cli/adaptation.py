@@ -1,0 +1,47 @@
+"""From the command line's words to a baseline recipe and a request; `plan` and `train` share it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lbadvisor.advisor.adjustments import BetasRule, Request, WeightDecayRule
+from lbadvisor.advisor.plan import Plan, parse_parts
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.rules import parse_lr_rule
+from lbadvisor.advisor.schedule import scaled
+from lbadvisor.errors import LbadvisorError, UsageError
+
+
+def baseline_recipe(path: Path, overrides: Sequence[str] | None, schedule_scale: float) -> Recipe:
+    """The recipe of `path` with the command line's replacements, its schedule scaled."""
+    from lbadvisor.advisor.recipe_file import load_recipe
+
+    recipe = load_recipe(path, overrides or ())
+    if not 0 < schedule_scale <= 1000:
+        raise UsageError(f"--schedule-scale {schedule_scale:g} does not lie above 0 and at most at 1000")
+    return recipe if schedule_scale == 1 else scaled(recipe, schedule_scale)
+
+
+def request_of(
+    target: int, adapt: str, lr_rule: str, ghost: int | None, betas: BetasRule, weight_decay: WeightDecayRule
+) -> Request:
+    """The request that the options make."""
+    return Request(target, parse_parts(adapt), parse_lr_rule(lr_rule), ghost, betas, weight_decay)
+
+
+def write_recipe(path: Path, plan: Plan, *, force: bool) -> None:
+    """Write the plan's adapted recipe, each changed line with its reason behind it."""
+    from lbadvisor.advisor.recipe_file import dump_recipe
+
+    if plan.adapted is None:
+        raise UsageError("a plan without a recipe has no adapted recipe to write")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already: give another --out, or --force")
+    comments = {
+        line.field: f"{line.rule}: {line.formula}"
+        for line in plan.adjustments
+        if line.kind == "recipe" and line.before != line.after
+    }
+    try:
+        path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
+    except OSError as error:
+        raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,27 @@
+"""Signals that ask a long command to stop."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Self
+
+ASKED_TO_STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+
+class Stopper:
+    """While entered: the first signal is noted in `signal_name`, a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+
+    def __enter__(self) -> Self:
+        self._earlier = {number: signal.signal(number, self._note) for number in ASKED_TO_STOP}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal_name is not None:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name

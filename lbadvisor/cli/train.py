@@ -1,0 +1,145 @@
+"""`lbadvisor train`: train a recipe, as it is or adapted to a larger batch, and go on where it stopped."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lbadvisor.cli import options
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.plan import Plan
+    from lbadvisor.advisor.recipe import Recipe
+    from lbadvisor.advisor.records import Measurement, Run
+    from lbadvisor.cli.train_display import Display
+    from lbadvisor.runner import RunRequest
+
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a run that was stopped and saved: EX_TEMPFAIL of sysexits.h, "the same command goes on"."""
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe's file.")],
+    target: options.Target = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option("--adapt", metavar="PARTS", help="With --to: all, none, or some of lr,ghost,regime,clip."),
+    ] = None,
+    lr_rule: options.LrRule = "sqrt",
+    ghost: options.Ghost = None,
+    betas: options.Betas = "sde",
+    weight_decay: options.WeightDecay = "keep",
+    schedule_scale: options.ScheduleScale = 1.0,
+    overrides: options.Overrides = None,
+    name: Annotated[str | None, typer.Option("--name", help="The run's name; made from the rest if not given.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    database: options.Database = None,
+    data_dir: options.DataDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+) -> None:
+    """Train a recipe; with --to, adapted to a larger batch first. The same command again goes on where it stopped.
+
+    Ctrl-C finishes the update, saves, and exits 75. Runs are kept in the database; see `lbadvisor runs`.
+    """
+    from lbadvisor.advisor.plan import advise
+    from lbadvisor.cli.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.train_display import Display
+    from lbadvisor.errors import UsageError
+
+    baseline = baseline_recipe(recipe, overrides, schedule_scale)
+    plan: Plan | None = None
+    if target is not None:
+        plan = advise(baseline, request_of(target, adapt or "all", lr_rule, ghost, betas, weight_decay))
+    elif adapt is not None:
+        raise UsageError("--adapt needs the target batch size: --to B")
+    trained = baseline if plan is None or plan.adapted is None else plan.adapted
+    run_name = _checked_name(name) if name is not None else _made_name(trained, seed)
+    display = Display(quiet=quiet)
+    display.show_recipe(run_name, trained, plan, seed)
+
+    # From here on torch is needed, which takes seconds to import.
+    from lbadvisor.runner import RunRequest, chosen_device, find_earlier
+    from lbadvisor.store import default_database_path
+    from lbadvisor.training.data import default_data_dir
+
+    request = RunRequest(
+        recipe=trained,
+        plan=plan,
+        name=run_name,
+        seed=seed,
+        device=chosen_device(device),
+        database=database or default_database_path(),
+        data_dir=data_dir or default_data_dir(),
+    )
+    earlier = find_earlier(request)
+    if earlier is not None and earlier.status == "complete":
+        display.show_result(*_stored(request.database, earlier.name), again=True)
+    elif dry_run:
+        display.show_dry_run(request, earlier)
+    else:
+        stopped = _train(request, display)
+        run, measurements = _stored(request.database, run_name)
+        if stopped:
+            display.show_stop(run, stopped)
+            raise typer.Exit(STOPPED_BY_SIGNAL)
+        display.show_result(run, measurements, again=False)
+
+
+def _train(request: "RunRequest", display: "Display") -> str | None:
+    """Run the request to its end; the name of the signal that stopped it, or None."""
+    from lbadvisor.cli.signals import Stopper
+    from lbadvisor.runner import Progress, Started, train_run
+
+    events = train_run(request)
+    with Stopper() as stopper, display.progress() as show:
+        for event in events:
+            match event:
+                case Started():
+                    show.start(event)
+                case Progress():
+                    show.advance(event)
+            if stopper.signal_name is not None:
+                # Closing the run saves it.
+                events.close()
+                break
+    return stopper.signal_name
+
+
+def _stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:
+    from lbadvisor.store import Store
+
+    with Store.open(database, create=False) as store:
+        run = store.run(name)
+        return run, store.measurements(run.number)
+
+
+def _checked_name(name: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from lbadvisor.advisor.recipe import Name
+    from lbadvisor.errors import UsageError
+
+    try:
+        checked: str = TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise UsageError(
+            f"{name!r} is no name for a run: letters, digits and . _ + - only, at most 100, a letter or digit first"
+        ) from None
+    if checked.isdigit():
+        raise UsageError(f"{name!r} is no name for a run: numbers alone are the runs' numbers")
+    return checked
+
+
+def _made_name(recipe: "Recipe", seed: int) -> str:
+    """Such as digits-32-s0, or digits-1024-lr+ghost-s0 for a recipe that was adapted in part."""
+    words = [recipe.name, str(recipe.batch.size)]
+    if recipe.adapted_from is not None:
+        from lbadvisor.advisor.recipe import PARTS
+
+        parts = recipe.adapted_from.parts
+        words.append("all" if parts == PARTS else "+".join(parts) or "none")
+        if "lr" in parts and recipe.adapted_from.lr_rule != "sqrt":
+            words.append(recipe.adapted_from.lr_rule.replace("=", ""))
+    return "-".join([*words, f"s{seed}"])

@@ -1,0 +1,175 @@
+"""What `lbadvisor train` shows: what it will do, how far it is, how it ended."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from lbadvisor.advisor.plan import Plan
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.records import Measurement, Run
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.cli.console import stderr, stdout
+from lbadvisor.cli.render_plan import number_text
+
+if TYPE_CHECKING:
+    from lbadvisor.runner import Progress, RunRequest, Started
+
+PLAIN_LINE_SECONDS = 5.0
+
+
+class ShowsProgress(Protocol):
+    """What a run's events are shown on."""
+
+    def start(self, event: "Started") -> None:
+        """The run begins or goes on."""
+
+    def advance(self, event: "Progress") -> None:
+        """One update was made."""
+
+
+class Display:
+    """The messages of one `train` command: to stderr, its result to stdout; only the result where it is quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = stderr()
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True)
+
+    def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
+        """The run's name and length, and each changed field of its plan."""
+        schedule = in_updates(recipe).schedule
+        self._say(
+            f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
+            f"batch {recipe.batch.size}, {schedule.updates:,} updates, seed {seed}"
+        )
+        for line in plan.adjustments if plan else ():
+            if line.before != line.after:
+                self._say(
+                    f"  {line.field}: {number_text(line.before)} -> {number_text(line.after)} {line.unit} "
+                    f"[dim]({escape(line.rule)})[/dim]"
+                )
+
+    def show_dry_run(self, request: "RunRequest", earlier: Run | None) -> None:
+        """What would be done, and where."""
+        begins = "from the start" if earlier is None else f"on from update {earlier.update}"
+        stdout().print(
+            f"would train {escape(request.name)} {begins} on {request.device.type}, data "
+            f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
+            soft_wrap=True,
+        )
+
+    def show_stop(self, run: Run, signal_name: str) -> None:
+        """How to go on."""
+        self._say(
+            f"{signal_name}: saved [bold]{escape(run.name)}[/bold] at update {run.update} of {run.updates}; "
+            "the same command goes on from there"
+        )
+
+    def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:
+        """How the run ended, on stdout."""
+        evaluated = [m for m in measurements if m.evaluation_accuracy_percent is not None]
+        lead = "is complete already" if again else "complete"
+        text = f"{escape(run.name)} {lead}: {run.update} updates"
+        if evaluated:
+            last = evaluated[-1]
+            best = max(evaluated, key=lambda m: m.evaluation_accuracy_percent or 0.0)
+            text += (
+                f", {last.epoch:.4g} epochs, accuracy {last.evaluation_accuracy_percent:.2f}% "
+                f"(best {best.evaluation_accuracy_percent:.2f}% at update {best.update}), {last.seconds:.1f} s"
+            )
+        stdout().print(text, soft_wrap=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[ShowsProgress]:
+        """A bar on a terminal, plain lines elsewhere, nothing where it is quiet."""
+        if self._quiet:
+            yield _Silent()
+        elif self._console.is_terminal:
+            bar = _Bar(self)
+            with bar.bar:
+                yield bar
+        else:
+            yield _Lines(self)
+
+    def show_start(self, event: "Started") -> None:
+        """Where the run begins, and what there is to note."""
+        for note in event.notes:
+            self._say(f"[yellow]note[/yellow] {escape(note)}")
+        if event.run.update or event.update:
+            self._say(f"going on from update {event.update} of {event.run.updates}")
+
+    def show_line(self, text: str) -> None:
+        """One plain line of progress."""
+        self._say(escape(text))
+
+
+class _Silent:
+    def start(self, event: "Started") -> None:
+        pass
+
+    def advance(self, event: "Progress") -> None:
+        pass
+
+
+class _Bar:
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self.bar = ProgressBar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=display._console,
+            transient=True,
+        )
+
+    def start(self, event: "Started") -> None:
+        self._display.show_start(event)
+        self._began, self._first = time.monotonic(), event.update
+        self._task = self.bar.add_task("", total=event.run.updates, completed=event.update, facts="", rate="")
+        self._accuracy = ""
+
+    def advance(self, event: "Progress") -> None:
+        rate = (event.update - self._first) / max(time.monotonic() - self._began, 1e-9)
+        self.bar.update(self._task, completed=event.update, rate=f"{rate:.3g}/s")
+        if event.measurement is not None:
+            if event.measurement.evaluation_accuracy_percent is not None:
+                self._accuracy = f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
+            self.bar.update(self._task, facts=_facts(event.measurement) + self._accuracy)
+
+
+class _Lines:
+    def __init__(self, display: Display) -> None:
+        self._display, self._shown = display, float("-inf")
+
+    def start(self, event: "Started") -> None:
+        self._display.show_start(event)
+        self._updates = event.run.updates
+
+    def advance(self, event: "Progress") -> None:
+        measurement, now = event.measurement, time.monotonic()
+        if measurement is None or measurement.evaluation_accuracy_percent is None:
+            return
+        if now - self._shown >= PLAIN_LINE_SECONDS or event.update == self._updates:
+            self._shown = now
+            self._display.show_line(
+                f"update {event.update}/{self._updates} {_facts(measurement)} "
+                f"accuracy {measurement.evaluation_accuracy_percent:.2f}% {measurement.seconds:.1f} s"
+            )
+
+
+def _facts(measurement: Measurement) -> str:
+    text = (
+        f"epoch {measurement.epoch:.4g} loss {measurement.loss:.4f} lr {measurement.lr:.4g} "
+        f"|g| {measurement.gradient_norm:.3g}"
+    )
+    return text + (f" clipped {measurement.clipped_share:.0%}" if measurement.clipped_share else "")

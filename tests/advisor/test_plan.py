@@ -1,0 +1,219 @@
+"""The plan: golden numbers of the paper's main recipe, and what a plan may never do."""
+
+import json
+
+import pytest
+
+from lbadvisor.advisor.adjustments import Request
+from lbadvisor.advisor.baseline import baseline_of_numbers
+from lbadvisor.advisor.plan import advise, advise_numbers, parse_parts, plan_body, plan_hash, plan_json
+from lbadvisor.advisor.recipe import PARTS, Recipe, recipe_hash
+from lbadvisor.advisor.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.errors import PlanError, RefusedError
+
+BODY = {
+    "schema": 1,
+    "name": "resnet44",
+    "data": {"name": "cifar10", "train_examples": 50_000},
+    "model": {"name": "resnet44"},
+    "batch": {"size": 128},
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
+    "schedule": {
+        "epochs": 200,
+        "milestones": [
+            {"epoch": 81, "lr_factor": 0.1},
+            {"epoch": 122, "lr_factor": 0.01},
+            {"epoch": 164, "lr_factor": 0.001},
+        ],
+    },
+}
+RESNET44 = Recipe.model_validate(BODY)
+ADAM = Recipe.model_validate(BODY | {"optimizer": {"name": "adam", "lr": 1e-3}})
+
+
+def lines(plan):
+    return {line.field: line for line in plan.adjustments}
+
+
+def codes(plan):
+    return {caveat.code for caveat in plan.warnings}
+
+
+def test_the_golden_plan():
+    plan = advise(RESNET44, Request(4096, PARTS))
+    adapted, line = plan.adapted, lines(plan)
+    assert plan.batch_ratio == 32
+    assert adapted.optimizer.lr == pytest.approx(0.5656854, abs=1e-7)
+    assert adapted.schedule.updates == 78_125
+    assert tuple(m.update for m in adapted.schedule.milestones) == (31_641, 47_656, 64_062)
+    assert (line["schedule.epochs"].before, line["schedule.epochs"].after) == (200, 6400)
+    assert adapted.batch_norm.ghost_batch_size == 128
+    assert (adapted.clipping.max_norm, adapted.clipping.updates) == (5.0, 391)
+    assert line["momentum_horizon_examples"].after == pytest.approx(40_960)
+    assert line["weight_decay_horizon_updates"].before == pytest.approx(100_000)
+    assert "0.589628" in next(c.message for c in plan.warnings if c.code == "finite-population")
+    assert "64062.5 to 64062" in next(c.message for c in plan.warnings if c.code == "rounding")
+
+
+def flat(value, path=""):
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in flat(inner, f"{path}.{key}" if path else key).items()}
+    return {path: value}
+
+
+@pytest.mark.parametrize("parts", [PARTS, (), ("lr",), ("ghost",), ("regime",), ("clip",), ("lr", "ghost", "clip")])
+@pytest.mark.parametrize("baseline", [RESNET44, Recipe.model_validate(BODY | {"weight_ema": {"decay": 0.99}})])
+def test_nothing_changes_but_what_a_line_says(parts, baseline):
+    """The difference between the baseline (in updates) and the adapted recipe is exactly the lines that differ."""
+    plan = advise(baseline, Request(4096, parts))
+    before, after = flat(in_updates(baseline).model_dump()), flat(plan.adapted.model_dump())
+    moved = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
+    moved = {k for k in moved if not k.startswith("adapted_from") and k != "clipping"}
+    told = {a.field for a in plan.adjustments if a.kind == "recipe" and a.before != a.after}
+    assert moved == told
+    assert plan.adapted.adapted_from.parts == parts
+    assert plan.adapted.adapted_from.recipe_hash == recipe_hash(baseline)
+
+
+def test_without_the_regime_the_epochs_stay_and_the_updates_shrink():
+    plan = advise(RESNET44, Request(4096, ("lr", "ghost", "clip")))
+    assert plan.adapted.schedule.updates == 2441  # 78125 / 32 = 2441.4
+    assert tuple(m.update for m in plan.adapted.schedule.milestones) == (989, 1489, 2002)
+    assert plan.adapted.clipping.updates == 244
+    assert "sqrt-without-regime" in codes(plan)
+    assert "regime-price" not in codes(plan)
+
+
+def test_the_alternatives_conserve_diffusion_where_the_theory_says_so():
+    plan = advise(RESNET44, Request(4096, PARTS))
+    got = {(o.rule, o.regime): o for o in plan.forecast}
+    assert got["none", False].diffusion == pytest.approx(1 / 32**2)
+    assert got["sqrt", False].diffusion == pytest.approx(1 / 32)
+    assert got["sqrt", True].diffusion == pytest.approx(1)
+    assert got["linear", False].diffusion == pytest.approx(1)
+    assert got["linear", True].diffusion == pytest.approx(32)
+    assert got["linear", False].lr == pytest.approx(3.2)
+    assert (got["sqrt", True].updates, got["sqrt", True].examples) == (78_125, 320_000_000)
+    assert [o.name for o in plan.forecast if o.chosen] == ["square root and regime (the paper)"]
+
+
+def test_another_rule_joins_the_alternatives():
+    plan = advise(RESNET44, Request(4096, PARTS, FINITE_POPULATION))
+    assert plan.adapted.optimizer.lr == pytest.approx(0.5896280, abs=1e-7)
+    assert [o.rule for o in plan.forecast if o.chosen] == ["finite-population"]
+    assert "finite-population" not in codes(plan)
+
+
+def test_an_adapted_recipe_is_refused():
+    plan = advise(RESNET44, Request(4096, PARTS))
+    with pytest.raises(RefusedError, match="already adapted, from `resnet44` at batch size 128"):
+        advise(plan.adapted, Request(8192, PARTS))
+
+
+def test_adam_follows_the_sde_rule_and_refuses_where_it_breaks_down():
+    plan = advise(ADAM, Request(1024, PARTS))
+    assert plan.adapted.optimizer.lr == pytest.approx(1e-3 * 8**0.5)
+    assert plan.adapted.optimizer.beta1 == pytest.approx(0.2)
+    assert plan.adapted.optimizer.beta2 == pytest.approx(0.992)
+    assert plan.adapted.optimizer.epsilon == pytest.approx(1e-8 / 8**0.5)
+    assert "regime-with-adaptive" in codes(plan)
+    with pytest.raises(RefusedError, match="half-life"):
+        advise(ADAM, Request(4096, PARTS))
+    kept = advise(ADAM, Request(4096, PARTS, betas="half-life"))
+    assert kept.adapted.optimizer.beta2 == pytest.approx(0.968491, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("parts", "rule", "expected"),
+    [
+        (PARTS, "sqrt", 1e-4 / 32**0.5),  # updates kept: lr * decay constant
+        (("lr",), "sqrt", 1e-4 * 32**0.5),  # epochs kept: decay grows with sqrt(B), as nanochat has it
+        (("lr",), "linear", 1e-4),  # epochs kept, linear: unchanged, Goyal
+    ],
+)
+def test_the_weight_decay_horizon_is_kept_on_demand(parts, rule, expected):
+    plan = advise(RESNET44, Request(4096, parts, parse_lr_rule(rule), weight_decay="horizon"))
+    assert plan.adapted.optimizer.weight_decay == pytest.approx(expected)
+    assert "weight-decay-horizon" not in codes(plan)
+
+
+def test_the_weight_average_spans_the_same_share_of_the_run():
+    averaged = Recipe.model_validate(BODY | {"weight_ema": {"decay": 0.999}})
+    assert advise(averaged, Request(4096, PARTS)).adapted.weight_ema.decay == 0.999
+    fixed = advise(averaged, Request(4096, ("lr",)))
+    assert fixed.adapted.weight_ema.decay == pytest.approx(0.968491, abs=1e-6)
+
+
+def test_clipping_of_the_whole_run_is_kept_and_said():
+    clipped = Recipe.model_validate(BODY | {"clipping": {"max_norm": 1.0}})
+    plan = advise(clipped, Request(4096, PARTS))
+    assert plan.adapted.clipping == clipped.clipping
+    assert "clips-whole-run" in codes(plan)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Request(4096, ()), {"few-updates-per-epoch"}),
+        (Request(256, ("ghost",)), {"running-statistics-horizon", "rounding"}),
+        (Request(300, ("ghost",)), {"running-statistics-horizon", "ghost-remainder"}),
+        (Request(256, ("lr",), LINEAR), {"linear-without-warm-up", "rounding"}),
+        (Request(8192, ("clip",)), {"few-updates-per-epoch", "batch-near-data"}),
+        (Request(256, ("ghost",), ghost_batch_size=8), {"running-statistics-horizon", "small-ghost", "rounding"}),
+    ],
+)
+def test_only_the_warnings_that_apply_are_given(request_, expected):
+    """Worked by hand: 81, 122 and 164 epochs at 256 are 15820.3, 23828.1 and 32031.25 updates, none a half."""
+    plan = advise(RESNET44, request_)
+    assert codes(plan) == expected - {"rounding"}
+
+
+def test_numbers_alone_give_a_relative_plan():
+    plan = advise_numbers(baseline_of_numbers(128, None, None, None, "sgd"), Request(4096, PARTS))
+    line = lines(plan)
+    assert plan.baseline is None
+    assert line["optimizer.lr"].unit == "x baseline"
+    assert line["optimizer.lr"].after == pytest.approx(5.656854, abs=1e-6)
+    assert line["schedule.epochs"].after == 32
+    assert line["schedule.updates"].after == 1
+    assert line["batch_norm.ghost_batch_size"].after == 128
+
+
+def test_numbers_alone_give_an_absolute_plan_where_they_suffice():
+    plan = advise_numbers(baseline_of_numbers(128, 0.1, 200, 50_000, "sgd"), Request(4096, PARTS))
+    line = lines(plan)
+    assert (line["schedule.updates"].before, line["schedule.updates"].after) == (78_125, 78_125)
+    assert line["schedule.epochs"].after == 6400
+    assert line["clipping.updates"].after == 391
+    without_examples = advise_numbers(baseline_of_numbers(128, 0.1, 200, None, "sgd"), Request(4096, PARTS))
+    assert lines(without_examples)["schedule.epochs"].after == 6400
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(128, -0.1, 1, 1000, "sgd"), (128, 0.1, 0, 1000, "sgd"), (128, 0.1, 1, 100, "sgd"), (128, None, None, None, "x")],
+)
+def test_numbers_that_cannot_be_are_errors(numbers):
+    with pytest.raises(PlanError):
+        baseline_of_numbers(*numbers)
+
+
+def test_targets_that_cannot_be_are_errors():
+    with pytest.raises(PlanError, match="above the 50000 training examples"):
+        advise(RESNET44, Request(50_001, PARTS))
+    with pytest.raises(PlanError, match="ghost batch size of 9000"):
+        advise(RESNET44, Request(4096, PARTS, ghost_batch_size=9000))
+    with pytest.raises(PlanError, match="no part `gohst`"):
+        parse_parts("lr,gohst")
+
+
+def test_the_json_of_a_plan_is_whole_and_canonical():
+    plan = advise(RESNET44, Request(4096, PARTS))
+    body = plan_body(plan)
+    assert body["schema"] == 1
+    assert Recipe.model_validate_json(json.dumps(body["adapted"])) == plan.adapted
+    assert set(body) == {"schema", "baseline", "adapted", "batch_ratio", "adjustments", "warnings", "forecast"}
+    assert {"field", "before", "after", "rule", "formula", "source", "validity"} <= set(body["adjustments"][0])
+    assert plan_json(plan) == plan_json(advise(RESNET44, Request(4096, PARTS)))
+    assert plan_hash(plan) != plan_hash(advise(RESNET44, Request(2048, PARTS)))

@@ -1,0 +1,90 @@
+"""Claims about `lbadvisor db`."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lbadvisor.cli.app import app
+from lbadvisor.errors import StoreError
+from lbadvisor.store import Store
+from lbadvisor.store.schema import REVISIONS
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.db"
+    with Store.open(path, create=True):
+        pass
+    return path
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, ["db", *words])
+
+
+def test_path_prints_the_path_alone_and_makes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / ("a long folder name " * 9) / "[runs].db"
+    result = invoke("path", "--db", str(path))
+    assert result.exit_code == 0
+    assert result.stdout == f"{path}\n"
+    assert "not there yet" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_path_follows_the_environment(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LBADVISOR_DB", str(database))
+    assert json.loads(invoke("path", "--json").stdout) == {"schema": 1, "path": str(database), "exists": True}
+
+
+def test_upgrading_the_newest_schema_changes_nothing(database: Path) -> None:
+    before = database.read_bytes()
+    result = invoke("upgrade", "--json", "--db", str(database))
+    assert json.loads(result.stdout) == {
+        "schema": 1,
+        "path": str(database),
+        "before": REVISIONS[-1],
+        "after": REVISIONS[-1],
+        "dry_run": False,
+    }
+    assert "the newest" in invoke("upgrade", "--db", str(database)).stdout
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [["upgrade"], ["upgrade", "--dry-run"], ["check"]])
+def test_a_missing_database_is_an_error_and_is_not_made(tmp_path: Path, words: list[str]) -> None:
+    result = invoke(*words, "--db", str(tmp_path / "runs.db"))
+    assert isinstance(result.exception, StoreError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["upgrade"], ["upgrade", "--dry-run"]])
+def test_a_database_from_a_newer_program_is_refused(database: Path, words: list[str]) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE lbadvisor_version SET version_num = '9999'")
+    result = invoke(*words, "--db", str(database))
+    assert isinstance(result.exception, StoreError)
+    assert "9999" in str(result.exception)
+
+
+def test_check_finds_no_fault_in_a_sound_database(database: Path) -> None:
+    assert invoke("check", "--db", str(database)).stdout == f"{database}: no fault\n"
+    assert json.loads(invoke("check", "--json", "--db", str(database)).stdout)["faults"] == []
+
+
+def test_check_fails_with_each_fault_of_a_damaged_database(database: Path) -> None:
+    """A measurement of a run that is not there."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(measurements)")]
+        values = ", ".join("1" for _ in columns)
+        connection.execute(f"INSERT INTO measurements VALUES ({values})")
+    result = invoke("check", "--db", str(database))
+    assert isinstance(result.exception, StoreError)
+    assert "not there" in str(result.exception)
+    assert result.stdout == ""
+    as_json = invoke("check", "--json", "--db", str(database))
+    assert as_json.exit_code == 1
+    assert len(json.loads(as_json.stdout)["faults"]) == 1

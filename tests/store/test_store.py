@@ -1,0 +1,428 @@
+"""The store keeps what it is given, gives it back as records, and says in one line why it cannot."""
+
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.records import Environment, Measurement, RunStatus
+from lbadvisor.errors import StoreError, UnknownRunError
+from lbadvisor.store import Store, default_database_path
+from lbadvisor.store.tables import measurements as measurements_table
+
+CPU = Environment("cpu", "a test's processor", "0.1.0", "3.11.7", "2.15.0", None, None)
+
+
+def a_recipe(name: str = "tiny", batch_size: int = 64) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "schema": 1,
+            "name": name,
+            "data": {"name": "digits", "train_examples": 1297},
+            "model": {"name": "digits_mlp"},
+            "batch": {"size": batch_size},
+            "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+            "schedule": {
+                "epochs": 10.0,
+                "milestones": [{"epoch": 5.0, "lr_factor": 0.1}],
+            },
+        }
+    )
+
+
+def a_measurement(update: int, loss: float = 1.5) -> Measurement:
+    return Measurement(update, update / 10, update * 64, loss, 0.1, 2.25, 0.5, 0.125, None, None, update * 0.01)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "here" / "runs.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store.open(path, create=True) as opened:
+        yield opened
+
+
+def test_a_run_comes_back_as_it_was_added(store: Store) -> None:
+    before = datetime.now(UTC)
+    environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", "0f" * 20, True)
+    added = store.add_run("tiny-b64-s7", a_recipe(), 7, 203, environment)
+    assert store.find_run("tiny-b64-s7") == store.run("tiny-b64-s7") == store.run(str(added.number)) == added
+    assert added.recipe == a_recipe()
+    assert added.environment == environment
+    assert (added.number, added.seed, added.update, added.updates, added.resumes) == (1, 7, 0, 203, 0)
+    assert (added.status, added.ended_because, added.plan_number) == (RunStatus.RUNNING, None, None)
+    assert before <= added.created_at == added.changed_at <= datetime.now(UTC)
+    assert added.created_at.tzinfo is UTC
+
+
+def test_runs_are_listed_by_number_and_by_status(store: Store) -> None:
+    for name in ("c", "a", "b"):
+        store.add_run(name, a_recipe(), 0, 10, CPU)
+    store.set_status(2, RunStatus.COMPLETE, None)
+    assert store.run_names() == ["c", "a", "b"]
+    assert [run.number for run in store.runs()] == [1, 2, 3]
+    assert [run.name for run in store.runs(RunStatus.COMPLETE)] == ["a"]
+
+
+def test_equal_recipes_are_kept_once(store: Store, path: Path) -> None:
+    for name, recipe in (("a", a_recipe()), ("b", a_recipe()), ("c", a_recipe(batch_size=128))):
+        store.add_run(name, recipe, 0, 10, CPU)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM recipes").fetchone() == (2,)
+    assert [run.recipe.batch.size for run in store.runs()] == [64, 64, 128]
+
+
+def test_a_plan_added_twice_has_one_number(store: Store) -> None:
+    baseline, adapted = a_recipe(), a_recipe("tiny-b512", 512)
+    first = store.add_plan('{"plan": 1}', baseline, adapted)
+    other = store.add_plan('{"plan": 2}', baseline, adapted)
+    assert store.add_plan('{"plan": 1}', baseline, adapted) == first != other
+    assert store.plan_json(other) == '{"plan": 2}'
+    assert store.add_run("adapted", adapted, 0, 10, CPU, plan_number=other).plan_number == other
+
+
+def test_a_plan_that_is_not_there_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="no plan 5"):
+        store.add_run("a", a_recipe(), 0, 10, CPU, plan_number=5)
+    with pytest.raises(StoreError, match="no plan 5"):
+        store.plan_json(5)
+    assert store.runs() == []
+
+
+def test_a_name_is_given_once(store: Store) -> None:
+    store.add_run("a", a_recipe(), 0, 10, CPU)
+    with pytest.raises(StoreError, match="named 'a' already"):
+        store.add_run("a", a_recipe(), 1, 10, CPU)
+    assert len(store.runs()) == 1
+
+
+@pytest.mark.parametrize("name", ["7", "007", "", " a", "a\n", "\udcff"])
+def test_what_is_no_name_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(StoreError, match="a run cannot be named"):
+        store.add_run(name, a_recipe(), 0, 10, CPU)
+
+
+def test_a_seed_beyond_64_bits_is_refused(store: Store) -> None:
+    assert store.add_run("largest", a_recipe(), 2**63 - 1, 10, CPU).seed == 2**63 - 1
+    with pytest.raises(StoreError, match="seed 9223372036854775808 is too large"):
+        store.add_run("larger", a_recipe(), 2**63, 10, CPU)
+
+
+def test_an_unknown_name_is_answered_with_a_near_one(store: Store) -> None:
+    store.add_run("resnet44-b4096", a_recipe(), 0, 10, CPU)
+    with pytest.raises(UnknownRunError, match="did you mean 'resnet44-b4096'"):
+        store.run("resnet44-b4069")
+    with pytest.raises(UnknownRunError, match="`lbadvisor runs` lists them"):
+        store.run("zzz")
+    assert store.find_run("zzz") is None
+
+
+@pytest.mark.parametrize("asked", ["2", "0", "9" * 5000, "\udcff"])
+def test_an_unknown_number_or_an_impossible_name_is_an_unknown_run(store: Store, asked: str) -> None:
+    store.add_run("a", a_recipe(), 0, 10, CPU)
+    with pytest.raises(UnknownRunError):
+        store.run(asked)
+
+
+def test_every_change_of_an_unknown_run_is_refused(store: Store) -> None:
+    for change in (
+        lambda: store.record(9, [a_measurement(1)]),
+        lambda: store.discard_after(9, 0),
+        lambda: store.set_status(9, RunStatus.COMPLETE, None),
+        lambda: store.measurements(9),
+    ):
+        with pytest.raises(UnknownRunError, match="there is no run 9"):
+            change()
+
+
+def test_measurements_come_back_in_order_and_bit_for_bit(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    evaluated = replace(a_measurement(20, 0.1 + 0.2), evaluation_loss=1 / 3, evaluation_accuracy_percent=97.4)
+    store.record(number, [evaluated, a_measurement(10, math.inf)])
+    store.record(number, [a_measurement(5, 5e-324)])
+    assert store.measurements(number) == [a_measurement(5, 5e-324), a_measurement(10, math.inf), evaluated]
+    assert store.run("a").update == 20
+
+
+def test_nan_comes_back_as_nan(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    diverged = Measurement(10, 0.5, 640, math.nan, 0.1, math.nan, math.nan, math.nan, math.nan, 10.0, seconds=1.0)
+    store.record(number, [diverged])
+    (back,) = store.measurements(number)
+    # A nan is not equal to itself; its text is.
+    assert repr(back) == repr(diverged)
+
+
+def test_a_measurement_has_one_column_per_field() -> None:
+    assert list(measurements_table.c.keys()) == ["run", *(field.name for field in fields(Measurement))]
+
+
+def test_recording_an_interval_twice_changes_nothing(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    interval = [a_measurement(update) for update in (10, 20, 30)]
+    store.record(number, interval)
+    once = (store.measurements(number), store.run("a").update)
+    store.record(number, interval[:2])
+    assert (store.measurements(number), store.run("a").update) == once == (interval, 30)
+
+
+def test_a_measurement_made_again_replaces_the_old_one(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    store.record(number, [a_measurement(10, 1.0)])
+    store.record(number, [a_measurement(10, 2.0)])
+    assert [one.loss for one in store.measurements(number)] == [2.0]
+
+
+def test_recording_nothing_is_no_change(store: Store) -> None:
+    run = store.add_run("a", a_recipe(), 0, 300, CPU)
+    store.record(run.number, [])
+    assert store.run("a") == run
+
+
+def test_discarding_after_a_checkpoint_keeps_what_came_before_it(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    other = store.add_run("b", a_recipe(), 0, 300, CPU).number
+    for one in (number, other):
+        store.record(one, [a_measurement(update) for update in (10, 20, 30)])
+    store.discard_after(number, 20)
+    assert [one.update for one in store.measurements(number)] == [10, 20]
+    assert store.run("a").update == 20
+    store.discard_after(number, 25)
+    assert store.run("a").update == 20
+    assert len(store.measurements(other)) == 3
+
+
+def test_a_status_has_a_reason_and_resumes_are_counted(store: Store) -> None:
+    run = store.add_run("a", a_recipe(), 0, 300, CPU)
+    store.set_status(run.number, RunStatus.STOPPED, "signal SIGTERM")
+    stopped = store.run("a")
+    assert (stopped.status, stopped.ended_because, stopped.resumes) == (RunStatus.STOPPED, "signal SIGTERM", 0)
+    assert stopped.changed_at > stopped.created_at == run.created_at
+    store.set_status(run.number, RunStatus.RUNNING, None, resumed=True)
+    going_on = store.run("a")
+    assert (going_on.status, going_on.ended_because, going_on.resumes) == (RunStatus.RUNNING, None, 1)
+
+
+def test_measurements_of_many_runs_keep_the_order_asked_for(store: Store) -> None:
+    for number in (1, 2, 3):
+        store.add_run(f"r{number}", a_recipe(), number, 300, CPU)
+        plain, evaluated = a_measurement(number), a_measurement(number + 10)
+        evaluated = replace(evaluated, evaluation_loss=0.5, evaluation_accuracy_percent=90.0)
+        store.record(number, [plain, evaluated])
+    assert [[one.update for one in taken] for taken in store.measurements_of([3, 1])] == [[3, 13], [1, 11]]
+    evaluated_only = store.measurements_of([1, 2, 3], evaluated_only=True)
+    assert [[one.update for one in taken] for taken in evaluated_only] == [[11], [12], [13]]
+    assert store.measurements_of([]) == []
+
+
+def _write_a_run(path: Path, name: str, intervals: int) -> None:
+    with Store.open(path, create=True) as store:
+        number = store.add_run(name, a_recipe(name), 0, 500, CPU).number
+        for interval in range(intervals):
+            store.record(number, [a_measurement(interval * 10 + one) for one in range(1, 11)])
+
+
+def test_four_processes_make_one_file_and_lose_and_double_nothing(path: Path) -> None:
+    """They start together, so that they also make the file and its tables at the same moment."""
+    # The children get no path to this module from pytest's importlib mode: they run it as a script.
+    script = (
+        "import runpy, sys, pathlib; "
+        "runpy.run_path(sys.argv[1])['_write_a_run'](pathlib.Path(sys.argv[2]), sys.argv[3], 50)"
+    )
+    names = ["a", "b", "c", "d"]
+    children = [
+        subprocess.Popen([sys.executable, "-c", script, __file__, str(path), name], stderr=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    assert [child.communicate(timeout=120)[1] for child in children] == ["", "", "", ""]
+    with Store.open(path, create=False) as store:
+        assert sorted(store.run_names()) == names
+        for run in store.runs():
+            assert run.update == 500
+            assert store.measurements(run.number) == [a_measurement(update) for update in range(1, 501)]
+
+
+def test_the_default_database_is_the_environments_or_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LBADVISOR_DB", "elsewhere/x.db")
+    assert default_database_path() == Path("elsewhere/x.db")
+    monkeypatch.delenv("LBADVISOR_DB")
+    assert default_database_path() == Path("db/lbadvisor.db")
+
+
+def test_reading_a_missing_database_makes_nothing(tmp_path: Path) -> None:
+    missing = tmp_path / "db" / "lbadvisor.db"
+    with pytest.raises(StoreError, match=r"no database at .*lbadvisor\.db yet: `lbadvisor train` makes it"):
+        Store.open(missing, create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_leaves_another_programs_database_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="holds no runs of this program"):
+        Store.open(path, create=False)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_closed_store_is_one_file(path: Path) -> None:
+    with Store.open(path, create=True) as store:
+        store.add_run("a", a_recipe(), 0, 10, CPU)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["100% mine?.db", "a b#c&mode=memory.db", "größe.db"])
+def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
+    with Store.open(tmp_path / name, create=True) as store:
+        store.add_run("a", a_recipe(), 0, 10, CPU)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("These are notes, and far from a database. " * 100)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"notes\.txt: it is not a SQLite database") as caught:
+        Store.open(path, create=create)
+    assert caught.value.__cause__ is not None
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_is_no_database(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(StoreError, match="it is a folder"):
+        Store.open(tmp_path, create=create)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "db").write_text("")
+    with pytest.raises(StoreError, match="it cannot be opened"):
+        Store.open(tmp_path / "db" / "lbadvisor.db", create=True)
+
+
+def test_a_damaged_database_is_named(path: Path) -> None:
+    with Store.open(path, create=True) as store:
+        store.add_run("a", a_recipe(), 0, 10, CPU)
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\x5a" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"runs\.db: it is damaged"), Store.open(path, create=False) as store:
+        store.runs()
+
+
+def test_a_full_disk_is_named_and_the_change_is_undone_whole(path: Path) -> None:
+    with Store.open(path, create=True) as store:
+        number = store.add_run("a", a_recipe(), 0, 10_000, CPU).number
+        store.record(number, [a_measurement(1)])
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count=30")
+
+    event.listen(Engine, "connect", limit)
+    try:
+        with Store.open(path, create=False) as store:
+            with pytest.raises(StoreError, match=r"runs\.db: the disk is full.*make room"):
+                store.record(number, [a_measurement(update) for update in range(2, 5000)])
+            assert store.measurements(number) == [a_measurement(1)]
+    finally:
+        event.remove(Engine, "connect", limit)
+
+
+def test_a_database_locked_beyond_the_timeout_is_named(path: Path) -> None:
+    with (
+        Store.open(path, create=True),
+        Store.open(path, create=False, lock_timeout_seconds=0.05) as store,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"runs\.db: it is locked by another process"):
+            store.add_run("a", a_recipe(), 0, 10, CPU)
+        assert store.runs() == []
+        other.execute("COMMIT")
+        assert store.add_run("a", a_recipe(), 0, 10, CPU).number == 1
+
+
+def test_a_recipe_that_this_program_cannot_read_names_its_run(path: Path) -> None:
+    with Store.open(path, create=True) as store:
+        store.add_run("a", a_recipe(), 0, 10, CPU)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE recipes SET body = '{}'")
+        with pytest.raises(StoreError, match=r"run 1 \(a\) was written by another version"):
+            store.runs()
+
+
+@pytest.fixture
+def unprivileged_path() -> Iterator[Path]:
+    """A database in a folder of our own, and no right to pass over permissions, which root has."""
+    folder = Path(tempfile.mkdtemp())
+    path = folder / "runs.db"
+    Store.open(path, create=True).close()
+    user, nobody = os.geteuid(), 65534
+    if user == 0:
+        os.chown(folder, nobody, nobody)
+        os.chown(path, nobody, nobody)
+        os.seteuid(nobody)
+    try:
+        yield path
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_named(unprivileged_path: Path) -> None:
+    folder = unprivileged_path.parent
+    folder.chmod(0o500)
+    for path in (folder / "new.db", folder / "db" / "new.db"):
+        with pytest.raises(StoreError, match=r"new\.db: it cannot be opened: see that you may read and write"):
+            Store.open(path, create=True)
+
+
+def test_a_file_that_cannot_be_read_is_named(unprivileged_path: Path) -> None:
+    unprivileged_path.chmod(0)
+    with pytest.raises(StoreError, match=r"runs\.db: it cannot be opened"):
+        Store.open(unprivileged_path, create=False)
+
+
+def test_a_file_in_a_closed_folder_is_named(unprivileged_path: Path) -> None:
+    unprivileged_path.parent.chmod(0)
+    with pytest.raises(StoreError, match=r"runs\.db: it cannot be opened"):
+        Store.open(unprivileged_path, create=False)
+
+
+def test_a_file_that_cannot_be_written_is_read_all_the_same(unprivileged_path: Path) -> None:
+    unprivileged_path.chmod(0o400)
+    with Store.open(unprivileged_path, create=False) as store:
+        assert store.runs() == []
+        with pytest.raises(StoreError, match=r"runs\.db: it cannot be written"):
+            store.add_run("a", a_recipe(), 0, 10, CPU)
+
+
+def test_the_store_loads_neither_torch_nor_alembic_to_read(path: Path) -> None:
+    Store.open(path, create=True).close()
+    script = (
+        "import sys; from pathlib import Path; import lbadvisor.store; "
+        "assert 'sqlalchemy' not in sys.modules; "
+        "lbadvisor.store.Store.open(Path(sys.argv[1]), create=False).runs(); "
+        "assert 'sqlalchemy' in sys.modules; assert not {'torch', 'alembic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)

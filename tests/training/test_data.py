@@ -1,0 +1,148 @@
+"""The order of examples, and the data sets."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.errors import DataError
+from lbadvisor.training.augment import pad_crop_flip
+from lbadvisor.training.data import batch_indices, load_dataset, normalized, training_batch
+
+CPU = torch.device("cpu")
+
+
+def recipe(name="digits", examples=1297, **data):
+    return Recipe.model_validate(
+        {
+            "schema": 1,
+            "name": "r",
+            "data": {"name": name, "train_examples": examples, **data},
+            "model": {"name": "f1"},
+            "batch": {"size": 4},
+            "optimizer": {"name": "sgd", "lr": 0.1},
+            "schedule": {"epochs": 1},
+        }
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 10, 25])
+def test_every_epoch_of_the_stream_holds_each_example_once_whatever_the_batch(batch_size):
+    """Batches straddle epochs: 70 examples of the stream are seven whole passes over ten."""
+    stream = torch.cat([batch_indices(0, u, batch_size, 10) for u in range(-(-70 // batch_size))])[:70]
+    assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in stream.split(10))
+
+
+def test_the_stream_of_examples_is_the_same_whatever_the_batch():
+    """A larger batch takes the same examples in the same order, only more of them at once."""
+    small = torch.cat([batch_indices(5, u, 8, 100) for u in range(32)])
+    large = torch.cat([batch_indices(5, u, 64, 100) for u in range(4)])
+    assert torch.equal(small, large)
+
+
+def test_epochs_and_seeds_have_different_orders():
+    first = batch_indices(0, 0, 100, 100)
+    assert not torch.equal(first, batch_indices(0, 1, 100, 100))
+    assert not torch.equal(first, batch_indices(1, 0, 100, 100))
+    assert torch.equal(first, batch_indices(0, 0, 100, 100))
+
+
+def test_digits_are_the_1797_images_with_the_last_500_held_out():
+    digits = load_dataset(recipe(), None, CPU)
+    assert digits.train.images_NCHW.shape == (1297, 1, 8, 8)
+    assert digits.test.images_NCHW.shape == (500, 1, 8, 8)
+    assert (digits.classes, digits.shape) == (10, (1, 8, 8))
+    assert int(digits.train.images_NCHW.max()) == 16
+    images = normalized(digits, digits.train.images_NCHW)
+    assert images.mean().item() == pytest.approx(0, abs=1e-5)
+    assert images.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_another_number_of_examples_than_the_recipe_says_is_an_error():
+    with pytest.raises(DataError, match="has 1297 training examples, the recipe says 1000"):
+        load_dataset(recipe(examples=1000), None, CPU)
+
+
+def test_a_crop_is_a_window_of_the_padded_image_or_its_mirror():
+    """Each output is found, by search, among the 81 windows of the padded image and their mirrors."""
+    images = torch.arange(1, 1 + 3 * 2 * 6 * 5, dtype=torch.uint8).reshape(3, 2, 6, 5)
+    out = pad_crop_flip(images, torch.Generator().manual_seed(3))
+    assert out.shape == images.shape
+    assert out.dtype == torch.uint8
+    for image, cropped in zip(images, out, strict=True):
+        padded = torch.nn.functional.pad(image, [4] * 4)
+        windows = [padded[:, y : y + 6, x : x + 5] for y in range(9) for x in range(9)]
+        assert any(torch.equal(cropped, w) or torch.equal(cropped, w.flip(2)) for w in windows)
+
+
+def test_both_mirrored_and_plain_crops_come_up_in_every_place():
+    image = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 1, 5, 5).expand(4000, 1, 5, 5)
+    out = pad_crop_flip(image, torch.Generator().manual_seed(0))
+    assert len(torch.unique(out, dim=0)) == 162  # 9 x 9 corners, mirrored or not
+
+
+def test_augmentation_is_a_function_of_seed_and_update():
+    crops = recipe(augmentation="pad-crop-flip")
+    digits = load_dataset(crops, None, CPU)
+    first, again, later = (training_batch(crops, digits, 0, u)[0] for u in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+
+
+@pytest.fixture
+def class_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    draws = np.random.default_rng(0)
+    for split, count in (("train", 5), ("test", 2)):
+        for name in ("ant", "bee"):
+            folder = tmp_path / "data" / "insects" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(draws.integers(0, 256, (6, 6, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return tmp_path / "data"
+
+
+def test_class_folders_are_read_and_packed_once(class_folders):
+    insects = load_dataset(recipe("insects", 10), class_folders, CPU)
+    assert insects.train.labels_N.tolist() == [0] * 5 + [1] * 5
+    pixel = np.asarray(Image.open(class_folders / "insects/train/bee/0.png"))[1, 2]
+    assert insects.train.images_NCHW[5, :, 1, 2].tolist() == pixel.tolist()
+    packed = list((class_folders.parent / "cache").rglob("*.pt"))
+    assert len(packed) == 2
+    before = [p.stat().st_mtime_ns for p in packed]
+    again = load_dataset(recipe("insects", 10), class_folders, CPU)
+    assert torch.equal(again.train.images_NCHW, insects.train.images_NCHW)
+    assert [p.stat().st_mtime_ns for p in packed] == before
+
+
+def test_a_changed_class_folder_is_packed_anew(class_folders):
+    load_dataset(recipe("insects", 10), class_folders, CPU)
+    Image.new("RGB", (6, 6)).save(class_folders / "insects/train/ant/new.png")
+    assert len(load_dataset(recipe("insects", 11), class_folders, CPU).train.labels_N) == 11
+
+
+def test_a_damaged_image_is_named(class_folders):
+    broken = class_folders / "insects/train/bee/3.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"bee.3\.png cannot be read"):
+        load_dataset(recipe("insects", 10), class_folders, CPU)
+
+
+def test_images_of_unequal_size_are_an_error(class_folders):
+    Image.new("RGB", (7, 6)).save(class_folders / "insects/train/ant/new.png")
+    with pytest.raises(DataError, match="differ in size"):
+        load_dataset(recipe("insects", 11), class_folders, CPU)
+
+
+def test_an_absent_data_set_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match=r"no data set nowhere.*train/CLASS"):
+        load_dataset(recipe("nowhere", 10), tmp_path, CPU)
+
+
+def test_real_mnist_is_read_in_torchvisions_layout(real_data_dir):
+    mnist = load_dataset(recipe("mnist", 60_000), real_data_dir, CPU)
+    assert mnist.train.images_NCHW.shape == (60_000, 1, 28, 28)
+    # The constants that everybody uses for MNIST.
+    assert mnist.mean_C.item() / 255 == pytest.approx(0.1307, abs=1e-4)
+    assert mnist.deviation_C.item() / 255 == pytest.approx(0.3081, abs=1e-4)
