@@ -124,7 +124,7 @@ def train_run(request: RunRequest) -> Generator[Started | Progress]:
 
 def checkpoint_folder(database: Path, run: Run) -> Path:
     """Where the run's checkpoints lie: beside the database, under its name and the moment when the run was made."""
-    return database.parent / "checkpoints" / database.stem / f"{run.name}-{run.created_at:%Y%m%d-%H%M%S}"
+    return database.parent / "checkpoints" / database.stem / f"{run.name}-{run.created_at:%Y%m%dT%H%M%S.%f}"
 
 
 def _trained(store: Store, run: Run, state: TrainState, dataset: Dataset, folder: Path) -> Iterator[Progress]:
@@ -200,14 +200,13 @@ def _added(store: Store, recipe: Recipe, request: RunRequest) -> Run:
     return store.add_run(request.name, recipe, request.seed, updates, _environment(request.device), plan_number)
 
 
-def _only_process(folder: Path, run: Run) -> filelock.BaseFileLock:
+def _only_process(folder: Path, run: Run) -> filelock.AcquireReturnProxy:
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RefusedError(f"another process is training the run {run.name}: wait for it, or stop it") from None
-    return lock
 
 
 def _resumed(folder: Path, state: TrainState) -> list[str]:

@@ -6,7 +6,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
 
 FieldPath = tuple[str | int, ...]
+Table = TypeVar("Table", bound=BaseModel | None)
 MOST_UPDATES = 2**53
 """Above this a float no longer counts every update."""
 
@@ -30,7 +31,7 @@ class Fault:
     hint: str = ""
 
 
-def refuse[Table: (BaseModel, BaseModel | None)](table: Table, faults: Iterable[Fault]) -> Table:
+def refuse(table: Table, faults: Iterable[Fault]) -> Table:
     """`table` itself where there is no fault. Raises `pydantic.ValidationError` with all of them, each at its path."""
     errors = [
         InitErrorDetails(
@@ -141,9 +142,7 @@ def ghost_fits(batch_norm: "BatchNorm", model: "Model", batch: "Batch") -> Itera
         yield Fault(("ghost_batch_size",), f"has no meaning: {model.name} has no batch norm", "take it out")
 
 
-def clipping_fits(
-    clipping: "Clipping | None", schedule: "Schedule", data: "Data", batch: "Batch"
-) -> Iterator[Fault]:
+def clipping_fits(clipping: "Clipping | None", schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:
     """A clipping warm-up is at least one update and not longer than the schedule."""
     length = _span(clipping, "epochs", "updates", data, batch) if clipping is not None else None
     end = _span(schedule, "epochs", "updates", data, batch)
@@ -175,4 +174,4 @@ def _span(
 
 def _too_short(span: _Span | None) -> Iterator[Fault]:
     if span is not None and span.updates < 1:
-        yield Fault(span.path, f"is less than half an update: {span.epochs:g} epochs")
+        yield Fault(span.path, f"is too short: {span.epochs:g} epochs round to 0 updates")

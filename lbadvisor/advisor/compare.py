@@ -6,6 +6,7 @@ points (Hoffer et al. 2017, arXiv:1705.08741); it is positive where this run is 
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +21,8 @@ ONE_SEED_NOISE_POINTS = 0.3
 """Differences of one seed each below this say nothing: in the paper's Table 1 the small batch itself loses to the
 adapted large one by 0.24 points (Hoffer et al. 2017, ResNet44)."""
 
-# Provenance and prose: they differ between any baseline and its adaptation, and decide no result.
-_NO_CAUSE = {"name", "description"} | {
-    f"adapted_from.{field}" for field in ("recipe", "recipe_hash", "batch_size", "program")
-}
+# Prose and provenance: they differ between any baseline and its adaptation, and decide no result.
+_NO_CAUSE = re.compile(r"name|description|adapted_from\..*")
 
 
 class Better(StrEnum):
@@ -158,12 +157,21 @@ def compare_runs(runs: Sequence[Recorded]) -> Comparison:
 
 
 def _changes(runs: Sequence[Run]) -> tuple[Change, ...]:
-    per_run = [
-        dict(fields_of(in_updates(run.recipe))) | {"seed": run.seed, "device": run.environment.device} for run in runs
-    ]
-    names = dict.fromkeys(name for fields in per_run for name in fields if name not in _NO_CAUSE)
+    per_run = [_fields(run) for run in runs]
+    names = dict.fromkeys(name for fields in per_run for name in fields)
     rows = (Change(name, tuple(fields.get(name) for fields in per_run)) for name in names)
     return tuple(row for row in rows if any(value != row.values[0] for value in row.values))
+
+
+def _fields(run: Run) -> dict[str, object]:
+    fields: dict[str, object] = {
+        name: value for name, value in fields_of(in_updates(run.recipe)) if not _NO_CAUSE.fullmatch(name)
+    }
+    if run.recipe.adapted_from is not None:
+        # One field and not one per part: to have adapted nothing is a value as well.
+        fields["adapted_from.parts"] = run.recipe.adapted_from.parts
+        fields["adapted_from.lr_rule"] = run.recipe.adapted_from.lr_rule
+    return fields | {"seed": run.seed, "device": run.environment.device}
 
 
 def _metrics(runs: Sequence[Recorded]) -> tuple[Metric, ...]:

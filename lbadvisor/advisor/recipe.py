@@ -6,16 +6,26 @@ one that speaks of updates only.
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from lbadvisor.advisor import coherence
+from lbadvisor.advisor.coherence import Fault, one_of, refuse
 
 Part = Literal["lr", "ghost", "regime", "clip"]
 PARTS: tuple[Part, ...] = ("lr", "ghost", "regime", "clip")
 
 PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Epochs = Annotated[float, Field(gt=0, le=1e9)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+
+
+Scalar = str | int | float | bool
 
 
 class RecipeModel(BaseModel):
@@ -59,125 +69,109 @@ class BatchNorm(RecipeModel):
     )
 
 
+LearningRate = Annotated[float, Field(gt=0, description="learning rate, after the warm-up and before any milestone")]
+WeightDecay = Annotated[float, Field(ge=0, description="weight decay, on every parameter")]
+Beta = Annotated[float, Field(ge=0, lt=1, description="weight of the old average at each update")]
+Epsilon = Annotated[float, Field(gt=0, description="added to the denominator")]
+
+
 class Sgd(RecipeModel):
     """Stochastic gradient descent, `torch.optim.SGD`."""
 
     name: Literal["sgd"]
-    lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    nesterov: bool = False
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    lr: LearningRate
+    momentum: Momentum = Field(0.0, description="share of the last update's direction that is kept")
+    nesterov: bool = Field(False, description="Nesterov's momentum; needs a momentum above 0")
+    weight_decay: WeightDecay = 0.0
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
+        wrong = self.nesterov and self.momentum == 0
+        return refuse(self, [Fault(("nesterov",), "needs a momentum above 0")] if wrong else [])
 
 
 class Adam(RecipeModel):
     """Adam with L2 weight decay, or AdamW with decoupled weight decay: `torch.optim.Adam`, `torch.optim.AdamW`."""
 
     name: Literal["adam", "adamw"]
-    lr: PositiveFloat
+    lr: LearningRate
     beta1: Beta = 0.9
     beta2: Beta = 0.999
-    epsilon: PositiveFloat = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    epsilon: Epsilon = 1e-8
+    weight_decay: WeightDecay = 0.0
 
 
 class RmsProp(RecipeModel):
     """RMSprop, `torch.optim.RMSprop`; beta2 is torch's `alpha`."""
 
     name: Literal["rmsprop"]
-    lr: PositiveFloat
+    lr: LearningRate
     beta2: Beta = 0.99
-    epsilon: PositiveFloat = 1e-8
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    epsilon: Epsilon = 1e-8
+    momentum: Momentum = Field(0.0, description="share of the last update's direction that is kept")
+    weight_decay: WeightDecay = 0.0
 
 
 class Adagrad(RecipeModel):
     """Adagrad, `torch.optim.Adagrad`."""
 
     name: Literal["adagrad"]
-    lr: PositiveFloat
-    epsilon: PositiveFloat = 1e-10
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    lr: LearningRate
+    epsilon: Epsilon = 1e-10
+    weight_decay: WeightDecay = 0.0
 
 
 Optimizer = Annotated[Sgd | Adam | RmsProp | Adagrad, Field(discriminator="name")]
 
 
-def _one_of(owner: BaseModel, epochs: str, updates: str, *, needed: bool) -> None:
-    given = [field for field in (epochs, updates) if getattr(owner, field) is not None]
-    if len(given) == 2:
-        raise ValueError(f"{epochs} and {updates} are both given: keep one")
-    if needed and not given:
-        raise ValueError(f"one of {epochs} and {updates} is needed")
-
-
 class Milestone(RecipeModel):
     """A change at a point of the schedule; both factors hold from that update on."""
 
-    epoch: PositiveFloat | None = None
-    update: PositiveInt | None = None
+    epoch: Epochs | None = Field(None, description="where it begins, in epochs; or give update")
+    update: PositiveInt | None = Field(None, description="how many updates come before it; or give epoch")
     lr_factor: PositiveFloat = Field(description="learning rate from here on, as a factor of optimizer.lr")
-    weight_decay: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="weight decay from here on; absent: unchanged"
-    )
+    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from here on; absent: unchanged")
 
     @model_validator(mode="after")
     def _placed_once(self) -> Self:
-        _one_of(self, "epoch", "update", needed=True)
-        return self
+        return refuse(self, one_of(self, "epoch", "update", needed=True))
 
 
 class Schedule(RecipeModel):
     """How long training lasts, and its learning rate over time."""
 
-    epochs: PositiveFloat | None = Field(None, description="length in epochs; or give updates")
+    epochs: Epochs | None = Field(None, description="length in epochs; or give updates")
     updates: PositiveInt | None = Field(None, description="length in updates; or give epochs")
     decay: Literal["milestones", "cosine", "linear", "exponential"] = Field(
         "milestones", description="milestones: steps where they say; else a curve from lr to lr * final_lr_factor"
     )
-    milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = ()
+    milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
+        (), description="changes of the learning rate or the weight decay, in their order"
+    )
     final_lr_factor: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="learning rate at the end as a factor of optimizer.lr, for cosine, linear and exponential"
     )
-    warmup_epochs: PositiveFloat | None = Field(None, description="length of the linear warm-up; or warmup_updates")
-    warmup_updates: PositiveInt | None = None
+    warmup_epochs: Epochs | None = Field(None, description="length of the linear warm-up; or give warmup_updates")
+    warmup_updates: PositiveInt | None = Field(None, description="length of the linear warm-up; or give warmup_epochs")
     warmup_lr_factor: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="the warm-up's first learning rate, as a factor"
     )
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        _one_of(self, "epochs", "updates", needed=True)
-        _one_of(self, "warmup_epochs", "warmup_updates", needed=False)
-        if self.decay == "milestones" and self.final_lr_factor is not None:
-            raise ValueError('final_lr_factor has no meaning with decay = "milestones": give decay or take it out')
-        if self.decay != "milestones" and any(m.weight_decay is None for m in self.milestones):
-            raise ValueError(f'milestones of the learning rate have no meaning with decay = "{self.decay}"')
-        if self.decay == "exponential" and not self.final_lr_factor:
-            raise ValueError('decay = "exponential" needs a final_lr_factor above 0')
-        return self
+        return refuse(self, coherence.within_schedule(self))
 
 
 class Clipping(RecipeModel):
     """Clipping of the gradient's global L2 norm; without a length it lasts the whole run."""
 
-    max_norm: PositiveFloat
-    epochs: PositiveFloat | None = Field(None, description="length of the clipping warm-up; or updates")
-    updates: PositiveInt | None = None
+    max_norm: PositiveFloat = Field(description="largest norm that is let through")
+    epochs: Epochs | None = Field(None, description="length of the clipping warm-up; or give updates")
+    updates: PositiveInt | None = Field(None, description="length of the clipping warm-up; or give epochs")
 
     @model_validator(mode="after")
     def _placed_once(self) -> Self:
-        _one_of(self, "epochs", "updates", needed=False)
-        return self
+        return refuse(self, one_of(self, "epochs", "updates"))
 
 
 class WeightEma(RecipeModel):
@@ -189,41 +183,61 @@ class WeightEma(RecipeModel):
 class Measurements(RecipeModel):
     """How often training is measured, and how often evaluated; the last update always is."""
 
-    every_epochs: PositiveFloat | None = None
-    every_updates: PositiveInt | None = None
-    evaluate_every_epochs: PositiveFloat | None = None
-    evaluate_every_updates: PositiveInt | None = None
+    every_epochs: Epochs | None = Field(None, description="epochs between measurements; or give every_updates")
+    every_updates: PositiveInt | None = Field(None, description="updates between measurements; or give every_epochs")
+    evaluate_every_epochs: Epochs | None = Field(
+        None, description="epochs between evaluations on the test set; or give evaluate_every_updates"
+    )
+    evaluate_every_updates: PositiveInt | None = Field(
+        None, description="updates between evaluations on the test set; or give evaluate_every_epochs"
+    )
 
     @model_validator(mode="after")
     def _placed_once(self) -> Self:
-        _one_of(self, "every_epochs", "every_updates", needed=False)
-        _one_of(self, "evaluate_every_epochs", "evaluate_every_updates", needed=False)
-        return self
+        every = one_of(self, "every_epochs", "every_updates")
+        evaluate_every = one_of(self, "evaluate_every_epochs", "evaluate_every_updates")
+        return refuse(self, [*every, *evaluate_every])
 
 
 class Checkpoints(RecipeModel):
     """How often the state is saved; it is saved at every stop as well."""
 
-    every_seconds: PositiveFloat = 120.0
+    every_seconds: PositiveFloat = Field(120.0, description="seconds of training between two checkpoints")
 
 
 class AdaptedFrom(RecipeModel):
     """Where an adapted recipe came from; its presence forbids a second adaptation."""
 
-    recipe: Name
-    recipe_hash: str
-    batch_size: PositiveInt
-    parts: Annotated[tuple[Part, ...], Field(strict=False)]
-    lr_rule: str
-    program: str
+    recipe: Name = Field(description="the baseline's name")
+    recipe_hash: str = Field(description="the baseline's hash, SHA-256 in hexadecimal")
+    batch_size: PositiveInt = Field(description="the baseline's examples per update, B_S")
+    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(
+        description="which parts of the adaptation were made"
+    )
+    lr_rule: str = Field(description="the rule that scaled the learning rate")
+    program: str = Field(description="the program that made the adaptation, with its version")
+
+
+_RULES: dict[str, tuple[Callable[..., Iterator[Fault]], tuple[str, ...]]] = {
+    "data": (coherence.data_known, ()),
+    "model": (coherence.network_known, ()),
+    "batch": (coherence.batch_fits, ("data",)),
+    "schedule": (coherence.schedule_fits, ("data", "batch")),
+    "batch_norm": (coherence.ghost_fits, ("model", "batch")),
+    "clipping": (coherence.clipping_fits, ("schedule", "data", "batch")),
+}
+"""For a table of the recipe, what must hold between it and which tables before it."""
 
 
 class Recipe(RecipeModel):
-    """All hyperparameters of one training."""
+    """All hyperparameters of one training.
+
+    Raises `pydantic.ValidationError` with everything that is wrong, within its tables and between them.
+    """
 
     schema_version: Literal[1] = Field(alias="schema", description="version of this format")
-    name: Name
-    description: str = ""
+    name: Name = Field(description="what the recipe is called, as a rule its file's name")
+    description: str = Field("", description="what it trains, and where its numbers are from; changes no result")
     data: Data
     model: Model
     batch: Batch
@@ -236,8 +250,48 @@ class Recipe(RecipeModel):
     checkpoints: Checkpoints = Checkpoints()
     adapted_from: AdaptedFrom | None = None
 
+    @field_validator(*_RULES)
+    @classmethod
+    def _fits_the_tables_before(cls, table: Any, info: ValidationInfo) -> Any:
+        rule, needs = _RULES[str(info.field_name)]
+        others = [info.data[name] for name in needs if name in info.data]
+        # A table that is wrong itself is not in `info.data`; its own problems are reported instead.
+        return refuse(table, rule(table, *others)) if len(others) == len(needs) else table
+
 
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description."""
     body = recipe.model_dump(mode="json", exclude={"description"})
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def fields_of(recipe: Recipe) -> tuple[tuple[str, Scalar], ...]:
+    """Every value that `recipe` has, defaults included, by its dotted path (`schedule.milestones[0].lr_factor`).
+
+    In the order of the format. A value that is absent (None) is left out, and so are the fields of an absent table.
+    """
+    return tuple(_leaves("", recipe.model_dump(by_alias=True)))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Scalar]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}" if path else key, inner)
+    elif isinstance(value, tuple):
+        for i, inner in enumerate(value):
+            yield from _leaves(f"{path}[{i}]", inner)
+    elif value is not None:
+        yield path, value
+
+
+def differing_fields(before: Recipe, after: Recipe) -> tuple[tuple[str, Scalar | None, Scalar | None], ...]:
+    """The fields whose values differ, as (dotted path, before, after); None where a recipe has no such value."""
+    old, new = dict(fields_of(before)), dict(fields_of(after))
+    rows = ((field, old.get(field), new.get(field)) for field in dict.fromkeys([*old, *new]))
+    return tuple(row for row in rows if row[1] != row[2])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the recipe format, for editors that complete and check TOML."""
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft} | Recipe.model_json_schema(by_alias=True) | {"title": "lbadvisor recipe"}

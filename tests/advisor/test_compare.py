@@ -37,8 +37,8 @@ def a_recipe(batch: int = SMALL, parts: tuple[Part, ...] | None = None, **change
     fields: dict[str, object] = {
         "schema": 1,
         "name": "small",
-        "data": Data(name="digits", train_examples=8192),
-        "model": Model(name="digits_mlp"),
+        "data": Data(name="mnist", train_examples=8192),
+        "model": Model(name="f1"),
         "batch": Batch(size=batch),
         "optimizer": Sgd(name="sgd", lr=0.1),
         "schedule": Schedule(epochs=10.0),
@@ -162,16 +162,16 @@ def test_a_gap_within_the_noise_of_one_seed_is_called_too_small() -> None:
 
 
 def test_runs_of_different_data_sets_have_no_gap_and_a_note_says_why() -> None:
-    other = a_recipe(LARGE, (), data=Data(name="mnist", train_examples=8192))
+    other = a_recipe(LARGE, (), data=Data(name="fashion_mnist", train_examples=8192))
     comparison = of_accuracies(SB, ("lb", other, 86.10))
     assert comparison.gap.points is None
     assert [run.points for run in comparison.gap.runs] == [None, None]
-    assert any("different data sets (digits, mnist)" in note for note in comparison.notes)
+    assert any("different data sets (fashion_mnist, mnist)" in note for note in comparison.notes)
 
 
 def test_runs_of_different_networks_are_noted() -> None:
-    other = a_recipe(LARGE, (), model=Model(name="f1"))
-    assert any("different networks (digits_mlp, f1)" in note for note in of_accuracies(SB, ("lb", other, 86.1)).notes)
+    other = a_recipe(LARGE, (), model=Model(name="c1"))
+    assert any("different networks (c1, f1)" in note for note in of_accuracies(SB, ("lb", other, 86.1)).notes)
 
 
 def test_a_run_without_an_evaluation_has_no_accuracy_and_the_others_keep_theirs() -> None:
@@ -275,6 +275,12 @@ def test_a_moved_milestone_is_a_difference() -> None:
 
     rows = changed(compare_runs([(a_run(1, "a", with_drop_at(5.0)), []), (a_run(2, "b", with_drop_at(6.0)), [])]))
     assert list(rows.values()) == [(320, 384)]
+
+
+def test_what_was_adapted_is_one_field_and_adapting_nothing_is_a_value_of_it() -> None:
+    rows = changed(of_accuracies(SB, LB, GBN))
+    assert rows["adapted_from.parts"] == (None, (), ("lr", "ghost"))
+    assert not any(field.startswith("adapted_from.parts[") for field in rows)
 
 
 def test_prose_and_provenance_are_no_difference() -> None:

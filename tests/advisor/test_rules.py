@@ -16,7 +16,7 @@ def test_the_golden_learning_rates_at_a_ratio_of_32(rule, expected):
 
 
 def test_the_finite_population_form_keeps_the_covariance_of_batches_drawn_without_replacement():
-    """cov = eta^2 (S/M) (N-M)/(N-1), science of the exact statement: equal before and after."""
+    """The covariance is eta^2 (S/M) (N-M)/(N-1), science of the exact statement: equal before and after."""
     factor = rules.lr_factor(rules.FINITE_POPULATION, 128, 4096, 50_000)
     examples = 50_000
 
@@ -71,7 +71,7 @@ def test_half_life_in_examples_is_invariant_and_composes():
 
 
 def test_a_beta_that_would_fall_below_zero_is_refused_with_the_largest_batch_that_works():
-    """r = 16 with beta .9 gives 1 - 16 * .1 = -0.6; r must stay below 10."""
+    """A ratio of 16 with beta .9 gives 1 - 16 * .1 = -0.6; r must stay below 10."""
     with pytest.raises(RefusedError, match=r"= -0\.6.*allows is 1279"):
         rules.adapted_beta("beta1", 0.9, 16, "sde", 128)
     assert rules.adapted_beta("beta1", 0.9, 1279 / 128, "sde", 128) > 0

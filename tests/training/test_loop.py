@@ -46,7 +46,7 @@ def same(left, right):
 
 
 def test_training_equals_torch_written_out_by_hand(digits):
-    """SGD with momentum, clipping for 10 updates, a drop at 20, plain batch norm: the hand-written loop, bit for bit."""
+    """SGD with momentum, clipping for 10 updates, a drop at 20, plain batch norm: equal bit for bit."""
     state, by_hand = started(batch_norm={}), started(batch_norm={})
     recipe, model = by_hand.recipe, by_hand.model
     list(train(state, digits))

@@ -1,0 +1,81 @@
+"""`lbadvisor plan` as its users type it."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lbadvisor.cli.app import app
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+RESNET44 = str(RECIPES / "resnet44.toml")
+
+
+def plan(*words):
+    return CliRunner().invoke(app, ["plan", *words], catch_exceptions=False)
+
+
+def test_the_command_the_project_is_named_for():
+    done = plan("--from", "128", "--to", "4096")
+    assert done.exit_code == 0
+    for text in ("128 -> 4096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
+        assert text in done.stdout
+
+
+def test_the_golden_plan_of_resnet44_in_json():
+    body = json.loads(plan(RESNET44, "--to", "4096", "--json").stdout)
+    adapted, lines = body["adapted"], {line["field"]: line for line in body["adjustments"]}
+    assert body["batch_ratio"] == 32
+    assert adapted["optimizer"]["lr"] == pytest.approx(0.565685, abs=1e-6)
+    assert body["baseline"]["schedule"]["epochs"] == 200
+    assert lines["schedule.updates"]["before"] == lines["schedule.updates"]["after"] == 78_125
+    assert lines["schedule.milestones"]["after"] == [31_641, 47_656, 64_062]
+    assert lines["schedule.epochs"]["after"] == 6400
+    assert adapted["batch_norm"]["ghost_batch_size"] == 128
+    warnings = {w["code"]: w["message"] for w in body["warnings"]}
+    assert "0.589628" in warnings["finite-population"]
+    assert "to the even number: 64062.5 to 64062" in warnings["rounding"]
+    linear = json.loads(plan(RESNET44, "--to", "4096", "--lr-rule", "linear", "--json").stdout)
+    assert linear["adapted"]["optimizer"]["lr"] == pytest.approx(3.2)
+
+
+def test_numbers_on_the_command_line_give_absolute_numbers():
+    words = ["--from", "128", "--to", "1024", "--lr", "0.001", "--epochs", "200", "--examples", "50000"]
+    body = json.loads(plan(*words, "--optimizer", "adam", "--json").stdout)
+    lines = {line["field"]: line["after"] for line in body["adjustments"]}
+    assert lines["optimizer.lr"] == pytest.approx(0.001 * 8**0.5)
+    assert lines["optimizer.beta1"] == pytest.approx(0.2)
+    assert lines["schedule.updates"] == 78_125
+    assert (body["baseline"], body["adapted"]) == (None, None)
+
+
+def test_the_adapted_recipe_is_an_ordinary_recipe_that_plan_refuses_to_adapt_again(tmp_path):
+    out = tmp_path / "adapted.toml"
+    assert plan(RESNET44, "--to", "4096", "--out", str(out)).exit_code == 0
+    text = out.read_text()
+    table = tomllib.loads(text)
+    assert table["adapted_from"]["recipe"] == "resnet44"
+    assert table["schedule"]["updates"] == 78_125
+    assert "sqrt: lr * sqrt(r)" in text
+    again = CliRunner().invoke(app, ["plan", str(out), "--to", "8192"])
+    assert type(again.exception).__name__ == "RefusedError"
+    assert again.exception.exit_code == 3
+
+
+def test_out_does_not_replace_a_file_unasked(tmp_path):
+    out = tmp_path / "adapted.toml"
+    out.write_text("mine")
+    refused = CliRunner().invoke(app, ["plan", RESNET44, "--to", "4096", "--out", str(out)])
+    assert "is there already" in str(refused.exception)
+    assert out.read_text() == "mine"
+    assert plan(RESNET44, "--to", "4096", "--out", str(out), "--force").exit_code == 0
+    assert out.read_text() != "mine"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_of_the_project_has_a_plan(path):
+    done = plan(str(path), "--to", "1024")
+    assert done.exit_code == 0
+    assert "what it costs" in done.stdout

@@ -1,0 +1,266 @@
+"""`lbadvisor train` as a user runs it: whole processes, a real set, real signals."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lbadvisor.advisor.records import RunStatus
+from lbadvisor.errors import StoreError
+from lbadvisor.runner import checkpoint_folder
+from lbadvisor.store import Store
+from lbadvisor.training.state import MAGIC, checkpoints
+
+DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+
+
+class Place:
+    """A working folder with a database of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.database = folder / "db" / "lbadvisor.db"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("LBADVISOR_")}
+        self.environment = kept | {"OMP_NUM_THREADS": "1", "LBADVISOR_DATA": str(folder / "data"), "COLUMNS": "200"}
+
+    def command(self, *words):
+        return [sys.executable, "-m", "lbadvisor", *words]
+
+    def run(self, *words, **kwargs):
+        return subprocess.run(
+            self.command(*words), cwd=self.folder, env=self.environment, capture_output=True, text=True, **kwargs
+        )
+
+    def start(self, *words):
+        return subprocess.Popen(
+            self.command(*words), cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def stored(self, name):
+        with Store.open(self.database, create=False) as store:
+            run = store.run(name)
+            return run, store.measurements(run.number)
+
+    def weights(self, name):
+        """The model's weights in the newest checkpoint."""
+        run, _ = self.stored(name)
+        content = checkpoints(checkpoint_folder(self.database, run))[0].read_bytes()[len(MAGIC) :]
+        payload = self.folder / "payload.pt"
+        payload.write_bytes(content.partition(b"\n")[2])
+        return torch.load(payload, weights_only=True)["model"]
+
+    def wait_for(self, name, update):
+        """Until the run has stored a measurement of that update or later."""
+        for _ in range(600):
+            if self.database.exists():
+                # Until the run is made there is a database without it, or half a one.
+                with contextlib.suppress(StoreError):
+                    if any(m.update >= update for m in self.stored(name)[1]):
+                        return
+            time.sleep(0.05)
+        pytest.fail(f"{name} never came to update {update}")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def rows(measurements):
+    return [tuple(getattr(m, f) for f in m.__slots__ if f != "seconds") for m in measurements]
+
+
+def test_the_main_job_closes_the_gap_on_the_digits(place):
+    done = place.run("train", DIGITS, "--to", "1024")
+    assert done.returncode == 0, done.stderr
+    run, measurements = place.stored("digits-1024-all-s0")
+    assert run.status is RunStatus.COMPLETE
+    assert (run.update, run.updates) == (405, 405)
+    assert run.recipe.batch_norm.ghost_batch_size == 32
+    assert measurements[-1].evaluation_accuracy_percent > 97
+    assert f"accuracy {measurements[-1].evaluation_accuracy_percent:.2f}%" in done.stdout
+    again = place.run("train", DIGITS, "--to", "1024")
+    assert again.returncode == 0
+    assert "is complete already" in again.stdout
+    assert len(place.stored("digits-1024-all-s0")[1]) == len(measurements)
+
+
+LONG = ("train", DIGITS, "--schedule-scale", "8", "--set", "measurements.every_updates=7")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_a_stopped_run_ends_as_one_that_was_not(place, stop):
+    """Stopped in mid-epoch and gone on with: the same weights bit for bit, each row once."""
+    words = (*LONG, "--set", "checkpoints.every_seconds=0.2")
+    assert place.run(*words, "--name", "straight").returncode == 0
+    process = place.start(*words, "--name", "broken")
+    place.wait_for("broken", 100)
+    process.send_signal(stop)
+    out, err = process.communicate(timeout=60)
+    run, _ = place.stored("broken")
+    assert run.update < run.updates, "it was too fast to be stopped"
+    if stop is not signal.SIGKILL:
+        assert process.returncode == 75, err
+        assert run.status is RunStatus.STOPPED
+        assert f"{stop.name}: saved broken at update {run.update} of 3242; the same command goes on from there" in err
+        assert out == ""
+    ended = place.run(*words, "--name", "broken")
+    assert ended.returncode == 0, ended.stderr
+    assert "going on from update" in ended.stderr
+
+    straight, broken = place.stored("straight"), place.stored("broken")
+    assert (broken[0].status, broken[0].resumes) == (RunStatus.COMPLETE, 1)
+    assert rows(straight[1]) == rows(broken[1])
+    left, right = place.weights("straight"), place.weights("broken")
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(place):
+    process = place.start(*LONG, "--name", "a", "--set", "checkpoints.every_seconds=0.2")
+    place.wait_for("a", 300)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    newest = checkpoints(checkpoint_folder(place.database, place.stored("a")[0]))[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    done = place.run(*LONG, "--name", "a", "--set", "checkpoints.every_seconds=0.2")
+    assert done.returncode == 0
+    assert f"{newest.name} is damaged" in " ".join(done.stderr.split())
+    assert place.stored("a")[0].status is RunStatus.COMPLETE
+
+
+def test_another_recipe_or_seed_under_the_same_name_is_refused(place):
+    assert place.run("train", DIGITS, "--name", "a", "--schedule-scale", "0.1").returncode == 0
+    for words, fields in (
+        (("--schedule-scale", "0.2"), ["schedule.updates: 41 there, 81 here"]),
+        (("--schedule-scale", "0.1", "--seed", "1"), ["seed: 0 there, 1 here"]),
+        (("--schedule-scale", "0.1", "--to", "64"), ["batch.size: 32 there, 64 here", "optimizer.lr"]),
+    ):
+        refused = place.run("train", DIGITS, "--name", "a", *words)
+        assert refused.returncode == 3
+        assert all(field in refused.stderr for field in fields)
+        assert refused.stdout == ""
+
+
+def test_two_processes_do_not_train_one_run(place):
+    first = place.start(*LONG, "--name", "a")
+    place.wait_for("a", 50)
+    second = place.run(*LONG, "--name", "a")
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    assert second.returncode == 3
+    assert "another process is training the run a" in second.stderr
+
+
+def test_a_database_made_anew_does_not_meet_old_checkpoints(place):
+    words = ("train", DIGITS, "--name", "a", "--schedule-scale", "0.1")
+    assert place.run(*words).returncode == 0
+    for file in place.database.parent.glob("lbadvisor.db*"):
+        file.unlink()
+    assert place.run(*words).returncode == 0
+    assert len(place.stored("a")[1]) > 0
+
+
+def test_a_dry_run_writes_nothing(place):
+    done = place.run("train", DIGITS, "--to", "1024", "--dry-run")
+    assert done.returncode == 0
+    assert "would train digits-1024-all-s0 from the start on" in done.stdout
+    assert list(place.folder.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(place):
+    done = place.run("train", DIGITS, "--name", "a", "--set", "optimizer.lr=1e30", "--set", "batch.size=1297")
+    assert done.returncode == 1
+    assert "diverged" in done.stderr
+    assert "lower optimizer.lr" in done.stderr
+    assert place.stored("a")[0].status is RunStatus.DIVERGED
+
+
+def test_quiet_says_only_the_result(place):
+    done = place.run("train", DIGITS, "--schedule-scale", "0.1", "--quiet")
+    assert done.stderr == ""
+    assert done.stdout.startswith("digits-32-s0 complete: 41 updates")
+
+
+RECIPE_PROBLEMS = {
+    "an unknown key": ("momentum = 0.9", "momentun = 0.9", "did you mean `momentum`"),
+    "a wrong type": ("lr = 0.05", 'lr = "fast"', "optimizer.lr"),
+    "out of range": ("lr = 0.05", "lr = -0.05", "must be greater than 0"),
+    "a milestone after the end": ("epoch = 7.5", "epoch = 75", "milestones[1]"),
+    "broken TOML": ("[optimizer]", "[optimizer", "digits.toml:"),
+    "an unknown network": ('"digits_mlp"', '"digits_mpl"', "did you mean `digits_mlp`"),
+    "an unknown optimizer": ('name = "sgd"', 'name = "sdg"', "sgd"),
+    "a batch above the data": ("size = 32", "size = 5000", "1297"),
+    "not a number": ("lr = 0.05", "lr = nan", "optimizer.lr"),
+    "twice the same length": ("epochs = 10", "epochs = 10\nupdates = 405", "keep one"),
+    "a missing table": ("[model]", "[modell]", "model"),
+    "another format": ("schema = 1", "schema = 2", "schema"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "said"), RECIPE_PROBLEMS.values(), ids=RECIPE_PROBLEMS.keys())
+def test_a_wrong_recipe_gets_its_error_and_touches_nothing(place, old, new, said):
+    text = Path(DIGITS).read_text()
+    assert old in text
+    (place.folder / "digits.toml").write_text(text.replace(old, new, 1))
+    done = place.run("train", "digits.toml")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "digits.toml:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert [p.name for p in place.folder.iterdir()] == ["digits.toml"]
+
+
+WRONG_LINES = {
+    "no such command": (["trian"], 2, "trian"),
+    "no such recipe": (["train", "nowhere.toml"], 2, "nowhere.toml"),
+    "no such option": (["train", DIGITS, "--too", "64"], 2, "--too"),
+    "a batch that is no number": (["train", DIGITS, "--to", "big"], 2, "big"),
+    "a smaller batch": (["train", DIGITS, "--to", "16"], 2, "below the baseline's 32"),
+    "a batch above the data": (["train", DIGITS, "--to", "4096"], 2, "above the 1297 training examples"),
+    "an unknown part": (["train", DIGITS, "--to", "64", "--adapt", "lr,gohst"], 2, "no part `gohst`"),
+    "adapt without a target": (["train", DIGITS, "--adapt", "lr"], 2, "--to B"),
+    "an unknown device": (["train", DIGITS, "--device", "tpu"], 2, "tpu"),
+    "a name with a path": (["train", DIGITS, "--name", "../x"], 2, "no name for a run"),
+    "a number as a name": (["train", DIGITS, "--name", "7"], 2, "no name for a run"),
+    "a replacement of nothing": (["train", DIGITS, "--set", "optimizer.lrr=1"], 2, "did you mean `lr`"),
+    "a replacement without a value": (["train", DIGITS, "--set", "optimizer.lr"], 2, "--set"),
+    "a schedule of no length": (["train", DIGITS, "--schedule-scale", "0"], 2, "--schedule-scale 0"),
+    "no data set": (["train", DIGITS, "--set", "data.name=nowhere"], 1, "no data set nowhere"),
+    "comparing nothing stored": (["compare", "a", "b"], 1, "no database"),
+    "an unknown rule": (["plan", "--from", "128", "--to", "256", "--lr-rule", "sqr"], 2, "sqrt"),
+    "a plan of nothing": (["plan", "--to", "256"], 2, "--from B"),
+    "adam beyond its rule": (["plan", "--from", "128", "--to", "4096", "--optimizer", "adam"], 3, "1279"),
+    "a smaller plan": (["plan", "--from", "128", "--to", "64"], 2, "below the baseline's 128"),
+}
+
+
+@pytest.mark.parametrize(("words", "code", "said"), WRONG_LINES.values(), ids=WRONG_LINES.keys())
+def test_a_wrong_command_line_gets_its_error_and_touches_nothing(place, words, code, said):
+    done = place.run(*words)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(place.folder.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(place):
+    done = place.run("--debug", "plan", "--from", "128", "--to", "64")
+    assert "Traceback" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(place):
+    (place.folder / "db").write_text("a file where the folder should be")
+    done = place.run("train", DIGITS, "--schedule-scale", "0.1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "lbadvisor.db" in done.stderr
