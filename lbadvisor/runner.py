@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,13 +201,19 @@ def _added(store: Store, recipe: Recipe, request: RunRequest) -> Run:
     return store.add_run(request.name, recipe, request.seed, updates, _environment(request.device), plan_number)
 
 
-def _only_process(folder: Path, run: Run) -> filelock.AcquireReturnProxy:
+@contextmanager
+def _only_process(folder: Path, run: Run) -> Iterator[None]:
+    """While entered no other process trains the run; the lock goes with the process, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
-        return lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RefusedError(f"another process is training the run {run.name}: wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _resumed(folder: Path, state: TrainState) -> list[str]:

@@ -115,30 +115,38 @@ def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterato
         return
     if end.updates > MOST_UPDATES:
         yield Fault(end.path, f"must be at most 2**53 updates, is {end}")
+    if end.updates < 1:
+        yield _too_short(end)
+        return
     warmup = _span(schedule, "warmup_epochs", "warmup_updates", data, batch)
-    if warmup is not None and warmup.updates > end.updates:
+    if warmup is not None and warmup.updates < 1:
+        yield _too_short(warmup)
+    elif warmup is not None and warmup.updates > end.updates:
         yield Fault(warmup.path, f"the warm-up must not be longer than the schedule, {end}; is {warmup}")
-    spans = [end, warmup]
     previous = None
     for i, milestone in enumerate(schedule.milestones):
         point = _span(milestone, "epoch", "update", data, batch, "milestones", i)
-        if point is not None and point.updates >= end.updates:
+        if point is None:  # said by `one_of`
+            continue
+        if point.updates < 1:
+            yield _too_short(point)
+        elif point.updates >= end.updates:
             yield Fault(point.path, f"must come before the end of the schedule, {end}; is {point}")
-        elif point is not None and previous is not None and point.updates <= previous.updates:
+        elif previous is not None and point.updates <= previous.updates:
             yield Fault(point.path, f"must come after the milestone before it, {previous}; is {point}")
-        spans.append(point)
         previous = point
-    yield from (fault for span in spans for fault in _too_short(span))
 
 
-def ghost_fits(batch_norm: "BatchNorm", model: "Model", batch: "Batch") -> Iterator[Fault]:
-    """A ghost batch is a slice of a batch, of a network that has batch norm."""
-    ghost, network = batch_norm.ghost_batch_size, NETWORKS.get(model.name)
-    if ghost is None:
-        return
-    if ghost > batch.size:
+def ghost_fits_batch(batch_norm: "BatchNorm", batch: "Batch") -> Iterator[Fault]:
+    """A ghost batch is a slice of a batch."""
+    ghost = batch_norm.ghost_batch_size
+    if ghost is not None and ghost > batch.size:
         yield Fault(("ghost_batch_size",), f"must be at most batch.size = {batch.size}, is {ghost}")
-    if network is not None and not network.batch_norm:
+
+
+def ghost_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
+    """A network with ghost batches has batch norm."""
+    if batch_norm.ghost_batch_size is not None and not NETWORKS[model.name].batch_norm:
         yield Fault(("ghost_batch_size",), f"has no meaning: {model.name} has no batch norm", "take it out")
 
 
@@ -146,9 +154,10 @@ def clipping_fits(clipping: "Clipping | None", schedule: "Schedule", data: "Data
     """A clipping warm-up is at least one update and not longer than the schedule."""
     length = _span(clipping, "epochs", "updates", data, batch) if clipping is not None else None
     end = _span(schedule, "epochs", "updates", data, batch)
-    if length is not None and end is not None and length.updates > end.updates:
+    if length is not None and length.updates < 1:
+        yield _too_short(length)
+    elif length is not None and end is not None and length.updates > end.updates:
         yield Fault(length.path, f"clipping must not last longer than the schedule, {end}; is {length}")
-    yield from _too_short(length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,5 @@ def _span(
     return None if updates is None else _Span((*at, updates_key), None, updates)
 
 
-def _too_short(span: _Span | None) -> Iterator[Fault]:
-    if span is not None and span.updates < 1:
-        yield Fault(span.path, f"is too short: {span.epochs:g} epochs round to 0 updates")
+def _too_short(span: _Span) -> Fault:
+    return Fault(span.path, f"is too short: {span.epochs:g} epochs round to 0 updates")

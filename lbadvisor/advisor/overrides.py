@@ -24,7 +24,7 @@ def with_overrides(values: dict[str, Any], texts: Sequence[str]) -> tuple[dict[T
             parts = re.findall(r"[A-Za-z0-9_-]+", name)
             given[_put(values, parts, _value(literal.strip()), given, override)] = override
         except ValueError as error:
-            findings.append(Finding((name,) if equals else (), str(error), override=override))
+            findings.append(Finding((name,) if equals and name else (), str(error), override=override))
     return given, tuple(findings)
 
 

@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from lbadvisor import __version__
 from lbadvisor.advisor import rules
 from lbadvisor.advisor.adjustments import Adjustment, Request, Value, all_lines
@@ -100,7 +102,13 @@ def _adapted(recipe: Recipe, request: Request, adjustments: tuple[Adjustment, ..
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
-    return Recipe.model_validate_json(json.dumps(body))
+    try:
+        return Recipe.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors(include_url=False))
+        raise PlanError(
+            f"at batch size {request.target_batch_size} the adapted recipe would not hold together: {faults}"
+        ) from error
 
 
 def _put(body: dict[str, Any], field: str, value: Value) -> None:

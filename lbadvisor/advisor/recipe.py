@@ -218,15 +218,15 @@ class AdaptedFrom(RecipeModel):
     program: str = Field(description="the program that made the adaptation, with its version")
 
 
-_RULES: dict[str, tuple[Callable[..., Iterator[Fault]], tuple[str, ...]]] = {
-    "data": (coherence.data_known, ()),
-    "model": (coherence.network_known, ()),
-    "batch": (coherence.batch_fits, ("data",)),
-    "schedule": (coherence.schedule_fits, ("data", "batch")),
-    "batch_norm": (coherence.ghost_fits, ("model", "batch")),
-    "clipping": (coherence.clipping_fits, ("schedule", "data", "batch")),
+_RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
+    "data": ((coherence.data_known, ()),),
+    "model": ((coherence.network_known, ()),),
+    "batch": ((coherence.batch_fits, ("data",)),),
+    "schedule": ((coherence.schedule_fits, ("data", "batch")),),
+    "batch_norm": ((coherence.ghost_fits_batch, ("batch",)), (coherence.ghost_fits_network, ("model",))),
+    "clipping": ((coherence.clipping_fits, ("schedule", "data", "batch")),),
 }
-"""For a table of the recipe, what must hold between it and which tables before it."""
+"""For a table of the recipe, the rules between it and which tables before it."""
 
 
 class Recipe(RecipeModel):
@@ -253,10 +253,15 @@ class Recipe(RecipeModel):
     @field_validator(*_RULES)
     @classmethod
     def _fits_the_tables_before(cls, table: Any, info: ValidationInfo) -> Any:
-        rule, needs = _RULES[str(info.field_name)]
-        others = [info.data[name] for name in needs if name in info.data]
-        # A table that is wrong itself is not in `info.data`; its own problems are reported instead.
-        return refuse(table, rule(table, *others)) if len(others) == len(needs) else table
+        # A table that is wrong itself is not in `info.data`: its own problems are reported, and no rule asks it.
+        others = info.data
+        faults = (
+            fault
+            for rule, needs in _RULES[str(info.field_name)]
+            if all(name in others for name in needs)
+            for fault in rule(table, *(others[name] for name in needs))
+        )
+        return refuse(table, faults)
 
 
 def recipe_hash(recipe: Recipe) -> str:

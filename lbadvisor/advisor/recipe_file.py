@@ -21,6 +21,8 @@ from lbadvisor.errors import RecipeError, RecipeProblem, UsageError
 
 MOST_BYTES = 2**20
 MOST_LEVELS = 100
+MOST_SHOWN = 300
+"""Characters of a line above which it is not shown under its problem."""
 _NO_COMMENTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -82,8 +84,8 @@ def _text_of(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8-sig").split("\n")
-        message = f"is not UTF-8: byte 0x{raw[error.start]:02x}"
+        before = error.object[: error.start].decode().split("\n")
+        message = f"is not UTF-8: byte 0x{error.object[error.start]:02x}"
         raise RecipeError(str(path), (RecipeProblem("", message, len(before), len(before[-1]) + 1),)) from error
 
 
@@ -119,13 +121,22 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 def _syntax_problem(message: str, text: str) -> RecipeProblem:
     """What tomllib says; the end of it says where: `(at line 1, column 5)` or `(at end of document)`."""
     lines = text.split("\n")
-    what, _, where = message.rpartition(" (at ")
-    numbers = [int(number) for number in re.findall(r"\d+", where)]
-    line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
-    what = what or message
+    what, _, where = message.partition(" (at ")
+    said = f"not TOML: {what[:1].lower()}{what[1:]}"
+    place = re.fullmatch(r"line (\d+), column (\d+)\)", where)
+    if place:
+        line, column = int(place[1]), int(place[2])
+    elif where == "end of document)":
+        line, column = len(lines), len(lines[-1]) + 1
+    else:
+        return RecipeProblem("", said)
     hint = 'a string stands in quotes: "..."' if what == "Invalid value" else None
-    source_line = lines[line - 1].removesuffix("\r")
-    return RecipeProblem("", f"not TOML: {what[:1].lower()}{what[1:]}", line, column, source_line, hint)
+    return RecipeProblem("", said, line, column, _source_line(lines, line), hint)
+
+
+def _source_line(lines: list[str], number: int) -> str | None:
+    line = lines[number - 1].removesuffix("\r")
+    return line if len(line) <= MOST_SHOWN else None
 
 
 def _recipe_error(path: Path, text: str, findings: Sequence[Finding], given: Mapping[TomlPath, str]) -> RecipeError:
@@ -140,8 +151,8 @@ def _recipe_error(path: Path, text: str, findings: Sequence[Finding], given: Map
             in_overrides.append((override, problem))
             continue
         place = _place_of(finding, places)
-        source_line = lines[place.line - 1].removesuffix("\r")
-        in_file.append((place, replace(problem, line=place.line, column=place.column, source_line=source_line)))
+        line = _source_line(lines, place.line)
+        in_file.append((place, replace(problem, line=place.line, column=place.column, source_line=line)))
     culprits = {override for override, _ in in_overrides}
     if not in_file and len(culprits) == 1:
         return RecipeError(f"--set {culprits.pop()}", tuple(problem for _, problem in in_overrides))

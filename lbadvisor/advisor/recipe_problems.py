@@ -73,7 +73,12 @@ def _finding(details: ErrorDetails) -> Finding:
         case "string_pattern_mismatch":
             return Finding(path, f"must be letters, digits and . _ + - after a letter or digit, is {_shown(value)}")
     must_be = re.sub(r"^(Input|String) should ", "must ", details["msg"])
+    for term, plain in _PLAIN.items():
+        must_be = must_be.replace(term, plain)
     return Finding(path, f"{must_be}, is {_shown(value)}")
+
+
+_PLAIN = {"a valid integer": "a whole number", "a valid boolean": "true or false", " valid ": " "}
 
 
 def _no_literal(path: TomlPath, expected: str, value: object) -> Finding:

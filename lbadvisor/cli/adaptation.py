@@ -13,12 +13,12 @@ from lbadvisor.errors import LbadvisorError, UsageError
 
 def baseline_recipe(path: Path, overrides: Sequence[str] | None, schedule_scale: float) -> Recipe:
     """The recipe of `path` with the command line's replacements, its schedule scaled."""
-    from lbadvisor.advisor.recipe_file import load_recipe
+    from lbadvisor.advisor.recipe_file import checked, load_recipe
 
     recipe = load_recipe(path, overrides or ())
     if not 0 < schedule_scale <= 1000:
         raise UsageError(f"--schedule-scale {schedule_scale:g} does not lie above 0 and at most at 1000")
-    return recipe if schedule_scale == 1 else scaled(recipe, schedule_scale)
+    return checked(scaled(recipe, schedule_scale), f"{path} with --schedule-scale {schedule_scale:g}")
 
 
 def request_of(

@@ -1,5 +1,6 @@
 """The command line: its commands, and the one place where an error becomes a message and an exit code."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -48,6 +49,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code is the error's."""
+    # Waiting threads give their core away: on a machine that does other work too, spinning costs up to fifteen times.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except LbadvisorError as error:

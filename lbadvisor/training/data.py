@@ -147,14 +147,17 @@ def _find_splits(name: str, data_dir: Path) -> tuple[Split, Split]:
 
 def _digits() -> tuple[Split, Split]:
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+    from sklearn.model_selection import train_test_split
 
-    digits = load_digits()
-    images_NCHW = torch.from_numpy(digits.images).to(torch.uint8)[:, None]
-    labels_N = torch.from_numpy(digits.target).to(torch.int64)
-    held_out = DATASETS["digits"].test_examples
-    return (
-        Split(images_NCHW[:-held_out].contiguous(), labels_N[:-held_out]),
-        Split(images_NCHW[-held_out:].contiguous(), labels_N[-held_out:]),
+    # The order is by writer: a plain cut would test on other hands than it trains on.
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        images, labels, test_size=DATASETS["digits"].test_examples, random_state=0, stratify=labels
+    )
+    train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
+    return tuple(
+        Split(images_NP.reshape(-1, 1, 8, 8).to(torch.uint8), labels_N.to(torch.int64))
+        for images_NP, labels_N in ((train_images, train_labels), (test_images, test_labels))
     )
 
 

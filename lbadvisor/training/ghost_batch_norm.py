@@ -131,8 +131,8 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
 class _SliceBySlice(torch.autograd.Function):
     """The native kernels, one ghost after the other, writing into one output.
 
-    A ghost fits into a processor's cache, so this is no slower than one pass over the whole batch, and the running
-    statistics are sequential by construction. One function rather than one per ghost: no split, no concatenation.
+    A ghost fits into a processor's cache, which pays for the many calls (tests/benchmarks/ghost_batch_norm.py), and the
+    running statistics are sequential by construction. One function rather than one per ghost: nothing is concatenated.
     """
 
     @staticmethod
@@ -176,7 +176,6 @@ class _SliceBySlice(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean_KC, inverse_std_KC = ctx.saved_tensors
-        grad_y = grad_y.contiguous(memory_format=_memory_format(x))
         grad_x = torch.empty_like(x)
         grad_weight_KC, grad_bias_KC = torch.empty_like(mean_KC), torch.empty_like(mean_KC)
         slices = zip(

@@ -22,14 +22,15 @@ EVALUATION_BATCH = 1000
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     """Train `state` to the end of its recipe (in updates): after each update a measurement where one is due, else None.
 
-    Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. Seeds torch's
-    global generator at each update.
+    Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. Sets torch's number
+    of CPU threads, and seeds its global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
     if updates is None:
         raise ValueError("the recipe is not in updates: give in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
+    torch.set_num_threads(state.threads)
     began = time.perf_counter() - state.seconds
     model.train()
     while state.update < updates:

@@ -21,6 +21,8 @@ from lbadvisor.training.seeds import derived_seed
 
 MAGIC = b"lbadvisor checkpoint 1\n"
 KEPT_CHECKPOINTS = 2
+SMALL_NETWORK = 100_000
+"""Parameters below which a second CPU thread costs more than it saves (the digits' network has 13 thousand)."""
 
 
 @dataclass(slots=True)
@@ -29,7 +31,8 @@ class TrainState:
 
     `update` counts the updates made; `seconds` is the training time until there. `interval` sums, in float64 (3,), the
     loss, the clipped updates and the updates since the last measurement. `averages` are the weight averages, if any.
-    `initial` are the weights w_0, a function of the seed, for the weight distance.
+    `initial` are the weights w_0, a function of the seed, for the weight distance. `threads` is the number of CPU
+    threads: sums are split over them, so another number gives other bits, and a resumed run keeps it.
     """
 
     recipe: Recipe
@@ -39,6 +42,7 @@ class TrainState:
     initial: list[Tensor]
     averages: list[Tensor] | None
     interval: Tensor
+    threads: int
     update: int = 0
     seconds: float = 0.0
     parameters: list[Tensor] = field(init=False)
@@ -72,6 +76,7 @@ def start_state(
         initial=initial,
         averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
         interval=torch.zeros(3, dtype=torch.float64, device=device),
+        threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
     )
 
 
@@ -96,6 +101,7 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
         "recipe_hash": recipe_hash(state.recipe),
         "seed": state.seed,
         "update": state.update,
+        "threads": state.threads,
         "lbadvisor": __version__,
         "torch": torch.__version__,
         "bytes": len(payload),
@@ -140,7 +146,7 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's network: {error}") from error
     state.averages, state.interval = content["averages"], content["interval"]
-    state.seconds, state.update = content["seconds"], header["update"]
+    state.seconds, state.update, state.threads = content["seconds"], header["update"], header["threads"]
 
 
 def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -154,7 +160,7 @@ def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         header = json.loads(line)
         wanted = (header["bytes"], header["sha256"])
-        _ = header["recipe"], header["recipe_hash"], header["seed"], header["update"]
+        _ = header["recipe"], header["recipe_hash"], header["seed"], header["update"], header["threads"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint {path} is damaged: its header cannot be read") from error
     if (len(payload), hashlib.sha256(payload).hexdigest()) != wanted:
