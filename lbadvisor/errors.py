@@ -1,15 +1,15 @@
 """Every error that `lbadvisor` raises on purpose, and the exit code that the command line gives it.
 
-    LbadvisorError          1   it failed
-    ├── DataError           1   a data set is missing, damaged or not what the recipe says
-    ├── StoreError          1   the database cannot be opened, read or written
-    │   └── UnknownRunError 2   no run of that name or number
-    ├── CheckpointError     1   a checkpoint is damaged
-    ├── DivergedError       1   the loss is no longer finite
-    ├── UsageError          2   what was asked for makes no sense
-    │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
-    │   └── PlanError       2   a rule cannot be applied to these numbers
-    └── RefusedError        3   it makes sense, and would harm: adapting twice, going on with another recipe
+LbadvisorError          1   it failed
+├── DataError           1   a data set is missing, damaged or not what the recipe says
+├── StoreError          1   the database cannot be opened, read or written
+│   └── UnknownRunError 2   no run of that name or number
+├── CheckpointError     1   a checkpoint is damaged
+├── DivergedError       1   the loss is no longer finite
+├── UsageError          2   what was asked for makes no sense
+│   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
+│   └── PlanError       2   a rule cannot be applied to these numbers
+└── RefusedError        3   it makes sense, and would harm: adapting twice, going on with another recipe
 """
 
 from dataclasses import dataclass

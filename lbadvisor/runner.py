@@ -97,9 +97,9 @@ def find_earlier(request: RunRequest) -> Run | None:
 def train_run(request: RunRequest) -> Generator[Started | Progress]:
     """Train the request's run to its end, from its last checkpoint if it has one; yields after every update.
 
-    Closing the iterator between two updates stops the run: its state is saved and the same request goes on from there,
-    bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of `errors.py`;
-    a loss that is not finite ends the run as diverged.
+    Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
+    there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
+    `errors.py`; a loss that is not finite ends the run as diverged.
     """
     earlier = find_earlier(request)
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe

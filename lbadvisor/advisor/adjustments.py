@@ -9,7 +9,7 @@ from typing import Literal
 
 from lbadvisor.advisor import rules
 from lbadvisor.advisor.baseline import Baseline
-from lbadvisor.advisor.recipe import Part
+from lbadvisor.advisor.parts import Part
 from lbadvisor.advisor.rules import LrRule
 
 Value = int | float | tuple[int, ...] | None

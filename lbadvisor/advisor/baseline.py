@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lbadvisor.advisor.catalog import NETWORKS
-from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import PlanError
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ ADAPTIVE_DEFAULTS: dict[str, tuple[float | None, float | None, float | None]] = 
 """(beta1, beta2, epsilon) of the optimizers that recipes know, as torch has them by default."""
 
 
-def baseline_of(recipe: Recipe) -> Baseline:
+def baseline_of(recipe: "Recipe") -> Baseline:
     """The baseline that `recipe` describes."""
     examples, batch_size = recipe.data.train_examples, recipe.batch.size
     schedule, optimizer, clipping, cadence = recipe.schedule, recipe.optimizer, recipe.clipping, recipe.measurements

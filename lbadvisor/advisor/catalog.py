@@ -23,7 +23,7 @@ class NetworkFacts:
 
 
 DATASETS: dict[str, DatasetFacts] = {
-    "digits": DatasetFacts(1297, 500, 10, (1, 8, 8), "scikit-learn load_digits, 500 drawn evenly from the classes held out"),
+    "digits": DatasetFacts(1297, 500, 10, (1, 8, 8), "scikit-learn load_digits, 500 held out evenly by class"),
     "mnist": DatasetFacts(60_000, 10_000, 10, (1, 28, 28), "LeCun, Cortes, Burges 1998"),
     "fashion_mnist": DatasetFacts(60_000, 10_000, 10, (1, 28, 28), "Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747"),
     "cifar10": DatasetFacts(50_000, 10_000, 10, (3, 32, 32), "Krizhevsky 2009"),

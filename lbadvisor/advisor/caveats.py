@@ -55,8 +55,8 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
         if abs(change - 1) > HORIZON_SHARE:
             yield Caveat(
                 "weight-decay-horizon",
-                f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) becomes {change:.3g} times "
-                f"as long in {span}; --weight-decay horizon keeps it (the paper does not)",
+                f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) becomes {change:.3g} "
+                f"times as long in {span}; --weight-decay horizon keeps it (the paper does not)",
             )
     warms_up = baseline.warmup_updates is not None or baseline.clipping_norm is not None or "clip" in request.parts
     if adapts_lr and request.lr_rule.name == "linear" and not warms_up:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from lbadvisor.advisor.recipe import Part, fields_of
+from lbadvisor.advisor.parts import Part
+from lbadvisor.advisor.recipe import fields_of
 from lbadvisor.advisor.records import Measurement, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import UsageError

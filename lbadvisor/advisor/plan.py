@@ -3,9 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from lbadvisor import __version__
 from lbadvisor.advisor import rules
@@ -13,9 +11,10 @@ from lbadvisor.advisor.adjustments import Adjustment, Request, Value, all_lines
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.caveats import Caveat, caveats
 from lbadvisor.advisor.forecast import Option, forecast
-from lbadvisor.advisor.recipe import PARTS, AdaptedFrom, Part, Recipe, recipe_hash
-from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import PlanError, RefusedError
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +24,15 @@ class Plan:
     `baseline` and `adapted` are None in a plan made from numbers alone.
     """
 
-    baseline: Recipe | None
-    adapted: Recipe | None
+    baseline: "Recipe | None"
+    adapted: "Recipe | None"
     batch_ratio: float
     adjustments: tuple[Adjustment, ...]
     warnings: tuple[Caveat, ...]
     forecast: tuple[Option, ...]
 
 
-def parse_parts(text: str) -> tuple[Part, ...]:
-    """The parts that `text` names: all, none, or a list such as `lr,ghost`. Raises `PlanError`."""
-    if text == "all":
-        return PARTS
-    if text == "none":
-        return ()
-    names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise PlanError(f"no part `{unknown[0]}` to adapt: there are {', '.join(PARTS)}, and all or none alone")
-    return tuple(part for part in PARTS if part in names)
-
-
-def advise(recipe: Recipe, request: Request) -> Plan:
+def advise(recipe: "Recipe", request: Request) -> Plan:
     """The plan that takes `recipe` to the request's batch size; its adapted recipe speaks of updates only.
 
     Raises `RefusedError` for a recipe that was adapted before, and `PlanError` where a rule cannot be applied.
@@ -88,8 +74,14 @@ def advise_numbers(baseline: Baseline, request: Request) -> Plan:
     )
 
 
-def _adapted(recipe: Recipe, request: Request, adjustments: tuple[Adjustment, ...]) -> Recipe:
+def _adapted(recipe: "Recipe", request: Request, adjustments: tuple[Adjustment, ...]) -> "Recipe":
     """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
+    from pydantic import ValidationError
+
+    from lbadvisor.advisor.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.advisor.schedule import in_updates
+
     body = in_updates(recipe).model_dump(mode="json")
     for line in adjustments:
         if line.kind == "recipe":

@@ -13,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from lbadvisor.advisor import coherence
 from lbadvisor.advisor.coherence import Fault, one_of, refuse
-
-Part = Literal["lr", "ghost", "regime", "clip"]
-PARTS: tuple[Part, ...] = ("lr", "ghost", "regime", "clip")
+from lbadvisor.advisor.parts import Part
 
 PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
 PositiveFloat = Annotated[float, Field(gt=0)]

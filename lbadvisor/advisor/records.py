@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from lbadvisor.advisor.recipe import Recipe
+if TYPE_CHECKING:
+    from lbadvisor.advisor.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Run:
 
     number: int
     name: str
-    recipe: Recipe
+    recipe: "Recipe"
     plan_number: int | None
     seed: int
     status: RunStatus

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lbadvisor.advisor.adjustments import BetasRule, Request, WeightDecayRule
-from lbadvisor.advisor.plan import Plan, parse_parts
-from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.parts import parse_parts
+from lbadvisor.advisor.plan import Plan
 from lbadvisor.advisor.rules import parse_lr_rule
-from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import LbadvisorError, UsageError
 
+if TYPE_CHECKING:
+    from lbadvisor.advisor.recipe import Recipe
 
-def baseline_recipe(path: Path, overrides: Sequence[str] | None, schedule_scale: float) -> Recipe:
+
+def baseline_recipe(path: Path, overrides: Sequence[str] | None, schedule_scale: float) -> "Recipe":
     """The recipe of `path` with the command line's replacements, its schedule scaled."""
     from lbadvisor.advisor.recipe_file import checked, load_recipe
+    from lbadvisor.advisor.schedule import scaled
 
     recipe = load_recipe(path, overrides or ())
     if not 0 < schedule_scale <= 1000:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 from rich.console import Console
 from rich.text import Text
 
 from lbadvisor.advisor.records import Measurement
+from lbadvisor.cli.options import Axis
 
 Curve = tuple[str, Sequence[Measurement]]
 """A run's name and its measurements."""
@@ -18,15 +18,6 @@ COLOURS = (12, 9, 10, 13, 14, 11)
 LETTERS = "123456789abcdefghijklmnopqrstuvwxyz"
 LOG_FROM_RATIO = 4.0
 """Runs whose lengths differ by more than this are drawn over a logarithm: else the short one would be a dot."""
-
-
-class Axis(StrEnum):
-    """What a curve is drawn over."""
-
-    UPDATE = "update"
-    EPOCH = "epoch"
-    EXAMPLE = "example"
-    SECOND = "second"
 
 
 def draw_accuracy(console: Console, curves: Sequence[Curve], by: Axis) -> None:

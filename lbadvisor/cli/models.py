@@ -1,18 +1,19 @@
 """`lbadvisor models`: the networks and data sets that a recipe can name."""
 
-from dataclasses import asdict
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from lbadvisor.advisor.catalog import DATASETS, NETWORKS
-from lbadvisor.cli.console import print_json, stdout
 from lbadvisor.cli.options import AsJson
 
 
 def models(as_json: AsJson = False) -> None:
     """List the networks, and the data sets that a name alone finds."""
+    from dataclasses import asdict
+
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from lbadvisor.advisor.catalog import DATASETS, NETWORKS
+    from lbadvisor.cli.console import print_json, stdout
+
     if as_json:
         print_json(
             {

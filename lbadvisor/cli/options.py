@@ -1,9 +1,20 @@
 """The options that several commands share, each written once."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+
+class Axis(StrEnum):
+    """What a curve is drawn over."""
+
+    UPDATE = "update"
+    EPOCH = "epoch"
+    EXAMPLE = "example"
+    SECOND = "second"
+
 
 Database = Annotated[
     Path | None,

@@ -136,7 +136,7 @@ def _made_name(recipe: "Recipe", seed: int) -> str:
     """Such as digits-32-s0, or digits-1024-lr+ghost-s0 for a recipe that was adapted in part."""
     words = [recipe.name, str(recipe.batch.size)]
     if recipe.adapted_from is not None:
-        from lbadvisor.advisor.recipe import PARTS
+        from lbadvisor.advisor.parts import PARTS
 
         parts = recipe.adapted_from.parts
         words.append("all" if parts == PARTS else "+".join(parts) or "none")

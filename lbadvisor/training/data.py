@@ -155,10 +155,11 @@ def _digits() -> tuple[Split, Split]:
         images, labels, test_size=DATASETS["digits"].test_examples, random_state=0, stratify=labels
     )
     train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
-    return tuple(
+    train_split, test_split = (
         Split(images_NP.reshape(-1, 1, 8, 8).to(torch.uint8), labels_N.to(torch.int64))
         for images_NP, labels_N in ((train_images, train_labels), (test_images, test_labels))
     )
+    return train_split, test_split
 
 
 _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
@@ -177,8 +178,8 @@ def _from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spl
         if not download:
             return None
         raise DataError(
-            f"the data set {name} is not in {data_dir} and could not be downloaded ({_first_line(error)}): put it there "
-            f"as torchvision or as class folders {data_dir / name}/{{train,test}}/CLASS/* lay it out, "
+            f"the data set {name} is not in {data_dir} and could not be downloaded ({_first_line(error)}): put it "
+            f"there as torchvision or as class folders {data_dir / name}/{{train,test}}/CLASS/* lay it out, "
             "or give its folder with --data-dir"
         ) from error
     splits = []

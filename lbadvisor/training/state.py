@@ -83,8 +83,9 @@ def start_state(
 def save_checkpoint(folder: Path, state: TrainState) -> Path:
     """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
 
-    A checkpoint is a line that names the format, a line of JSON (recipe hash, seed, update, versions, SHA-256 and
-    length of what follows), and torch's own serialization. Raises `CheckpointError` where the folder cannot be written.
+    A checkpoint is a line that names the format, the SHA-256 of all that follows, a line of JSON (recipe hash, seed,
+    update, threads, versions), and torch's own serialization. Raises `CheckpointError` where the folder cannot
+    be written.
     """
     content = {
         "model": state.model.state_dict(),
@@ -95,7 +96,6 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    payload = buffer.getbuffer()
     header = {
         "recipe": state.recipe.name,
         "recipe_hash": recipe_hash(state.recipe),
@@ -104,14 +104,13 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
         "threads": state.threads,
         "lbadvisor": __version__,
         "torch": torch.__version__,
-        "bytes": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
     }
+    body = json.dumps(header).encode() + b"\n" + buffer.getvalue()
     path = folder / f"update-{state.update:010d}.ckpt"
 
     def write(file: Any) -> None:
-        file.write(MAGIC + json.dumps(header).encode() + b"\n")
-        file.write(payload)
+        file.write(MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n")
+        file.write(body)
 
     try:
         write_atomically(path, write)
@@ -156,13 +155,8 @@ def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
     if not content.startswith(MAGIC):
         raise CheckpointError(f"{path} is no checkpoint of lbadvisor, or its beginning is damaged")
-    line, _, payload = content[len(MAGIC) :].partition(b"\n")
-    try:
-        header = json.loads(line)
-        wanted = (header["bytes"], header["sha256"])
-        _ = header["recipe"], header["recipe_hash"], header["seed"], header["update"], header["threads"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint {path} is damaged: its header cannot be read") from error
-    if (len(payload), hashlib.sha256(payload).hexdigest()) != wanted:
+    checksum, _, body = content[len(MAGIC) :].partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise CheckpointError(f"the checkpoint {path} is damaged: its content does not have the noted checksum")
-    return header, payload
+    header, _, payload = body.partition(b"\n")
+    return json.loads(header), payload

@@ -6,8 +6,9 @@ import pytest
 
 from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.baseline import baseline_of_numbers
-from lbadvisor.advisor.plan import advise, advise_numbers, parse_parts, plan_body, plan_hash, plan_json
-from lbadvisor.advisor.recipe import PARTS, Recipe, recipe_hash
+from lbadvisor.advisor.parts import PARTS, parse_parts
+from lbadvisor.advisor.plan import advise, advise_numbers, plan_body, plan_hash, plan_json
+from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import PlanError, RefusedError

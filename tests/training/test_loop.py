@@ -189,8 +189,7 @@ def test_a_damaged_checkpoint_is_never_loaded(tmp_path):
         flipped = bytearray(whole)
         flipped[place] ^= 1
         path.write_bytes(flipped)
-        # A bit of the header's own facts makes it another training's; any other bit makes it damaged.
-        with pytest.raises((CheckpointError, RefusedError)):
+        with pytest.raises(CheckpointError):
             load_checkpoint(path, state)
 
 
