@@ -1,0 +1,88 @@
+"""The README tells the truth: its commands run, and print what it shows."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from lbadvisor.cli.app import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
+COMMANDS = [
+    line.removeprefix("$ ")
+    for kind, text in BLOCKS
+    if kind == "console"
+    for line in text.splitlines()
+    if line.removeprefix("$ ").startswith("lbadvisor ")
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs a command line in a folder that holds the recipes and nothing else; its output as lines without blanks."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LBADVISOR_DB", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def invoke(command):
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        else:
+            code = 0
+        out, err = capsys.readouterr()
+        assert not code, err
+        return [line.rstrip() for line in (err + out).splitlines()]
+
+    return invoke
+
+
+def test_every_command_of_the_readme_runs_in_its_order(run):
+    assert len(COMMANDS) >= 8
+    for command in COMMANDS:
+        run(command)
+
+
+def test_the_first_command_prints_what_the_readme_shows(run):
+    """To the letter what is planned; of what is measured, the form and that the digits are learned."""
+    shown = BLOCKS[0][1].splitlines()
+    printed = run(shown[0].removeprefix("$ "))
+    planned = [line.rstrip() for line in shown[1:] if not re.match(r"update|.*complete:", line)]
+    assert [line for line in printed if not re.match(r"update|.*complete:", line)] == planned
+
+    def form(line):
+        return re.sub(r"\d[\d.]*", "0", line)
+
+    assert form(printed[-1]) == form(shown[-1])
+    for line in (printed[-1], shown[-1]):
+        assert float(re.search(r"accuracy ([\d.]+)%", line)[1]) > 97.5
+
+
+def test_the_table_of_prices_is_the_plans(run):
+    shown = next(text for kind, text in BLOCKS if kind == "text" and text.startswith("what it costs"))
+    printed = run("lbadvisor plan recipes/resnet44.toml --to 4096")
+    begin = next(i for i, line in enumerate(printed) if line.startswith("what it costs"))
+    lines = shown.splitlines()
+    assert printed[begin : begin + len(lines)] == lines
+
+
+def test_the_table_of_recipes_is_complete_and_true(run):
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", README, flags=re.M))
+    assert rows.keys() == {path.stem for path in (ROOT / "recipes").glob("*.toml")}
+    for name, batch in rows.items():
+        body = json.loads("\n".join(run(f"lbadvisor plan recipes/{name}.toml --to {int(batch) * 2} --json")))
+        assert body["baseline"]["batch"]["size"] == int(batch)
+
+
+def test_ci_runs_the_readmes_test_command():
+    command = next(line for kind, text in BLOCKS for line in text.splitlines() if "pytest" in line)
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
