@@ -51,6 +51,13 @@ class Adjustment:
 RELATIVE = "x baseline"
 
 
+def lr_factor_of(baseline: Baseline, request: Request) -> float:
+    """What the request multiplies the learning rate by, unitless; 1 where it leaves the learning rate out."""
+    if "lr" not in request.parts:
+        return 1.0
+    return rules.lr_factor(request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+
+
 def batch_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The batch size itself."""
     return [
@@ -63,9 +70,8 @@ def batch_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
 
 def lr_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The learning rate, and what adaptive optimizers change with it."""
+    before, unit = (1.0, RELATIVE) if baseline.lr is None else (baseline.lr, "")
     if "lr" not in request.parts:
-        before = 1.0 if baseline.lr is None else baseline.lr
-        unit = RELATIVE if baseline.lr is None else ""
         return [
             Adjustment(
                 "optimizer.lr", before, before, unit, "recipe", "not adapted", "lr", "left out by --adapt",
@@ -73,11 +79,10 @@ def lr_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
             )
         ]  # fmt: skip
     rule = request.lr_rule
-    factor = rules.lr_factor(rule, baseline.batch_size, request.target_batch_size, baseline.examples)
-    before = 1.0 if baseline.lr is None else baseline.lr
+    factor = lr_factor_of(baseline, request)
     lines = [
         Adjustment(
-            "optimizer.lr", before, before * factor, RELATIVE if baseline.lr is None else "", "recipe", rule.name,
+            "optimizer.lr", before, before * factor, unit, "recipe", rule.name,
             rule.formula, rule.source, rule.validity,
         )
     ]  # fmt: skip
@@ -202,17 +207,19 @@ def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     if baseline.examples is not None and baseline.updates is not None:
         _, updates = _lengths(baseline.updates, request, baseline)
         length = rules.clipping_warmup_updates(baseline.examples, baseline.batch_size, updates)
-    momentum = baseline.momentum or 0.0
+    factor, momentum = lr_factor_of(baseline, request), baseline.momentum or 0.0
     return [
         Adjustment(
-            "clipping.max_norm", None, rules.CLIPPING_NORM, "global L2 norm", "recipe", "clipping warm-up",
-            "5", f"the paper names no threshold; 5 is that of {rules.HOFFER_CODE}, there on every update",
-            "a largest step of lr * 5" + (f" / (1 - {momentum:g})" if momentum else ""),
+            "clipping.max_norm", None, rules.clipping_norm(factor), "global L2 norm", "recipe", "clipping warm-up",
+            "5 lr_S / lr_L", f"the paper names no threshold; 5 at B_S is that of {rules.HOFFER_CODE}, there on every "
+            f"update; that a step grows no longer with the learning rate is {rules.OWN_CHOICE}",
+            "a step of at most lr * max_norm" + (f" / (1 - {momentum:g})" if momentum else ""),
         ),
         Adjustment(
             "clipping.updates", None, length, "updates", "recipe", "clipping warm-up",
-            "min(N / B_S, updates / 10): one epoch of the baseline, at most a tenth of the run",
-            f"the paper names no length; one baseline epoch is {rules.OWN_CHOICE}, the tenth {rules.PLAYBOOK}",
+            "min(N / B_S, updates / 10)",
+            f"the paper names no length; one epoch of the baseline is {rules.OWN_CHOICE}, at most a tenth of the run "
+            f"{rules.PLAYBOOK}",
             "a warm-up: if most updates are clipped after it, lower the learning rate",
         ),
     ]  # fmt: skip
@@ -224,9 +231,7 @@ def weight_decay_lines(baseline: Baseline, request: Request) -> list[Adjustment]
     if not decay or baseline.lr is None:
         return []
     ratio = request.target_batch_size / baseline.batch_size
-    factor = 1.0
-    if "lr" in request.parts:
-        factor = rules.lr_factor(request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+    factor = lr_factor_of(baseline, request)
     stretch = 1.0 if "regime" in request.parts else ratio
     after = decay * stretch / factor if request.weight_decay == "horizon" else decay
     keeps = request.weight_decay == "keep"

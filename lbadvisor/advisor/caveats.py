@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Request
+from lbadvisor.advisor.adjustments import Request, lr_factor_of
 from lbadvisor.advisor.baseline import Baseline
 
 FEW_UPDATES_PER_EPOCH = 50
@@ -50,7 +50,7 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
     adapts_lr = "lr" in request.parts and request.lr_rule.exponent != 0
     if adapts_lr and baseline.weight_decay and request.weight_decay == "keep":
         ratio = request.target_batch_size / baseline.batch_size
-        factor = rules.lr_factor(request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+        factor = lr_factor_of(baseline, request)
         span, change = ("updates", 1 / factor) if "regime" in request.parts else ("examples", ratio / factor)
         if abs(change - 1) > HORIZON_SHARE:
             yield Caveat(

@@ -120,8 +120,18 @@ def clipping_warmup_updates(examples: int, batch_size: int, updates: int) -> int
     return max(1, min(round(examples / batch_size), updates // 10))
 
 
-CLIPPING_NORM = 5.0
-"""Threshold of the clipping warm-up, a global L2 norm: the released code's, which clips the whole run with it."""
+REFERENCE_CLIPPING_NORM = 5.0
+"""The released code's threshold, a global L2 norm, with which it clips every update of every batch size."""
+
+
+def clipping_norm(factor: float) -> float:
+    """Threshold of the clipping warm-up, a global L2 norm, where the learning rate grows by `factor`: 5 / factor.
+
+    The paper names none. 5 is the released code's; divided by the factor, it keeps lr * max_norm, so that a step is at
+    first no longer than the longest that this threshold allows the baseline. That division is this project's choice:
+    on MNIST the gradient norms of F1 begin at 3, and 5 would clip nothing at a learning rate 5.7 times higher.
+    """
+    return REFERENCE_CLIPPING_NORM / factor
 
 
 def adapted_beta(name: str, beta: float, ratio: float, rule: str, batch_size: int) -> float:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbadvisor.advisor.catalog import NETWORKS
-from lbadvisor.advisor.recipe import PARTS, Recipe
+from lbadvisor.advisor.parts import PARTS
+from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import checked, dump_recipe, load_recipe
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import RecipeError, RecipeProblem, UsageError

@@ -1,0 +1,50 @@
+"""The recipes on the real data they are made for: a few updates each, and what F1 reaches in half an epoch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lbadvisor.advisor.adjustments import Request
+from lbadvisor.advisor.parts import PARTS
+from lbadvisor.advisor.plan import advise
+from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.training.data import load_dataset
+from lbadvisor.training.loop import train
+from lbadvisor.training.state import start_state
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+CPU = torch.device("cpu")
+
+
+def trained(recipe, data_dir):
+    dataset = load_dataset(recipe, data_dir, CPU)
+    state = start_state(in_updates(recipe), 0, dataset.shape, dataset.classes, CPU)
+    return [m for m in train(state, dataset) if m is not None]
+
+
+def test_f1_learns_mnist_in_half_an_epoch(real_data_dir):
+    recipe = load_recipe(RECIPES / "mnist_f1.toml", ["schedule.updates=234", "schedule.milestones=[]"])
+    assert trained(recipe, real_data_dir)[-1].evaluation_accuracy_percent > 93
+
+
+@pytest.mark.parametrize("name", ["resnet44", "cifar10_c1", "cifar10_vgg"])
+def test_a_cifar10_recipe_trains_from_class_folders_small_and_adapted(name, real_data_dir, tmp_path, monkeypatch):
+    """As many images as the tests' subset holds; the loss is that of a network that has hardly begun."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if not (real_data_dir / "cifar10").is_dir():
+        pytest.skip("there are no cifar10 class folders")
+    found = sum(1 for _ in (real_data_dir / "cifar10" / "train").glob("*/*.png"))
+    if found > 1000:
+        pytest.skip("the whole set takes minutes to pack: use a subset")
+    small = load_recipe(
+        RECIPES / f"{name}.toml",
+        [f"data.train_examples={found}", "batch.size=16", "schedule.updates=4", "schedule.milestones=[]"],
+    )
+    adapted = advise(small, Request(64, PARTS)).adapted
+    for recipe in (small, adapted):
+        last = trained(recipe, real_data_dir)[-1]
+        assert last.update == 4
+        assert 1 < last.loss < 8
+        assert last.weight_distance > 0
