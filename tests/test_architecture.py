@@ -49,3 +49,14 @@ def test_the_top_level_holds_only_the_named_folders():
     tops = {line.split("/")[0] for line in listed.stdout.splitlines()}
     named = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore", ".ci"}
     assert tops <= named | {"lbadvisor", "tests", "recipes", "db"}
+
+
+def test_every_public_name_is_there_and_importing_the_package_loads_nothing():
+    program = (
+        "import sys, lbadvisor\n"
+        "assert not [m for m in sys.modules if m.startswith('lbadvisor.')]\n"
+        "for name in lbadvisor.__all__:\n    assert getattr(lbadvisor, name).__name__ == name\n"
+        "assert set(lbadvisor._HOMES) == set(lbadvisor.__all__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

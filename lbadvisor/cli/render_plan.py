@@ -20,10 +20,8 @@ def print_plan(plan: Plan) -> None:
         soft_wrap=True,
     )
     console.print()
-    console.print(_adjustments(plan.adjustments))
-    console.print(_notes(plan.adjustments))
-    console.print(_forecast(plan.forecast))
-    if plan.warnings:
+    for table in (_adjustments(plan.adjustments), _notes(plan.adjustments), _forecast(plan.forecast)):
+        console.print(table)
         console.print()
     for caveat in plan.warnings:
         console.print(Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f": {caveat.message}"))
@@ -52,7 +50,7 @@ def _adjustments(lines: tuple[Adjustment, ...]) -> Table:
 
 def _notes(lines: tuple[Adjustment, ...]) -> Table:
     """Source and validity, once for all the lines that share them."""
-    table = Table(box=None, pad_edge=False, header_style="bold", title=None)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("line", justify="right", no_wrap=True)
     table.add_column("source")
     table.add_column("known to hold")

@@ -272,6 +272,18 @@ def test_a_wrong_command_line_gets_its_error_and_touches_nothing(place, words, c
     assert list(place.folder.iterdir()) == []
 
 
+def test_errors_leave_a_database_as_it_is(place):
+    assert place.run("train", DIGITS, "--schedule-scale", "0.1").returncode == 0
+    before = place.database.read_bytes()
+    (place.folder / "bad.toml").write_text(Path(DIGITS).read_text().replace("lr = 0.05", "lr = -1"))
+    assert place.run("train", "bad.toml").returncode == 2
+    for words, code, _ in WRONG_LINES.values():
+        if words[0] == "train":
+            assert place.run(*words).returncode == code
+    assert place.database.read_bytes() == before
+    assert len(list(place.database.parent.glob("checkpoints/*/*"))) == 1
+
+
 def test_debug_shows_the_traceback(place):
     _, err = place.start("--debug", "plan", "--from", "128", "--to", "64").communicate(timeout=60)
     assert "Traceback" in err
