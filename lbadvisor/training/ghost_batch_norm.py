@@ -50,12 +50,10 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         track_running_stats: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
-        bias: bool = True,
     ) -> None:
         if ghost_batch_size < 1:
             raise ValueError(f"ghost_batch_size is {ghost_batch_size}: it must be at least 1")
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         self.ghost_batch_size = ghost_batch_size
 
     @classmethod
@@ -81,7 +79,6 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
             layer.momentum,
             layer.affine,
             layer.track_running_stats,
-            bias=layer.bias is not None,
         )
         ghost.weight, ghost.bias = layer.weight, layer.bias
         ghost.running_mean, ghost.running_var = layer.running_mean, layer.running_var

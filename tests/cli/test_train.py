@@ -273,7 +273,7 @@ def test_a_wrong_command_line_gets_its_error_and_touches_nothing(place, words, c
 
 
 def test_errors_leave_a_database_as_it_is(place):
-    assert place.run("train", DIGITS, "--schedule-scale", "0.1").returncode == 0
+    assert place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "kept").returncode == 0
     before = place.database.read_bytes()
     (place.folder / "bad.toml").write_text(Path(DIGITS).read_text().replace("lr = 0.05", "lr = -1"))
     assert place.run("train", "bad.toml").returncode == 2

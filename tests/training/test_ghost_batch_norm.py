@@ -131,7 +131,6 @@ def test_bfloat16_under_autocast_is_that_of_batch_norm(examples, channels_last, 
     "settings",
     [
         {"affine": False},
-        {"bias": False},
         {"track_running_stats": False},
         {"affine": False, "track_running_stats": False},
         {"momentum": None},
