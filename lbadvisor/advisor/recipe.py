@@ -263,8 +263,11 @@ class Recipe(RecipeModel):
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description."""
-    body = recipe.model_dump(mode="json", exclude={"description"})
+    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description.
+
+    Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
+    """
+    body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

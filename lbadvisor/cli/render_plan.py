@@ -83,7 +83,7 @@ def _forecast(choices: tuple[Option, ...]) -> Table:
 def number_text(value: Value) -> str:
     """A value of a plan as people read it."""
     if value is None:
-        return "-"
+        return "none"
     if isinstance(value, tuple):
         return " ".join(str(v) for v in value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
