@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from lbadvisor.advisor import coherence
 from lbadvisor.advisor.coherence import Fault, one_of, refuse
 from lbadvisor.advisor.parts import Part
+from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 
 PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -65,6 +66,23 @@ class BatchNorm(RecipeModel):
     ghost_batch_size: Annotated[int, Field(ge=2)] | None = Field(
         None, description="examples that share training statistics; absent: the whole batch"
     )
+    momentum: Annotated[float, Field(gt=0, le=1)] = Field(
+        MOMENTUM, description="weight of the new statistic at each update of the running statistics"
+    )
+    running_statistics: RunningStatistics = Field(
+        "sequential",
+        description="what the ghosts of a batch do to the running statistics: sequential, an update each; per-update, "
+        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, with that "
+        "of the biased variances; total, with the whole batch's statistics",
+    )
+    recompute_at_end: bool = Field(
+        False,
+        description="after the last update the running statistics become those of the whole training set, exactly",
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        return refuse(self, coherence.within_batch_norm(self))
 
 
 LearningRate = Annotated[float, Field(gt=0, description="learning rate, after the warm-up and before any milestone")]
@@ -221,7 +239,11 @@ _RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], 
     "model": ((coherence.network_known, ()),),
     "batch": ((coherence.batch_fits, ("data",)),),
     "schedule": ((coherence.schedule_fits, ("data", "batch")),),
-    "batch_norm": ((coherence.ghost_fits_batch, ("batch",)), (coherence.ghost_fits_network, ("model",))),
+    "batch_norm": (
+        (coherence.ghost_fits_batch, ("batch",)),
+        (coherence.batch_norm_fits_network, ("model",)),
+        (coherence.recomputes_ghosts, ("data", "batch")),
+    ),
     "clipping": ((coherence.clipping_fits, ("schedule", "data", "batch")),),
 }
 """For a table of the recipe, the rules between it and which tables before it."""
@@ -263,8 +285,11 @@ class Recipe(RecipeModel):
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description."""
-    body = recipe.model_dump(mode="json", exclude={"description"})
+    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description.
+
+    What has its default is left out, so that a field of a later version changes no recipe's hash that does not use it.
+    """
+    body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

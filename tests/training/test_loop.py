@@ -10,6 +10,7 @@ from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, RefusedError
 from lbadvisor.training.data import load_dataset, normalized, training_batch
+from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.loop import evaluate, train, weight_distance
 from lbadvisor.training.state import checkpoints, load_checkpoint, save_checkpoint, start_state
 
@@ -86,6 +87,29 @@ def test_an_interrupted_run_ends_bitwise_equal(digits, tmp_path, kind, at):
     assert without_time[0] == without_time[1]
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.3])
+@pytest.mark.parametrize("definition", ["sequential", "per-update", "mean", "mean-biased", "total"])
+def test_a_run_has_the_running_statistics_that_its_recipe_says(digits, definition, momentum):
+    """The first layer of batch norm after one update, from the definitions' layer alone."""
+    settings = {"ghost_batch_size": 32, "running_statistics": definition, "momentum": momentum}
+    state = started(batch_norm=settings)
+    first = next(m for m in state.model.modules() if isinstance(m, GhostBatchNorm))
+    seen = []
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    next(train(state, digits))
+    alone = GhostBatchNorm(first.num_features, 32, momentum=momentum, running_statistics=definition)
+    alone(seen[0])
+    assert len(seen[0]) == 100
+    assert torch.equal(first.running_mean, alone.running_mean)
+    assert torch.equal(first.running_var, alone.running_var)
+
+
+def test_plain_batch_norm_has_the_momentum_of_the_recipe():
+    norms = [m for m in started(batch_norm={"momentum": 0.3}).model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert norms
+    assert {m.momentum for m in norms} == {0.3}
 
 
 def test_seeds_differ_and_repeat(digits):
