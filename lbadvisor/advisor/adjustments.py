@@ -208,6 +208,20 @@ def running_statistics_lines(baseline: Baseline, request: Request) -> list[Adjus
     ]  # fmt: skip
 
 
+def noise_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """Multiplicative noise, which is kept as the baseline has it; none is added."""
+    ratio = baseline.noise_ratio
+    if ratio is None:
+        return []
+    return [
+        Adjustment(
+            "gradient_noise.ratio", ratio, ratio, "", "recipe", "kept", "loss = mean(z_n l_n), var z_n = ratio - 1",
+            f"{rules.HOFFER}: multiplicative noise",
+            f"the gradient's covariance is that of batches of {request.target_batch_size / ratio:g}, but for g g^T",
+        )
+    ]  # fmt: skip
+
+
 def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The clipping warm-up; clipping that the baseline has already is kept, a length of it with the schedule's rule."""
     if baseline.clipping_norm is not None:
@@ -334,8 +348,8 @@ def cadence_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
 def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
     """Every line of the plan, in the order of reading."""
     parts = (
-        batch_lines, lr_lines, regime_lines, ghost_lines, running_statistics_lines, clipping_lines, weight_decay_lines,
-        momentum_lines, weight_ema_lines, cadence_lines,
+        batch_lines, lr_lines, regime_lines, ghost_lines, running_statistics_lines, noise_lines, clipping_lines,
+        weight_decay_lines, momentum_lines, weight_ema_lines, cadence_lines,
     )  # fmt: skip
     return tuple(line for part in parts for line in part(baseline, request))
 

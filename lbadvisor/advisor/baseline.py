@@ -38,6 +38,7 @@ class Baseline:
     ghost_batch_size: int | None = None
     batch_norm_momentum: float = MOMENTUM
     running_statistics: RunningStatistics = "sequential"
+    noise_ratio: float | None = None
     clipping_norm: float | None = None
     clipping_updates: float | None = None
     measure_every: float | None = None
@@ -84,6 +85,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         ghost_batch_size=recipe.batch_norm.ghost_batch_size,
         batch_norm_momentum=recipe.batch_norm.momentum,
         running_statistics=recipe.batch_norm.running_statistics,
+        noise_ratio=recipe.gradient_noise.ratio if recipe.gradient_noise else None,
         clipping_norm=clipping.max_norm if clipping else None,
         clipping_updates=in_updates(clipping.epochs, clipping.updates) if clipping else None,
         measure_every=in_updates(cadence.every_epochs, cadence.every_updates),

@@ -57,6 +57,13 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
                 f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) becomes {change:.3g} "
                 f"times as long in {span}; --weight-decay horizon keeps it (the paper does not)",
             )
+    if adapts_lr and baseline.noise_ratio is not None:
+        yield Caveat(
+            "noise-and-learning-rate",
+            f"multiplicative noise of ratio {baseline.noise_ratio:g} and the learning rate both make up for the "
+            "smaller noise of the larger batch: the paper takes one of them; --adapt regime,ghost,clip leaves the "
+            "learning rate",
+        )
     warms_up = baseline.warmup_updates is not None or baseline.clipping_norm is not None or "clip" in request.parts
     if adapts_lr and request.lr_rule.name == "linear" and not warms_up:
         yield Caveat(

@@ -190,6 +190,17 @@ class Clipping(RecipeModel):
         return refuse(self, one_of(self, "epochs", "updates"))
 
 
+class GradientNoise(RecipeModel):
+    """Multiplicative noise on the examples' losses, of mean 1 and variance ratio - 1."""
+
+    kind: Literal["gaussian", "bernoulli"] = Field(
+        description="gaussian: N(1, ratio - 1); bernoulli: ratio for one example in ratio, else 0"
+    )
+    ratio: Annotated[float, Field(gt=1, le=2**53)] = Field(
+        description="how many times smaller the batches are whose noise is matched, B_L/B_S"
+    )
+
+
 class WeightEma(RecipeModel):
     """An exponential moving average of the weights, which evaluation then uses."""
 
@@ -265,6 +276,7 @@ class Recipe(RecipeModel):
     schedule: Schedule
     batch_norm: BatchNorm = BatchNorm()
     clipping: Clipping | None = None
+    gradient_noise: GradientNoise | None = None
     weight_ema: WeightEma | None = None
     measurements: Measurements = Measurements(every_epochs=0.25, evaluate_every_epochs=1.0)
     checkpoints: Checkpoints = Checkpoints()
@@ -284,12 +296,27 @@ class Recipe(RecipeModel):
         return refuse(table, faults)
 
 
+_LATER = (
+    ("batch_norm", "momentum"),
+    ("batch_norm", "running_statistics"),
+    ("batch_norm", "recompute_at_end"),
+    ("gradient_noise",),
+)
+"""The fields that came into the format after the first runs."""
+
+
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description.
 
-    What has its default is left out, so that a field of a later version changes no recipe's hash that does not use it.
+    What came into the format later is left out where it has its default: the hashes noted before it stay true.
     """
-    body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
+    body = recipe.model_dump(mode="json", exclude={"description"})
+    for path in _LATER:
+        model, table, (*outer, key) = recipe, body, path
+        for name in outer:
+            model, table = getattr(model, name), table[name]
+        if getattr(model, key) == type(model).model_fields[key].default:
+            del table[key]
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

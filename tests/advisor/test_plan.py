@@ -154,6 +154,17 @@ def test_clipping_of_the_whole_run_is_kept_and_said():
     assert "clips-whole-run" in codes(plan)
 
 
+@pytest.mark.parametrize("parts", [PARTS, (), ("regime", "ghost", "clip")])
+def test_multiplicative_noise_survives_adaptation_and_is_listed(parts):
+    noisy = Recipe.model_validate(BODY | {"gradient_noise": {"kind": "bernoulli", "ratio": 32.0}})
+    plan = advise(noisy, Request(4096, parts))
+    assert plan.adapted.gradient_noise == noisy.gradient_noise
+    line = lines(plan)["gradient_noise.ratio"]
+    assert (line.before, line.after, line.rule) == (32, 32, "kept")
+    assert "batches of 128" in line.validity
+    assert ("noise-and-learning-rate" in codes(plan)) == ("lr" in parts)
+
+
 @pytest.mark.parametrize(
     ("definition", "examples", "formula"),
     [
