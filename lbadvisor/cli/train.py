@@ -90,6 +90,7 @@ def train(
         if stopped:
             display.show_stop(run, stopped)
             raise typer.Exit(STOPPED_BY_SIGNAL)
+        display.show_clipping(run, measurements)
         display.show_result(run, measurements, again=False)
 
 

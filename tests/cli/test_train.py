@@ -212,6 +212,20 @@ def test_multiplicative_noise_is_set_on_the_command_line(place):
     assert "gradient_noise.ratio: must be greater than 1, is 1" in refused.stderr
 
 
+@pytest.mark.parametrize("updates", [(), ("--set", "clipping.updates=10")], ids=["whole run", "warm-up"])
+def test_clipping_that_does_the_work_of_the_learning_rate_is_warned_of(place, updates):
+    words = ("train", DIGITS, "--schedule-scale", "0.2", *updates)
+    low = place.run(*words, "--name", "low", "--set", "clipping.max_norm=0.01")
+    assert "warning clipped-share: " in low.stderr
+    assert "(0.01) after update " in low.stderr
+    assert "lower it (--set optimizer.lr=...)" in low.stderr
+    assert "warning" not in low.stdout
+    high = place.run(*words, "--name", "high", "--set", "clipping.max_norm=50")
+    assert "clipped-share" not in high.stderr
+    quiet = place.run(*words, "--name", "quiet", "--quiet", "--set", "clipping.max_norm=0.01")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
 def test_a_dry_run_writes_nothing(place):
     done = place.run("train", DIGITS, "--to", "1024", "--dry-run")
     assert done.returncode == 0

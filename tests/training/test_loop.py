@@ -1,5 +1,6 @@
 """Training, against torch written out by hand; and the promise that stopping changes nothing."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -150,6 +151,39 @@ def test_clipping_bounds_the_step_and_ends_with_its_window(digits):
     assert all(length == pytest.approx(lr * min(norm, 0.5), rel=1e-3) for length, lr, norm in lengths[:10])
     assert all(length == pytest.approx(lr * norm, rel=1e-3) for length, lr, norm in lengths[10:])
     assert any(norm > 0.5 for _, _, norm in lengths[:10])
+
+
+@pytest.mark.parametrize(
+    ("clipping", "clipped_updates"),
+    [({"max_norm": 0.05, "updates": 10}, range(10)), ({"max_norm": 0.05}, range(30)), (None, range(0))],
+    ids=["warm-up", "whole run", "none"],
+)
+def test_each_setting_of_clipping_clips_the_updates_that_it_says(digits, clipping, clipped_updates):
+    """Plain SGD at a threshold that every gradient exceeds: a clipped step is lr * 0.05 long, any other is longer."""
+    tables = {"optimizer": {"name": "sgd", "lr": 0.01}, "schedule": {"updates": 30}, "clipping": clipping}
+    state = started(**tables, measurements={"every_updates": 1})
+    before = weights(state)
+    for update, measurement in enumerate(train(state, digits)):
+        length = torch.nn.utils.get_total_norm([a - b for a, b in zip(weights(state), before, strict=True)]).item()
+        before = weights(state)
+        assert measurement.gradient_norm > 0.1
+        expected = 0.05 if update in clipped_updates else measurement.gradient_norm
+        assert length == pytest.approx(0.01 * expected, rel=1e-3)
+        assert measurement.clipped_share == (update in clipped_updates)
+
+
+def test_the_update_after_the_clipping_warm_up_is_the_unclipped_one(digits):
+    """Bit for bit, from the state in which the window ends: as one that never clips goes on from there."""
+    clipped, free = started(), started(clipping=None)
+    updates = train(clipped, digits)
+    for _ in range(10):
+        next(updates)
+    free.model.load_state_dict(clipped.model.state_dict())
+    free.optimizer.load_state_dict(copy.deepcopy(clipped.optimizer.state_dict()))
+    free.update = 10
+    next(updates)
+    next(train(free, digits))
+    assert same(weights(clipped), weights(free))
 
 
 def test_the_weight_distance_is_from_the_first_weights(digits):
