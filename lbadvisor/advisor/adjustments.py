@@ -11,6 +11,7 @@ from lbadvisor.advisor import rules
 from lbadvisor.advisor.baseline import Baseline
 from lbadvisor.advisor.parts import Part
 from lbadvisor.advisor.rules import LrRule
+from lbadvisor.advisor.running_statistics import DEFINITIONS, horizon_examples
 
 Value = int | float | tuple[int, ...] | None
 BetasRule = Literal["sde", "half-life", "keep"]
@@ -183,6 +184,44 @@ def ghost_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     ]  # fmt: skip
 
 
+def running_statistics_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """The examples that batch norm's running statistics span, by their definition."""
+    if not baseline.has_batch_norm:
+        return []
+    name, target = baseline.running_statistics, request.target_batch_size
+    before = after = baseline.ghost_batch_size
+    if "ghost" in request.parts:
+        after = request.ghost_batch_size or before or baseline.batch_size
+
+    def span(batch_size: int, ghost: int | None) -> float:
+        return round(horizon_examples(name, baseline.batch_norm_momentum, batch_size, ghost or batch_size), 6)
+
+    definition = DEFINITIONS[name]
+    plain = after is None
+    return [
+        Adjustment(
+            "running_statistics_horizon_examples", span(baseline.batch_size, before), span(target, after), "examples",
+            "derived", "plain batch norm" if plain else name, "B / m" if plain else definition.formula,
+            "torch.nn.BatchNorm2d" if plain else definition.source,
+            "horizon kept in updates" if plain else definition.validity,
+        )
+    ]  # fmt: skip
+
+
+def noise_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+    """Multiplicative noise, which is kept as the baseline has it; none is added."""
+    ratio = baseline.noise_ratio
+    if ratio is None:
+        return []
+    return [
+        Adjustment(
+            "gradient_noise.ratio", ratio, ratio, "", "recipe", "kept", "loss = mean(z_n l_n), var z_n = ratio - 1",
+            f"{rules.HOFFER}: multiplicative noise",
+            f"the gradient's covariance is that of batches of {request.target_batch_size / ratio:g}, but for g g^T",
+        )
+    ]  # fmt: skip
+
+
 def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The clipping warm-up; clipping that the baseline has already is kept, a length of it with the schedule's rule."""
     if baseline.clipping_norm is not None:
@@ -309,8 +348,8 @@ def cadence_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
 def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
     """Every line of the plan, in the order of reading."""
     parts = (
-        batch_lines, lr_lines, regime_lines, ghost_lines, clipping_lines, weight_decay_lines, momentum_lines,
-        weight_ema_lines, cadence_lines,
+        batch_lines, lr_lines, regime_lines, ghost_lines, running_statistics_lines, noise_lines, clipping_lines,
+        weight_decay_lines, momentum_lines, weight_ema_lines, cadence_lines,
     )  # fmt: skip
     return tuple(line for part in parts for line in part(baseline, request))
 

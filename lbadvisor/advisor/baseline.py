@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 from lbadvisor.errors import PlanError
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class Baseline:
     ema_decay: float | None = None
     has_batch_norm: bool = True
     ghost_batch_size: int | None = None
+    batch_norm_momentum: float = MOMENTUM
+    running_statistics: RunningStatistics = "sequential"
+    noise_ratio: float | None = None
     clipping_norm: float | None = None
     clipping_updates: float | None = None
     measure_every: float | None = None
@@ -79,6 +83,9 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         ema_decay=recipe.weight_ema.decay if recipe.weight_ema else None,
         has_batch_norm=network is None or network.batch_norm,
         ghost_batch_size=recipe.batch_norm.ghost_batch_size,
+        batch_norm_momentum=recipe.batch_norm.momentum,
+        running_statistics=recipe.batch_norm.running_statistics,
+        noise_ratio=recipe.gradient_noise.ratio if recipe.gradient_noise else None,
         clipping_norm=clipping.max_norm if clipping else None,
         clipping_updates=in_updates(clipping.epochs, clipping.updates) if clipping else None,
         measure_every=in_updates(cadence.every_epochs, cadence.every_updates),

@@ -9,7 +9,6 @@ from lbadvisor.advisor.baseline import Baseline
 
 FEW_UPDATES_PER_EPOCH = 50
 SMALL_GHOST = 16
-BATCH_NORM_MOMENTUM = 0.1
 FINITE_POPULATION_SHARE = 0.01
 HORIZON_SHARE = 0.01
 
@@ -58,6 +57,13 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
                 f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) becomes {change:.3g} "
                 f"times as long in {span}; --weight-decay horizon keeps it (the paper does not)",
             )
+    if adapts_lr and baseline.noise_ratio is not None:
+        yield Caveat(
+            "noise-and-learning-rate",
+            f"multiplicative noise of ratio {baseline.noise_ratio:g} and the learning rate both make up for the "
+            "smaller noise of the larger batch: the paper takes one of them; --adapt regime,ghost,clip leaves the "
+            "learning rate",
+        )
     warms_up = baseline.warmup_updates is not None or baseline.clipping_norm is not None or "clip" in request.parts
     if adapts_lr and request.lr_rule.name == "linear" and not warms_up:
         yield Caveat(
@@ -81,12 +87,13 @@ def _of_ghosts(baseline: Baseline, request: Request) -> Iterator[Caveat]:
         return
     ghost = request.ghost_batch_size or baseline.ghost_batch_size or baseline.batch_size
     ghosts, left = divmod(request.target_batch_size, ghost)
-    if ghosts > 1:
-        kept = (1 - BATCH_NORM_MOMENTUM) ** ghosts
+    momentum = baseline.batch_norm_momentum
+    if ghosts > 1 and baseline.running_statistics == "sequential":
+        kept = (1 - momentum) ** ghosts
         yield Caveat(
             "running-statistics-horizon",
             f"each update moves the running statistics {ghosts} times: of the old ones {kept:.2g} are left after one "
-            f"update (momentum {BATCH_NORM_MOMENTUM:g}), so evaluation sees about one batch",
+            f"update (momentum {momentum:g}), so evaluation sees about one batch",
         )
     if left and ghosts:
         joined = left < ghost / 2

@@ -144,10 +144,34 @@ def ghost_fits_batch(batch_norm: "BatchNorm", batch: "Batch") -> Iterator[Fault]
         yield Fault(("ghost_batch_size",), f"must be at most batch.size = {batch.size}, is {ghost}")
 
 
-def ghost_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
-    """A network with ghost batches has batch norm."""
-    if batch_norm.ghost_batch_size is not None and not NETWORKS[model.name].batch_norm:
-        yield Fault(("ghost_batch_size",), f"has no meaning: {model.name} has no batch norm", "take it out")
+def within_batch_norm(batch_norm: "BatchNorm") -> Iterator[Fault]:
+    """The definitions of the running statistics differ where there are ghosts."""
+    if batch_norm.ghost_batch_size is None and batch_norm.running_statistics != "sequential":
+        yield Fault(
+            ("running_statistics",),
+            "has no meaning without ghost batches",
+            "take it out, or set ghost_batch_size: batch.size makes the batch one ghost",
+        )
+
+
+def batch_norm_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
+    """Settings of batch norm are for a network that has it."""
+    if NETWORKS[model.name].batch_norm:
+        return
+    for key, field in type(batch_norm).model_fields.items():
+        if getattr(batch_norm, key) != field.default:
+            yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "take it out")
+
+
+def recomputes_ghosts(batch_norm: "BatchNorm", data: "Data", batch: "Batch") -> Iterator[Fault]:
+    """The training set can be cut into ghosts of more than one example."""
+    ghost = batch_norm.ghost_batch_size or batch.size
+    if batch_norm.recompute_at_end and ghost == 2 and data.train_examples % 2:
+        yield Fault(
+            ("recompute_at_end",),
+            f"cuts {data.train_examples} examples into ghosts of 2 and one of 1, which has no variance",
+            "take ghosts of 3 examples or more",
+        )
 
 
 def clipping_fits(clipping: "Clipping | None", schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from lbadvisor.advisor import coherence
 from lbadvisor.advisor.coherence import Fault, one_of, refuse
 from lbadvisor.advisor.parts import Part
+from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 
 PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -65,6 +66,23 @@ class BatchNorm(RecipeModel):
     ghost_batch_size: Annotated[int, Field(ge=2)] | None = Field(
         None, description="examples that share training statistics; absent: the whole batch"
     )
+    momentum: Annotated[float, Field(gt=0, le=1)] = Field(
+        MOMENTUM, description="weight of the new statistic at each update of the running statistics"
+    )
+    running_statistics: RunningStatistics = Field(
+        "sequential",
+        description="what the ghosts of a batch do to the running statistics: sequential, an update each; per-update, "
+        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, with that "
+        "of the biased variances; total, with the whole batch's statistics",
+    )
+    recompute_at_end: bool = Field(
+        False,
+        description="after the last update the running statistics become those of the whole training set, exactly",
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        return refuse(self, coherence.within_batch_norm(self))
 
 
 LearningRate = Annotated[float, Field(gt=0, description="learning rate, after the warm-up and before any milestone")]
@@ -172,6 +190,17 @@ class Clipping(RecipeModel):
         return refuse(self, one_of(self, "epochs", "updates"))
 
 
+class GradientNoise(RecipeModel):
+    """Multiplicative noise on the examples' losses, of mean 1 and variance ratio - 1."""
+
+    kind: Literal["gaussian", "bernoulli"] = Field(
+        description="gaussian: N(1, ratio - 1); bernoulli: ratio for one example in ratio, else 0"
+    )
+    ratio: Annotated[float, Field(gt=1, le=2**53)] = Field(
+        description="how many times smaller the batches are whose noise is matched, B_L/B_S"
+    )
+
+
 class WeightEma(RecipeModel):
     """An exponential moving average of the weights, which evaluation then uses."""
 
@@ -221,7 +250,11 @@ _RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], 
     "model": ((coherence.network_known, ()),),
     "batch": ((coherence.batch_fits, ("data",)),),
     "schedule": ((coherence.schedule_fits, ("data", "batch")),),
-    "batch_norm": ((coherence.ghost_fits_batch, ("batch",)), (coherence.ghost_fits_network, ("model",))),
+    "batch_norm": (
+        (coherence.ghost_fits_batch, ("batch",)),
+        (coherence.batch_norm_fits_network, ("model",)),
+        (coherence.recomputes_ghosts, ("data", "batch")),
+    ),
     "clipping": ((coherence.clipping_fits, ("schedule", "data", "batch")),),
 }
 """For a table of the recipe, the rules between it and which tables before it."""
@@ -243,6 +276,7 @@ class Recipe(RecipeModel):
     schedule: Schedule
     batch_norm: BatchNorm = BatchNorm()
     clipping: Clipping | None = None
+    gradient_noise: GradientNoise | None = None
     weight_ema: WeightEma | None = None
     measurements: Measurements = Measurements(every_epochs=0.25, evaluate_every_epochs=1.0)
     checkpoints: Checkpoints = Checkpoints()

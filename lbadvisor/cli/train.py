@@ -31,6 +31,10 @@ def train(
     weight_decay: options.WeightDecay = "keep",
     schedule_scale: options.ScheduleScale = 1.0,
     overrides: options.Overrides = None,
+    recompute_statistics: Annotated[
+        bool,
+        typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
+    ] = False,
     name: Annotated[str | None, typer.Option("--name", help="The run's name; made from the rest if not given.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
@@ -48,6 +52,8 @@ def train(
     from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import UsageError
 
+    if recompute_statistics:
+        overrides = [*(overrides or ()), "batch_norm.recompute_at_end=true"]
     baseline = baseline_recipe(recipe, overrides, schedule_scale)
     plan: Plan | None = None
     if target is not None:
@@ -84,6 +90,7 @@ def train(
         if stopped:
             display.show_stop(run, stopped)
             raise typer.Exit(STOPPED_BY_SIGNAL)
+        display.show_clipping(run, measurements)
         display.show_result(run, measurements, again=False)
 
 

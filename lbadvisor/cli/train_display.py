@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from lbadvisor.advisor.clipped_share import MOST_CLIPPED, clipped_share
 from lbadvisor.advisor.plan import Plan
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, Run
@@ -71,6 +72,19 @@ class Display:
         self._say(
             f"{signal_name}: saved [bold]{escape(run.name)}[/bold] at update {run.update} of {run.updates}; "
             "the same command goes on from there"
+        )
+
+    def show_clipping(self, run: Run, measurements: Sequence[Measurement]) -> None:
+        """A warning where most gradients were above the clipping threshold after the beginning."""
+        found = clipped_share(run.recipe, measurements)
+        if found is None or found.share <= MOST_CLIPPED:
+            return
+        what = "updates were clipped" if found.clipped else "measured gradient norms were above the threshold"
+        begins = "" if found.clipped else ", where the clipping warm-up ended"
+        self._say(
+            f"[yellow]warning[/yellow] clipped-share: {found.share:.0%} of the {what} ({found.max_norm:g}) after "
+            f"update {found.after}{begins}: above one half the learning rate is too high; lower it (--set optimizer.lr=...) "
+            "rather than clip (Google Tuning Playbook)"
         )
 
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:

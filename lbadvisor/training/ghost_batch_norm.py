@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lbadvisor.advisor.running_statistics import DEFINITIONS, RunningStatistics
+from lbadvisor.training.running_statistics import accumulate, statistic_of_ghosts
+
 _backward = torch.ops.aten.native_batch_norm_backward.out
 
 
@@ -32,12 +35,19 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W), its statistics taken ghost by ghost.
 
     In training each contiguous slice of `ghost_batch_size` examples (see `ghost_slices`) is normalized with its own
-    mean and variance, and the running statistics are those of as many `nn.BatchNorm` updates, one ghost after the
-    other. In `eval()` it is plain batch norm. The `state_dict` is that of `nn.BatchNorm`. Calling it in training raises
-    `ValueError` when a ghost has a single value per channel, which has no variance.
+    mean and variance. In `eval()` it is plain batch norm. The `state_dict` is that of `nn.BatchNorm`. Calling it in
+    training raises `ValueError` when a ghost has a single value per channel, which has no variance.
 
-    The paper prints other weights for the running statistics, which do not sum to one; its released code
-    (github eladhoffer/bigBatch, main_gbn.py) calls `nn.BatchNorm` ghost after ghost, and so does this.
+    What a batch of n ghosts does to the running statistics is `running_statistics`, by name:
+
+    - "sequential": n `nn.BatchNorm` updates with `momentum`, one ghost after the other. The paper prints other weights,
+      which do not sum to one; its released code (github eladhoffer/bigBatch, main_gbn.py) does this.
+    - "per-update": the same with `momentum` / n, so that a batch weighs about `momentum` (github mosaicml/composer).
+      It has no cumulative average: raises `ValueError` with a `momentum` of None.
+    - "mean", "mean-biased", "total": one update with `momentum` and one statistic of all ghosts, for which see
+      `statistic_of_ghosts`.
+
+    With one ghost all but "mean-biased" are `nn.BatchNorm`'s. `num_batches_tracked` counts those updates.
     """
 
     def __init__(
@@ -50,14 +60,23 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         track_running_stats: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        running_statistics: RunningStatistics = "sequential",
     ) -> None:
         if ghost_batch_size < 1:
             raise ValueError(f"ghost_batch_size is {ghost_batch_size}: it must be at least 1")
+        if running_statistics not in DEFINITIONS:
+            raise ValueError(f"no running statistics `{running_statistics}`: there are {', '.join(DEFINITIONS)}")
+        if running_statistics == "per-update" and momentum is None:
+            raise ValueError("running_statistics is per-update: it needs a momentum")
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         self.ghost_batch_size = ghost_batch_size
+        self.running_statistics = running_statistics
 
     @classmethod
-    def convert_ghost_batchnorm(cls, module: nn.Module, ghost_batch_size: int) -> nn.Module:
+    def convert_ghost_batchnorm(
+        cls, module: nn.Module, ghost_batch_size: int, running_statistics: RunningStatistics = "sequential"
+    ) -> nn.Module:
         """`module` with every batch norm in it replaced by a `GhostBatchNorm` of `ghost_batch_size` examples.
 
         Parameters and buffers are shared with the layers replaced, and the training flag is kept, as in
@@ -65,13 +84,15 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         """
         converted = module
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            converted = cls._sharing(module, ghost_batch_size)
+            converted = cls._sharing(module, ghost_batch_size, running_statistics)
         for name, child in module.named_children():
-            converted.add_module(name, cls.convert_ghost_batchnorm(child, ghost_batch_size))
+            converted.add_module(name, cls.convert_ghost_batchnorm(child, ghost_batch_size, running_statistics))
         return converted
 
     @classmethod
-    def _sharing(cls, layer: nn.modules.batchnorm._BatchNorm, ghost_batch_size: int) -> Self:
+    def _sharing(
+        cls, layer: nn.modules.batchnorm._BatchNorm, ghost_batch_size: int, running_statistics: RunningStatistics
+    ) -> Self:
         ghost = cls(
             layer.num_features,
             ghost_batch_size,
@@ -79,6 +100,7 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
             layer.momentum,
             layer.affine,
             layer.track_running_stats,
+            running_statistics=running_statistics,
         )
         ghost.weight, ghost.bias = layer.weight, layer.bias
         ghost.running_mean, ghost.running_var = layer.running_mean, layer.running_var
@@ -89,7 +111,7 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
     def extra_repr(self) -> str:
         """The settings of the layer, as its `repr` shows them."""
         plain = super().extra_repr()  # type: ignore[no-untyped-call]
-        return f"{plain}, ghost_batch_size={self.ghost_batch_size}"
+        return f"{plain}, ghost_batch_size={self.ghost_batch_size}, running_statistics={self.running_statistics}"
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` normalized, in its own shape, dtype and memory format."""
@@ -102,23 +124,31 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
                 f"a ghost of 1 example has one value per channel and so no variance: "
                 f"a batch of {x.size(0)} is cut into ghosts of {', '.join(map(str, sizes))}"
             )
-        if len(sizes) == 1:
+        if len(sizes) == 1 and self.running_statistics != "mean-biased":
             return super().forward(x)
-        factors = self._count(len(sizes))
-        running_mean, running_var = (self.running_mean, self.running_var) if factors else (None, None)
         normalize = _SliceBySlice.apply if x.device.type == "cpu" else normalize_at_once
-        y: Tensor = normalize(x, self.weight, self.bias, running_mean, running_var, sizes, factors, self.eps)
+        ghost_by_ghost = self.running_statistics in ("sequential", "per-update")
+        factors = self._count(len(sizes) if ghost_by_ghost else 1)
+        running_mean, running_var = (self.running_mean, self.running_var) if factors else (None, None)
+        if ghost_by_ghost or running_mean is None or running_var is None:
+            y: Tensor = normalize(x, self.weight, self.bias, running_mean, running_var, sizes, factors, self.eps)
+            return y
+        mean_KC, var_KC = (running.new_zeros(len(sizes), x.size(1)) for running in (running_mean, running_var))
+        y = normalize(x, self.weight, self.bias, mean_KC, var_KC, sizes, (1.0,) * len(sizes), self.eps)
+        statistic = statistic_of_ghosts(self.running_statistics, mean_KC, var_KC, sizes, x[0, 0].numel())
+        for running, new_C in zip((running_mean, running_var), statistic, strict=True):
+            accumulate(running, new_C[None], factors)
         return y
 
-    def _count(self, ghosts: int) -> tuple[float, ...]:
-        """The weight of each ghost as it enters the running statistics, after counting them; empty: none are kept."""
+    def _count(self, updates: int) -> tuple[float, ...]:
+        """The weights of so many updates of the running statistics, after counting them; empty: none are kept."""
         if not self.track_running_stats or self.num_batches_tracked is None:
             return ()
-        self.num_batches_tracked.add_(ghosts)
+        self.num_batches_tracked.add_(updates)
         if self.momentum is not None:
-            return (self.momentum,) * ghosts
+            return (self.momentum / (updates if self.running_statistics == "per-update" else 1),) * updates
         tracked = int(self.num_batches_tracked)
-        return tuple(1 / seen for seen in range(tracked - ghosts + 1, tracked + 1))
+        return tuple(1 / seen for seen in range(tracked - updates + 1, tracked + 1))
 
     def _check_input_dim(self, input: Tensor) -> None:
         if not 2 <= input.dim() <= 5:
@@ -130,6 +160,7 @@ class _SliceBySlice(torch.autograd.Function):
 
     A ghost fits into a processor's cache, which pays for the many calls (tests/benchmarks/ghost_batch_norm.py), and the
     running statistics are sequential by construction. One function rather than one per ghost: nothing is concatenated.
+    `running_mean` and `running_var` are (C), updated by every ghost, or (K, C), a row for each ghost.
     """
 
     @staticmethod
@@ -150,16 +181,21 @@ class _SliceBySlice(torch.autograd.Function):
         known = next((t for t in (weight, running_mean) if t is not None), x)
         mean_KC = known.new_empty(len(sizes), x.size(1))
         inverse_std_KC = torch.empty_like(mean_KC)
-        slices = zip(
-            x.split(sizes), y.split(sizes), mean_KC, inverse_std_KC, factors or (0.0,) * len(sizes), strict=True
+        ghosts = len(sizes)
+        running = (
+            (None,) * ghosts if statistics is None else statistics.expand(ghosts, -1)
+            for statistics in (running_mean, running_var)
         )
-        for x_ghost, y_ghost, mean_C, inverse_std_C, factor in slices:
+        slices = zip(
+            x.split(sizes), y.split(sizes), *running, mean_KC, inverse_std_KC, factors or (0.0,) * ghosts, strict=True
+        )
+        for x_ghost, y_ghost, running_mean_C, running_var_C, mean_C, inverse_std_C, factor in slices:
             torch.native_batch_norm(
                 x_ghost,
                 weight,
                 bias,
-                running_mean,
-                running_var,
+                running_mean_C,
+                running_var_C,
                 True,
                 factor,
                 eps,
@@ -227,7 +263,8 @@ def normalize_at_once(
     """`x` normalized ghost by ghost, all ghosts of one size in one sweep; running statistics are updated in place.
 
     The form for a GPU, where kernels for each ghost would cost more than their work. `sizes` is that of `ghost_slices`:
-    only the last may differ; `factors` is that of `accumulate`. Half precision is computed in float32.
+    only the last may differ; `factors` is that of `accumulate`. Where the running statistics are (K, C) instead of (C),
+    each ghost's own mean and unbiased variance are put there. Half precision is computed in float32.
     """
     equal = [(len(sizes), sizes[0])] if sizes[-1] == sizes[0] else [(len(sizes) - 1, sizes[0]), (1, sizes[-1])]
     per_channel = (-1, *[1] * (x.dim() - 2))
@@ -246,20 +283,8 @@ def normalize_at_once(
         means.append(mean.detach().flatten(1))
         variances.append(var.detach().flatten(1) * (values / (values - 1)))
     for running, statistics in ((running_mean, means), (running_var, variances)):
-        if running is not None:
+        if running is not None and running.dim() == 2:
+            running.copy_(torch.cat(statistics))
+        elif running is not None:
             accumulate(running, torch.cat(statistics), factors)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-
-
-def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]) -> None:
-    """Update `running` (C) in place as K batch-norm updates would, number i with the weight f_i of `factors`.
-
-    In closed form: prod(1 - f_i) * running + sum of f_i * prod over j > i of (1 - f_j) * statistic_i, weights that sum
-    to one.
-    """
-    keep, weights = 1.0, []
-    for factor in reversed(factors):
-        weights.append(keep * factor)
-        keep *= 1 - factor
-    weights_K = statistic_KC.new_tensor(weights[::-1])
-    running.mul_(keep).add_(weights_K @ statistic_KC)

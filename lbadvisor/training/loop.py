@@ -1,5 +1,6 @@
 """The training loop. B examples of a batch, K classes."""
 
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -11,8 +12,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.schedule import epochs_of, rates_at
 from lbadvisor.training.data import Dataset, normalized, training_batch
+from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.gradients import clip, clips_at, gradient_norm
 from lbadvisor.training.optimizers import set_rates
+from lbadvisor.training.population import set_population_statistics, whole_batches
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.state import TrainState
 
@@ -41,9 +44,13 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
         images_BCHW, labels_B = training_batch(recipe, dataset, state.seed, state.update)
-        loss = cross_entropy(model(images_BCHW), labels_B)
+        logits_BK = model(images_BCHW)
+        loss = objective = cross_entropy(logits_BK, labels_B)
+        if recipe.gradient_noise is not None:
+            z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(loss.device)
+            objective = (z_B * cross_entropy(logits_BK, labels_B, reduction="none")).mean()
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        objective.backward()
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
@@ -58,6 +65,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         state.interval[2] += 1
         state.update += 1
 
+        if state.update == updates and recipe.batch_norm.recompute_at_end:
+            recompute_statistics(state, dataset)
         measurement = None
         if measures and norm is not None:
             evaluation = evaluate(state, dataset) if evaluates else (None, None)
@@ -109,6 +118,24 @@ def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
         _put_weights(state, current)
     loss, correct = (totals / len(dataset.test.labels_N)).tolist()
     return loss, 100 * correct
+
+
+def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
+    """Give batch norm the statistics of the whole training set, for the weights that `evaluate` uses.
+
+    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. Seeds
+    torch's global generator. See `set_population_statistics` for what is computed.
+    """
+    recipe, examples = state.recipe, state.recipe.data.train_examples
+    current = None
+    if state.averages is not None:
+        current = [p.detach().clone() for p in state.parameters]
+        _put_weights(state, state.averages)
+    torch.manual_seed(derived_seed(state.seed, "population", 0))
+    stream = (training_batch(recipe, dataset, state.seed, update)[0] for update in itertools.count())
+    set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
+    if current is not None:
+        _put_weights(state, current)
 
 
 def _put_weights(state: TrainState, weights: list[Tensor]) -> None:

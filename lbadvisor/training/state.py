@@ -60,8 +60,14 @@ def start_state(
     """
     torch.manual_seed(derived_seed(seed, "weights", 0))
     model: nn.Module = MODELS[recipe.model.name](shape, classes)
-    if recipe.batch_norm.ghost_batch_size is not None:
-        model = GhostBatchNorm.convert_ghost_batchnorm(model, recipe.batch_norm.ghost_batch_size)
+    batch_norm = recipe.batch_norm
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.momentum = batch_norm.momentum
+    if batch_norm.ghost_batch_size is not None:
+        model = GhostBatchNorm.convert_ghost_batchnorm(
+            model, batch_norm.ghost_batch_size, batch_norm.running_statistics
+        )
     model = model.to(device)
     if any(p.ndim == 4 for p in model.parameters()):
         # Convolutions are faster with the channels innermost, on the CPU by a third.

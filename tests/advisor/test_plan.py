@@ -154,6 +154,48 @@ def test_clipping_of_the_whole_run_is_kept_and_said():
     assert "clips-whole-run" in codes(plan)
 
 
+@pytest.mark.parametrize("parts", [PARTS, (), ("regime", "ghost", "clip")])
+def test_multiplicative_noise_survives_adaptation_and_is_listed(parts):
+    noisy = Recipe.model_validate(BODY | {"gradient_noise": {"kind": "bernoulli", "ratio": 32.0}})
+    plan = advise(noisy, Request(4096, parts))
+    assert plan.adapted.gradient_noise == noisy.gradient_noise
+    line = lines(plan)["gradient_noise.ratio"]
+    assert (line.before, line.after, line.rule) == (32, 32, "kept")
+    assert "batches of 128" in line.validity
+    assert ("noise-and-learning-rate" in codes(plan)) == ("lr" in parts)
+
+
+@pytest.mark.parametrize(
+    ("definition", "examples", "formula"),
+    [
+        ("sequential", 1280, "g / m: n updates with m"),
+        ("per-update", 40_960, "B / m: n updates with m / n"),
+        ("mean", 40_960, "B / m: one update with the mean over ghosts of mean and unbiased variance"),
+        ("mean-biased", 40_960, "B / m: one update with the mean over ghosts of mean and biased variance"),
+        ("total", 40_960, "B / m: one update with mean and variance of the whole batch"),
+    ],
+)
+def test_the_definition_of_the_running_statistics_is_kept_and_stated(definition, examples, formula):
+    """By hand, momentum .1: ghosts of 128 reach back 1280 examples, batches of 4096 reach back 40 960."""
+    tables = {"batch_norm": {"ghost_batch_size": 128, "running_statistics": definition}}
+    plan = advise(Recipe.model_validate(BODY | tables), Request(4096, PARTS))
+    line = lines(plan)["running_statistics_horizon_examples"]
+    assert (line.before, line.after, line.rule, line.formula) == (1280, examples, definition, formula)
+    assert plan.adapted.batch_norm.running_statistics == definition
+    assert ("running-statistics-horizon" in codes(plan)) == (definition == "sequential")
+
+
+def test_the_running_statistics_follow_the_batch_where_ghosts_are_left_out():
+    plain = Recipe.model_validate(BODY | {"batch_norm": {"momentum": 0.5}})
+    line = lines(advise(plain, Request(4096, ("lr",))))["running_statistics_horizon_examples"]
+    assert (line.before, line.after, line.rule) == (256, 8192, "plain batch norm")
+    ghosts = advise(plain, Request(256, PARTS))
+    assert lines(ghosts)["running_statistics_horizon_examples"].after == 256
+    assert ghosts.adapted.batch_norm.momentum == 0.5
+    horizon = next(c.message for c in ghosts.warnings if c.code == "running-statistics-horizon")
+    assert "2 times: of the old ones 0.25 are left" in horizon
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [

@@ -45,6 +45,9 @@ def at(lr_factor: float = 0.1, **place: float) -> dict[str, float]:
         ({"model": {"name": "resnet4"}}, [("model.name", 'no network is called "resnet4"')]),
         ({"batch": {"size": 1001}}, [("batch.size", "at most data.train_examples = 1000, is 1001")]),
         ({"batch_norm": {"ghost_batch_size": 51}}, [("batch_norm.ghost_batch_size", "at most batch.size = 50, is 51")]),
+        ({"data": {"name": "own", "train_examples": 99},
+          "batch_norm": {"ghost_batch_size": 2, "recompute_at_end": True}},
+         [("batch_norm.recompute_at_end", "99 examples into ghosts of 2 and one of 1")]),
         ({"clipping": {"max_norm": 5.0, "updates": 201}}, [("clipping.updates", "not last longer than the schedule")]),
         ({"clipping": {"max_norm": 5.0, "epochs": 0.02}}, [("clipping.epochs", "0.02 epochs round to 0 updates")]),
         (schedule(epochs=0.02), [("schedule.epochs", "0.02 epochs round to 0 updates")]),
@@ -72,6 +75,8 @@ def test_tables_that_do_not_fit_together_make_no_recipe(tables, expected):
         {"data": {"name": "own_folder", "train_examples": 5_000_000}},
         {"batch": {"size": 1000}},
         {"batch_norm": {"ghost_batch_size": 50}},
+        {"batch_norm": {"ghost_batch_size": 50, "running_statistics": "total", "momentum": 1.0}},
+        {"batch_norm": {"ghost_batch_size": 2, "recompute_at_end": True}},
         {"clipping": {"max_norm": 5.0, "updates": 200}},
         schedule(epochs=10, warmup_updates=200),
         schedule(epochs=10, milestones=[at(epoch=5), at(update=101), at(update=199)]),
@@ -101,6 +106,10 @@ def test_ghosts_are_refused_for_a_network_without_batch_norm(monkeypatch):
     assert wrong(model={"name": "plain"}, batch_norm={"ghost_batch_size": 10}) == [
         ("batch_norm.ghost_batch_size", "has no meaning: plain has no batch norm")
     ]
+    assert wrong(model={"name": "plain"}, batch_norm={"momentum": 0.2, "recompute_at_end": True}) == [
+        ("batch_norm.momentum", "has no meaning: plain has no batch norm"),
+        ("batch_norm.recompute_at_end", "has no meaning: plain has no batch norm"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +127,7 @@ def test_ghosts_are_refused_for_a_network_without_batch_norm(monkeypatch):
         (schedule(epochs=9, milestones=[at()]), "schedule.milestones.0", "one of epoch and update is needed"),
         ({"clipping": {"max_norm": 1.0, "epochs": 1, "updates": 1}}, "clipping.updates", "both given"),
         ({"measurements": {"every_epochs": 1, "every_updates": 1}}, "measurements.every_updates", "both given"),
+        ({"batch_norm": {"running_statistics": "mean"}}, "batch_norm.running_statistics", "without ghost batches"),
         ({"optimizer": {"name": "sgd", "lr": 0.1, "nesterov": True}}, "optimizer.sgd.nesterov", "a momentum above 0"),
     ],
 )  # fmt: skip
@@ -160,6 +170,13 @@ def test_differing_fields_are_those_that_changed_went_or_came():
 def test_the_hash_ignores_the_description_and_nothing_else():
     assert recipe_hash(recipe(description="a")) == recipe_hash(recipe(description="b"))
     assert recipe_hash(recipe(name="a")) != recipe_hash(recipe(name="b"))
+    assert recipe_hash(recipe()) != recipe_hash(recipe(batch_norm={"momentum": 0.2}))
+
+
+def test_a_field_that_a_later_version_adds_changes_no_hash():
+    """The hash is the one that the format's first version gave."""
+    assert recipe_hash(recipe()) == "f7a326f6129630bc69ac1db97b27e38daf43a1a7af68c227a53326a92f044976"
+    assert recipe_hash(recipe(batch_norm={"momentum": 0.1})) == recipe_hash(recipe())
 
 
 def test_every_key_of_the_schema_is_described():

@@ -11,6 +11,7 @@ from lbadvisor.advisor.catalog import NETWORKS
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import checked, dump_recipe, load_recipe
+from lbadvisor.advisor.running_statistics import DEFINITIONS
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import RecipeError, RecipeProblem, UsageError
 
@@ -128,6 +129,9 @@ def test_the_message_shows_the_line_and_a_caret_under_the_place(file):
         ("size = 50", "size = 1979-05-27", (12, 8), "must be a whole number, is 1979-05-27", None),
         ("lr = 0.1", "lr = nan", (16, 6), "must be a finite number, is nan", None),
         ("lr = 0.1", "lr = inf", (16, 6), "must be a finite number, is inf", None),
+        ("size = 50", 'size = 50\n[batch_norm]\nrunning_statistics = "total"', (14, 22),
+         "has no meaning without ghost batches",
+         "take it out, or set ghost_batch_size: batch.size makes the batch one ghost"),
         ("epochs = 10.0", "epochs = 10.0\nupdates = 7", (20, 11), "epochs and updates are both given",
          "keep one of them"),
         ("epoch = 5.0", "epoch = 10.0", (22, 9),
@@ -330,6 +334,16 @@ optimizers = st.one_of(
 )
 
 
+momenta = st.floats(0, 1, exclude_min=True)
+batch_norms = st.one_of(
+    st.fixed_dictionaries({}, optional={"momentum": momenta, "recompute_at_end": st.booleans()}),
+    st.fixed_dictionaries(
+        {"ghost_batch_size": st.integers(2, 50)},
+        optional={"momentum": momenta, "running_statistics": st.sampled_from(list(DEFINITIONS))},
+    ),
+)
+
+
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     """Recipes of 1 to 50 epochs of 20 updates, or as many updates, with up to three milestones."""
@@ -356,10 +370,13 @@ def recipes(draw: st.DrawFn) -> Recipe:
                 {place: point, "lr_factor": draw(positive), "weight_decay": draw(decays)} for point in sorted(points)
             ],
         },
-        "batch_norm": {"ghost_batch_size": draw(st.none() | st.integers(2, 50))},
+        "batch_norm": draw(batch_norms),
     }
     optional = {
         "clipping": st.fixed_dictionaries({"max_norm": positive}, optional={unit: st.integers(1, length)}),
+        "gradient_noise": st.fixed_dictionaries(
+            {"kind": st.sampled_from(["gaussian", "bernoulli"]), "ratio": st.floats(1, 1e6, exclude_min=True)}
+        ),
         "weight_ema": st.fixed_dictionaries({"decay": st.floats(0, 1, exclude_min=True, exclude_max=True)}),
         "measurements": st.fixed_dictionaries(
             {}, optional={"every_updates": st.integers(1, 9), "evaluate_every_epochs": st.floats(0.1, 9)}

@@ -187,6 +187,45 @@ def test_a_database_made_anew_does_not_meet_old_checkpoints(place):
     assert len(place.stored("a")[1]) > 0
 
 
+def test_recomputed_statistics_are_a_part_of_the_run(place):
+    words = ("train", DIGITS, "--to", "256", "--name", "a", "--schedule-scale", "0.2")
+    assert place.run(*words, "--recompute-statistics").returncode == 0
+    run, measurements = place.stored("a")
+    assert run.recipe.batch_norm.recompute_at_end
+    refused = place.run(*words)
+    assert refused.returncode == 3
+    assert "batch_norm.recompute_at_end: True there, False here" in refused.stderr
+    assert place.run(*words[:-4], "--name", "b", *words[-2:]).returncode == 0
+    assert place.stored("b")[1][-1].evaluation_loss != measurements[-1].evaluation_loss
+    assert place.stored("b")[1][-1].weight_distance == measurements[-1].weight_distance
+
+
+def test_multiplicative_noise_is_set_on_the_command_line(place):
+    noise = ("--set", "gradient_noise.kind=bernoulli", "--set", "gradient_noise.ratio=8")
+    done = place.run("train", DIGITS, "--to", "256", "--adapt", "ghost,regime", "--schedule-scale", "0.2", *noise)
+    assert done.returncode == 0, done.stderr
+    run, _ = place.stored("digits-256-ghost+regime-s0")
+    assert (run.recipe.gradient_noise.kind, run.recipe.gradient_noise.ratio) == ("bernoulli", 8.0)
+    assert run.recipe.optimizer.lr == 0.05
+    refused = place.run("train", DIGITS, *noise[:3], "gradient_noise.ratio=1")
+    assert refused.returncode == 2
+    assert "gradient_noise.ratio: must be greater than 1, is 1" in refused.stderr
+
+
+@pytest.mark.parametrize("updates", [(), ("--set", "clipping.updates=10")], ids=["whole run", "warm-up"])
+def test_clipping_that_does_the_work_of_the_learning_rate_is_warned_of(place, updates):
+    words = ("train", DIGITS, "--schedule-scale", "0.2", *updates)
+    low = place.run(*words, "--name", "low", "--set", "clipping.max_norm=0.01")
+    assert "warning clipped-share: " in low.stderr
+    assert "(0.01) after update " in low.stderr
+    assert "lower it (--set optimizer.lr=...)" in low.stderr
+    assert "warning" not in low.stdout
+    high = place.run(*words, "--name", "high", "--set", "clipping.max_norm=50")
+    assert "clipped-share" not in high.stderr
+    quiet = place.run(*words, "--name", "quiet", "--quiet", "--set", "clipping.max_norm=0.01")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
 def test_a_dry_run_writes_nothing(place):
     done = place.run("train", DIGITS, "--to", "1024", "--dry-run")
     assert done.returncode == 0

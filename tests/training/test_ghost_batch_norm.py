@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm, accumulate, ghost_slices, normalize_at_once
+from lbadvisor.training.ghost_batch_norm import GhostBatchNorm, ghost_slices, normalize_at_once
+from lbadvisor.training.running_statistics import accumulate
 
 GHOST = 4
 EVEN, JOINED, OWN = 12, 13, 14  # 3 ghosts of 4; 4 + 4 + 5; 4 + 4 + 4 + 2

@@ -1,5 +1,6 @@
 """Training, against torch written out by hand; and the promise that stopping changes nothing."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -10,6 +11,7 @@ from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, RefusedError
 from lbadvisor.training.data import load_dataset, normalized, training_batch
+from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.loop import evaluate, train, weight_distance
 from lbadvisor.training.state import checkpoints, load_checkpoint, save_checkpoint, start_state
 
@@ -88,6 +90,29 @@ def test_an_interrupted_run_ends_bitwise_equal(digits, tmp_path, kind, at):
         assert torch.equal(value, second.model.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("momentum", [0.1, 0.3])
+@pytest.mark.parametrize("definition", ["sequential", "per-update", "mean", "mean-biased", "total"])
+def test_a_run_has_the_running_statistics_that_its_recipe_says(digits, definition, momentum):
+    """The first layer of batch norm after one update, from the definitions' layer alone."""
+    settings = {"ghost_batch_size": 32, "running_statistics": definition, "momentum": momentum}
+    state = started(batch_norm=settings)
+    first = next(m for m in state.model.modules() if isinstance(m, GhostBatchNorm))
+    seen = []
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    next(train(state, digits))
+    alone = GhostBatchNorm(first.num_features, 32, momentum=momentum, running_statistics=definition)
+    alone(seen[0])
+    assert len(seen[0]) == 100
+    assert torch.equal(first.running_mean, alone.running_mean)
+    assert torch.equal(first.running_var, alone.running_var)
+
+
+def test_plain_batch_norm_has_the_momentum_of_the_recipe():
+    norms = [m for m in started(batch_norm={"momentum": 0.3}).model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert norms
+    assert {m.momentum for m in norms} == {0.3}
+
+
 def test_seeds_differ_and_repeat(digits):
     runs = [started(seed) for seed in (0, 0, 1)]
     for state in runs:
@@ -126,6 +151,39 @@ def test_clipping_bounds_the_step_and_ends_with_its_window(digits):
     assert all(length == pytest.approx(lr * min(norm, 0.5), rel=1e-3) for length, lr, norm in lengths[:10])
     assert all(length == pytest.approx(lr * norm, rel=1e-3) for length, lr, norm in lengths[10:])
     assert any(norm > 0.5 for _, _, norm in lengths[:10])
+
+
+@pytest.mark.parametrize(
+    ("clipping", "clipped_updates"),
+    [({"max_norm": 0.05, "updates": 10}, range(10)), ({"max_norm": 0.05}, range(30)), (None, range(0))],
+    ids=["warm-up", "whole run", "none"],
+)
+def test_each_setting_of_clipping_clips_the_updates_that_it_says(digits, clipping, clipped_updates):
+    """Plain SGD at a threshold that every gradient exceeds: a clipped step is lr * 0.05 long, any other is longer."""
+    tables = {"optimizer": {"name": "sgd", "lr": 0.01}, "schedule": {"updates": 30}, "clipping": clipping}
+    state = started(**tables, measurements={"every_updates": 1})
+    before = weights(state)
+    for update, measurement in enumerate(train(state, digits)):
+        length = torch.nn.utils.get_total_norm([a - b for a, b in zip(weights(state), before, strict=True)]).item()
+        before = weights(state)
+        assert measurement.gradient_norm > 0.1
+        expected = 0.05 if update in clipped_updates else measurement.gradient_norm
+        assert length == pytest.approx(0.01 * expected, rel=1e-3)
+        assert measurement.clipped_share == (update in clipped_updates)
+
+
+def test_the_update_after_the_clipping_warm_up_is_the_unclipped_one(digits):
+    """Bit for bit, from the state in which the window ends: as one that never clips goes on from there."""
+    clipped, free = started(), started(clipping=None)
+    updates = train(clipped, digits)
+    for _ in range(10):
+        next(updates)
+    free.model.load_state_dict(clipped.model.state_dict())
+    free.optimizer.load_state_dict(copy.deepcopy(clipped.optimizer.state_dict()))
+    free.update = 10
+    next(updates)
+    next(train(free, digits))
+    assert same(weights(clipped), weights(free))
 
 
 def test_the_weight_distance_is_from_the_first_weights(digits):
