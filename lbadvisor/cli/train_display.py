@@ -83,8 +83,8 @@ class Display:
         begins = "" if found.clipped else ", where the clipping warm-up ended"
         self._say(
             f"[yellow]warning[/yellow] clipped-share: {found.share:.0%} of the {what} ({found.max_norm:g}) after "
-            f"update {found.after}{begins}: above one half the learning rate is too high; lower it (--set optimizer.lr=...) "
-            "rather than clip (Google Tuning Playbook)"
+            f"update {found.after}{begins}: above one half the learning rate is too high; lower it "
+            "(--set optimizer.lr=...) rather than clip (Google Tuning Playbook)"
         )
 
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:

@@ -176,3 +176,12 @@ def test_small_variances_keep_their_precision(definition):
     exact.running_var.zero_()
     exact(x.double())
     torch.testing.assert_close(layer.running_var.double(), exact.running_var, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_every_definition_goes_through_the_form_for_other_devices(definition):
+    """The meta device computes shapes only: no statistic is made on the CPU by mistake."""
+    layer = GhostBatchNorm(CHANNELS, GHOST, running_statistics=definition, device="meta")
+    y = layer(torch.empty(OWN, CHANNELS, 3, 5, device="meta"))
+    assert y.shape == (OWN, CHANNELS, 3, 5)
+    assert {(b.device.type, b.numel()) for b in (layer.running_mean, layer.running_var)} == {("meta", CHANNELS)}
