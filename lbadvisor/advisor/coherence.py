@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lbadvisor.advisor.catalog import DATASETS, NETWORKS
+from lbadvisor.advisor.catalog import DATASETS, NETWORKS, TORCHVISION
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
@@ -97,8 +97,8 @@ def data_known(data: "Data") -> Iterator[Fault]:
 
 
 def network_known(model: "Model") -> Iterator[Fault]:
-    """The network is one of the catalog."""
-    if model.name not in NETWORKS:
+    """The network is one of the catalog, or torchvision's: which of those there are is known when it is built."""
+    if model.name not in NETWORKS and not model.name.startswith(TORCHVISION):
         yield Fault(("name",), f'no network is called "{model.name}"', did_you_mean(model.name, NETWORKS))
 
 
@@ -145,8 +145,9 @@ def ghost_fits_batch(batch_norm: "BatchNorm", batch: "Batch") -> Iterator[Fault]
 
 
 def ghost_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
-    """A network with ghost batches has batch norm."""
-    if batch_norm.ghost_batch_size is not None and not NETWORKS[model.name].batch_norm:
+    """A network with ghost batches has batch norm, as far as that is known."""
+    facts = NETWORKS.get(model.name)
+    if batch_norm.ghost_batch_size is not None and facts is not None and not facts.batch_norm:
         yield Fault(("ghost_batch_size",), f"has no meaning: {model.name} has no batch norm", "take it out")
 
 

@@ -12,7 +12,9 @@ from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.schedule import epochs_of, rates_at
 from lbadvisor.training.data import Dataset, normalized, training_batch
 from lbadvisor.training.gradients import clip, clips_at, gradient_norm
+from lbadvisor.training.micro_batches import backward, micro_slices
 from lbadvisor.training.optimizers import set_rates
+from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.state import TrainState
 
@@ -23,14 +25,16 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     """Train `state` to the end of its recipe (in updates): after each update a measurement where one is due, else None.
 
     Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. Sets torch's number
-    of CPU threads, and seeds its global generator at each update.
+    of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
     if updates is None:
         raise ValueError("the recipe is not in updates: give in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
+    slices = micro_slices(recipe, state.micro_size)
     torch.set_num_threads(state.threads)
+    set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
     model.train()
     while state.update < updates:
@@ -41,9 +45,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
         images_BCHW, labels_B = training_batch(recipe, dataset, state.seed, state.update)
-        loss = cross_entropy(model(images_BCHW), labels_B)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = backward(model, images_BCHW, labels_B, slices, recipe.compute)
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
@@ -54,7 +57,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         state.optimizer.step()
         if average is not None:
             average(state.averages, parameters, state.update)
-        state.interval[0] += loss.detach()
+        state.interval[0] += loss
         state.interval[2] += 1
         state.update += 1
 
@@ -95,13 +98,15 @@ def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
         _put_weights(state, state.averages)
     state.model.eval()
     device = dataset.mean_C.device
+    size = min(EVALUATION_BATCH, state.micro_size or EVALUATION_BATCH)
     totals = torch.zeros(2, dtype=torch.float64, device=device)
     with torch.inference_mode():
         for images_BCHW, labels_B in zip(
-            dataset.test.images_NCHW.split(EVALUATION_BATCH), dataset.test.labels_N.split(EVALUATION_BATCH), strict=True
+            dataset.test.images_NCHW.split(size), dataset.test.labels_N.split(size), strict=True
         ):
             labels_B = labels_B.to(device)
-            logits_BK = state.model(normalized(dataset, images_BCHW))
+            with autocast(state.recipe.compute, device):
+                logits_BK = state.model(normalized(dataset, images_BCHW)).float()
             totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
             totals[1] += (logits_BK.argmax(1) == labels_B).sum()
     state.model.train()
