@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -18,8 +19,9 @@ Made = TypeVar("Made")
 def largest_micro_size(build: Callable[[], TrainState], dataset: Dataset) -> int:
     """The largest of the halved micro-batches, the batch itself first, with which an update fits into the memory.
 
-    `build` makes the state before the first update; each trial makes the first update on one of its own, with all that
-    an update needs, and drops it. Raises `OutOfMemoryError` where the smallest does not fit.
+    `build` makes the state before the first update; each trial makes two updates with one of its own (the second has
+    the optimizer's moments and the batch before beside it), and drops it. Raises `OutOfMemoryError` where the smallest
+    does not fit.
     """
     state = build()
     sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
@@ -36,7 +38,7 @@ def largest_micro_size(build: Callable[[], TrainState], dataset: Dataset) -> int
 
 def _fits(build: Callable[[], TrainState], dataset: Dataset, size: int) -> bool:
     try:
-        _make_first_update(build(), dataset, size)
+        _make_two_updates(build(), dataset, size)
         fits = True
     except RuntimeError as error:
         if not _is_of_memory(error):
@@ -49,9 +51,10 @@ def _fits(build: Callable[[], TrainState], dataset: Dataset, size: int) -> bool:
     return fits
 
 
-def _make_first_update(state: TrainState, dataset: Dataset, micro_size: int) -> None:
+def _make_two_updates(state: TrainState, dataset: Dataset, micro_size: int) -> None:
     state.micro_size = micro_size
-    next(train(state, dataset))
+    for _ in islice(train(state, dataset), 2):
+        pass
 
 
 def naming_what_fits(updates: Iterator[Made], state: TrainState) -> Iterator[Made]:
