@@ -15,7 +15,7 @@ from lbadvisor.training.gradients import clip, clips_at, gradient_norm
 from lbadvisor.training.micro_batches import backward, micro_slices
 from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.precision import autocast, set_tf32
-from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
 
 EVALUATION_BATCH = 1000
@@ -38,7 +38,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     began = time.perf_counter() - state.seconds
     model.train()
     while state.update < updates:
-        torch.manual_seed(derived_seed(state.seed, "update", state.update))
+        seed_torch(derived_seed(state.seed, "update", state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
         clipping = recipe.clipping if clips_at(recipe.clipping, state.update) else None
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
