@@ -5,6 +5,7 @@ LbadvisorError          1   it failed
 ├── StoreError          1   the database cannot be opened, read or written
 │   └── UnknownRunError 2   no run of that name or number
 ├── CheckpointError     1   a checkpoint is damaged
+├── OutOfMemoryError    1   the device's memory does not hold a micro-batch
 ├── DivergedError       1   the loss is no longer finite
 ├── UsageError          2   what was asked for makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
@@ -37,6 +38,10 @@ class UnknownRunError(StoreError):
 
 class CheckpointError(LbadvisorError):
     """A checkpoint is damaged or cannot be read."""
+
+
+class OutOfMemoryError(LbadvisorError):
+    """The memory of the device does not hold what an update needs."""
 
 
 class DivergedError(LbadvisorError):

@@ -8,12 +8,15 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import filelock
 import torch
 
 from lbadvisor import __version__
+from lbadvisor.advisor.catalog import NETWORKS
 from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
 from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
@@ -22,6 +25,9 @@ from lbadvisor.errors import CheckpointError, DataError, DivergedError, RefusedE
 from lbadvisor.store import Store
 from lbadvisor.training.data import Dataset, load_dataset
 from lbadvisor.training.loop import train
+from lbadvisor.training.memory import largest_micro_size, naming_what_fits
+from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
+from lbadvisor.training.precision import check_compute
 from lbadvisor.training.state import TrainState, checkpoints, load_checkpoint, save_checkpoint, start_state
 
 FLUSH_SECONDS = 1.0
@@ -30,7 +36,12 @@ FLUSH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to train: a recipe, the plan that made it (if one did), a seed; under which name; where everything lies."""
+    """What to train: a recipe, the plan that made it (if one did), a seed; under which name; where everything lies.
+
+    `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
+    what the run had before, and at first the batch in one piece. Raises `UsageError` where the device cannot compute
+    as the recipe says, or the micro-batches would change the result.
+    """
 
     recipe: Recipe
     plan: Plan | None
@@ -39,6 +50,13 @@ class RunRequest:
     device: torch.device
     database: Path
     data_dir: Path
+    micro: int | Literal["auto"] | None = None
+
+    def __post_init__(self) -> None:
+        check_compute(self.recipe.compute, self.device)
+        facts = NETWORKS.get(self.recipe.model.name)
+        if isinstance(self.micro, int) and facts is not None:
+            check_micro_size(self.recipe, self.micro, has_batch_norm=facts.batch_norm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +123,17 @@ def train_run(request: RunRequest) -> Generator[Started | Progress]:
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
     _prepare(request.device)
     dataset = load_dataset(recipe, request.data_dir, request.device)
+    micro_size = _micro_size(recipe, request, dataset, earlier)
     state = _built(recipe, request, dataset)
+    if micro_size is not None:
+        check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
+        state.micro_size = micro_size
     with Store.open(request.database, create=True) as store:
         run = earlier or _added(store, recipe, request)
         folder = checkpoint_folder(request.database, run)
         with _only_process(folder, run):
             notes = _resumed(folder, state) if earlier else []
+            notes += _micro_notes(state, micro_size)
             if earlier:
                 store.discard_after(run.number, state.update)
                 if _device_name(request.device) != run.environment.device_name:
@@ -142,7 +165,7 @@ def _trained(store: Store, run: Run, state: TrainState, dataset: Dataset, folder
         save_checkpoint(folder, state)
 
     try:
-        for measurement in train(state, dataset):
+        for measurement in naming_what_fits(train(state, dataset), state):
             if measurement is not None:
                 pending.append(measurement)
                 if not math.isfinite(measurement.loss):
@@ -189,6 +212,31 @@ def _built(recipe: Recipe, request: RunRequest, dataset: Dataset) -> TrainState:
         raise DataError(
             f"the network {recipe.model.name} cannot be built for images of {dataset.shape}: {error}"
         ) from error
+
+
+def _micro_size(recipe: Recipe, request: RunRequest, dataset: Dataset, earlier: Run | None) -> int | None:
+    """The size asked for; of `auto` the one that fits, and None where the run goes on: it keeps the one it has."""
+    if request.micro != "auto":
+        return request.micro
+    gone_on = earlier is not None and bool(checkpoints(checkpoint_folder(request.database, earlier)))
+    if gone_on or request.device.type != "cuda":
+        # A CPU's memory is the machine's: it swaps, and does not say where it ends.
+        return None
+    return largest_micro_size(partial(_built, recipe, request, dataset), dataset)
+
+
+def _micro_notes(state: TrainState, micro_size: int | None) -> list[str]:
+    """Let `state` have the size asked for, also where its checkpoint had another; what there is to say of it."""
+    before, size = state.micro_size or state.recipe.batch.size, micro_size or state.micro_size
+    notes = []
+    if state.update and micro_size is not None and micro_size != before:
+        notes.append(
+            f"the run went in micro-batches of {before} and goes on in {micro_size}: equal to rounding, not bit for bit"
+        )
+    elif size is not None and size < state.recipe.batch.size:
+        notes.append(f"each update goes in micro-batches of {size}")
+    state.micro_size = size
+    return notes
 
 
 def _added(store: Store, recipe: Recipe, request: RunRequest) -> Run:

@@ -31,6 +31,9 @@ DATASETS: dict[str, DatasetFacts] = {
 }
 """Data sets that a name alone finds; any other name is a folder of class folders under the data folder."""
 
+TORCHVISION = "torchvision:"
+"""Before the name of one of torchvision's own networks, of which nothing is known without torchvision."""
+
 NETWORKS: dict[str, NetworkFacts] = {
     "digits_mlp": NetworkFacts(True, "this project: 64-64-64-64-10 with batch norm"),
     "f1": NetworkFacts(True, "Keskar et al. 2017, arXiv:1609.04836"),

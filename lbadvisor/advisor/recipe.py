@@ -24,6 +24,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 
 
+ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 Scalar = str | int | float | bool
 
 
@@ -51,7 +52,7 @@ class Data(RecipeModel):
 class Model(RecipeModel):
     """Which network is trained."""
 
-    name: Name = Field(description="network, one of `lbadvisor models`")
+    name: ModelName = Field(description="network, one of `lbadvisor models`, or torchvision:NAME")
 
 
 class Batch(RecipeModel):
@@ -207,6 +208,17 @@ class WeightEma(RecipeModel):
     decay: Annotated[float, Field(gt=0, lt=1)] = Field(description="weight of the old average at each update")
 
 
+class Compute(RecipeModel):
+    """In which numbers the network computes; weights, statistics and the loss are float32 always."""
+
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="bf16: bfloat16 where torch.autocast has it, in training and in evaluation"
+    )
+    tf32: bool = Field(
+        False, description="whether float32 products of a CUDA device may round their factors to TF32's 10 bits"
+    )
+
+
 class Measurements(RecipeModel):
     """How often training is measured, and how often evaluated; the last update always is."""
 
@@ -278,6 +290,7 @@ class Recipe(RecipeModel):
     clipping: Clipping | None = None
     gradient_noise: GradientNoise | None = None
     weight_ema: WeightEma | None = None
+    compute: Compute = Compute()
     measurements: Measurements = Measurements(every_epochs=0.25, evaluate_every_epochs=1.0)
     checkpoints: Checkpoints = Checkpoints()
     adapted_from: AdaptedFrom | None = None

@@ -38,4 +38,5 @@ def models(as_json: AsJson = False) -> None:
     console = stdout()
     console.print(networks)
     console.print(datasets)
+    console.print("torchvision:NAME is any of torchvision's classification networks, such as torchvision:resnet50.")
     console.print("Any other data set is a folder of class folders under the data folder: NAME/train/CLASS/*.")

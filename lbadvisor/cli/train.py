@@ -1,7 +1,7 @@
 """`lbadvisor train`: train a recipe, as it is or adapted to a larger batch, and go on where it stopped."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,6 +38,13 @@ def train(
     name: Annotated[str | None, typer.Option("--name", help="The run's name; made from the rest if not given.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")
+    ] = None,
+    micro: Annotated[
+        str | None,
+        typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
+    ] = None,
     database: options.Database = None,
     data_dir: options.DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
@@ -52,8 +59,11 @@ def train(
     from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import UsageError
 
+    overrides = list(overrides or ())
     if recompute_statistics:
-        overrides = [*(overrides or ()), "batch_norm.recompute_at_end=true"]
+        overrides.append("batch_norm.recompute_at_end=true")
+    if precision is not None:
+        overrides.append(f"compute.precision={precision}")
     baseline = baseline_recipe(recipe, overrides, schedule_scale)
     plan: Plan | None = None
     if target is not None:
@@ -78,6 +88,7 @@ def train(
         device=chosen_device(device),
         database=database or default_database_path(),
         data_dir=data_dir or default_data_dir(),
+        micro=_micro(micro),
     )
     earlier = find_earlier(request)
     if earlier is not None and earlier.status == "complete":
@@ -122,6 +133,18 @@ def _stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:
         return run, store.measurements(run.number)
 
 
+def _micro(text: str | None) -> "int | Literal['auto'] | None":
+    from lbadvisor.errors import UsageError
+
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--micro {text}: give a number of examples, or auto")
+    return int(text)
+
+
 def _checked_name(name: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
@@ -149,4 +172,8 @@ def _made_name(recipe: "Recipe", seed: int) -> str:
         words.append("all" if parts == PARTS else "+".join(parts) or "none")
         if "lr" in parts and recipe.adapted_from.lr_rule != "sqrt":
             words.append(recipe.adapted_from.lr_rule.replace("=", ""))
+    if recipe.compute.precision != "float32":
+        words.append(recipe.compute.precision)
+    if recipe.compute.tf32:
+        words.append("tf32")
     return "-".join([*words, f"s{seed}"])

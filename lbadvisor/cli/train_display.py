@@ -50,6 +50,8 @@ class Display:
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
             f"batch {recipe.batch.size}, {schedule.updates:,} updates, seed {seed}"
+            + (", bfloat16 autocast" if recipe.compute.precision == "bf16" else "")
+            + (", TF32" if recipe.compute.tf32 else "")
         )
         for line in plan.adjustments if plan else ():
             if line.before != line.after:

@@ -14,9 +14,11 @@ from lbadvisor.advisor.schedule import epochs_of, rates_at
 from lbadvisor.training.data import Dataset, normalized, training_batch
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.gradients import clip, clips_at, gradient_norm
+from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
 from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.population import set_population_statistics, whole_batches
-from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.precision import autocast, set_tf32
+from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
 
 EVALUATION_BATCH = 1000
@@ -26,31 +28,31 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     """Train `state` to the end of its recipe (in updates): after each update a measurement where one is due, else None.
 
     Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. Sets torch's number
-    of CPU threads, and seeds its global generator at each update.
+    of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
     if updates is None:
         raise ValueError("the recipe is not in updates: give in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
+    slices = micro_slices(recipe, state.micro_size)
     torch.set_num_threads(state.threads)
+    set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
     model.train()
     while state.update < updates:
-        torch.manual_seed(derived_seed(state.seed, "update", state.update))
+        seed_torch(derived_seed(state.seed, "update", state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
         clipping = recipe.clipping if clips_at(recipe.clipping, state.update) else None
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
         images_BCHW, labels_B = training_batch(recipe, dataset, state.seed, state.update)
-        logits_BK = model(images_BCHW)
-        loss = objective = cross_entropy(logits_BK, labels_B)
+        z_B = None
         if recipe.gradient_noise is not None:
-            z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(loss.device)
-            objective = (z_B * cross_entropy(logits_BK, labels_B, reduction="none")).mean()
+            z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
         state.optimizer.zero_grad(set_to_none=True)
-        objective.backward()
+        loss = backward(model, images_BCHW, labels_B, slices, recipe.compute, z_B)
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
@@ -61,7 +63,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         state.optimizer.step()
         if average is not None:
             average(state.averages, parameters, state.update)
-        state.interval[0] += loss.detach()
+        state.interval[0] += loss
         state.interval[2] += 1
         state.update += 1
 
@@ -104,13 +106,14 @@ def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
         _put_weights(state, state.averages)
     state.model.eval()
     device = dataset.mean_C.device
+    size = min(EVALUATION_BATCH, state.micro_size or EVALUATION_BATCH)
     totals = torch.zeros(2, dtype=torch.float64, device=device)
     with torch.inference_mode():
         for images_BCHW, labels_B in zip(
-            dataset.test.images_NCHW.split(EVALUATION_BATCH), dataset.test.labels_N.split(EVALUATION_BATCH), strict=True
+            dataset.test.images_NCHW.split(size), dataset.test.labels_N.split(size), strict=True
         ):
             labels_B = labels_B.to(device)
-            logits_BK = state.model(normalized(dataset, images_BCHW))
+            logits_BK = logits_of(state.model, normalized(dataset, images_BCHW), state.recipe.compute)
             totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
             totals[1] += (logits_BK.argmax(1) == labels_B).sum()
     state.model.train()
@@ -133,7 +136,8 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
         _put_weights(state, state.averages)
     torch.manual_seed(derived_seed(state.seed, "population", 0))
     stream = (training_batch(recipe, dataset, state.seed, update)[0] for update in itertools.count())
-    set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
+    with autocast(recipe.compute, state.interval.device):
+        set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
     if current is not None:
         _put_weights(state, current)
 

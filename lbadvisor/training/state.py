@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from lbadvisor import __version__
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.errors import CheckpointError, RefusedError
+from lbadvisor.errors import CheckpointError, DataError, RefusedError
 from lbadvisor.training.files import write_atomically
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
-from lbadvisor.training.models import MODELS
+from lbadvisor.training.micro_batches import has_batch_norm
+from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.seeds import derived_seed
 
@@ -32,7 +33,8 @@ class TrainState:
     `update` counts the updates made; `seconds` is the training time until there. `interval` sums, in float64 (3,), the
     loss, the clipped updates and the updates since the last measurement. `averages` are the weight averages, if any.
     `initial` are the weights w_0, a function of the seed, for the weight distance. `threads` is the number of CPU
-    threads: sums are split over them, so another number gives other bits, and a resumed run keeps it.
+    threads: sums are split over them, so another number gives other bits, and a resumed run keeps it. The same holds of
+    `micro_size`, the examples of a micro-batch (None: the batch is in one piece).
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class TrainState:
     threads: int
     update: int = 0
     seconds: float = 0.0
+    micro_size: int | None = None
     parameters: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,12 +62,14 @@ def start_state(
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
     """
     torch.manual_seed(derived_seed(seed, "weights", 0))
-    model: nn.Module = MODELS[recipe.model.name](shape, classes)
+    model = build_model(recipe.model.name, shape, classes)
     batch_norm = recipe.batch_norm
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = batch_norm.momentum
     if batch_norm.ghost_batch_size is not None:
+        if not has_batch_norm(model):
+            raise DataError(f"{recipe.model.name} has no batch norm: take batch_norm.ghost_batch_size out")
         model = GhostBatchNorm.convert_ghost_batchnorm(
             model, batch_norm.ghost_batch_size, batch_norm.running_statistics
         )
@@ -90,8 +95,8 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
     """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
 
     A checkpoint is a line that names the format, the SHA-256 of all that follows, a line of JSON (recipe hash, seed,
-    update, threads, versions), and torch's own serialization. Raises `CheckpointError` where the folder cannot
-    be written.
+    update, threads, micro-batch, versions), and torch's own serialization. Raises `CheckpointError` where the folder
+    cannot be written.
     """
     content = {
         "model": state.model.state_dict(),
@@ -108,6 +113,7 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
         "seed": state.seed,
         "update": state.update,
         "threads": state.threads,
+        "micro_size": state.micro_size,
         "lbadvisor": __version__,
         "torch": torch.__version__,
     }
@@ -152,6 +158,7 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's network: {error}") from error
     state.averages, state.interval = content["averages"], content["interval"]
     state.seconds, state.update, state.threads = content["seconds"], header["update"], header["threads"]
+    state.micro_size = header.get("micro_size")  # the first checkpoints knew none
 
 
 def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:

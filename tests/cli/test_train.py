@@ -277,6 +277,26 @@ def test_a_wrong_recipe_gets_its_error_and_touches_nothing(place, old, new, said
     assert [p.name for p in place.folder.iterdir()] == ["digits.toml"]
 
 
+def test_a_run_in_micro_batches_and_bf16_goes_on_with_both(place):
+    """--micro is no part of the recipe: without it the run keeps its own, with another it says what that costs."""
+    words = ("train", DIGITS, "--to", "128", "--precision", "bf16", "--schedule-scale", "0.1")
+    straight = place.run(*words, "--micro", "64", "--name", "straight")
+    assert straight.returncode == 0, straight.stderr
+    assert "bfloat16 autocast" in straight.stderr
+    assert "each update goes in micro-batches of 64" in straight.stderr
+    long = (*words, "--schedule-scale", "4", *SAVING, "--set", "measurements.every_updates=7", "--name", "a")
+    process = place.start(*long, "--micro", "64")
+    place.wait_for("a", 50)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    refused = place.run(*long, "--precision", "float32")
+    assert refused.returncode == 3
+    assert "compute.precision: bf16 there, float32 here" in refused.stderr
+    other = place.run(*long, "--micro", "32")
+    assert other.returncode == 0, other.stderr
+    assert "went in micro-batches of 64 and goes on in 32: equal to rounding, not bit for bit" in other.stderr
+
+
 WRONG_LINES = {
     "no such command": (["trian"], 2, "trian"),
     "no such recipe": (["train", "nowhere.toml"], 2, "nowhere.toml"),
@@ -286,6 +306,11 @@ WRONG_LINES = {
     "a batch above the data": (["train", DIGITS, "--to", "4096"], 2, "above the 1297 training examples"),
     "an unknown part": (["train", DIGITS, "--to", "64", "--adapt", "lr,gohst"], 2, "no part `gohst`"),
     "adapt without a target": (["train", DIGITS, "--adapt", "lr"], 2, "--to B"),
+    "a micro-batch that cuts ghosts": (["train", DIGITS, "--to", "64", "--micro", "48"], 2, "a multiple of that: 32"),
+    "a micro-batch of plain batch norm": (["train", DIGITS, "--micro", "16"], 2, "ghost batches"),
+    "a micro-batch that is no number": (["train", DIGITS, "--micro", "half"], 2, "--micro half"),
+    "an unknown precision": (["train", DIGITS, "--precision", "fp16"], 2, "compute.precision"),
+    "TF32 on a CPU": (["train", DIGITS, "--device", "cpu", "--set", "compute.tf32=true"], 2, "no TF32"),
     "an unknown device": (["train", DIGITS, "--device", "tpu"], 2, "tpu"),
     "a name with a path": (["train", DIGITS, "--name", "../x"], 2, "no name for a run"),
     "a number as a name": (["train", DIGITS, "--name", "7"], 2, "no name for a run"),

@@ -1,10 +1,12 @@
-"""The networks that `lbadvisor` trains, by the names of `lbadvisor.advisor.catalog.NETWORKS`."""
+"""The networks that `lbadvisor` trains, by the names of `lbadvisor.advisor.catalog.NETWORKS`, and torchvision's."""
 
 from collections.abc import Callable
 
 from torch import nn
 
+from lbadvisor.advisor.catalog import TORCHVISION
 from lbadvisor.training.models.alexnet import alexnet_bn
+from lbadvisor.training.models.from_torchvision import torchvision_network
 from lbadvisor.training.models.keskar import c1, c3
 from lbadvisor.training.models.mlp import digits_mlp, f1
 from lbadvisor.training.models.resnet import resnet
@@ -12,7 +14,7 @@ from lbadvisor.training.models.shape import Shape
 from lbadvisor.training.models.vgg import vgg16
 from lbadvisor.training.models.wide_resnet import wrn16_4
 
-__all__ = ["MODELS", "Shape"]
+__all__ = ["MODELS", "Shape", "build_model"]
 
 MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "digits_mlp": digits_mlp,
@@ -30,3 +32,10 @@ MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
 }
 """Builders: (shape of an image, number of classes) -> a fresh network with plain batch norm, weights drawn from torch's
 global generator; it maps (N, C, H, W) to logits (N, classes). One that cannot take the shape raises `DataError`."""
+
+
+def build_model(name: str, shape: Shape, classes: int) -> nn.Module:
+    """The network of a recipe's `model.name`, as `MODELS` describes them; `torchvision:NAME` is torchvision's NAME."""
+    if name.startswith(TORCHVISION):
+        return torchvision_network(name.removeprefix(TORCHVISION), shape, classes)
+    return MODELS[name](shape, classes)

@@ -1,0 +1,86 @@
+"""What a device's memory holds: the largest micro-batch that fits, and what to say where none does."""
+
+import gc
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import torch
+
+from lbadvisor.errors import OutOfMemoryError
+from lbadvisor.training.data import Dataset
+from lbadvisor.training.loop import train
+from lbadvisor.training.micro_batches import halved_micro_sizes, has_batch_norm
+from lbadvisor.training.state import TrainState
+
+Made = TypeVar("Made")
+
+
+def largest_micro_size(build: Callable[[], TrainState], dataset: Dataset) -> int:
+    """The largest of the halved micro-batches, the batch itself first, with which an update fits into the memory.
+
+    `build` makes the state before the first update; each trial makes two updates with one of its own (the second has
+    the optimizer's moments and the batch before beside it), and drops it. Raises `OutOfMemoryError` where the smallest
+    does not fit.
+    """
+    state = build()
+    sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
+    device = state.interval.device
+    del state
+    for size in sizes:
+        if _fits(build, dataset, size):
+            return size
+    raise OutOfMemoryError(
+        f"the memory of the device {device} does not hold an update in micro-batches of {sizes[-1]} examples"
+        f"{_CANNOT_BE_CUT}"
+    )
+
+
+def _fits(build: Callable[[], TrainState], dataset: Dataset, size: int) -> bool:
+    try:
+        _make_two_updates(build(), dataset, size)
+        fits = True
+    except RuntimeError as error:
+        if not _is_of_memory(error):
+            raise
+        fits = False
+    # Only now is free what the trial held: while an error is handled, its traceback keeps it.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return fits
+
+
+def _make_two_updates(state: TrainState, dataset: Dataset, micro_size: int) -> None:
+    state.micro_size = micro_size
+    for _ in islice(train(state, dataset), 2):
+        pass
+
+
+def naming_what_fits(updates: Iterator[Made], state: TrainState) -> Iterator[Made]:
+    """The same updates of `state`; where the memory runs out, an `OutOfMemoryError` that says what to try."""
+    try:
+        yield from updates
+    except RuntimeError as error:
+        if not _is_of_memory(error):
+            raise
+        raise OutOfMemoryError(_what_to_try(state)) from error
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    # A CPU has no error of its own for it.
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _what_to_try(state: TrainState) -> str:
+    size = state.micro_size or state.recipe.batch.size
+    what = f"the memory of the device {state.interval.device} does not hold an update in micro-batches of {size}"
+    sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
+    smaller = next((s for s in sizes if s < size), None)
+    return what + (_CANNOT_BE_CUT if smaller is None else f" examples: give --micro {smaller}, or --micro auto")
+
+
+_CANNOT_BE_CUT = (
+    ", and they cannot be cut further: batch norm takes its statistics over them; "
+    "train with smaller ghost batches (batch_norm.ghost_batch_size) or another network"
+)

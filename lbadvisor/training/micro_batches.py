@@ -1,0 +1,113 @@
+"""A batch in slices, for memory only. B examples of a batch, K classes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lbadvisor.advisor.recipe import Compute, Recipe
+from lbadvisor.errors import UsageError
+from lbadvisor.training.ghost_batch_norm import ghost_slices
+from lbadvisor.training.precision import autocast
+
+
+def micro_slices(recipe: Recipe, micro_size: int | None) -> tuple[int, ...]:
+    """Sizes of the slices that a batch is cut into, in order, in examples; None: the whole batch.
+
+    With ghost batches each slice is made of whole ones: where the batch's remainder joins its last ghost, the last
+    slice is longer by it, by less than half a ghost. `micro_size` is one that `check_micro_size` accepts.
+    """
+    size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
+    if micro_size is None:
+        return (size,)
+    if ghost is None:
+        whole, rest = divmod(size, micro_size)
+        return (micro_size,) * whole + ((rest,) if rest else ())
+    ghosts, each = ghost_slices(size, ghost), micro_size // ghost
+    return tuple(sum(ghosts[i : i + each]) for i in range(0, len(ghosts), each))
+
+
+def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -> None:
+    """Raise `UsageError` where slices of `micro_size` examples would change the statistics of batch norm.
+
+    Any size may cut a network without batch norm; ghost batches are kept whole; plain batch norm cannot be cut.
+    """
+    size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
+    if not 1 <= micro_size <= size:
+        raise UsageError(f"a micro-batch of {micro_size} does not lie between 1 and the batch size {size}")
+    if not has_batch_norm or micro_size == size:
+        return
+    if ghost is None:
+        raise UsageError(
+            f"a batch of {size} cannot be cut into micro-batches of {micro_size}: plain batch norm takes its "
+            "statistics over the whole batch; train with ghost batches (batch_norm.ghost_batch_size)"
+        )
+    if micro_size % ghost:
+        below = micro_size // ghost * ghost
+        near = " or ".join(str(m) for m in (below, below + ghost) if 0 < m <= size)
+        raise UsageError(
+            f"a micro-batch of {micro_size} would cut ghost batches of {ghost}: it must be a multiple of that: {near}"
+        )
+
+
+def halved_micro_sizes(recipe: Recipe, *, has_batch_norm: bool) -> tuple[int, ...]:
+    """The micro-batches to try where memory is short, the largest first: the batch, then about half as much each time.
+
+    In whole ghost batches; only the batch itself where plain batch norm forbids to cut it.
+    """
+    size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
+    if has_batch_norm and ghost is None:
+        return (size,)
+    unit = ghost or 1
+    count, sizes = len(ghost_slices(size, unit)), [size]
+    while count > 1:
+        count = -(-count // 2)
+        sizes.append(count * unit)
+    return tuple(sizes)
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a layer of `model` takes statistics over its batch."""
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+
+
+def backward(
+    model: nn.Module,
+    images_BCHW: Tensor,
+    labels_B: Tensor,
+    sizes: tuple[int, ...],
+    compute: Compute,
+    weights_B: Tensor | None = None,
+) -> Tensor:
+    """Add the gradients of the batch's mean cross-entropy to those of the parameters; that loss in nats, shape ().
+
+    With `weights_B` the gradients are those of the weighted mean; the loss that comes back has no weights.
+
+    The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so that
+    the sum is the mean over the batch also where the last slice is shorter. Next to the batch in one piece: ghost
+    batches are the same ones, and their running statistics take the same sequence of updates (equal bits on a CPU;
+    on a GPU, which sums them in closed form, equal to rounding); loss and gradients are equal to rounding. Dropout
+    draws a mask for each slice: of the same distribution, and other masks than those of the batch in one piece.
+    """
+    losses = []
+    slices = zip(images_BCHW.split(sizes), labels_B.split(sizes), _split(weights_B, sizes), strict=True)
+    for images, labels, weights in slices:
+        logits = logits_of(model, images, compute)
+        share = len(labels) / len(labels_B)
+        loss = objective = cross_entropy(logits, labels) * share
+        if weights is not None:
+            objective = (weights * cross_entropy(logits, labels, reduction="none")).mean() * share
+        objective.backward()
+        losses.append(loss.detach())
+    return sum(losses[1:], start=losses[0])
+
+
+def _split(weights_B: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | None, ...]:
+    return (None,) * len(sizes) if weights_B is None else weights_B.split(sizes)
+
+
+def logits_of(model: nn.Module, images_BCHW: Tensor, compute: Compute) -> Tensor:
+    """What the network gives for the images, computed in the recipe's precision: (B, K), in float32 at least."""
+    with autocast(compute, images_BCHW.device):
+        logits_BK: Tensor = model(images_BCHW)
+    # The loss is taken outside of autocast: bfloat16's 8 bits would make a coarse one.
+    return logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))

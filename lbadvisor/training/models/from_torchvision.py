@@ -1,0 +1,54 @@
+"""Torchvision's own image classification networks, by their names there."""
+
+import torch
+from torch import Tensor, nn
+
+from lbadvisor.advisor.catalog import TORCHVISION
+from lbadvisor.advisor.coherence import did_you_mean
+from lbadvisor.errors import DataError, RecipeError, RecipeProblem
+from lbadvisor.training.models.shape import Shape
+
+_WITH_AUXILIARY_OUTPUTS = ("googlenet", "inception_v3")
+
+
+def torchvision_network(name: str, shape: Shape, classes: int) -> nn.Module:
+    """The network that `torchvision.models` calls `name`, without pretrained weights. (N, C, H, W) -> (N, classes).
+
+    In torchvision's initialization. Raises `RecipeError` for a name that torchvision does not have, and `DataError`
+    for a network that cannot take images of `shape` or has more outputs than logits.
+    """
+    from torchvision import models  # takes a second to import
+
+    known = models.list_models(module=models)
+    if name not in known:
+        problem = f'torchvision has no image classification network "{name}"'
+        origin = f"{TORCHVISION}{name}"
+        raise RecipeError(origin, (RecipeProblem("model.name", problem, hint=did_you_mean(name, known)),))
+    if name in _WITH_AUXILIARY_OUTPUTS:
+        raise DataError(
+            f"{TORCHVISION}{name} has auxiliary outputs with losses of their own, which are not trained here: "
+            "take another network"
+        )
+    _require_fit(name, shape, classes)
+    network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    return network
+
+
+def _require_fit(name: str, shape: Shape, classes: int) -> None:
+    from torchvision import models
+
+    channels, height, width = shape
+    if channels != 3:
+        raise DataError(f"torchvision's networks take images of 3 channels, and these have {channels}")
+    try:
+        # Two images without memory or arithmetic: shapes alone.
+        with torch.device("meta"):
+            network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+            logits: Tensor = network(torch.empty(2, *shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise DataError(
+            f"{TORCHVISION}{name} cannot take images of {height}x{width} pixels ({error}): "
+            "take another network, or images of another size"
+        ) from error
+    if logits.shape != (2, classes):
+        raise DataError(f"{TORCHVISION}{name} gives {tuple(logits.shape)} for 2 images, not (2, {classes}) logits")

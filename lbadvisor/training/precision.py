@@ -1,0 +1,34 @@
+"""In which numbers a network computes: the recipe's `[compute]`, in torch's words."""
+
+import torch
+
+from lbadvisor.advisor.recipe import Compute
+from lbadvisor.errors import UsageError
+
+
+def check_compute(compute: Compute, device: torch.device) -> None:
+    """Raise `UsageError` where `device` cannot compute as the recipe says."""
+    if compute.tf32 and device.type != "cuda":
+        raise UsageError(
+            f"compute.tf32 = true has no meaning on the device {device.type}, which has no TF32: "
+            "give --set compute.tf32=false, or --device cuda"
+        )
+
+
+def set_tf32(compute: Compute) -> None:
+    """Let CUDA's matrix products and convolutions use TF32 if the recipe says so, and full float32 if it does not.
+
+    Torch's own default is float32 for products and TF32 for convolutions.
+    """
+    name = "tf32" if compute.tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = name
+    torch.backends.cudnn.conv.fp32_precision = name  # type: ignore[attr-defined]
+
+
+def autocast(compute: Compute, device: torch.device) -> torch.autocast:
+    """The context of a forward pass: bfloat16 where torch has it for an operation, or none at all.
+
+    The weights stay float32, and so do the gradients and the running statistics; no loss needs to be scaled, for
+    bfloat16 has float32's exponents (Kalamkar et al. 2019, arXiv:1905.12322).
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bf16")

@@ -1,0 +1,94 @@
+"""Torchvision's networks by name: they train from a class folder, and what they cannot take is said."""
+
+import pytest
+import torch
+from PIL import Image
+
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.errors import DataError, RecipeError
+from lbadvisor.training.data import load_dataset
+from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.training.loop import train
+from lbadvisor.training.models import build_model
+from lbadvisor.training.state import start_state
+
+CPU = torch.device("cpu")
+
+
+def recipe(network, ghost=None):
+    return Recipe.model_validate(
+        {
+            "schema": 1,
+            "name": "tiny",
+            "data": {"name": "colours", "train_examples": 24},
+            "model": {"name": network},
+            "batch": {"size": 12},
+            "optimizer": {"name": "sgd", "lr": 0.01},
+            "schedule": {"updates": 3},
+            "batch_norm": {} if ghost is None else {"ghost_batch_size": ghost},
+        }
+    )
+
+
+@pytest.fixture
+def colours(tmp_path, monkeypatch):
+    """Class folders of 32x32 images: 12 and 3 of nearly red ones, as many of nearly blue ones."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, colour in (("red", (250, 0, 0)), ("blue", (0, 0, 250))):
+        for split, images in (("train", 12), ("test", 3)):
+            folder = tmp_path / "colours" / split / name
+            folder.mkdir(parents=True)
+            for i in range(images):
+                Image.new("RGB", (32, 32), tuple(c + (i if c == 0 else -i) for c in colour)).save(folder / f"{i}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("network", ["torchvision:resnet18", "torchvision:mobilenet_v2"])
+def test_a_network_of_torchvisions_trains_with_ghost_batches(colours, network):
+    trained = recipe(network, ghost=4)
+    dataset = load_dataset(trained, colours, CPU)
+    state = start_state(trained, 0, dataset.shape, dataset.classes, CPU)
+    assert any(isinstance(layer, GhostBatchNorm) for layer in state.model.modules())
+    last = [m for m in train(state, dataset) if m is not None][-1]
+    assert last.update == 3
+    assert last.weight_distance > 0
+    assert last.evaluation_loss is not None
+
+
+def test_the_weights_are_torchvisions_from_the_same_draws():
+    from torchvision.models import resnet18
+
+    torch.manual_seed(5)
+    ours = build_model("torchvision:resnet18", (3, 64, 64), 7)
+    torch.manual_seed(5)
+    theirs = resnet18(num_classes=7)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert sum(p.numel() for p in build_model("torchvision:resnet50", (3, 64, 64), 1000).parameters()) == 25_557_032
+
+
+def test_a_network_that_torchvision_does_not_have_gets_a_suggestion():
+    with pytest.raises(RecipeError, match="did you mean `resnet50`") as caught:
+        build_model("torchvision:resnett50", (3, 64, 64), 10)
+    assert [p.field for p in caught.value.problems] == ["model.name"]
+    with pytest.raises(RecipeError, match="no image classification network"):
+        build_model("torchvision:fasterrcnn_resnet50_fpn", (3, 64, 64), 10)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "said"),
+    [
+        ("resnet18", (1, 28, 28), "3 channels, and these have 1"),
+        ("vit_b_16", (3, 32, 32), "cannot take images of 32x32 pixels .*Expected 224"),
+        ("alexnet", (3, 16, 16), "cannot take images of 16x16 pixels"),
+        ("inception_v3", (3, 299, 299), "auxiliary outputs"),
+        ("googlenet", (3, 224, 224), "auxiliary outputs"),
+    ],
+)
+def test_what_a_network_cannot_do_is_said_before_it_is_built(network, shape, said):
+    with pytest.raises(DataError, match=said):
+        build_model(f"torchvision:{network}", shape, 10)
+
+
+def test_ghosts_without_batch_norm_are_refused():
+    with pytest.raises(DataError, match="torchvision:squeezenet1_1 has no batch norm"):
+        start_state(recipe("torchvision:squeezenet1_1", ghost=4), 0, (3, 64, 64), 2, CPU)

@@ -1,0 +1,123 @@
+"""What a recipe's `[compute]` does: bfloat16 where it is asked for, in training and evaluation; TF32 on CUDA alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from lbadvisor.advisor.recipe import Compute, Recipe, recipe_hash
+from lbadvisor.errors import UsageError
+from lbadvisor.training.data import load_dataset, normalized
+from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.micro_batches import backward
+from lbadvisor.training.precision import check_compute, set_tf32
+from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
+
+CPU = torch.device("cpu")
+BODY = {
+    "schema": 1,
+    "name": "tiny",
+    "data": {"name": "digits", "train_examples": 1297},
+    "model": {"name": "digits_mlp"},
+    "batch": {"size": 96},
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+    "schedule": {"updates": 40},
+    "batch_norm": {"ghost_batch_size": 32},
+    "measurements": {"every_updates": 3, "evaluate_every_updates": 10},
+}
+BF16 = {"compute": {"precision": "bf16"}}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset(Recipe.model_validate(BODY), None, CPU)
+
+
+def started(**tables):
+    return start_state(Recipe.model_validate(BODY | tables), 0, (1, 8, 8), 10, CPU)
+
+
+def test_the_gradients_are_those_of_torchs_autocast_with_the_loss_in_float32():
+    torch.manual_seed(0)
+    network, images, labels = nn.Linear(64, 10), torch.randn(32, 64), torch.randint(0, 10, (32,))
+    loss = backward(network, images, labels, (32,), Compute(precision="bf16"))
+    got = network.weight.grad
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(images)
+    assert logits.dtype is torch.bfloat16
+    expected = nn.functional.cross_entropy(logits.float(), labels)
+    expected.backward()
+    assert loss.dtype is torch.float32
+    assert torch.equal(loss, expected)
+    assert torch.equal(got, network.weight.grad)
+
+
+def test_a_training_in_bf16_learns_and_keeps_float32_weights_and_statistics(digits):
+    state = started(**BF16)
+    last = [m for m in train(state, digits) if m is not None][-1]
+    assert last.evaluation_accuracy_percent > 90
+    assert {v.dtype for v in state.model.state_dict().values()} == {torch.float32, torch.int64}
+    plain = started()
+    list(train(plain, digits))
+    assert not torch.equal(plain.parameters[0], state.parameters[0])
+
+
+def test_evaluation_is_in_bf16_too(digits):
+    state = started(**BF16)
+    list(train(state, digits))
+    loss, _ = evaluate(state, digits)
+    state.model.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = state.model(normalized(digits, digits.test.images_NCHW))
+    assert loss == pytest.approx(nn.functional.cross_entropy(logits.float(), digits.test.labels_N).item(), rel=1e-5)
+    with torch.no_grad():
+        exact = nn.functional.cross_entropy(
+            state.model(normalized(digits, digits.test.images_NCHW)), digits.test.labels_N
+        )
+    assert loss != pytest.approx(exact.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("at", [1, 17])
+def test_an_interrupted_run_in_bf16_ends_bitwise_equal(digits, tmp_path, at):
+    straight, first = started(**BF16), started(**BF16)
+    list(train(straight, digits))
+    updates = train(first, digits)
+    for _ in range(at):
+        next(updates)
+    second = started(**BF16)
+    load_checkpoint(save_checkpoint(tmp_path, first), second)
+    list(train(second, digits))
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+
+
+def test_tf32_is_refused_where_there_is_none():
+    with pytest.raises(UsageError, match="no meaning on the device cpu"):
+        check_compute(Compute(tf32=True), CPU)
+    check_compute(Compute(tf32=True), torch.device("cuda"))
+    check_compute(Compute(), CPU)
+
+
+@pytest.mark.parametrize(("tf32", "name"), [(True, "tf32"), (False, "ieee")])
+def test_tf32_is_what_the_recipe_says_and_not_torchs_default(tf32, name):
+    set_tf32(Compute(tf32=tf32))
+    assert torch.backends.cuda.matmul.fp32_precision == name
+    assert torch.backends.cudnn.conv.fp32_precision == name
+
+
+def test_the_numbers_belong_to_the_recipe_and_the_default_keeps_the_hash_of_before():
+    """The hash was noted before there was a `[compute]`, of tests/advisor/test_recipe.py's recipe."""
+    body = {
+        "schema": 1,
+        "name": "small",
+        "data": {"name": "digits", "train_examples": 1000},
+        "model": {"name": "digits_mlp"},
+        "batch": {"size": 50},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "schedule": {"epochs": 10},
+    }
+    noted = "f7a326f6129630bc69ac1db97b27e38daf43a1a7af68c227a53326a92f044976"
+    assert recipe_hash(Recipe.model_validate(body)) == noted
+    assert recipe_hash(Recipe.model_validate(body | {"compute": {"precision": "float32"}})) == noted
+    hashes = {recipe_hash(Recipe.model_validate(body | {"compute": c})) for c in (BF16["compute"], {"tf32": True}, {})}
+    assert len(hashes) == 3
