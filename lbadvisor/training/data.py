@@ -97,7 +97,8 @@ def training_batch(recipe: Recipe, dataset: Dataset, seed: int, update: int) -> 
     """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says."""
     split = dataset.train
     indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N)).to(split.labels_N.device)
-    images_BCHW, labels_B = split.images_NCHW[indices_B], split.labels_N[indices_B]
+    # On a CPU a tenth of the time of indexing with brackets.
+    images_BCHW, labels_B = (t.index_select(0, indices_B) for t in (split.images_NCHW, split.labels_N))
     if recipe.data.augmentation == "pad-crop-flip":
         images_BCHW = pad_crop_flip(images_BCHW, generator(seed, "augmentation", update))
     return normalized(dataset, images_BCHW), labels_B.to(dataset.mean_C.device)

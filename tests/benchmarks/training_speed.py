@@ -79,7 +79,7 @@ def by_hand(recipe: Recipe, dataset: Dataset) -> Updates:
         order = torch.randperm(len(labels))
         for start in range(0, len(labels) - size + 1, size):
             chosen = order[start : start + size]
-            batch = cropped(images, chosen, dataset.shape) if crops else images[chosen]
+            batch = cropped(images, chosen, dataset.shape) if crops else images.index_select(0, chosen)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = model(batch)
             loss = cross_entropy(logits.float(), labels[chosen])
