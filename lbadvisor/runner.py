@@ -20,7 +20,8 @@ from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, DataError, DivergedError, RefusedError, UsageError
 from lbadvisor.store import Store
-from lbadvisor.training.data import Dataset, load_dataset
+from lbadvisor.training.data import preparing
+from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.loop import train
 from lbadvisor.training.state import TrainState, checkpoints, load_checkpoint, save_checkpoint, start_state
 
@@ -94,8 +95,10 @@ def find_earlier(request: RunRequest) -> Run | None:
     return run
 
 
-def train_run(request: RunRequest) -> Generator[Started | Progress]:
+def train_run(request: RunRequest) -> Generator[Preparing | Started | Progress]:
     """Train the request's run to its end, from its last checkpoint if it has one; yields after every update.
+
+    While the data set is prepared it yields how far that is: closed there, nothing of the run was begun.
 
     Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
     there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
@@ -104,7 +107,7 @@ def train_run(request: RunRequest) -> Generator[Started | Progress]:
     earlier = find_earlier(request)
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
     _prepare(request.device)
-    dataset = load_dataset(recipe, request.data_dir, request.device)
+    dataset = yield from preparing(recipe, request.data_dir, request.device)
     state = _built(recipe, request, dataset)
     with Store.open(request.database, create=True) as store:
         run = earlier or _added(store, recipe, request)

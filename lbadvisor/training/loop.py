@@ -10,13 +10,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.schedule import epochs_of, rates_at
-from lbadvisor.training.data import Dataset, normalized, training_batch
+from lbadvisor.training.dataset import Dataset
 from lbadvisor.training.gradients import clip, clips_at, gradient_norm
 from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.state import TrainState
-
-EVALUATION_BATCH = 1000
 
 
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
@@ -40,7 +38,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
-        images_BCHW, labels_B = training_batch(recipe, dataset, state.seed, state.update)
+        images_BCHW, labels_B = dataset.training_batch(recipe, state.seed, state.update)
         loss = cross_entropy(model(images_BCHW), labels_B)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -94,20 +92,16 @@ def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
         current = [p.detach().clone() for p in state.parameters]
         _put_weights(state, state.averages)
     state.model.eval()
-    device = dataset.mean_C.device
-    totals = torch.zeros(2, dtype=torch.float64, device=device)
+    totals = torch.zeros(2, dtype=torch.float64, device=dataset.mean_C.device)
     with torch.inference_mode():
-        for images_BCHW, labels_B in zip(
-            dataset.test.images_NCHW.split(EVALUATION_BATCH), dataset.test.labels_N.split(EVALUATION_BATCH), strict=True
-        ):
-            labels_B = labels_B.to(device)
-            logits_BK = state.model(normalized(dataset, images_BCHW))
+        for images_BCHW, labels_B in dataset.evaluation_batches():
+            logits_BK = state.model(images_BCHW)
             totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
             totals[1] += (logits_BK.argmax(1) == labels_B).sum()
     state.model.train()
     if current is not None:
         _put_weights(state, current)
-    loss, correct = (totals / len(dataset.test.labels_N)).tolist()
+    loss, correct = (totals / dataset.test_examples).tolist()
     return loss, 100 * correct
 
 

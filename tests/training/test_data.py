@@ -8,7 +8,9 @@ from PIL import Image
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import DataError
 from lbadvisor.training.augment import pad_crop_flip
-from lbadvisor.training.data import batch_indices, load_dataset, normalized, training_batch
+from lbadvisor.training.data import load_dataset
+from lbadvisor.training.normalization import normalized
+from lbadvisor.training.order import batch_indices
 
 CPU = torch.device("cpu")
 
@@ -85,7 +87,7 @@ def test_both_mirrored_and_plain_crops_come_up_in_every_place():
 def test_augmentation_is_a_function_of_seed_and_update():
     crops = recipe(augmentation="pad-crop-flip")
     digits = load_dataset(crops, None, CPU)
-    first, again, later = (training_batch(crops, digits, 0, u)[0] for u in (3, 3, 4))
+    first, again, later = (digits.training_batch(crops, 0, u)[0] for u in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
 
