@@ -210,7 +210,7 @@ def test_quiet_says_only_the_result(place):
 
 
 def dots(place, monkeypatch, count):
-    """The words that train on `count` class-folder images of 96x96, and five to test on; the cache is the place's own."""
+    """The words that train on `count` class-folder images of 96x96; the cache is the place's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(place.folder / "cache"))
     for split, images in (("train", count), ("test", 5)):
         folder = place.folder / "data" / "dots" / split / "noise"
