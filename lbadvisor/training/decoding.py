@@ -1,8 +1,10 @@
 """An image file's pixels, as they are or at the size that the recipe asks for. H height, W width, both in pixels."""
 
+import io
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +29,10 @@ def decoded_into(pixels_3HW: Pixels, path: str, reshape: Reshape) -> None:
     file that cannot be read, and for an image of another size.
     """
     try:
-        with Image.open(path) as image:
-            # What takes the time here (decoding, resizing, copying) runs outside Python's lock.
-            pixels = np.asarray(reshape(image.convert("RGB")))
+        # Read at once: each of the small reads that Pillow makes of a file would hand Python's lock around.
+        with Path(path).open("rb", buffering=0) as file, Image.open(io.BytesIO(file.read())) as image:
+            image.load()
+            pixels = np.asarray(reshape(image if image.mode == "RGB" else image.convert("RGB")))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"the image {path} cannot be read: {reason}") from error

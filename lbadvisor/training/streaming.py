@@ -5,6 +5,7 @@ B examples of a batch, C channels, H height, W width.
 
 import math
 import random
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,6 +60,9 @@ class Streamed:
         self.mean_C, self.deviation_C = statistics_C
         self._train, self._test, self._image_size = train, test, image_size
         self._pool = ThreadPoolExecutor(workers) if workers else None
+        if self._pool is not None:
+            # Nobody waits for what was asked for ahead, once the data set is dropped: not at a stop either.
+            weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         self._asked: dict[tuple[int, bool, int, int], _Asked] = {}
 
     @property
@@ -82,8 +86,12 @@ class Streamed:
         if recipe.schedule.updates is not None:
             end = max(update + 1, min(end, recipe.schedule.updates))
         keys = [(size, crops, seed, u) for u in range(update, end)]
-        # What was asked for and is no longer wanted (another run's, another update's) is forgotten.
-        self._asked = {key: self._asked.get(key) or self._ask_for_update(*key) for key in keys}
+        for key in self._asked.keys() - set(keys):  # of another run, or of another place in it
+            for work in self._asked.pop(key).work:
+                work.cancel()
+        for key in keys:
+            if key not in self._asked:
+                self._asked[key] = self._ask_for_update(*key)
         images_BCHW, labels_B = self._ready(self._asked.pop(keys[0]))
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B
 
@@ -91,7 +99,7 @@ class Streamed:
         """The test split in its order, normalized. Raises `DataError` for an image that cannot be read."""
         asked: deque[_Asked] = deque()
         for numbers in torch.arange(self.test_examples).split(EVALUATION_BATCH):
-            asked.append(self._ask(self._test, numbers, lambda _: self._plain()))
+            asked.append(self._ask(self._test, numbers, _plain(self._image_size)))
             if len(asked) > (1 if self._pool else 0):
                 yield self._evaluated(asked.popleft())
         while asked:
@@ -102,18 +110,10 @@ class Streamed:
         return normalized(self, images_BCHW), labels_B
 
     def _ask_for_update(self, size: int, crops: bool, seed: int, update: int) -> _Asked:
-        side = self._image_size
-
-        def reshape(place: int) -> Reshape:
-            if not crops or side is None:
-                return self._plain()
-            # By the place in the endless stream of examples, which is the same whatever the batch size.
-            return random_resized_crop(side, random.Random(derived_seed(seed, "crop", update * size + place)))
-
+        reshape = _plain(self._image_size)
+        if crops and self._image_size is not None:
+            reshape = _cropped(self._image_size, seed, update * size)
         return self._ask(self._train, batch_indices(seed, update, size, self.train_examples), reshape)
-
-    def _plain(self) -> Reshape:
-        return unchanged if self._image_size is None else fitted(self._image_size)
 
     def _ask(self, split: ClassFolder, numbers_B: Tensor, reshape: Callable[[int], Reshape]) -> _Asked:
         images_BCHW = torch.empty(
@@ -139,3 +139,16 @@ class Streamed:
             part.result()
         device = self.mean_C.device
         return asked.images_BCHW.to(device, non_blocking=True), asked.labels_B.to(device)
+
+
+# What the workers are given knows nothing of the data set, which could not be dropped otherwise.
+
+
+def _plain(image_size: int | None) -> Callable[[int], Reshape]:
+    reshape = unchanged if image_size is None else fitted(image_size)
+    return lambda _: reshape
+
+
+def _cropped(image_size: int, seed: int, first: int) -> Callable[[int], Reshape]:
+    """For each place of a batch its crop: by its place in the endless stream of examples, whatever the batch size."""
+    return lambda place: random_resized_crop(image_size, random.Random(derived_seed(seed, "crop", first + place)))

@@ -1,5 +1,6 @@
 """Streamed data: the same images whatever the workers, the place of resuming, and whether they could be packed."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_an_example_is_cropped_elsewhere_in_the_next_epoch(photos):
     first, second = batches(loaded(whole, photos, workers=2), whole, range(2))
     assert sorted(first[1].tolist()) == sorted(second[1].tolist()) == [0] * 12 + [1] * 12 + [2] * 12
     assert not any(torch.equal(a, b) for a in first[0] for b in second[0])
+
+
+def test_a_dropped_data_set_does_not_read_on(photos):
+    """When the first update is there, its one worker has hundreds of images before it: they are let go, and it ends."""
+    before = set(threading.enumerate())
+    large = crops(batch=36, image_size=400)
+    dataset = loaded(large, photos, workers=1)
+    dataset.training_batch(large, 0, 0)
+    (worker,) = set(threading.enumerate()) - before
+    waiting = [part for asked in dataset._asked.values() for part in asked.work]
+    del dataset
+    worker.join(timeout=30)
+    assert not worker.is_alive()
+    assert any(part.cancelled() for part in waiting)
 
 
 @pytest.mark.parametrize("augmentation", ["none", "pad-crop-flip"])
