@@ -23,7 +23,8 @@ from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, DataError, DivergedError, RefusedError, UsageError
 from lbadvisor.store import Store
-from lbadvisor.training.data import Dataset, load_dataset
+from lbadvisor.training.data import preparing
+from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
@@ -112,8 +113,10 @@ def find_earlier(request: RunRequest) -> Run | None:
     return run
 
 
-def train_run(request: RunRequest) -> Generator[Started | Progress]:
+def train_run(request: RunRequest) -> Generator[Preparing | Started | Progress]:
     """Train the request's run to its end, from its last checkpoint if it has one; yields after every update.
+
+    While the data set is prepared it yields how far that is: closed there, nothing of the run was begun.
 
     Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
     there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
@@ -122,7 +125,7 @@ def train_run(request: RunRequest) -> Generator[Started | Progress]:
     earlier = find_earlier(request)
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
     _prepare(request.device)
-    dataset = load_dataset(recipe, request.data_dir, request.device)
+    dataset = yield from preparing(recipe, request.data_dir, request.device)
     micro_size = _micro_size(recipe, request, dataset, earlier)
     state = _built(recipe, request, dataset)
     if micro_size is not None:

@@ -96,6 +96,19 @@ def data_known(data: "Data") -> Iterator[Fault]:
         )
 
 
+def image_size_needed(data: "Data") -> Iterator[Fault]:
+    """Images are resized where that is asked for, and it is said to which size; a named data set's are not."""
+    facts, crops = DATASETS.get(data.name), data.augmentation == "random-resized-crop"
+    if facts is not None:
+        given = {"image_size": data.image_size is not None, "augmentation": crops}
+        for field in (field for field, value in given.items() if value):
+            yield Fault(
+                (field,), f"the images of {data.name} are not resized: they are {facts.shape[1]}x{facts.shape[2]}"
+            )
+    elif crops and data.image_size is None:
+        yield Fault(("augmentation",), "random-resized-crop needs an image_size", "image_size = 224 is ImageNet's")
+
+
 def network_known(model: "Model") -> Iterator[Fault]:
     """The network is one of the catalog, or torchvision's: which of those there are is known when it is built."""
     if model.name not in NETWORKS and not model.name.startswith(TORCHVISION):

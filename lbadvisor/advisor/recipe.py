@@ -43,9 +43,15 @@ class Data(RecipeModel):
         description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name"
     )
     train_examples: PositiveInt = Field(description="examples in the training set, N")
-    augmentation: Literal["none", "pad-crop-flip"] = Field(
+    augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"] = Field(
         "none",
-        description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror",
+        description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror; "
+        "random-resized-crop: 8 to 100% of the area, resized to image_size, a random mirror",
+    )
+    image_size: PositiveInt | None = Field(
+        None,
+        description="of class folders: the side, in pixels, of the square to which each image is resized (its short "
+        "side to 256/224 of it) and cropped; absent: the images are of one size",
     )
 
 
@@ -258,7 +264,7 @@ class AdaptedFrom(RecipeModel):
 
 
 _RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
-    "data": ((coherence.data_known, ()),),
+    "data": ((coherence.data_known, ()), (coherence.image_size_needed, ())),
     "model": ((coherence.network_known, ()),),
     "batch": ((coherence.batch_fits, ("data",)),),
     "schedule": ((coherence.schedule_fits, ("data", "batch")),),

@@ -96,7 +96,10 @@ def train(
     elif dry_run:
         display.show_dry_run(request, earlier)
     else:
-        stopped = _train(request, display)
+        stopped, begun = _train(request, display)
+        if stopped and not begun:
+            display.show_stop_before_start(stopped)
+            raise typer.Exit(STOPPED_BY_SIGNAL)
         run, measurements = _stored(request.database, run_name)
         if stopped:
             display.show_stop(run, stopped)
@@ -105,16 +108,20 @@ def train(
         display.show_result(run, measurements, again=False)
 
 
-def _train(request: "RunRequest", display: "Display") -> str | None:
-    """Run the request to its end; the name of the signal that stopped it, or None."""
+def _train(request: "RunRequest", display: "Display") -> tuple[str | None, bool]:
+    """Run the request to its end; the name of the signal that stopped it, or None, and whether training had begun."""
     from lbadvisor.cli.signals import Stopper
     from lbadvisor.runner import Progress, Started, train_run
+    from lbadvisor.training.dataset import Preparing
 
-    events = train_run(request)
+    events, begun = train_run(request), False
     with Stopper() as stopper, display.progress() as show:
         for event in events:
             match event:
+                case Preparing():
+                    show.prepare(event)
                 case Started():
+                    begun = True
                     show.start(event)
                 case Progress():
                     show.advance(event)
@@ -122,7 +129,7 @@ def _train(request: "RunRequest", display: "Display") -> str | None:
                 # Closing the run saves it.
                 events.close()
                 break
-    return stopper.signal_name
+    return stopper.signal_name, begun
 
 
 def _stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from lbadvisor.advisor.clipped_share import MOST_CLIPPED, clipped_share
@@ -19,12 +19,16 @@ from lbadvisor.cli.render_plan import number_text
 
 if TYPE_CHECKING:
     from lbadvisor.runner import Progress, RunRequest, Started
+    from lbadvisor.training.dataset import Preparing
 
 PLAIN_LINE_SECONDS = 5.0
 
 
 class ShowsProgress(Protocol):
     """What a run's events are shown on."""
+
+    def prepare(self, event: "Preparing") -> None:
+        """The data set is made ready."""
 
     def start(self, event: "Started") -> None:
         """The run begins or goes on."""
@@ -89,6 +93,13 @@ class Display:
             "(--set optimizer.lr=...) rather than clip (Google Tuning Playbook)"
         )
 
+    def show_stop_before_start(self, signal_name: str) -> None:
+        """That nothing was lost, and how to begin again."""
+        self._say(
+            f"{signal_name}: stopped while the data set was prepared; no update was made, nothing half-written is "
+            "left; the same command begins again"
+        )
+
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:
         """How the run ended, on stdout."""
         evaluated = [m for m in measurements if m.evaluation_accuracy_percent is not None]
@@ -128,6 +139,9 @@ class Display:
 
 
 class _Silent:
+    def prepare(self, event: "Preparing") -> None:
+        pass
+
     def start(self, event: "Started") -> None:
         pass
 
@@ -147,8 +161,16 @@ class _Bar:
             console=display._console,
             transient=True,
         )
+        self._preparing: dict[str, TaskID] = {}
+
+    def prepare(self, event: "Preparing") -> None:
+        if event.task not in self._preparing:
+            self._preparing[event.task] = self.bar.add_task("", facts=escape(event.task), rate="")
+        self.bar.update(self._preparing[event.task], completed=event.done, total=event.total)
 
     def start(self, event: "Started") -> None:
+        for task in self._preparing.values():
+            self.bar.remove_task(task)
         self._display.show_start(event)
         self._began, self._first = time.monotonic(), event.update
         self._task = self.bar.add_task("", total=event.run.updates, completed=event.update, facts="", rate="")
@@ -167,7 +189,14 @@ class _Lines:
     def __init__(self, display: Display) -> None:
         self._display, self._shown = display, float("-inf")
 
+    def prepare(self, event: "Preparing") -> None:
+        now = time.monotonic()
+        if now - self._shown >= PLAIN_LINE_SECONDS or event.done in (0, event.total):
+            self._shown = now
+            self._display.show_line(f"{event.task}: {event.done} of {event.total} images")
+
     def start(self, event: "Started") -> None:
+        self._shown = float("-inf")
         self._display.show_start(event)
         self._updates = event.run.updates
 

@@ -3,7 +3,17 @@
 import torch
 from torch import Tensor
 
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.training.seeds import generator
+
 PADDING = 4
+
+
+def augmented(recipe: Recipe, images_BCHW: Tensor, seed: int, update: int) -> Tensor:
+    """The images of an update, augmented as the recipe says: of what is done to a batch at once, on its device."""
+    if recipe.data.augmentation == "pad-crop-flip":
+        return pad_crop_flip(images_BCHW, generator(seed, "augmentation", update))
+    return images_BCHW
 
 
 def pad_crop_flip(images_NCHW: Tensor, draws: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.schedule import epochs_of, rates_at
-from lbadvisor.training.data import Dataset, normalized, training_batch
+from lbadvisor.training.dataset import Batch, Dataset
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.gradients import clip, clips_at, gradient_norm
 from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
@@ -20,8 +20,6 @@ from lbadvisor.training.population import set_population_statistics, whole_batch
 from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
-
-EVALUATION_BATCH = 1000
 
 
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
@@ -47,7 +45,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
-        images_BCHW, labels_B = training_batch(recipe, dataset, state.seed, state.update)
+        images_BCHW, labels_B = dataset.training_batch(recipe, state.seed, state.update)
         z_B = None
         if recipe.gradient_noise is not None:
             z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
@@ -105,22 +103,22 @@ def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
         current = [p.detach().clone() for p in state.parameters]
         _put_weights(state, state.averages)
     state.model.eval()
-    device = dataset.mean_C.device
-    size = min(EVALUATION_BATCH, state.micro_size or EVALUATION_BATCH)
-    totals = torch.zeros(2, dtype=torch.float64, device=device)
+    totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
     with torch.inference_mode():
-        for images_BCHW, labels_B in zip(
-            dataset.test.images_NCHW.split(size), dataset.test.labels_N.split(size), strict=True
-        ):
-            labels_B = labels_B.to(device)
-            logits_BK = logits_of(state.model, normalized(dataset, images_BCHW), state.recipe.compute)
+        for images_BCHW, labels_B in _in_slices(dataset.evaluation_batches(), state.micro_size):
+            logits_BK = logits_of(state.model, images_BCHW, state.recipe.compute)
             totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
             totals[1] += (logits_BK.argmax(1) == labels_B).sum()
     state.model.train()
     if current is not None:
         _put_weights(state, current)
-    loss, correct = (totals / len(dataset.test.labels_N)).tolist()
+    loss, correct = (totals / dataset.test_examples).tolist()
     return loss, 100 * correct
+
+
+def _in_slices(batches: Iterator[Batch], size: int | None) -> Iterator[Batch]:
+    for images_BCHW, labels_B in batches:
+        yield from zip(images_BCHW.split(size or len(labels_B)), labels_B.split(size or len(labels_B)), strict=True)
 
 
 def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
@@ -135,7 +133,7 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
         current = [p.detach().clone() for p in state.parameters]
         _put_weights(state, state.averages)
     torch.manual_seed(derived_seed(state.seed, "population", 0))
-    stream = (training_batch(recipe, dataset, state.seed, update)[0] for update in itertools.count())
+    stream = (dataset.training_batch(recipe, state.seed, update)[0] for update in itertools.count())
     with autocast(recipe.compute, state.interval.device):
         set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
     if current is not None:

@@ -42,6 +42,10 @@ def at(lr_factor: float = 0.1, **place: float) -> dict[str, float]:
     ("tables", "expected"),
     [
         ({"data": {"name": "digits", "train_examples": 1298}}, [("data.train_examples", "at most 1297 for digits")]),
+        ({"data": {"name": "digits", "train_examples": 1000, "image_size": 16}},
+         [("data.image_size", "the images of digits are not resized: they are 8x8")]),
+        ({"data": {"name": "own", "train_examples": 1000, "augmentation": "random-resized-crop"}},
+         [("data.augmentation", "needs an image_size")]),
         ({"model": {"name": "resnet4"}}, [("model.name", 'no network is called "resnet4"')]),
         ({"batch": {"size": 1001}}, [("batch.size", "at most data.train_examples = 1000, is 1001")]),
         ({"batch_norm": {"ghost_batch_size": 51}}, [("batch_norm.ghost_batch_size", "at most batch.size = 50, is 51")]),
@@ -73,6 +77,7 @@ def test_tables_that_do_not_fit_together_make_no_recipe(tables, expected):
     [
         {"data": {"name": "digits", "train_examples": 1297}},
         {"data": {"name": "own_folder", "train_examples": 5_000_000}},
+        {"data": {"name": "own", "train_examples": 1000, "augmentation": "random-resized-crop", "image_size": 1}},
         {"batch": {"size": 1000}},
         {"batch_norm": {"ghost_batch_size": 50}},
         {"batch_norm": {"ghost_batch_size": 50, "running_statistics": "total", "momentum": 1.0}},

@@ -43,7 +43,7 @@ TRAININGS = {
     "cifar10_vgg": ("cifar10", "vgg16", "pad-crop-flip"),
     "cifar100_c3": ("cifar100", "c3", "none"),
     "wrn16_4": ("cifar100", "wrn16_4", "pad-crop-flip"),
-    "imagenet_alexnet": ("imagenet", "alexnet_bn", "none"),
+    "imagenet_alexnet": ("imagenet", "alexnet_bn", "random-resized-crop"),
 }
 
 

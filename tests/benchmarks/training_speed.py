@@ -33,9 +33,12 @@ from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
-from lbadvisor.training.data import Dataset, Split, load_dataset, normalized
+from lbadvisor.training.data import load_dataset
+from lbadvisor.training.dataset import Split
+from lbadvisor.training.in_memory import InMemory
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
+from lbadvisor.training.normalization import normalized
 from lbadvisor.training.state import start_state
 
 CPU = torch.device("cpu")
@@ -53,14 +56,14 @@ class Competitor:
     updates: int
 
 
-def ours(recipe: Recipe, dataset: Dataset, threads: int) -> Updates:
+def ours(recipe: Recipe, dataset: InMemory, threads: int) -> Updates:
     """The loop of this project; it measures every quarter epoch and evaluates every epoch, as recipes do by default."""
     state = start_state(in_updates(recipe), 0, dataset.shape, dataset.classes, CPU)
     state.threads = threads
     return train(state, dataset)
 
 
-def by_hand(recipe: Recipe, dataset: Dataset) -> Updates:
+def by_hand(recipe: Recipe, dataset: InMemory) -> Updates:
     """Plain torch on normalized images in memory: one gather for a batch, and nothing that an update can do without."""
     torch.manual_seed(0)
     model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
@@ -104,7 +107,7 @@ def cropped(padded: Tensor, chosen: Tensor, shape: tuple[int, int, int]) -> Tens
 class OneByOne(TorchDataset[tuple[Tensor, Tensor]]):
     """Single examples, transformed when they are asked for, as torchvision's data sets give them."""
 
-    def __init__(self, dataset: Dataset, *, crops: bool) -> None:
+    def __init__(self, dataset: InMemory, *, crops: bool) -> None:
         channels, height, _ = dataset.shape
         images = dataset.train.images_NCHW
         self._images = (images[:, 0] if channels == 1 else images.permute(0, 2, 3, 1)).numpy()
@@ -122,7 +125,7 @@ class OneByOne(TorchDataset[tuple[Tensor, Tensor]]):
         return self._transform(self._images[index]), self._labels[index]
 
 
-def usual(recipe: Recipe, dataset: Dataset) -> Updates:
+def usual(recipe: Recipe, dataset: InMemory) -> Updates:
     """The usual script."""
     torch.manual_seed(0)
     model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
@@ -184,7 +187,7 @@ def matrix_rate(inner: int, rows: int, rounds: int) -> float:
     return statistics.median(rates[1:])
 
 
-def show_bound(recipe: Recipe, dataset: Dataset, threads: int, rounds: int, updates: int) -> None:
+def show_bound(recipe: Recipe, dataset: InMemory, threads: int, rounds: int, updates: int) -> None:
     """F1's matrix products at the rate of the machine, against our updates: the share reached."""
     model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
     layers = [layer for layer in model if isinstance(layer, nn.Linear)]
@@ -204,7 +207,7 @@ def show_bound(recipe: Recipe, dataset: Dataset, threads: int, rounds: int, upda
         )
 
 
-def real_or_random(recipe: Recipe) -> tuple[Recipe, Dataset, str]:
+def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
     """The recipe's data set, from LBADVISOR_DATA; else 10 000 random images of CIFAR-10's shape."""
     try:
         given = os.environ.get("LBADVISOR_DATA", "")
@@ -218,7 +221,7 @@ def real_or_random(recipe: Recipe) -> tuple[Recipe, Dataset, str]:
         images = torch.randint(0, 256, (10_000, 3, 32, 32), dtype=torch.uint8, generator=draws)
         split = Split(images, torch.randint(0, 10, (10_000,), generator=draws))
         recipe = overridden(recipe, {"data": recipe.data.model_copy(update={"train_examples": 10_000})})
-        return recipe, Dataset(split, split, 10, torch.full((3,), 127.5), torch.full((3,), 73.9)), "random images"
+        return recipe, InMemory(split, split, 10, torch.full((3,), 127.5), torch.full((3,), 73.9)), "random images"
 
 
 def overridden(recipe: Recipe, tables: dict[str, object]) -> Recipe:
@@ -276,7 +279,7 @@ def main() -> None:
 
 def race(
     recipe: Recipe,
-    dataset: Dataset,
+    dataset: InMemory,
     title: str,
     updates: tuple[int, int, int],
     *,

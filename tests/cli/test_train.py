@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from PIL import Image
 
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli.app import main
@@ -245,6 +246,49 @@ def test_quiet_says_only_the_result(place):
     done = place.run("train", DIGITS, "--schedule-scale", "0.1", "--quiet")
     assert done.stderr == ""
     assert done.stdout.startswith("digits-32-s0 complete: 41 updates")
+
+
+def dots(place, monkeypatch, count):
+    """The words that train on `count` class-folder images of 96x96; the cache is the place's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place.folder / "cache"))
+    for split, images in (("train", count), ("test", 5)):
+        folder = place.folder / "data" / "dots" / split / "noise"
+        folder.mkdir(parents=True)
+        Image.effect_noise((96, 96), 50).convert("RGB").save(folder / "0.png")
+        for i in range(1, images):
+            (folder / f"{i}.png").hardlink_to(folder / "0.png")
+    values = ("data.name=dots", f"data.train_examples={count}", "model.name=f1", "batch.size=10")
+    short = ("schedule.updates=2", "schedule.milestones=[]")
+    return ("train", DIGITS, *(word for value in (*values, *short) for word in ("--set", value)))
+
+
+def test_a_stop_while_the_data_are_packed_leaves_nothing_and_says_so(place, monkeypatch):
+    process = place.start(*dots(place, monkeypatch, 10_000))
+    lines = []
+    while "packing dots/train: 0 of 10000 images\n" not in lines:
+        lines.append(process.stderr.readline())
+        assert lines[-1], lines
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "SIGINT: stopped while the data set was prepared; no update was made, nothing half-written is left" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert not place.database.exists()
+    assert [path for path in (place.folder / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_packing_is_shown_once_and_not_where_it_is_quiet(place, monkeypatch):
+    words = dots(place, monkeypatch, 20)
+    shown = place.run(*words, "--name", "a")
+    assert shown.returncode == 0, shown.stderr
+    assert "packing dots/train: 20 of 20 images" in shown.stderr
+    assert "packing" not in shown.stdout
+    again = place.run(*words, "--name", "b")
+    assert (again.returncode, "packing" in again.stderr) == (0, False)
+    (place.folder / "data" / "dots" / "train" / "noise" / "9.png").touch()
+    silent = place.run(*words, "--name", "c", "--quiet")
+    assert (silent.returncode, silent.stderr) == (0, "")
 
 
 RECIPE_PROBLEMS = {

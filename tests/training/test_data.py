@@ -8,7 +8,9 @@ from PIL import Image
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import DataError
 from lbadvisor.training.augment import pad_crop_flip
-from lbadvisor.training.data import batch_indices, load_dataset, normalized, training_batch
+from lbadvisor.training.data import load_dataset, preparing
+from lbadvisor.training.normalization import normalized
+from lbadvisor.training.order import batch_indices
 
 CPU = torch.device("cpu")
 
@@ -85,7 +87,7 @@ def test_both_mirrored_and_plain_crops_come_up_in_every_place():
 def test_augmentation_is_a_function_of_seed_and_update():
     crops = recipe(augmentation="pad-crop-flip")
     digits = load_dataset(crops, None, CPU)
-    first, again, later = (training_batch(crops, digits, 0, u)[0] for u in (3, 3, 4))
+    first, again, later = (digits.training_batch(crops, 0, u)[0] for u in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
 
@@ -133,6 +135,81 @@ def test_images_of_unequal_size_are_an_error(class_folders):
     Image.new("RGB", (7, 6)).save(class_folders / "insects/train/ant/new.png")
     with pytest.raises(DataError, match="differ in size"):
         load_dataset(recipe("insects", 11), class_folders, CPU)
+
+
+def test_packing_tells_how_far_it_is_and_the_second_time_nothing(class_folders):
+    """Every 64 images, which two classes of 5 and 2 do not have: at the beginning and at the end."""
+    told = [(event.task, event.done, event.total) for event in preparing(recipe("insects", 10), class_folders, CPU)]
+    train, test = "packing insects/train", "packing insects/test"
+    assert told == [(train, 0, 10), (train, 10, 10), (test, 0, 4), (test, 4, 4)]
+    assert list(preparing(recipe("insects", 10), class_folders, CPU)) == []
+
+
+def test_progress_comes_every_64_images(class_folders):
+    for i in range(120):
+        (class_folders / f"insects/train/ant/more{i}.png").hardlink_to(class_folders / "insects/train/ant/0.png")
+    told = [event.done for event in preparing(recipe("insects", 130), class_folders, CPU)]
+    assert told[:4] == [0, 64, 128, 130]
+
+
+@pytest.mark.parametrize("events", [1, 2])
+def test_packing_that_is_dropped_leaves_nothing(class_folders, events):
+    for i in range(120):
+        (class_folders / f"insects/train/ant/more{i}.png").hardlink_to(class_folders / "insects/train/ant/0.png")
+    progress = preparing(recipe("insects", 130), class_folders, CPU)
+    for _ in range(events):
+        next(progress)
+    progress.close()
+    assert [path for path in (class_folders.parent / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_an_image_size_packs_what_evaluation_would_crop(class_folders):
+    """Of 6x6: resized to 16/14 of 14 pixels and cropped in the middle; another size is another file."""
+    insects = load_dataset(recipe("insects", 10, image_size=14), class_folders, CPU)
+    image = Image.open(class_folders / "insects/train/bee/0.png")
+    expected = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR).crop((1, 1, 15, 15)))
+    assert np.array_equal(insects.train.images_NCHW[5].permute(1, 2, 0).numpy(), expected)
+    assert load_dataset(recipe("insects", 10), class_folders, CPU).shape == (3, 6, 6)
+
+
+def test_classes_that_are_not_in_both_splits_are_an_error(class_folders):
+    (class_folders / "insects/test/bee").rename(class_folders / "insects/test/wasp")
+    with pytest.raises(DataError, match="differ: bee, wasp is in one of them only"):
+        load_dataset(recipe("insects", 10), class_folders, CPU)
+
+
+def test_fashion_mnist_is_read_in_torchvisions_layout(tmp_path):
+    """IDX files (LeCun, Cortes, Burges 1998): 2051 or 2049, the sizes as big-endian 32-bit numbers, then the bytes."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    pixels = {"train": np.arange(4 * 28 * 28) % 256, "t10k": np.full(2 * 28 * 28, 9)}
+    for part, labels in (("train", [3, 9, 0, 1]), ("t10k", [2, 5])):
+        images = np.array([2051, len(labels), 28, 28], dtype=">i4").tobytes() + pixels[part].astype(np.uint8).tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(images)
+        numbers = np.array([2049, len(labels)], dtype=">i4").tobytes() + bytes(labels)
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(numbers)
+    fashion = load_dataset(recipe("fashion_mnist", 4), tmp_path, CPU)
+    assert (fashion.shape, fashion.classes) == ((1, 28, 28), 10)
+    assert fashion.train.labels_N.tolist() == [3, 9, 0, 1]
+    assert fashion.test.labels_N.tolist() == [2, 5]
+    assert fashion.train.images_NCHW[1, 0, 2, 3] == (28 * 28 + 2 * 28 + 3) % 256
+    assert int(fashion.test.images_NCHW.min()) == 9
+
+
+def test_cifar100_is_read_from_class_folders(tmp_path, monkeypatch):
+    """Of torchvision's layout there is a checksum, which a small file cannot have: so in the other layout."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        for number in range(100):
+            folder = tmp_path / "cifar100" / split / f"class{number:02}"
+            folder.mkdir(parents=True)
+            Image.new("RGB", (32, 32), (number, 2 * number, 9 + (number + (split == "test")) % 2)).save(
+                folder / "0.png"
+            )
+    cifar = load_dataset(recipe("cifar100", 100), tmp_path, CPU)
+    assert (cifar.shape, cifar.classes, cifar.test_examples) == ((3, 32, 32), 100, 100)
+    assert cifar.train.labels_N.tolist() == list(range(100))
+    assert cifar.train.images_NCHW[42, :, 5, 6].tolist() == [42, 84, 9]
 
 
 def test_an_absent_data_set_says_where_it_was_looked_for(tmp_path):

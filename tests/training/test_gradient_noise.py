@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from lbadvisor.advisor.recipe import GradientNoise, Recipe
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.training.data import load_dataset, training_batch
+from lbadvisor.training.data import load_dataset
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.loop import train
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
@@ -122,7 +122,7 @@ def test_training_weighs_each_example_and_measures_the_plain_loss(digits):
     state, by_hand = started(gradient_noise=noise), started()
     measured = list(train(state, digits))
     for update in range(6):
-        images, labels = training_batch(by_hand.recipe, digits, 0, update)
+        images, labels = digits.training_batch(by_hand.recipe, 0, update)
         losses = cross_entropy(by_hand.model(images), labels, reduction="none")
         assert measured[update].loss == pytest.approx(losses.mean().item(), rel=1e-5)
         taken = noise_weights(GradientNoise(**noise), 128, 0, update) > 0

@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, RefusedError
-from lbadvisor.training.data import load_dataset, normalized, training_batch
+from lbadvisor.training.data import load_dataset
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.loop import evaluate, train, weight_distance
+from lbadvisor.training.normalization import normalized
 from lbadvisor.training.state import checkpoints, load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")
@@ -54,7 +55,7 @@ def test_training_equals_torch_written_out_by_hand(digits):
     list(train(state, digits))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, fused=True)
     for update in range(30):
-        images, labels = training_batch(recipe, digits, 0, update)
+        images, labels = digits.training_batch(recipe, 0, update)
         loss = cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -181,7 +181,8 @@ import torch
 
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import OutOfMemoryError
-from lbadvisor.training.data import Dataset, Split
+from lbadvisor.training.dataset import Split
+from lbadvisor.training.in_memory import InMemory
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.state import start_state
@@ -192,7 +193,7 @@ recipe = Recipe.model_validate({
     "schedule": {"updates": 2}, "batch_norm": {"ghost_batch_size": 128}, "measurements": {"evaluate_every_updates": 2},
 })
 split = Split(torch.randint(0, 256, (8192, 1, 28, 28), dtype=torch.uint8), torch.randint(0, 10, (8192,)))
-dataset = Dataset(split, split, 10, torch.tensor([128.0]), torch.tensor([70.0]))
+dataset = InMemory(split, split, 10, torch.tensor([128.0]), torch.tensor([70.0]))
 build = partial(start_state, recipe, 0, (1, 28, 28), 10, torch.device("cpu"))
 
 torch.set_num_threads(1)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.training import loop
-from lbadvisor.training.data import load_dataset, normalized
+from lbadvisor.training.data import load_dataset
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm, ghost_slices
 from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.normalization import normalized
 from lbadvisor.training.population import Moments, set_population_statistics, whole_batches
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 

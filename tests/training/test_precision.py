@@ -6,9 +6,10 @@ from torch import nn
 
 from lbadvisor.advisor.recipe import Compute, Recipe, recipe_hash
 from lbadvisor.errors import UsageError
-from lbadvisor.training.data import load_dataset, normalized
+from lbadvisor.training.data import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
+from lbadvisor.training.normalization import normalized
 from lbadvisor.training.precision import check_compute, set_tf32
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 

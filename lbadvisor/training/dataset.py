@@ -1,0 +1,66 @@
+"""What training asks of a data set, wherever its images lie. B examples of a batch, C channels, H height, W width."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from lbadvisor.advisor.recipe import Recipe
+
+Batch = tuple[Tensor, Tensor]
+"""Normalized images, float32 (B, C, H, W), and their class numbers, int64 (B,), on the training's device."""
+
+
+class Dataset(Protocol):
+    """A training and a test split of images in classes: in memory (`InMemory`) or read as they are needed (`Streamed`).
+
+    `mean_C` and `deviation_C` are those of the pixels as they are stored (0 to 255), float32, on the training's device.
+    """
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image as the network sees it."""
+
+    @property
+    def train_examples(self) -> int:
+        """Images to train on, N."""
+
+    @property
+    def test_examples(self) -> int:
+        """Images to evaluate on."""
+
+    @property
+    def mean_C(self) -> Tensor:
+        """What normalizing subtracts."""
+
+    @property
+    def deviation_C(self) -> Tensor:
+        """What normalizing divides by."""
+
+    def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
+        """The images of an update, augmented as the recipe says: a function of these three, whatever came before."""
+
+    def evaluation_batches(self) -> Iterator[Batch]:
+        """The test split in its order, cut into batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images, uint8 (N, C, H, W), and their class numbers, int64 (N,)."""
+
+    images_NCHW: Tensor
+    labels_N: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """How far a data set's preparation is, which is made once: `done` of `total` images of one `task`."""
+
+    task: str
+    done: int
+    total: int

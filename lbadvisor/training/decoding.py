@@ -1,0 +1,112 @@
+"""An image file's pixels, as they are or at the size that the recipe asks for. H height, W width, both in pixels."""
+
+import io
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lbadvisor.errors import DataError
+
+Reshape = Callable[[Image.Image], Image.Image]
+Pixels = npt.NDArray[np.uint8]
+
+SHORT_SIDE = 256 / 224
+"""For evaluation, how much longer than the crop the short side is: 256 for a crop of 224."""
+AREA_SHARE = (0.08, 1.0)
+ASPECT_RATIO = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+
+
+def decoded_into(pixels_3HW: Pixels, path: str, reshape: Reshape) -> None:
+    """Write the image's red, green and blue, behind `reshape`, to `pixels_3HW`.
+
+    Without torch: its own threads within the threads that decode would fight for the cores. Raises `DataError` for a
+    file that cannot be read, and for an image of another size.
+    """
+    try:
+        # Read at once: each of the small reads that Pillow makes of a file would hand Python's lock around.
+        with Path(path).open("rb", buffering=0) as file, Image.open(io.BytesIO(file.read())) as image:
+            image.load()
+            pixels = np.asarray(reshape(image if image.mode == "RGB" else image.convert("RGB")))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"the image {path} cannot be read: {reason}") from error
+    height, width, _ = pixels.shape
+    if (height, width) != pixels_3HW.shape[1:]:
+        expected = f"{pixels_3HW.shape[2]}x{pixels_3HW.shape[1]}"
+        raise DataError(
+            f"the images differ in size: {path} is {width}x{height}, those before it are {expected}; make them equal, "
+            "or give data.image_size, the side of the square to which each is resized and cropped"
+        )
+    pixels_3HW[...] = pixels.transpose(2, 0, 1)
+
+
+def size_of(path: str) -> tuple[int, int]:
+    """(H, W) of an image file. Raises `DataError` for one that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"the image {path} cannot be read: {error}") from error
+
+
+def unchanged(image: Image.Image) -> Image.Image:
+    """The image itself."""
+    return image
+
+
+def fitted(side: int) -> Reshape:
+    """Resizing to a short side of 256/224 of `side`, then the square of that side in the middle; bilinear.
+
+    256 and 224 are the evaluation of the code of Hoffer et al. 2017 on ImageNet (eladhoffer/bigBatch, preprocess.py);
+    the same proportion at another side is this project's choice.
+    """
+    short = round(side * SHORT_SIDE)
+
+    def fit(image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if width <= height:
+            width, height = short, int(short * height / width)
+        else:
+            width, height = int(short * width / height), short
+        left, top = round((width - side) / 2), round((height - side) / 2)
+        resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        return resized.crop((left, top, left + side, top + side))
+
+    return fit
+
+
+def random_resized_crop(side: int, draws: random.Random) -> Reshape:
+    """A random part of the image, resized to a square, mirrored half the time; bilinear.
+
+    The part has 8 to 100% of the image's area and a ratio of width to height between 3/4 and 4/3, uniform in area and
+    in the logarithm of the ratio; after ten draws that do not fit it is the largest such part in the middle. Source:
+    Szegedy et al. 2015, arXiv:1409.4842, as torchvision's `RandomResizedCrop` has it; the training augmentation of the
+    code of Hoffer et al. 2017 on ImageNet (eladhoffer/bigBatch, preprocess.py).
+    """
+
+    def crop(image: Image.Image) -> Image.Image:
+        left, top, width, height = random_part(*image.size, draws)
+        part = image.crop((left, top, left + width, top + height))
+        resized = part.resize((side, side), Image.Resampling.BILINEAR)
+        return resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draws.random() < 0.5 else resized
+
+    return crop
+
+
+def random_part(width: int, height: int, draws: random.Random) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of the part that `random_resized_crop` takes of an image."""
+    low, high = (math.log(ratio) for ratio in ASPECT_RATIO)
+    for _ in range(CROP_ATTEMPTS):
+        area = width * height * draws.uniform(*AREA_SHARE)
+        ratio = math.exp(draws.uniform(low, high))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return int(draws.random() * (width - w + 1)), int(draws.random() * (height - h + 1)), w, h
+    w, h = min(width, round(height * ASPECT_RATIO[1])), min(height, round(width / ASPECT_RATIO[0]))
+    return (width - w) // 2, (height - h) // 2, w, h

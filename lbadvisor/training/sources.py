@@ -1,0 +1,63 @@
+"""Where the data sets that are known by name come from: scikit-learn's digits, and torchvision's layouts."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lbadvisor.advisor.catalog import DATASETS
+from lbadvisor.errors import DataError
+from lbadvisor.training.dataset import Split
+
+TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+"""torchvision's class for each name."""
+
+
+def digits() -> tuple[Split, Split]:
+    """The 8x8 digits that come with scikit-learn: 1297 to train on, 500 held out evenly by class."""
+    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+    from sklearn.model_selection import train_test_split
+
+    # The order is by writer: a plain cut would test on other hands than it trains on.
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        images, labels, test_size=DATASETS["digits"].test_examples, random_state=0, stratify=labels
+    )
+    train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
+    train_split, test_split = (
+        Split(images_NP.reshape(-1, 1, 8, 8).to(torch.uint8), labels_N.to(torch.int64))
+        for images_NP, labels_N in ((train_images, train_labels), (test_images, test_labels))
+    )
+    return train_split, test_split
+
+
+def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Split, Split] | None:
+    """Both splits in torchvision's layout, None where they are not there and are not to be downloaded.
+
+    Raises `DataError` where they cannot be downloaded.
+    """
+    from torchvision import datasets
+
+    build: Callable[..., datasets.VisionDataset] = getattr(datasets, TORCHVISION[name])
+    try:
+        # torchvision prints where it downloads from: that is no data of ours.
+        with contextlib.redirect_stdout(io.StringIO()):
+            both = [build(data_dir, train=train, download=download) for train in (True, False)]
+    except (RuntimeError, OSError) as error:
+        if not download:
+            return None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"the data set {name} is not in {data_dir} and could not be downloaded ({reason}): put it "
+            f"there as torchvision or as class folders {data_dir / name}/{{train,test}}/CLASS/* lay it out, "
+            "or give its folder with --data-dir"
+        ) from error
+    splits = []
+    for dataset in both:
+        images = torch.as_tensor(dataset.data)
+        # MNIST's are (N, H, W), CIFAR's (N, H, W, C).
+        images_NCHW = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        splits.append(Split(images_NCHW.contiguous(), torch.as_tensor(dataset.targets).to(torch.int64)))
+    return splits[0], splits[1]
