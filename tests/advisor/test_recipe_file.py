@@ -314,7 +314,7 @@ def test_comments_stand_behind_their_lines_even_of_defaults(file):
         "momentum = 0.0 # unchanged",
         "[[schedule.milestones]] # kept",
         "every_epochs = 0.25 # ten",
-        "evaluate_every_epochs = 1.0",
+        "evaluate_every_epochs = 2.5",
     } <= set(lines)
 
 

@@ -16,6 +16,7 @@ import argparse
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,10 +30,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.recipe import Measurements, Recipe
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
+from lbadvisor.runner import RunRequest, Started, train_run
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.dataset import Split
 from lbadvisor.training.in_memory import InMemory
@@ -207,6 +209,36 @@ def show_bound(recipe: Recipe, dataset: InMemory, threads: int, rounds: int, upd
         )
 
 
+def show_overhead(recipe: Recipe, data_dir: Path, rounds: int, epochs: float) -> None:
+    """What measuring, evaluating, storing and saving add to a run at the default cadence, against updates alone."""
+    recipe = overridden(recipe, {"schedule": recipe.schedule.model_copy(update={"epochs": epochs, "milestones": ()})})
+    bare = overridden(recipe, {"measurements": Measurements()})
+    dataset = load_dataset(recipe, data_dir, CPU)
+    ratios = []
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            database = Path(folder) / "runs.db"
+            request = RunRequest(recipe, None, f"run{number}", 0, CPU, database, data_dir)
+            events = train_run(request)
+            for event in events:
+                if isinstance(event, Started):
+                    break
+            began = time.perf_counter()
+            made = sum(1 for _ in events)
+            whole = time.perf_counter() - began
+        state = start_state(in_updates(bare), 0, dataset.shape, dataset.classes, CPU)
+        training = train(state, dataset)
+        began = time.perf_counter()
+        for _ in range(made - 1):
+            next(training)
+        alone = (time.perf_counter() - began) * made / (made - 1)
+        ratios.append(whole / alone - 1)
+    print(
+        f"\nA run of {recipe.model.name}, {epochs:g} epochs, against its updates alone: "
+        f"{statistics.median(ratios):+.1%} ({min(ratios):+.1%} to {max(ratios):+.1%}), n = {rounds} rounds"
+    )
+
+
 def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
     """The recipe's data set, from LBADVISOR_DATA; else 10 000 random images of CIFAR-10's shape."""
     try:
@@ -231,7 +263,7 @@ def overridden(recipe: Recipe, tables: dict[str, object]) -> Recipe:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("f1", "bound", "resnet44", "bf16", "ghost")
+    parts = ("f1", "bound", "overhead", "resnet44", "bf16", "ghost")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the updates of a round")
@@ -254,6 +286,8 @@ def main() -> None:
             made(f1, dataset, "F1 on mnist", (100, 100, 50))
         if "bound" in options.only:
             show_bound(f1, dataset, options.threads, options.rounds, times(100))
+    if "overhead" in options.only:
+        show_overhead(f1, Path(os.environ["LBADVISOR_DATA"]), min(options.rounds, 3), 5 * options.scale)
     if {"resnet44", "bf16", "ghost"} & set(options.only):
         resnet44, dataset, name = real_or_random(load_recipe(RECIPES / "resnet44.toml"))
         if "resnet44" in options.only:
