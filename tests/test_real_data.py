@@ -29,13 +29,14 @@ def test_f1_learns_mnist_in_half_an_epoch(real_data_dir):
     assert trained(recipe, real_data_dir)[-1].evaluation_accuracy_percent > 93
 
 
-@pytest.mark.parametrize("name", ["resnet44", "cifar10_c1", "cifar10_vgg"])
-def test_a_cifar10_recipe_trains_from_class_folders_small_and_adapted(name, real_data_dir, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["resnet44", "cifar10_c1", "cifar10_vgg", "cifar100_c3", "wrn16_4"])
+def test_a_cifar_recipe_trains_from_class_folders_small_and_adapted(name, real_data_dir, tmp_path, monkeypatch):
     """As many images as the tests' subset holds; the loss is that of a network that has hardly begun."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if not (real_data_dir / "cifar10").is_dir():
-        pytest.skip("there are no cifar10 class folders")
-    found = sum(1 for _ in (real_data_dir / "cifar10" / "train").glob("*/*.png"))
+    dataset = load_recipe(RECIPES / f"{name}.toml").data.name
+    if not (real_data_dir / dataset).is_dir():
+        pytest.skip(f"there are no {dataset} class folders")
+    found = sum(1 for _ in (real_data_dir / dataset / "train").glob("*/*.png"))
     if found > 1000:
         pytest.skip("the whole set takes minutes to pack: use a subset")
     small = load_recipe(

@@ -49,8 +49,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code is the error's."""
-    # Waiting threads spin for some 50 microseconds, then give their core away. OpenMP's own default, milliseconds, is as
-    # fast on an idle machine (F1 at batch 128: 13 and 14 ms an update), and ten times slower beside one busy process.
+    # Waiting threads spin for some 50 microseconds, then give their core away. OpenMP's own default, milliseconds, is
+    # as fast on an idle machine (F1 at batch 128: 11.2 ms an update, and 11.3), and beside a busy process ten times
+    # slower.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     try:
