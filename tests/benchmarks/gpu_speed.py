@@ -12,15 +12,16 @@ training written out in plain torch with plain batch norm, with torch's own choi
 competitors make some updates in turn, round after round, the device awaited around each; a time is the median over the
 rounds with its range.
 
-The bound. Operations: 2 for each multiply-add of all convolutions and the linear layer, thrice (forward, backward to the
-inputs and to the weights), as `FlopCounterMode` counts them in a forward pass; at the rate of a large matrix product in
-the same precision, measured. Bytes: what layers read and write of activations and their gradients, seen by forward hooks, where
-a layer is a sweep of its own and ReLU, the sum with the shortcut, casts and pooling are free, done in passing. With r
-the bytes of a layer's input, w of its output: a convolution or linear layer moves r + w forward, and backward 2w (the
-gradient comes twice, for inputs and for weights) + 2r (its input is read, its input's gradient written); batch norm
-moves 2r + w forward, for its statistics need all of its input first, and backward 2(r + w) + r likewise. Weights and
-optimizer are left out: less than a thousandth here. In bf16 an activation has 2 bytes, else 4. At the rate of a large
-copy, measured. The bound of a time is the larger of the two; their sum is what it is without any overlap.
+The bound. Operations: 2 for each multiply-add of all convolutions and the linear layer, thrice (forward, backward to
+the inputs and to the weights), as `FlopCounterMode` counts them in a forward pass; at the rate of a large matrix
+product in the same precision, measured. Bytes: what layers read and write of activations and their gradients, seen by
+forward hooks, where a layer is a sweep of its own and ReLU, the sum with the shortcut, casts and pooling are free, done
+in passing. With r the bytes of a layer's input, w of its output: a convolution or linear layer moves r + w forward, and
+backward 2w (the gradient comes twice, for inputs and for weights) + 2r (its input is read, its input's gradient
+written); batch norm moves 2r + w forward, for its statistics need all of its input first, and backward 2(r + w) + r
+likewise. Weights and optimizer are left out: less than a thousandth here. In bf16 an activation has 2 bytes, else 4. At
+the rate of a large copy, measured. The bound of a time is the larger of the two; their sum is what it is without any
+overlap.
 
 Peak memory is what an update adds, at its peak, to what lay there before it: activations, gradients and the batch.
 """
@@ -31,7 +32,7 @@ import os
 import platform
 import statistics
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from pathlib import Path
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
+import torch.utils.deterministic
 from contestants import Competitor, Updates, by_hand, measured, ours, overridden, random_images
 from ghost_batch_norm import SHAPES
 from torch import Tensor, nn
@@ -68,7 +70,7 @@ class Kernels:
     def choose(self) -> None:
         """From now on."""
         torch.use_deterministic_algorithms(self.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = self.filled
+        torch.utils.deterministic.fill_uninitialized_memory = self.filled  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = self.benchmark
 
 
@@ -115,7 +117,7 @@ class Bench:
         """How many updates of a batch size are timed in a round, by default about 8000 examples."""
         return self.updates or max(2, 8192 // batch_size)
 
-    def seconds(self, calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    def seconds(self, calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
         """Of one call, a list for each name, one number a round; the calls take turns."""
 
         def endless(call: Callable[[], object]) -> Iterator[object]:
