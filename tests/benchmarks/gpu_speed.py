@@ -4,7 +4,7 @@
 
 One command for a CUDA machine, five to ten minutes there; it needs torch, torchvision, pydantic, and no database. On a
 CPU it runs to its end with `--device cpu --batches 16 --ghost 8 --rounds 2 --updates 1 --depth 8`, without what only
-CUDA has (TF32, peak memory, the cost of determinism).
+CUDA has (TF32, peak memory, the cost of determinism, compiled layers).
 
 ResNet-44 on CIFAR-10 in the device's memory: real where LBADVISOR_DATA has it, else random images of its shape, which
 is said. "ours" is `lbadvisor.training.loop.train` as a run drives it, its kernels deterministic; "by hand" is the same
@@ -154,8 +154,9 @@ def show_layers(bench: Bench, batch_size: int, ghost: int) -> None:
             forwards: dict[str, Callable[[Tensor], Tensor]] = {
                 "nn.BatchNorm2d": plain,
                 "at once": at_once,
-                "at once, compiled": torch.compile(at_once, fullgraph=True, dynamic=False),
             }
+            if bench.device.type == "cuda":
+                forwards["at once, compiled"] = torch.compile(at_once, fullgraph=True, dynamic=False)
 
             def once(forward: Callable[[Tensor], Tensor], x: Tensor, grad_y: Tensor) -> None:
                 x.grad = None
@@ -370,7 +371,7 @@ def main() -> None:
     bench.note("machine", torch=torch.__version__, cuda=torch.version.cuda, device=machine, images=images)
     precisions = [p for p in options.precisions if is_cuda or p != "tf32"]
     if not is_cuda:
-        print("on a CPU: without TF32, peak memory and the cost of determinism")
+        print("on a CPU: without TF32, peak memory, the cost of determinism and compiled layers")
 
     largest = max(options.batches)
     ceilings: dict[str, float] = {}
