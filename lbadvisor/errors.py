@@ -6,6 +6,7 @@ LbadvisorError          1   it failed
 │   └── UnknownRunError 2   no run of that name or number
 ├── CheckpointError     1   a checkpoint is damaged
 ├── OutOfMemoryError    1   the device's memory does not hold a micro-batch
+├── CompilationError    1   the network cannot be compiled
 ├── DivergedError       1   the loss is no longer finite
 ├── UsageError          2   what was asked for makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
@@ -42,6 +43,10 @@ class CheckpointError(LbadvisorError):
 
 class OutOfMemoryError(LbadvisorError):
     """The memory of the device does not hold what an update needs."""
+
+
+class CompilationError(LbadvisorError):
+    """The network cannot be compiled on this machine."""
 
 
 class DivergedError(LbadvisorError):

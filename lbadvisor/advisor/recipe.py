@@ -223,6 +223,11 @@ class Compute(RecipeModel):
     tf32: bool = Field(
         False, description="whether float32 products of a CUDA device may round their factors to TF32's 10 bits"
     )
+    compile: bool = Field(
+        False,
+        description="whether updates go through torch.compile: equal to rounding, other masks of dropout; needs a "
+        "C++ compiler on a CPU",
+    )
 
 
 class Measurements(RecipeModel):

@@ -183,4 +183,6 @@ def _made_name(recipe: "Recipe", seed: int) -> str:
         words.append(recipe.compute.precision)
     if recipe.compute.tf32:
         words.append("tf32")
+    if recipe.compute.compile:
+        words.append("compiled")
     return "-".join([*words, f"s{seed}"])

@@ -56,6 +56,7 @@ class Display:
             f"batch {recipe.batch.size}, {schedule.updates:,} updates, seed {seed}"
             + (", bfloat16 autocast" if recipe.compute.precision == "bf16" else "")
             + (", TF32" if recipe.compute.tf32 else "")
+            + (", compiled" if recipe.compute.compile else "")
         )
         for line in plan.adjustments if plan else ():
             if line.before != line.after:

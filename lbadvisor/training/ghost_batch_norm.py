@@ -126,7 +126,9 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
             )
         if len(sizes) == 1 and self.running_statistics != "mean-biased":
             return super().forward(x)
-        normalize = _SliceBySlice.apply if x.device.type == "cpu" else normalize_at_once
+        # A compiler cannot look into the native kernels' calls, and fuses the other form's sweeps with its neighbours.
+        by_slices = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        normalize = _SliceBySlice.apply if by_slices else normalize_at_once
         ghost_by_ghost = self.running_statistics in ("sequential", "per-update")
         factors = self._count(len(sizes) if ghost_by_ghost else 1)
         running_mean, running_var = (self.running_mean, self.running_var) if factors else (None, None)
@@ -262,9 +264,10 @@ def normalize_at_once(
 ) -> Tensor:
     """`x` normalized ghost by ghost, all ghosts of one size in one sweep; running statistics are updated in place.
 
-    The form for a GPU, where kernels for each ghost would cost more than their work. `sizes` is that of `ghost_slices`:
-    only the last may differ; `factors` is that of `accumulate`. Where the running statistics are (K, C) instead of (C),
-    each ghost's own mean and unbiased variance are put there. Half precision is computed in float32.
+    The form for a GPU, where kernels for each ghost would cost more than their work, and for a compiler. `sizes` is
+    that of `ghost_slices`: only the last may differ; `factors` is that of `accumulate`. Where the running statistics
+    are (K, C) instead of (C), each ghost's own mean and unbiased variance are put there. Half precision is computed in
+    float32.
     """
     equal = [(len(sizes), sizes[0])] if sizes[-1] == sizes[0] else [(len(sizes) - 1, sizes[0]), (1, sizes[-1])]
     per_channel = (-1, *[1] * (x.dim() - 2))

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.schedule import epochs_of, rates_at
+from lbadvisor.training.compilation import naming_the_compiler, training_forward
 from lbadvisor.training.dataset import Batch, Dataset
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.gradients import clip, clips_at, gradient_norm
@@ -38,6 +39,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
     model.train()
+    forward = training_forward(model, recipe.compute)
     while state.update < updates:
         seed_torch(derived_seed(state.seed, "update", state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
@@ -50,7 +52,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         if recipe.gradient_noise is not None:
             z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
         state.optimizer.zero_grad(set_to_none=True)
-        loss = backward(model, images_BCHW, labels_B, slices, recipe.compute, z_B)
+        with naming_the_compiler(recipe.compute):
+            loss = backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B)
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)

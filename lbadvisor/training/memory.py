@@ -82,5 +82,6 @@ def _what_to_try(state: TrainState) -> str:
 
 _CANNOT_BE_CUT = (
     ", and they cannot be cut further: batch norm takes its statistics over them; "
-    "train with smaller ghost batches (batch_norm.ghost_batch_size) or another network"
+    "train with smaller ghost batches (batch_norm.ghost_batch_size), their running statistics sequential, or another "
+    "network"
 )

@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from lbadvisor.advisor.recipe import Compute, Recipe
 from lbadvisor.errors import UsageError
+from lbadvisor.training.compilation import Forward
 from lbadvisor.training.ghost_batch_norm import ghost_slices
 from lbadvisor.training.precision import autocast
 
@@ -29,7 +30,8 @@ def micro_slices(recipe: Recipe, micro_size: int | None) -> tuple[int, ...]:
 def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -> None:
     """Raise `UsageError` where slices of `micro_size` examples would change the statistics of batch norm.
 
-    Any size may cut a network without batch norm; ghost batches are kept whole; plain batch norm cannot be cut.
+    Any size may cut a network without batch norm; ghost batches are kept whole; plain batch norm cannot be cut, and
+    neither can ghosts whose running statistics are of all of them at once, which is every definition but sequential.
     """
     size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
     if not 1 <= micro_size <= size:
@@ -40,6 +42,11 @@ def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -
         raise UsageError(
             f"a batch of {size} cannot be cut into micro-batches of {micro_size}: plain batch norm takes its "
             "statistics over the whole batch; train with ghost batches (batch_norm.ghost_batch_size)"
+        )
+    if recipe.batch_norm.running_statistics != "sequential":
+        raise UsageError(
+            f"a batch of {size} cannot be cut into micro-batches of {micro_size}: batch_norm.running_statistics = "
+            f"{recipe.batch_norm.running_statistics} is of all ghosts of a batch at once; sequential is not"
         )
     if micro_size % ghost:
         below = micro_size // ghost * ghost
@@ -52,10 +59,10 @@ def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -
 def halved_micro_sizes(recipe: Recipe, *, has_batch_norm: bool) -> tuple[int, ...]:
     """The micro-batches to try where memory is short, the largest first: the batch, then about half as much each time.
 
-    In whole ghost batches; only the batch itself where plain batch norm forbids to cut it.
+    In whole ghost batches; only the batch itself where batch norm forbids to cut it.
     """
     size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
-    if has_batch_norm and ghost is None:
+    if has_batch_norm and (ghost is None or recipe.batch_norm.running_statistics != "sequential"):
         return (size,)
     unit = ghost or 1
     count, sizes = len(ghost_slices(size, unit)), [size]
@@ -71,7 +78,7 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 
 def backward(
-    model: nn.Module,
+    forward: Forward,
     images_BCHW: Tensor,
     labels_B: Tensor,
     sizes: tuple[int, ...],
@@ -85,13 +92,14 @@ def backward(
     The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so that
     the sum is the mean over the batch also where the last slice is shorter. Next to the batch in one piece: ghost
     batches are the same ones, and their running statistics take the same sequence of updates (equal bits on a CPU;
-    on a GPU, which sums them in closed form, equal to rounding); loss and gradients are equal to rounding. Dropout
-    draws a mask for each slice: of the same distribution, and other masks than those of the batch in one piece.
+    on a GPU or compiled, where they are summed in closed form, equal to rounding); loss and gradients are equal to
+    rounding. Dropout draws a mask for each slice: of the same distribution, and other masks than those of the batch in
+    one piece.
     """
     losses = []
     slices = zip(images_BCHW.split(sizes), labels_B.split(sizes), _split(weights_B, sizes), strict=True)
     for images, labels, weights in slices:
-        logits = logits_of(model, images, compute)
+        logits = logits_of(forward, images, compute)
         share = len(labels) / len(labels_B)
         loss = objective = cross_entropy(logits, labels) * share
         if weights is not None:
@@ -105,9 +113,9 @@ def _split(weights_B: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | N
     return (None,) * len(sizes) if weights_B is None else weights_B.split(sizes)
 
 
-def logits_of(model: nn.Module, images_BCHW: Tensor, compute: Compute) -> Tensor:
+def logits_of(forward: Forward, images_BCHW: Tensor, compute: Compute) -> Tensor:
     """What the network gives for the images, computed in the recipe's precision: (B, K), in float32 at least."""
     with autocast(compute, images_BCHW.device):
-        logits_BK: Tensor = model(images_BCHW)
+        logits_BK = forward(images_BCHW)
     # The loss is taken outside of autocast: bfloat16's 8 bits would make a coarse one.
     return logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))

@@ -18,14 +18,13 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
+from contestants import Competitor, Updates, by_hand, measured, ours, overridden, random_images
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
@@ -36,74 +35,13 @@ from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
 from lbadvisor.runner import RunRequest, Started, train_run
 from lbadvisor.training.data import load_dataset
-from lbadvisor.training.dataset import Split
 from lbadvisor.training.in_memory import InMemory
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
-from lbadvisor.training.normalization import normalized
 from lbadvisor.training.state import start_state
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "recipes"
-Updates = Iterator[object]
-"""An endless training: each step of it makes one update."""
-
-
-@dataclass(frozen=True, slots=True)
-class Competitor:
-    """A training under a name; `updates` of it are timed each round."""
-
-    name: str
-    training: Updates
-    updates: int
-
-
-def ours(recipe: Recipe, dataset: InMemory, threads: int) -> Updates:
-    """The loop of this project; it measures every quarter epoch and evaluates every epoch, as recipes do by default."""
-    state = start_state(in_updates(recipe), 0, dataset.shape, dataset.classes, CPU)
-    state.threads = threads
-    return train(state, dataset)
-
-
-def by_hand(recipe: Recipe, dataset: InMemory) -> Updates:
-    """Plain torch on normalized images in memory: one gather for a batch, and nothing that an update can do without."""
-    torch.manual_seed(0)
-    model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
-    images, labels = normalized(dataset, dataset.train.images_NCHW), dataset.train.labels_N
-    crops = recipe.data.augmentation == "pad-crop-flip"
-    if any(p.ndim == 4 for p in model.parameters()):
-        model = model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
-    # Padded once: a crop is then a slice.
-    images = pad(images, [4] * 4) if crops else images
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.optimizer.lr, momentum=0.9, weight_decay=recipe.optimizer.weight_decay, fused=True
-    )
-    size, bf16 = recipe.batch.size, recipe.compute.precision == "bf16"
-    while True:
-        order = torch.randperm(len(labels))
-        for start in range(0, len(labels) - size + 1, size):
-            chosen = order[start : start + size]
-            batch = cropped(images, chosen, dataset.shape) if crops else images.index_select(0, chosen)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = model(batch)
-            loss = cross_entropy(logits.float(), labels[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            yield None
-
-
-def cropped(padded: Tensor, chosen: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """A random crop and mirror of each chosen image, as views gathered into one channels_last batch."""
-    channels, height, width = shape
-    batch = torch.empty(len(chosen), channels, height, width).contiguous(memory_format=torch.channels_last)
-    corners = torch.randint(0, 9, (len(chosen), 2)).tolist()
-    mirrored = (torch.rand(len(chosen)) < 0.5).tolist()
-    for i, (image, (top, left), mirror) in enumerate(zip(chosen.tolist(), corners, mirrored, strict=True)):
-        crop = padded[image, :, top : top + height, left : left + width]
-        batch[i] = crop.flip(2) if mirror else crop
-    return batch
 
 
 class OneByOne(TorchDataset[tuple[Tensor, Tensor]]):
@@ -147,19 +85,6 @@ def usual(recipe: Recipe, dataset: InMemory) -> Updates:
             yield None
 
 
-def measured(competitors: list[Competitor], rounds: int) -> list[list[float]]:
-    """Seconds per update, one list a competitor, one number a round; a round before them is not measured."""
-    seconds: list[list[float]] = [[] for _ in competitors]
-    for turn in range(rounds + 1):
-        for competitor, its in zip(competitors, seconds, strict=True):
-            begin = time.perf_counter()
-            for _ in range(competitor.updates if turn else 2):
-                next(competitor.training)
-            if turn:
-                its.append((time.perf_counter() - begin) / competitor.updates)
-    return seconds
-
-
 def show(title: str, batch_size: int, competitors: list[Competitor], rounds: int) -> None:
     """Measure, and print one table: speed of the first competitor relative to each of the others."""
     print(f"\n{title}; n = {rounds} rounds")
@@ -196,7 +121,7 @@ def show_bound(recipe: Recipe, dataset: InMemory, threads: int, rounds: int, upd
     # Forward, and backward to the weights; to the input too, but for the first layer's.
     products = sum((3 if i else 2) * 2 * layer.weight.numel() for i, layer in enumerate(layers)) * recipe.batch.size
     of_shape, of_large = matrix_rate(512, recipe.batch.size, rounds), matrix_rate(2048, 2048, rounds)
-    (seconds,) = measured([Competitor("ours", ours(recipe, dataset, threads), updates)], rounds)
+    (seconds,) = measured([Competitor("ours", ours(recipe, dataset, CPU, threads), updates)], rounds)
     middle = statistics.median(seconds)
     print(
         f"\nF1's matrix products, batch {recipe.batch.size}: {products / 1e9:.3f} GFLOP an update; n = {rounds} rounds"
@@ -249,16 +174,8 @@ def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
             recipe = overridden(recipe, {"data": recipe.data.model_copy(update={"train_examples": count})})
         return recipe, load_dataset(recipe, Path(given), CPU), recipe.data.name
     except DataError:
-        draws = torch.Generator().manual_seed(0)
-        images = torch.randint(0, 256, (10_000, 3, 32, 32), dtype=torch.uint8, generator=draws)
-        split = Split(images, torch.randint(0, 10, (10_000,), generator=draws))
         recipe = overridden(recipe, {"data": recipe.data.model_copy(update={"train_examples": 10_000})})
-        return recipe, InMemory(split, split, 10, torch.full((3,), 127.5), torch.full((3,), 73.9)), "random images"
-
-
-def overridden(recipe: Recipe, tables: dict[str, object]) -> Recipe:
-    """The recipe with some tables replaced."""
-    return recipe.model_copy(update=tables)
+        return recipe, random_images(10_000, CPU), "random images"
 
 
 def main() -> None:
@@ -295,9 +212,9 @@ def main() -> None:
         if "bf16" in options.only:
             bf16 = overridden(resnet44, {"compute": resnet44.compute.model_copy(update={"precision": "bf16"})})
             competitors = [
-                Competitor("ours, bf16", ours(bf16, dataset, options.threads), times(4)),
-                Competitor("by hand, bf16", by_hand(bf16, dataset), times(4)),
-                Competitor("ours, float32", ours(resnet44, dataset, options.threads), times(4)),
+                Competitor("ours, bf16", ours(bf16, dataset, CPU, options.threads), times(4)),
+                Competitor("by hand, bf16", by_hand(bf16, dataset, CPU), times(4)),
+                Competitor("ours, float32", ours(resnet44, dataset, CPU, options.threads), times(4)),
             ]
             show(f"ResNet-44 on {name}, batch 128, bfloat16", 128, competitors, options.rounds)
         if "ghost" in options.only:
@@ -305,8 +222,8 @@ def main() -> None:
             large = overridden(resnet44, {"batch": resnet44.batch.model_copy(update={"size": size})})
             ghost = overridden(large, {"batch_norm": large.batch_norm.model_copy(update={"ghost_batch_size": 128})})
             competitors = [
-                Competitor("ghost 128", ours(ghost, dataset, options.threads), 1),
-                Competitor("plain batch norm", ours(large, dataset, options.threads), 1),
+                Competitor("ghost 128", ours(ghost, dataset, CPU, options.threads), 1),
+                Competitor("plain batch norm", ours(large, dataset, CPU, options.threads), 1),
             ]
             show(f"ResNet-44 on {name}, batch {size}", size, competitors, options.rounds)
 
@@ -323,8 +240,8 @@ def race(
 ) -> None:
     """Ours, by hand and the usual script on one recipe."""
     competitors = [
-        Competitor("ours", ours(recipe, dataset, threads), times(updates[0])),
-        Competitor("by hand, in memory", by_hand(recipe, dataset), times(updates[1])),
+        Competitor("ours", ours(recipe, dataset, CPU, threads), times(updates[0])),
+        Competitor("by hand, in memory", by_hand(recipe, dataset, CPU), times(updates[1])),
         Competitor("usual script", usual(recipe, dataset), times(updates[2])),
     ]
     show(f"{title}, batch {recipe.batch.size}", recipe.batch.size, competitors, rounds)

@@ -74,6 +74,27 @@ def test_slices_that_would_change_the_statistics_are_refused(size, ghost, micro,
         check_micro_size(recipe(size, ghost), micro, has_batch_norm=has_batch_norm)
 
 
+@pytest.mark.parametrize("definition", ["per-update", "mean", "mean-biased", "total"])
+def test_statistics_of_all_ghosts_of_a_batch_at_once_forbid_to_cut_it(definition):
+    of_all = recipe(100, 32, batch_norm={"ghost_batch_size": 32, "running_statistics": definition})
+    with pytest.raises(UsageError, match=f"running_statistics = {definition} is of all ghosts of a batch at once"):
+        check_micro_size(of_all, 64, has_batch_norm=True)
+    assert halved_micro_sizes(of_all, has_batch_norm=True) == (100,)
+    check_micro_size(of_all, 100, has_batch_norm=True)
+    check_micro_size(of_all, 64, has_batch_norm=False)
+
+
+def test_cutting_it_would_change_them():
+    """The refusal has teeth: the ghosts' means are 0, 0, 4, 4: an update with 2, or cut, with 0 and then 4."""
+    x = torch.tensor([[-1.0], [1.0], [-1.0], [1.0], [3.0], [5.0], [3.0], [5.0]])
+    whole, cut = (GhostBatchNorm(1, 2, running_statistics="mean") for _ in range(2))
+    whole(x)
+    for part in x.split(4):
+        cut(part)
+    assert whole.running_mean.item() == pytest.approx(0.2)
+    assert cut.running_mean.item() == pytest.approx(0.4)
+
+
 @pytest.mark.parametrize(
     ("size", "ghost", "micro", "has_batch_norm"), [(100, None, 100, True), (100, None, 33, False), (100, 32, 64, True)]
 )

@@ -1,0 +1,126 @@
+"""What the benchmarks of training share: our loop and a hand-written one, on one data set, and how they are timed.
+
+Nothing here needs a database, or a data set's file.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.training.dataset import Split
+from lbadvisor.training.in_memory import InMemory
+from lbadvisor.training.loop import train
+from lbadvisor.training.models import MODELS
+from lbadvisor.training.normalization import normalized
+from lbadvisor.training.state import start_state
+
+Updates = Iterator[object]
+"""An endless training: each step of it makes one update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Competitor:
+    """A training under a name; `updates` of it are timed each round."""
+
+    name: str
+    training: Updates
+    updates: int
+
+
+def ours(recipe: Recipe, dataset: InMemory, device: torch.device, threads: int) -> Updates:
+    """The loop of this project; it measures and evaluates as often as recipes do by default."""
+    state = start_state(in_updates(recipe), 0, dataset.shape, dataset.classes, device)
+    state.threads = threads
+    return train(state, dataset)
+
+
+def by_hand(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
+    """Plain torch on normalized images in the device's memory: a gather for a batch, nothing one could leave out."""
+    torch.manual_seed(0)
+    model = MODELS[recipe.model.name](dataset.shape, dataset.classes).to(device)
+    images, labels = normalized(dataset, dataset.train.images_NCHW), dataset.train.labels_N.to(device)
+    crops = recipe.data.augmentation == "pad-crop-flip"
+    if any(p.ndim == 4 for p in model.parameters()):
+        model = model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    crop = cropped if device.type == "cpu" else cropped_at_once
+    # Padded once: a crop is then a slice.
+    images = pad(images, [4] * 4) if crops else images
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=recipe.optimizer.lr, momentum=0.9, weight_decay=recipe.optimizer.weight_decay, fused=True
+    )
+    size, bf16 = recipe.batch.size, recipe.compute.precision == "bf16"
+    while True:
+        order = torch.randperm(len(labels), device=device)
+        for start in range(0, len(labels) - size + 1, size):
+            chosen = order[start : start + size]
+            batch = crop(images, chosen, dataset.shape) if crops else images.index_select(0, chosen)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                logits = model(batch)
+            loss = cross_entropy(logits.float(), labels[chosen])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            yield None
+
+
+def cropped(padded: Tensor, chosen: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """A random crop and mirror of each chosen image, as views gathered into one channels_last batch."""
+    channels, height, width = shape
+    batch = torch.empty(len(chosen), channels, height, width).contiguous(memory_format=torch.channels_last)
+    corners = torch.randint(0, 9, (len(chosen), 2)).tolist()
+    mirrored = (torch.rand(len(chosen)) < 0.5).tolist()
+    for i, (image, (top, left), mirror) in enumerate(zip(chosen.tolist(), corners, mirrored, strict=True)):
+        crop = padded[image, :, top : top + height, left : left + width]
+        batch[i] = crop.flip(2) if mirror else crop
+    return batch
+
+
+def cropped_at_once(padded: Tensor, chosen: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The same by one gather, drawn on the images' device: a GPU would wait for each of the views."""
+    _, height, width = shape
+    device = padded.device
+    top, left = torch.randint(0, 9, (2, len(chosen), 1), device=device)
+    columns = torch.arange(width, device=device)
+    mirrored = torch.rand(len(chosen), 1, device=device) < 0.5
+    rows = top + torch.arange(height, device=device)
+    columns = left + torch.where(mirrored, width - 1 - columns, columns)
+    batch = padded.permute(0, 2, 3, 1)[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return batch.permute(0, 3, 1, 2)
+
+
+def measured(competitors: list[Competitor], rounds: int, wait: Callable[[], None] = lambda: None) -> list[list[float]]:
+    """Seconds per update, one list a competitor, one number a round; a round before them is not measured.
+
+    `wait` is called around each competitor's updates: it returns when the device has made them.
+    """
+    seconds: list[list[float]] = [[] for _ in competitors]
+    for turn in range(rounds + 1):
+        for competitor, its in zip(competitors, seconds, strict=True):
+            wait()
+            begin = time.perf_counter()
+            for _ in range(competitor.updates if turn else 2):
+                next(competitor.training)
+            wait()
+            if turn:
+                its.append((time.perf_counter() - begin) / competitor.updates)
+    return seconds
+
+
+def random_images(examples: int, device: torch.device) -> InMemory:
+    """Random images of CIFAR-10's shape and kind, in the device's memory."""
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (examples, 3, 32, 32), dtype=torch.uint8, generator=draws).to(device)
+    split = Split(images, torch.randint(0, 10, (examples,), generator=draws).to(device))
+    return InMemory(split, split, 10, torch.full((3,), 127.5, device=device), torch.full((3,), 73.9, device=device))
+
+
+def overridden(recipe: Recipe, tables: dict[str, object]) -> Recipe:
+    """The recipe with some tables replaced."""
+    return recipe.model_copy(update=tables)
