@@ -348,7 +348,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--updates", type=int, help="a round; as many as have about 8000 examples if not given")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of a CPU")
-    parser.add_argument("--eager", action="store_true", help="compile nothing but the layers: half the time")
+    parser.add_argument(
+        "--compiled", nargs="*", choices=PRECISIONS, help="which are trained compiled too: all, on a CPU float32"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -369,6 +371,7 @@ def main() -> None:
         f"{machine}; {images}"
     )
     bench.note("machine", torch=torch.__version__, cuda=torch.version.cuda, device=machine, images=images)
+    compiled = (tuple(PRECISIONS) if is_cuda else ("float32",)) if options.compiled is None else options.compiled
     precisions = [p for p in options.precisions if is_cuda or p != "tf32"]
     if not is_cuda:
         print("on a CPU: without TF32, peak memory, the cost of determinism and compiled layers")
@@ -387,7 +390,7 @@ def main() -> None:
         for size in options.batches:
             for ghost in (None, options.ghost) if size > options.ghost else (None,):
                 for precision in precisions:
-                    show_training(bench, size, ghost, precision, not options.eager, ceilings)
+                    show_training(bench, size, ghost, precision, precision in compiled, ceilings)
 
 
 if __name__ == "__main__":
