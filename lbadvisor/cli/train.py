@@ -55,6 +55,7 @@ def train(
     Ctrl-C finishes the update, saves, and exits 75. Runs are kept in the database; see `lbadvisor runs`.
     """
     from lbadvisor.advisor.plan import advise
+    from lbadvisor.advisor.schedule import in_updates
     from lbadvisor.cli.adaptation import baseline_recipe, request_of
     from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import UsageError
@@ -96,40 +97,39 @@ def train(
     elif dry_run:
         display.show_dry_run(request, earlier)
     else:
-        stopped, begun = _train(request, display)
-        if stopped and not begun:
-            display.show_stop_before_start(stopped)
+        stopped, update = _train(request, display)
+        if stopped:
+            display.show_stop(run_name, stopped, update, in_updates(trained).schedule.updates)
             raise typer.Exit(STOPPED_BY_SIGNAL)
         run, measurements = _stored(request.database, run_name)
-        if stopped:
-            display.show_stop(run, stopped)
-            raise typer.Exit(STOPPED_BY_SIGNAL)
         display.show_clipping(run, measurements)
         display.show_result(run, measurements, again=False)
 
 
-def _train(request: "RunRequest", display: "Display") -> tuple[str | None, bool]:
-    """Run the request to its end; the name of the signal that stopped it, or None, and whether training had begun."""
+def _train(request: "RunRequest", display: "Display") -> tuple[str | None, int | None]:
+    """Run the request to its end; the name of the signal that stopped it, and the last update made, each or None."""
     from lbadvisor.cli.signals import Stopper
     from lbadvisor.runner import Progress, Started, train_run
     from lbadvisor.training.dataset import Preparing
 
-    events, begun = train_run(request), False
+    events, update = train_run(request), None
     with Stopper() as stopper, display.progress() as show:
         for event in events:
             match event:
                 case Preparing():
                     show.prepare(event)
                 case Started():
-                    begun = True
+                    # A run that was begun makes an update before it stops.
                     show.start(event)
+                    continue
                 case Progress():
                     show.advance(event)
+                    update = event.update
             if stopper.signal_name is not None:
                 # Closing the run saves it.
                 events.close()
                 break
-    return stopper.signal_name, begun
+    return stopper.signal_name, update
 
 
 def _stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:

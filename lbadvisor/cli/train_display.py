@@ -74,12 +74,16 @@ class Display:
             soft_wrap=True,
         )
 
-    def show_stop(self, run: Run, signal_name: str) -> None:
-        """How to go on."""
-        self._say(
-            f"{signal_name}: saved [bold]{escape(run.name)}[/bold] at update {run.update} of {run.updates}; "
+    def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:
+        """How to go on; `update` is the last one made, None where the data set was not even ready."""
+        what = (
+            "stopped while the data set was prepared; no update was made, nothing half-written is left; "
+            "the same command begins again"
+            if update is None
+            else f"saved [bold]{escape(name)}[/bold] at update {update} of {updates}; "
             "the same command goes on from there"
         )
+        self._say(f"{signal_name}: {what}")
 
     def show_clipping(self, run: Run, measurements: Sequence[Measurement]) -> None:
         """A warning where most gradients were above the clipping threshold after the beginning."""
@@ -92,13 +96,6 @@ class Display:
             f"[yellow]warning[/yellow] clipped-share: {found.share:.0%} of the {what} ({found.max_norm:g}) after "
             f"update {found.after}{begins}: above one half the learning rate is too high; lower it "
             "(--set optimizer.lr=...) rather than clip (Google Tuning Playbook)"
-        )
-
-    def show_stop_before_start(self, signal_name: str) -> None:
-        """That nothing was lost, and how to begin again."""
-        self._say(
-            f"{signal_name}: stopped while the data set was prepared; no update was made, nothing half-written is "
-            "left; the same command begins again"
         )
 
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
         if stop is not signal.SIGKILL:
             assert process.returncode == 75, err
             assert run.status is RunStatus.STOPPED
-            assert f"saved {name} at update {run.update} of 1621; the same command goes on from there" in err
+            said = re.search(rf"saved {name} at update (\d+) of 1621; the same command goes on from there", err)
+            assert run.ended_because == f"stopped on request at update {said[1]}"
             assert out == ""
         ended = place.run(*words, "--name", name)
         assert ended.returncode == 0, ended.stderr
