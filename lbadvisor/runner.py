@@ -268,15 +268,22 @@ def _only_process(folder: Path, run: Run) -> Iterator[None]:
 
 
 def _resumed(folder: Path, state: TrainState) -> list[str]:
-    """Load the newest sound checkpoint into `state`; what there is to say of it."""
-    notes = []
+    """Load the newest sound checkpoint into `state`, if there are any; what is wrong with the newer ones.
+
+    Raises `CheckpointError` where there are some and none is sound: a run does not begin again unasked.
+    """
+    damaged: list[str] = []
     for path in checkpoints(folder):
         try:
             load_checkpoint(path, state)
-            break
+            return [f"{what}: going on from the one before" for what in damaged]
         except CheckpointError as error:
-            notes.append(f"{error}: going on from the one before")
-    return notes
+            damaged.append(str(error))
+    if damaged:
+        raise CheckpointError(
+            "\n".join(damaged) + f"\nno sound checkpoint is left: delete {folder} to train the run anew, or give --name"
+        )
+    return []
 
 
 def _device_name(device: torch.device) -> str:

@@ -22,8 +22,6 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Epochs = Annotated[float, Field(gt=0, le=1e9)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
-
-
 ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 Scalar = str | int | float | bool
 

@@ -142,7 +142,7 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
     """Bring a freshly started `state` to where the checkpoint was taken.
 
     Runs no code of the file's (`weights_only`). Raises `CheckpointError` for a file that is damaged or no checkpoint,
-    and `RefusedError` for one of another recipe or seed; the state is then as it was.
+    and `RefusedError` for one of another recipe or seed; the state is then of no use but to load another one.
     """
     header, payload = _read_checked(path)
     if (header["recipe_hash"], header["seed"]) != (recipe_hash(state.recipe), state.seed):

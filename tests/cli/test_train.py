@@ -158,6 +158,19 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(place):
     assert place.stored("a")[0].status is RunStatus.COMPLETE
 
 
+def test_a_run_without_a_sound_checkpoint_does_not_begin_again_unasked(place):
+    assert place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "a").returncode == 0
+    with Store.open(place.database, create=False) as store:
+        store.set_status(1, RunStatus.STOPPED, "as if it had been stopped")
+    run, measurements = place.stored("a")
+    for path in checkpoints(checkpoint_folder(place.database, run)):
+        path.write_bytes(path.read_bytes()[:100])
+    done = place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "a")
+    assert done.returncode == 1
+    assert "no sound checkpoint is left: delete" in done.stderr
+    assert place.stored("a")[1] == measurements
+
+
 def test_another_recipe_or_seed_under_the_same_name_is_refused(place):
     assert place.run("train", DIGITS, "--name", "a", "--schedule-scale", "0.1").returncode == 0
     for words, fields in (

@@ -50,11 +50,12 @@ def test_epochs_and_seeds_have_different_orders():
     assert torch.equal(first, batch_indices(0, 0, 100, 100))
 
 
-def test_digits_are_the_1797_images_with_the_last_500_held_out():
+def test_digits_are_the_1797_images_with_500_held_out_evenly_by_class():
     digits = load_dataset(recipe(), None, CPU)
     assert digits.train.images_NCHW.shape == (1297, 1, 8, 8)
     assert digits.test.images_NCHW.shape == (500, 1, 8, 8)
     assert (digits.classes, digits.shape) == (10, (1, 8, 8))
+    assert set(digits.test.labels_N.bincount().tolist()) <= {48, 49, 50, 51}
     assert int(digits.train.images_NCHW.max()) == 16
     images = normalized(digits, digits.train.images_NCHW)
     assert images.mean().item() == pytest.approx(0, abs=1e-5)
