@@ -41,6 +41,17 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
+class Guarantee(StrEnum):
+    """What a stopped and resumed run is promised to share with one that was not.
+
+    BIT_EXACT: every bit of the weights. SAME_ORDER: the examples of every update and all that is drawn at random; the
+    bits are not, because the run went on on another device, with other micro-batches or another torch.
+    """
+
+    BIT_EXACT = "bit-exact"
+    SAME_ORDER = "same order"
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What a run ran on. `git_commit` is that of the working folder, None outside a repository."""
@@ -56,7 +67,11 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training of one recipe with one seed, as stored. Times are UTC."""
+    """One training of one recipe with one seed, as stored. Times are UTC.
+
+    `guarantee` is None for a run of a program that did not note it; the test numbers (mean cross-entropy in nats,
+    accuracy in percent) are None unless the run held out validation examples and was then measured on the test set.
+    """
 
     number: int
     name: str
@@ -71,3 +86,21 @@ class Run:
     created_at: datetime
     changed_at: datetime
     resumes: int
+    guarantee: Guarantee | None = None
+    test_loss: float | None = None
+    test_accuracy_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The runs of several arms, from one baseline to one target batch size, over seeds, as stored.
+
+    `arms` holds (arm's name, run's number) for each run so far, in the order in which they joined.
+    """
+
+    number: int
+    name: str
+    baseline: "Recipe"
+    target_batch_size: int
+    created_at: datetime
+    arms: tuple[tuple[str, int], ...]

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, inspect
 from lbadvisor.errors import StoreError
 from lbadvisor.store.connection import connect_file, explained, for_writing, open_engine, use_wal
 from lbadvisor.store.tables import metadata
+from lbadvisor.store.views import VIEWS
 
 VERSION_TABLE = "lbadvisor_version"
 """Where Alembic keeps the revision; its default, `alembic_version`, is Optuna's."""
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of `migrations/versions`, oldest first; here, so that opening a database need not load Alembic."""
 
 MIGRATIONS = "lbadvisor.store:migrations"
@@ -176,7 +177,11 @@ def _migrate(connection: Connection, path: Path) -> None:
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", MIGRATIONS)
+    for view in reversed(VIEWS):
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
     command.upgrade(config, "head")
+    for view, query in VIEWS.items():
+        connection.exec_driver_sql(f"CREATE VIEW {view} AS{query}")
     dangling = _dangling(connection)
     if dangling:
         raise StoreError(f"database {path}: it was not upgraded, for it is damaged: {dangling[0]}")

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, in
 from sqlalchemy.dialects import sqlite
 
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
+from lbadvisor.advisor.records import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.store import schema
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
-from lbadvisor.store.tables import measurements, plans, recipes, runs
+from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LARGEST_INTEGER = 2**63 - 1
 """SQLite's; a seed and a run's number are at most this."""
@@ -98,6 +98,7 @@ class Store:
         updates: int,
         environment: Environment,
         plan_number: int | None = None,
+        guarantee: Guarantee | None = None,
     ) -> Run:
         """A new run of `recipe`, planned for `updates` updates; it is running and has made none.
 
@@ -131,6 +132,7 @@ class Store:
                     created_at=now,
                     changed_at=now,
                     resumes=0,
+                    guarantee=None if guarantee is None else guarantee.value,
                     **asdict(environment),
                 ),
             )
@@ -217,6 +219,68 @@ class Store:
                 resumes=runs.c.resumes + (1 if resumed else 0),
             )
 
+    def set_guarantee(self, run_number: int, guarantee: Guarantee) -> None:
+        """What the run is promised from here on. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, guarantee=guarantee.value)
+
+    def set_test(self, run_number: int, loss: float, accuracy_percent: float) -> None:
+        """What the run's last weights reach on the test set: nats and percent. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, test_loss=loss, test_accuracy_percent=accuracy_percent)
+
+    def add_ladder(self, name: str, baseline: Recipe, target_batch_size: int) -> Ladder:
+        """The ladder of that name, made without runs if there is none yet.
+
+        Raises `StoreError` where there is one of another baseline or target.
+        """
+        with self._writing() as connection:
+            found = self._ladder(connection, name)
+            if found is None:
+                values = {
+                    "name": name,
+                    "baseline": _recipe_number(connection, baseline),
+                    "target_batch_size": target_batch_size,
+                    "created_at": datetime.now(UTC),
+                }
+                connection.execute(insert(ladders).values(values))
+                found = self._ladder(connection, name)
+        assert found is not None
+        if (recipe_hash(found.baseline), found.target_batch_size) != (recipe_hash(baseline), target_batch_size):
+            raise StoreError(f"there is a ladder named {name!r} of another training: give another name")
+        return found
+
+    def add_to_ladder(self, ladder_number: int, arm: str, run_number: int) -> None:
+        """Let the run stand for the arm in the ladder; once it does, nothing changes."""
+        statement = sqlite.insert(ladder_runs).values(ladder=ladder_number, run=run_number, arm=arm)
+        with self._writing() as connection:
+            connection.execute(statement.on_conflict_do_nothing())
+
+    def find_ladder(self, name: str) -> Ladder | None:
+        """The ladder of that name, None if there is none."""
+        with self._reading() as connection:
+            return self._ladder(connection, name)
+
+    def ladder_names(self) -> list[str]:
+        """The names of all ladders, by number."""
+        with self._reading() as connection:
+            return list(connection.scalars(select(ladders.c.name).order_by(ladders.c.number)))
+
+    def _ladder(self, connection: Connection, name: str) -> Ladder | None:
+        query = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
+        row = connection.execute(query.where(ladders.c.name == name)).one_or_none()
+        if row is None:
+            return None
+        members = select(ladder_runs.c.arm, ladder_runs.c.run).where(ladder_runs.c.ladder == row.number)
+        return Ladder(
+            number=row.number,
+            name=row.name,
+            baseline=_recipe(row.body),
+            target_batch_size=row.target_batch_size,
+            created_at=row.created_at,
+            arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
+        )
+
     def measurements(self, run_number: int) -> list[Measurement]:
         """What was measured in a run, by update. Raises `UnknownRunError`."""
         return self.measurements_of([run_number])[0]
@@ -271,6 +335,9 @@ class Store:
             created_at=values["created_at"],
             changed_at=values["changed_at"],
             resumes=values["resumes"],
+            guarantee=None if values["guarantee"] is None else Guarantee(values["guarantee"]),
+            test_loss=values["test_loss"],
+            test_accuracy_percent=values["test_accuracy_percent"],
         )
 
 

@@ -88,6 +88,9 @@ runs = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
     Column("resumes", Integer, nullable=False),
+    Column("guarantee", Text),
+    Column("test_loss", Float),
+    Column("test_accuracy_percent", Float),
     UniqueConstraint("name"),
     # The number of a run that was taken out is never given to another one: users have written it down.
     sqlite_autoincrement=True,
@@ -110,5 +113,27 @@ measurements = Table(
     Column("evaluation_accuracy_percent", Float),
     Column("seconds", Float, nullable=False),
     # Rows lie in the order of the key, so that a run's measurements are read in one sweep.
+    sqlite_with_rowid=False,
+)
+
+ladders = Table(
+    "ladders",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("baseline", ForeignKey("recipes.number"), nullable=False),
+    Column("target_batch_size", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("name"),
+    sqlite_autoincrement=True,
+)
+
+# A run may belong to several ladders: one that was trained already is taken and not trained again.
+ladder_runs = Table(
+    "ladder_runs",
+    metadata,
+    Column("ladder", ForeignKey("ladders.number", ondelete="CASCADE"), primary_key=True),
+    Column("run", ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
+    Column("arm", Text, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -15,33 +15,36 @@ from sqlalchemy import create_engine
 from lbadvisor.errors import StoreError
 from lbadvisor.store import Store, backup_path, check, revision, schema, schema_sql, upgrade
 from lbadvisor.store.tables import metadata
+from lbadvisor.store.views import VIEWS
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(__file__).parent / "assets"
+NEWEST = schema.REVISIONS[-1]
+NEXT = f"{int(NEWEST) + 1:04}"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    shutil.copy(ASSETS / "0001.db", tmp_path / "runs.db")
+    shutil.copy(ASSETS / f"{NEWEST}.db", tmp_path / "runs.db")
     return tmp_path / "runs.db"
 
 
 @pytest.fixture
 def next_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program as it will be one schema later: a true second revision, which remakes `runs`; its file."""
+    """The program as it will be one schema later: a true further revision, which remakes `runs`; its file."""
     migrations = tmp_path / "migrations"
     shutil.copytree(Path(schema.__file__).parent / "migrations", migrations)
-    step = migrations / "versions" / "0002_note.py"
+    step = migrations / "versions" / f"{NEXT}_note.py"
     step.write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        f"revision, down_revision = '{NEXT}', '{NEWEST}'\n"
         "def upgrade():\n"
         "    with op.batch_alter_table('runs', recreate='always') as runs:\n"
         "        runs.add_column(sa.Column('note', sa.Text))\n"
     )
     monkeypatch.setattr(schema, "MIGRATIONS", str(migrations))
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, NEXT))
     return step
 
 
@@ -105,16 +108,46 @@ def test_a_released_file_is_upgraded_and_read(tmp_path: Path, old: str) -> None:
 
 def test_a_file_that_is_up_to_date_is_left_alone(path: Path) -> None:
     before = path.read_bytes()
-    assert upgrade(path) == ("0001", "0001")
+    assert upgrade(path) == (NEWEST, NEWEST)
     assert path.read_bytes() == before
-    assert not backup_path(path, "0001").exists()
+    assert not backup_path(path, NEWEST).exists()
+
+
+def test_every_view_gives_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    shutil.copy(ASSETS / "0001.db", path)
+    upgrade(path)
+    assert {name for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'view'")} == set(VIEWS)
+    assert rows(path, "SELECT name, batch_size, final_accuracy_percent, best_accuracy_percent FROM run_summaries") == [
+        ("digits-b64-s0", 64, 93.25, 93.25),
+        ("digits-b512-s0", 512, 80.0, 80.0),
+    ]
+    assert rows(path, 'SELECT name, "update" FROM curves WHERE evaluation_accuracy_percent > 90') == [
+        ("digits-b64-s0", 40)
+    ]
+    with Store.open(path, create=False) as store:
+        ladder = store.add_ladder("l", store.run("1").recipe, 512)
+        store.add_to_ladder(ladder.number, "sb", 1)
+    assert rows(path, "SELECT ladder, arm, name FROM ladder_results") == [("l", "sb", "digits-b64-s0")]
+
+
+def test_the_readme_names_every_view_and_its_columns(path: Path) -> None:
+    readme = (ROOT / "db" / "README.md").read_text()
+    with closing(sqlite3.connect(path)) as connection:
+        for view in VIEWS:
+            line = next(line for line in readme.splitlines() if line.startswith(f"| `{view}` |"))
+            if view == "run_summaries":
+                for column in connection.execute(f"SELECT * FROM {view}").description:
+                    assert f"`{column[0]}`" in line
 
 
 @pytest.mark.usefixtures("next_schema")
 def test_an_older_file_is_not_opened_and_not_changed(path: Path) -> None:
     before = path.read_bytes()
     for create in (True, False):
-        with pytest.raises(StoreError, match="older schema 0001, this program needs 0002: run `lbadvisor db upgrade`"):
+        with pytest.raises(
+            StoreError, match=f"older schema {NEWEST}, this program needs {NEXT}: run `lbadvisor db upgrade`"
+        ):
             Store.open(path, create=create)
     assert path.read_bytes() == before
 
@@ -122,14 +155,15 @@ def test_an_older_file_is_not_opened_and_not_changed(path: Path) -> None:
 @pytest.mark.usefixtures("next_schema")
 def test_an_upgrade_keeps_a_copy_and_loses_no_row_of_a_remade_table(path: Path) -> None:
     measured = rows(path, "SELECT * FROM measurements")
-    assert upgrade(path) == ("0001", "0002")
-    assert revision(path) == "0002"
+    assert upgrade(path) == (NEWEST, NEXT)
+    assert revision(path) == NEXT
     assert rows(path, "SELECT * FROM measurements") == measured != []
     assert rows(path, "SELECT name, note FROM runs") == [("digits-b64-s0", None), ("digits-b512-s0", None)]
     assert check(path) == []
-    copy = backup_path(path, "0001")
-    assert copy.name == "runs.db.before-0001.bak"
-    assert revision(copy) == "0001"
+    assert len(rows(path, "SELECT * FROM run_summaries")) == 2
+    copy = backup_path(path, NEWEST)
+    assert copy.name == f"runs.db.before-{NEWEST}.bak"
+    assert revision(copy) == NEWEST
     assert rows(copy, "SELECT * FROM measurements") == measured
 
 
@@ -138,7 +172,7 @@ def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, next_schema
     before = rows(path, "SELECT sql FROM sqlite_master"), rows(path, "SELECT * FROM runs")
     with pytest.raises(StoreError, match="no such table: nowhere"):
         upgrade(path)
-    assert revision(path) == "0001"
+    assert revision(path) == NEWEST
     assert (rows(path, "SELECT sql FROM sqlite_master"), rows(path, "SELECT * FROM runs")) == before
 
 
@@ -153,7 +187,9 @@ def test_a_newer_file_asks_for_a_newer_program(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE lbadvisor_version SET version_num = '0999'")
     for create in (True, False):
-        with pytest.raises(StoreError, match="it has the schema 0999, this program knows 0001: update the program"):
+        with pytest.raises(
+            StoreError, match=f"it has the schema 0999, this program knows {NEWEST}: update the program"
+        ):
             Store.open(path, create=create)
     with pytest.raises(StoreError, match="update the program"):
         upgrade(path)

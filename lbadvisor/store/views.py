@@ -1,0 +1,32 @@
+"""Views of the database, for people who read it with SQL or pandas; `db/README.md` explains them.
+
+They hold no data: a migration drops them before its steps, which SQLite could not take otherwise where a table is
+remade, and makes them anew behind them. A view that changes needs a new revision, if an empty one.
+"""
+
+VIEWS: dict[str, str] = {
+    "run_summaries": """
+SELECT runs.number, runs.name,
+       coalesce(json_extract(recipes.body, '$.adapted_from.recipe'), recipes.name) AS recipe,
+       json_extract(recipes.body, '$.batch.size') AS batch_size,
+       json_extract(recipes.body, '$.optimizer.lr') AS lr,
+       json_extract(recipes.body, '$.batch_norm.ghost_batch_size') AS ghost_batch_size,
+       json_extract(recipes.body, '$.adapted_from.parts') AS adapted_parts,
+       runs.seed, runs.status, runs."update", runs.updates,
+       (SELECT evaluation_accuracy_percent FROM measurements
+        WHERE run = runs.number AND evaluation_accuracy_percent IS NOT NULL ORDER BY "update" DESC LIMIT 1)
+       AS final_accuracy_percent,
+       (SELECT max(evaluation_accuracy_percent) FROM measurements WHERE run = runs.number)
+       AS best_accuracy_percent,
+       (SELECT max(seconds) FROM measurements WHERE run = runs.number) AS seconds,
+       runs.test_accuracy_percent
+FROM runs JOIN recipes ON recipes.number = runs.recipe""",
+    "curves": """
+SELECT runs.name, runs.seed, measurements.*
+FROM measurements JOIN runs ON runs.number = measurements.run""",
+    "ladder_results": """
+SELECT ladders.name AS ladder, ladder_runs.arm, run_summaries.*
+FROM ladder_runs JOIN ladders ON ladders.number = ladder_runs.ladder
+JOIN run_summaries ON run_summaries.number = ladder_runs.run""",
+}
+"""For each view its query; a later one may read an earlier one."""
