@@ -82,12 +82,12 @@ def noise_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
             validity += "; many weights are negative where r is large"
         return [
             Adjustment(
-                "gradient_noise.kind", None, request.noise, "", "recipe", "multiplicative noise", "kind of z_n", source,
+                "gradient_noise.kind", None, request.noise, "", "recipe", "multiplicative noise", "law of z_n", source,
                 validity,
             ),
             Adjustment(
-                "gradient_noise.ratio", None, ratio, "", "recipe", "multiplicative noise", f"{formula} = r - 1", source,
-                validity,
+                "gradient_noise.ratio", None, ratio, "", "recipe", "multiplicative noise",
+                "loss = mean(z_n l_n), var z_n = r - 1", source, validity,
             ),
         ]  # fmt: skip
     if ratio is None:

@@ -23,14 +23,15 @@ class Arm:
     """One way to train the target batch, or the baseline itself, whose `request` is None.
 
     `label` is its name in the paper's table, or this project's; `upon` is the arm whose changes it goes on from, None
-    for the baseline; `what` says in a sentence what it changes there, and why.
+    for the baseline; `what` says in a sentence what it changes there. `request` makes of a request, whose target and
+    rules it keeps, the arm's.
     """
 
     name: str
     label: str
     upon: str | None
     what: str
-    request: Callable[[int], Request] | None
+    request: Callable[[Request], Request] | None
 
 
 DROPOUT = 0.5
@@ -42,47 +43,49 @@ DROP_CONNECT = 0.5
 
 _ARMS = (
     Arm("sb", "SB", None, "the baseline as it is", None),
-    Arm("lb", "LB", "sb", "the target batch size, nothing else adapted", lambda target: Request(target, ())),
+    Arm("lb", "LB", "sb", "the target batch size, nothing else adapted", lambda asked: replace(asked, parts=())),
     Arm(
         "lr", "+LR", "lb", f"the square-root rule, with a clipping warm-up ({rules.HOFFER})",
-        lambda target: Request(target, ("lr", "clip")),
+        lambda asked: replace(asked, parts=("lr", "clip")),
     ),
     Arm(
         "gbn", "+GBN", "lr", f"ghost batches of the baseline's size ({rules.HOFFER})",
-        lambda target: Request(target, ("lr", "ghost", "clip")),
+        lambda asked: replace(asked, parts=("lr", "ghost", "clip")),
     ),
     Arm(
         "ra", "+RA", "gbn", f"the regime: as many updates as the baseline ({rules.HOFFER})",
-        lambda target: Request(target, PARTS),
+        lambda asked: replace(asked, parts=PARTS),
     ),
     Arm(
         "ra-half", "half RA", "gbn", "half the regime's stretch: half the baseline's updates",
-        lambda target: Request(target, PARTS, stretch_share=0.5),
+        lambda asked: replace(asked, parts=PARTS, stretch_share=0.5),
     ),
     # Goyal et al. keep the examples that share statistics (32, one worker's) whatever the number of workers: for a
     # baseline of one worker that is its whole batch, and so the ghost batch.
     Arm(
         "linear", "linear", "lb",
         f"the linear rule with a warm-up, statistics over the baseline's batch size ({rules.GOYAL})",
-        lambda target: Request(target, ("lr", "ghost"), rules.LINEAR, warmup_epochs=rules.GOYAL_WARMUP_EPOCHS),
+        lambda asked: replace(
+            asked, parts=("lr", "ghost"), lr_rule=rules.LINEAR, warmup_epochs=rules.GOYAL_WARMUP_EPOCHS
+        ),
     ),
     # In the place of the learning rate's rule, with all else that +GBN has: the paper clips with either.
     Arm(
         "noise", "noise", "gbn", f"multiplicative noise in the place of the learning rate's rule ({rules.HOFFER})",
-        lambda target: Request(target, ("ghost", "clip"), noise="gaussian"),
+        lambda asked: replace(asked, parts=("ghost", "clip"), noise="gaussian"),
     ),
     Arm(
         "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} before the classifier: a negative control of the paper's",
-        lambda target: Request(target, (), dropout=DROPOUT),
+        lambda asked: replace(asked, parts=(), dropout=DROPOUT),
     ),
     Arm(
         "label-noise", "label noise", "lb", f"{LABEL_NOISE:.0%} of the labels at random: a negative control of the "
-        "paper's", lambda target: Request(target, (), label_noise=LABEL_NOISE),
+        "paper's", lambda asked: replace(asked, parts=(), label_noise=LABEL_NOISE),
     ),
     Arm(
         "dropconnect", "DropConnect", "lb",
         f"DropConnect of {DROP_CONNECT:g} on the fully connected layers: a negative control of the paper's",
-        lambda target: Request(target, (), drop_connect=DROP_CONNECT),
+        lambda asked: replace(asked, parts=(), drop_connect=DROP_CONNECT),
     ),
 )  # fmt: skip
 ARMS = {arm.name: arm for arm in _ARMS}
@@ -96,15 +99,15 @@ def arm_of(name: str) -> Arm:
     return ARMS[name]
 
 
-def planned(arm: Arm, baseline: "Recipe", target_batch_size: int) -> tuple[Plan | None, "Recipe"]:
-    """The arm's plan, None for the baseline's own, and the recipe that it trains.
+def planned(arm: Arm, baseline: "Recipe", asked: Request) -> tuple[Plan | None, "Recipe"]:
+    """The arm's plan for the target and by the rules of `asked`, None for the baseline's own; the recipe it trains.
 
-    Raises what `advise` raises, naming the arm.
+    Raises what `advise` raises, a `PlanError` naming the arm.
     """
     if arm.request is None:
         return None, baseline
     try:
-        plan = advise(baseline, arm.request(target_batch_size))
+        plan = advise(baseline, arm.request(asked))
     except PlanError as error:
         raise PlanError(f"the arm {arm.name}: {error}") from error
     if plan.adapted is None:
