@@ -99,20 +99,62 @@ def arm_of(name: str) -> Arm:
     return ARMS[name]
 
 
-def planned(arm: Arm, baseline: "Recipe", asked: Request) -> tuple[Plan | None, "Recipe"]:
-    """The arm's plan for the target and by the rules of `asked`, None for the baseline's own; the recipe it trains.
+@dataclass(frozen=True, slots=True)
+class PlannedArm:
+    """An arm for one baseline and target: its plan (None for the baseline's own), what it trains, and with which seeds.
 
-    Raises what `advise` raises, a `PlanError` naming the arm.
+    `recipe` speaks of updates only; the seeds are 0, 1, ..., `seeds` - 1.
     """
+
+    arm: Arm
+    plan: Plan | None
+    recipe: "Recipe"
+    seeds: int
+
+    @property
+    def updates(self) -> int:
+        """Updates of one run."""
+        updates = self.recipe.schedule.updates
+        if updates is None:
+            raise ValueError("the recipe is not in updates")
+        return updates
+
+    @property
+    def examples(self) -> int:
+        """Examples that one run sees, each as often as it is seen."""
+        return self.updates * self.recipe.batch.size
+
+
+def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
+    """The arms that `text` names, each with its number of seeds: `lb,ra:1` are LB with `seeds` and RA with one.
+
+    Raises `PlanError` for a name that is none, comes twice, or has a number of seeds that is none.
+    """
+    found: dict[str, tuple[Arm, int]] = {}
+    for part in text.split(","):
+        name, colon, number = (word.strip() for word in part.partition(":"))
+        arm = arm_of(name)
+        if name in found:
+            raise PlanError(f"the arm {name} is given twice: once is enough, its seeds are {name}:N")
+        if colon and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0):
+            raise PlanError(f"arm `{part.strip()}`: a number of seeds stands behind the colon, such as {name}:1")
+        found[name] = arm, int(number) if colon else seeds
+    return tuple(found.values())
+
+
+def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> PlannedArm:
+    """The arm for the target, and by the rules, of `asked`. Raises what `advise` raises, a `PlanError` naming the arm."""
+    from lbadvisor.advisor.schedule import in_updates
+
     if arm.request is None:
-        return None, baseline
+        return PlannedArm(arm, None, in_updates(baseline), seeds)
     try:
         plan = advise(baseline, arm.request(asked))
     except PlanError as error:
         raise PlanError(f"the arm {arm.name}: {error}") from error
     if plan.adapted is None:
         raise ValueError("a plan from a recipe has an adapted one")
-    return plan, plan.adapted
+    return PlannedArm(arm, plan, in_updates(plan.adapted), seeds)
 
 
 def foundation(arm: Arm, names: Sequence[str]) -> Arm | None:
