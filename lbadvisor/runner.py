@@ -212,7 +212,7 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
     notes: list[str] = []
     if run.status is RunStatus.DIVERGED:
         notes.append(
-            f"the run had diverged by update {run.update}; it goes on from its last sound state, and will diverge again "
+            f"the run had diverged by update {run.update}; it goes on from its last sound state, and diverges again "
             "unless the hardware was at fault"
         )
     damaged: list[str] = []

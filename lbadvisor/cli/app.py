@@ -15,6 +15,7 @@ from lbadvisor.cli.resume import resume
 from lbadvisor.cli.runs import runs
 from lbadvisor.cli.schema import schema
 from lbadvisor.cli.train import train
+from lbadvisor.cli.verify_resume import verify_resume
 from lbadvisor.errors import LbadvisorError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(plan)
 app.command()(train)
 app.command()(resume)
+app.command()(verify_resume)
 app.command()(compare)
 app.add_typer(runs)
 app.command()(models)
