@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lbadvisor.advisor.compare import Better, Comparison, Metric, compare_runs, summary_of
+from lbadvisor.advisor.compare import compare_runs as compare_results
+from lbadvisor.advisor.comparison import Better, Comparison, Metric
 from lbadvisor.advisor.recipe import (
     AdaptedFrom,
     Batch,
@@ -21,6 +22,7 @@ from lbadvisor.advisor.recipe import (
     Sgd,
 )
 from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
+from lbadvisor.advisor.results import result_of, summary_of
 from lbadvisor.errors import UsageError
 
 SMALL, LARGE = 128, 4096
@@ -83,6 +85,11 @@ def measured(update: int, accuracy: float | None, batch: int = SMALL, **changes:
     return Measurement(**(fields | changes))  # type: ignore[arg-type]
 
 
+def compare_runs(runs: Sequence[tuple[Run, Sequence[Measurement]]]) -> Comparison:
+    """A comparison of runs with all their measurements."""
+    return compare_results([result_of(run, measurements) for run, measurements in runs])
+
+
 def of_accuracies(*runs: tuple[str, Recipe, float]) -> Comparison:
     """A comparison of complete runs of one evaluation each."""
     return compare_runs(
@@ -108,8 +115,8 @@ def test_the_gap_is_the_error_of_the_large_batch_minus_that_of_the_baseline() ->
     """92.83 - 86.10 = 6.73 points; ghosts leave 2.33 and close 4.40 of them, 65.4%."""
     gap = of_accuracies(SB, LB, GBN).gap
     assert gap.points == pytest.approx(6.73)
-    assert gap.naive_run == "lb"
-    assert [run.points for run in gap.runs] == pytest.approx([0, 6.73, 2.33])
+    assert gap.naive_group == "lb"
+    assert [run.points for run in gap.groups] == pytest.approx([0, 6.73, 2.33])
     assert gap.closed_percent == pytest.approx(65.379, abs=1e-3)
     assert (gap.interval, gap.seeds) == (None, 1)
     assert "lb is 6.73 points worse than sb" in gap.conclusion
@@ -120,7 +127,7 @@ def test_the_gap_is_the_error_of_the_large_batch_minus_that_of_the_baseline() ->
 def test_a_run_better_than_the_baseline_has_a_negative_gap_and_closes_more_than_all_of_it() -> None:
     """(6.73 + 0.24) / 6.73 = 103.6%."""
     gap = of_accuracies(SB, LB, RA).gap
-    assert gap.runs[2].points == pytest.approx(-0.24)
+    assert gap.groups[2].points == pytest.approx(-0.24)
     assert gap.closed_percent == pytest.approx(103.566, abs=1e-3)
     assert "0.24 points better than sb" in gap.conclusion
 
@@ -128,14 +135,14 @@ def test_a_run_better_than_the_baseline_has_a_negative_gap_and_closes_more_than_
 def test_the_share_closed_is_that_of_the_last_run_which_is_not_the_naive_one() -> None:
     gap = of_accuracies(SB, GBN, RA, LB).gap
     assert gap.points == pytest.approx(6.73)
-    assert gap.closed_percent == gap.runs[2].closed_percent == pytest.approx(103.566, abs=1e-3)
-    assert gap.runs[1].closed_percent == pytest.approx(65.379, abs=1e-3)
-    assert (gap.runs[0].closed_percent, gap.runs[3].closed_percent) == (None, None)
+    assert gap.closed_percent == gap.groups[2].closed_percent == pytest.approx(103.566, abs=1e-3)
+    assert gap.groups[1].closed_percent == pytest.approx(65.379, abs=1e-3)
+    assert (gap.groups[0].closed_percent, gap.groups[3].closed_percent) == (None, None)
 
 
 def test_of_several_naive_runs_the_first_is_the_gap() -> None:
     gap = of_accuracies(SB, LB, ("again", LB[1], 80.0)).gap
-    assert (gap.naive_run, gap.points) == ("lb", pytest.approx(6.73))
+    assert (gap.naive_group, gap.points) == ("lb", pytest.approx(6.73))
 
 
 def test_without_a_naive_run_the_gap_is_that_of_the_last_run_and_no_share_is_named() -> None:
@@ -146,7 +153,7 @@ def test_without_a_naive_run_the_gap_is_that_of_the_last_run_and_no_share_is_nam
 
 
 def test_an_unadapted_run_of_no_larger_batch_is_not_the_naive_large_batch() -> None:
-    assert of_accuracies(SB, ("same", a_recipe(SMALL, ()), 90.0)).gap.naive_run is None
+    assert of_accuracies(SB, ("same", a_recipe(SMALL, ()), 90.0)).gap.naive_group is None
 
 
 def test_a_naive_run_that_is_not_worse_leaves_no_gap_to_close() -> None:
@@ -165,7 +172,7 @@ def test_runs_of_different_data_sets_have_no_gap_and_a_note_says_why() -> None:
     other = a_recipe(LARGE, (), data=Data(name="fashion_mnist", train_examples=8192))
     comparison = of_accuracies(SB, ("lb", other, 86.10))
     assert comparison.gap.points is None
-    assert [run.points for run in comparison.gap.runs] == [None, None]
+    assert [run.points for run in comparison.gap.groups] == [None, None]
     assert any("different data sets (fashion_mnist, mnist)" in note for note in comparison.notes)
 
 
@@ -301,7 +308,7 @@ def test_a_run_given_twice_is_refused() -> None:
 
 
 def test_a_summary_names_the_recipe_that_an_adapted_one_came_from() -> None:
-    summary = summary_of(a_run(1, "a", a_recipe(LARGE, ("lr",), name="small-4096")), [measured(5, 50.0)])
+    summary = summary_of(result_of(a_run(1, "a", a_recipe(LARGE, ("lr",), name="small-4096")), [measured(5, 50.0)]))
     assert (summary.recipe, summary.batch_size, summary.parts) == ("small", LARGE, ("lr",))
     assert (summary.final_accuracy_percent, summary.best_accuracy_percent, summary.seconds) == (50.0, 50.0, 2.5)
-    assert summary_of(a_run(1, "a"), []).parts is None
+    assert summary_of(result_of(a_run(1, "a"), [])).parts is None
