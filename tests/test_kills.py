@@ -3,7 +3,6 @@
 Ten kills in the suite, a hundred with `pytest tests/test_kills.py --kills 100`.
 """
 
-import multiprocessing
 import random
 import signal
 import time
@@ -24,26 +23,6 @@ WORDS = (
     *("--set", "measurements.every_updates=3", "--set", "measurements.evaluate_every_updates=10"),
     *("--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
 )
-# The command line, whole. Saving may take half of the time instead of a hundredth, so that kills fall into it.
-PROGRAM = """
-import sys, lbadvisor.recording
-from lbadvisor.cli.app import main
-lbadvisor.recording.SAVING_SHARE = 0.5
-sys.argv = ["lbadvisor", *{words!r}]
-main()
-"""
-# Processes are forked from one that has imported the program and trained nothing: each is spared some seconds.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    ["lbadvisor.cli.app", "lbadvisor.cli.session", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo"]
-)
-
-
-def started(folder, device, *words):
-    words = (*WORDS, "--device", device, "--db", str(folder / "runs.db"), *words)
-    process = FORKS.Process(target=exec, args=(PROGRAM.format(words=words), {}))
-    process.start()
-    return process
 
 
 def ended(process):
@@ -68,16 +47,21 @@ def result(database, name):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, request, monkeypatch):
+def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, request, monkeypatch, forked):
     """Also where the kill came while it started, measured, evaluated or wrote a checkpoint."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no GPU")
     monkeypatch.delenv("LBADVISOR_DB", raising=False)
     database, draws, kills = tmp_path / "runs.db", random.Random(0), request.config.getoption("--kills")
+
+    def started(name):
+        # Half of the time it saves, instead of a hundredth: so kills fall into that.
+        return forked(*WORDS, "--device", device, "--db", str(database), "--name", name, saving_share=0.5)
+
     # The first process also starts the one that forks.
-    assert ended(started(tmp_path, device, "--name", "first")) == 0
+    assert ended(started("first")) == 0
     began = time.monotonic()
-    assert ended(started(tmp_path, device, "--name", "straight")) == 0
+    assert ended(started("straight")) == 0
     duration = time.monotonic() - began
     straight, expected_rows, expected = result(database, "straight")
     measured = [u for u in range(1, straight.updates + 1) if u % 3 == 0 or u % 10 == 0 or u == straight.updates]
@@ -92,7 +76,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, r
         folder = f"checkpoints/runs/{name}-*"
         killed, again = False, True
         while again:
-            process = started(tmp_path, device, "--name", name)
+            process = started(name)
             # One kill in five at any moment of the process, the others once it trains: after the first checkpoint.
             if draws.random() < 0.2:
                 process.join(draws.uniform(0, duration))
@@ -111,7 +95,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, r
             again = code != 0 and draws.random() < 1 / 3
         if killed:
             resumes += 1
-            assert ended(started(tmp_path, device, "--name", name)) == 0
+            assert ended(started(name)) == 0
         run, rows, tensors = result(database, name)
         assert (run.status, run.update, run.guarantee) == (RunStatus.COMPLETE, run.updates, Guarantee.BIT_EXACT)
         assert rows == expected_rows

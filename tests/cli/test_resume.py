@@ -41,10 +41,10 @@ def test_a_stopped_run_is_gone_on_with_by_name_or_number(place):
     done = place.run("resume", "a")
     assert done.returncode == 0, done.stderr
     assert "going on from update" in done.stderr
-    assert done.stdout.startswith("a complete: 4863 updates")
+    assert done.stdout.startswith("a complete: 4864 updates")
     run, measurements = place.stored("a")
     assert (run.status, run.resumes, run.guarantee) == (RunStatus.COMPLETE, 1, Guarantee.BIT_EXACT)
-    assert [m.update for m in measurements if m.update % 7 == 0] == list(range(7, 4864, 7))
+    assert [m.update for m in measurements if m.update % 7 == 0] == list(range(7, 4865, 7))
     again = place.run("resume", "1")
     assert (again.returncode, again.stdout.startswith("a is complete already")) == (0, True)
     shown = place.run("runs", "show", "a", "--json")
