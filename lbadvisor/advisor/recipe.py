@@ -46,7 +46,7 @@ class Data(RecipeModel):
         description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror; "
         "random-resized-crop: 8 to 100% of the area, resized to image_size, a random mirror",
     )
-    image_size: PositiveInt | None = Field(
+    image_size: Annotated[int, Field(gt=0, le=4096)] | None = Field(
         None,
         description="of class folders: the side, in pixels, of the square to which each image is resized (its short "
         "side to 256/224 of it) and cropped; absent: the images are of one size",
@@ -250,7 +250,11 @@ class Measurements(RecipeModel):
 class Checkpoints(RecipeModel):
     """How often the state is saved; it is saved at every stop as well."""
 
-    every_seconds: PositiveFloat = Field(120.0, description="seconds of training between two checkpoints")
+    every_seconds: PositiveFloat = Field(
+        120.0,
+        description="seconds of training between two checkpoints; a hundred times what saving one took, if that is "
+        "longer",
+    )
 
 
 class AdaptedFrom(RecipeModel):

@@ -1,6 +1,8 @@
 """Signals that ask a long command to stop."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -8,7 +10,10 @@ ASKED_TO_STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "S
 
 
 class Stopper:
-    """While entered: the first signal is noted in `signal_name`, a second one interrupts at once."""
+    """While entered: the first signal is noted in `signal_name`; a Ctrl-C that follows it interrupts at once.
+
+    Other signals that follow do not: schedulers send a warning first and SIGTERM later, within the save.
+    """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
@@ -22,6 +27,18 @@ class Stopper:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal_name is not None:
+        if self.signal_name is None:
+            self.signal_name = signal.Signals(number).name
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name
+
+
+@contextmanager
+def interrupted_by_all() -> Iterator[None]:
+    """While entered each of the signals is a KeyboardInterrupt: what was begun is cleared away."""
+    earlier = {number: signal.signal(number, signal.default_int_handler) for number in ASKED_TO_STOP}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -1,94 +1,19 @@
 """`lbadvisor train` as a user runs it: whole processes, a real set, real signals."""
 
-import contextlib
-import io
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from PIL import Image
 
 from lbadvisor.advisor.records import RunStatus
-from lbadvisor.cli.app import main
-from lbadvisor.errors import StoreError
 from lbadvisor.runner import checkpoint_folder
 from lbadvisor.store import Store
 from lbadvisor.training.state import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Place:
-    """A working folder with a database of its own; commands run in this process, or in one that can be killed."""
-
-    def __init__(self, folder, capsys, monkeypatch):
-        self.folder, self.database = folder, folder / "db" / "lbadvisor.db"
-        self._capsys, self._monkeypatch = capsys, monkeypatch
-        for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
-            monkeypatch.delenv(name)
-        monkeypatch.setenv("LBADVISOR_DATA", str(folder / "data"))
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.chdir(folder)
-
-    def run(self, *words):
-        self._monkeypatch.setattr(sys, "argv", ["lbadvisor", *words])
-        self._capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = self._capsys.readouterr()
-        return Ended(code, out, err)
-
-    def start(self, *words):
-        command = [sys.executable, "-m", "lbadvisor", *words]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def stored(self, name):
-        with Store.open(self.database, create=False) as store:
-            run = store.run(name)
-            return run, store.measurements(run.number)
-
-    def weights(self, name):
-        """The model's weights in the newest checkpoint."""
-        run, _ = self.stored(name)
-        content = checkpoints(checkpoint_folder(self.database, run))[0].read_bytes()
-        # Three lines (format, checksum, header), then torch's own serialization.
-        return torch.load(io.BytesIO(content.split(b"\n", 3)[3]), weights_only=True)["model"]
-
-    def wait_for(self, name, update):
-        """Until the run has stored a measurement of that update or later."""
-        for _ in range(1200):
-            if self.database.exists():
-                # Until the run is made there is a database without it, or half a one.
-                with contextlib.suppress(StoreError):
-                    if any(m.update >= update for m in self.stored(name)[1]):
-                        return
-            time.sleep(0.05)
-        pytest.fail(f"{name} never came to update {update}")
-
-
-@pytest.fixture
-def place(tmp_path, capsys, monkeypatch):
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return Place(folder, capsys, monkeypatch)
 
 
 def rows(measurements):
@@ -110,7 +35,8 @@ def test_the_main_job_closes_the_gap_on_the_digits(place):
     assert len(place.stored("digits-1024-all-s0")[1]) == len(measurements)
 
 
-LONG = ("train", DIGITS, "--schedule-scale", "4", "--set", "measurements.every_updates=7")
+LONG = ("train", DIGITS, "--schedule-scale", "20", "--set", "measurements.every_updates=7")
+"""Some seconds: rows are seen once they are a second old."""
 SAVING = ("--set", "checkpoints.every_seconds=0.2")
 
 
@@ -119,7 +45,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
     words = (*LONG, *SAVING)
     assert place.run(*words, "--name", "straight").returncode == 0
     straight, expected = place.stored("straight")[1], place.weights("straight")
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL):
         name = f"broken-{stop.name}"
         process = place.start(*words, "--name", name)
         place.wait_for(name, 100)
@@ -130,7 +56,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
         if stop is not signal.SIGKILL:
             assert process.returncode == 75, err
             assert run.status is RunStatus.STOPPED
-            said = re.search(rf"saved {name} at update (\d+) of 1621; the same command goes on from there", err)
+            said = re.search(rf"saved {name} at update (\d+) of 8106; the same command goes on from there", err)
             assert run.ended_because == f"stopped on request at update {said[1]}"
             assert out == ""
         ended = place.run(*words, "--name", name)
@@ -167,7 +93,7 @@ def test_a_run_without_a_sound_checkpoint_does_not_begin_again_unasked(place):
         path.write_bytes(path.read_bytes()[:100])
     done = place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "a")
     assert done.returncode == 1
-    assert "no sound checkpoint is left: delete" in done.stderr
+    assert "no sound checkpoint is left: put one back, or train anew with --name" in done.stderr
     assert place.stored("a")[1] == measurements
 
 
