@@ -21,7 +21,7 @@ from lbadvisor.advisor.recipe import Measurements
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import Environment, Measurement
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.runner import FLUSH_SECONDS
+from lbadvisor.recording import FLUSH_SECONDS
 from lbadvisor.store import Store
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.loop import evaluate, train
