@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,17 @@ from lbadvisor.store import Store
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.environment import make_deterministic
+
+__all__ = [
+    "LadderRequest",
+    "PlannedRun",
+    "Progress",
+    "RunBegins",
+    "RunEnds",
+    "planned_runs",
+    "total_examples",
+    "train_ladder",
+]
 
 RESULTS = (RunStatus.COMPLETE, RunStatus.DIVERGED)
 """How a run stands that is not trained again: that it diverged is what there is to know of it."""
@@ -102,7 +112,7 @@ def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Pr
         make_deterministic(request.device)
         dataset = yield from preparing(in_updates(request.baseline), request.data_dir, request.device)
     with Store.open(request.database, create=True) as store:
-        ladder = store.add_ladder(request.name, request.baseline, request.target_batch_size)
+        ladder = store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
         # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
         threads = torch.get_num_threads()
         for planned in runs:
@@ -222,15 +232,3 @@ def total_examples(runs: tuple[PlannedRun, ...], *, left: bool = False) -> int:
 
 def _seen(run: Run) -> int:
     return run.update * run.recipe.batch.size
-
-
-__all__ = [
-    "LadderRequest",
-    "PlannedRun",
-    "Progress",
-    "RunBegins",
-    "RunEnds",
-    "planned_runs",
-    "total_examples",
-    "train_ladder",
-]
