@@ -75,7 +75,7 @@ _ARMS = (
         lambda asked: replace(asked, parts=("ghost", "clip"), noise="gaussian"),
     ),
     Arm(
-        "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} before the classifier: a negative control of the paper's",
+        "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} in the classifier: a negative control of the paper's",
         lambda asked: replace(asked, parts=(), dropout=DROPOUT),
     ),
     Arm(
@@ -84,7 +84,7 @@ _ARMS = (
     ),
     Arm(
         "dropconnect", "DropConnect", "lb",
-        f"DropConnect of {DROP_CONNECT:g} on the fully connected layers: a negative control of the paper's",
+        f"DropConnect of {DROP_CONNECT:g} in the classifier: a negative control of the paper's",
         lambda asked: replace(asked, parts=(), drop_connect=DROP_CONNECT),
     ),
 )  # fmt: skip

@@ -220,8 +220,8 @@ class Regularization(RecipeModel):
     )
     drop_connect: Probability = Field(
         0.0,
-        description="probability with which a weight of the fully connected layers is 0 in one update; the others grow "
-        "by 1 / (1 - drop_connect)",
+        description="probability with which a weight of the last fully connected layer is 0 in one update; the others "
+        "grow by 1 / (1 - drop_connect)",
     )
 
 
