@@ -66,7 +66,7 @@ def ladder(
     display.show_plan(ladder_name, baseline, target, planned, dry_run=dry_run and not as_json)
 
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.ladder_session import train_to_the_end
+    from lbadvisor.cli.ladder_session import show_dry_run, train_to_the_end
     from lbadvisor.cli.session import micro_size
     from lbadvisor.ladder import LadderRequest
     from lbadvisor.runner import chosen_device
@@ -83,7 +83,9 @@ def ladder(
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
-    if not dry_run:
+    if dry_run:
+        show_dry_run(request, as_json=as_json)
+    else:
         train_to_the_end(request, display)
 
 

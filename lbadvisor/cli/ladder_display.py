@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lbadvisor.runner import Progress
     from lbadvisor.training.dataset import Preparing
 
+WIDE_TERMINAL = 130
+"""Columns from which on all that is known of a measurement stands beside the bar."""
+
 
 class ShowsLadder(Protocol):
     """What a ladder's events are shown on."""
@@ -180,7 +183,7 @@ class _Bars:
         self._display, self._runs, self._done = display, runs, 0
         self.bar = ProgressBar(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[facts]}"),
@@ -231,7 +234,9 @@ class _Bars:
         if event.measurement is not None:
             if event.measurement.evaluation_accuracy_percent is not None:
                 self._accuracy = f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
-            self.bar.update(self._task, facts=facts_of(event.measurement) + self._accuracy)
+            wide = self._display.console.width >= WIDE_TERMINAL
+            facts = facts_of(event.measurement) if wide else f"loss {event.measurement.loss:.4f}"
+            self.bar.update(self._task, facts=facts + self._accuracy)
 
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
         if self._task is not None:

@@ -3,8 +3,11 @@
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
+from lbadvisor.cli.console import print_json, stdout
 from lbadvisor.cli.ladder_display import LadderDisplay
+from lbadvisor.cli.render_ladder import ladder_json
 from lbadvisor.cli.session import STOPPED_BY_SIGNAL, stored
 from lbadvisor.cli.signals import Stopper
 from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, planned_runs, train_ladder
@@ -51,3 +54,19 @@ def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
     if stopper.signal_name is not None and done < len(runs):
         display.show_stop(stopper.signal_name, current, update, done, len(runs))
         raise typer.Exit(STOPPED_BY_SIGNAL)
+
+
+def show_dry_run(request: LadderRequest, *, as_json: bool) -> None:
+    """On stdout, what would be trained and where; the arms' plans are shown already, unless as JSON."""
+    runs = planned_runs(request)
+    if as_json:
+        print_json(ladder_json(request, runs, None))
+        return
+    left = [run for run in runs if not run.is_done]
+    begun = sum(run.run is not None for run in left)
+    stdout().print(
+        f"would train {len(left)} of {len(runs)} runs{f', {begun} of them begun already,' if begun else ''} on "
+        f"{request.device.type}, data "
+        f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
+        soft_wrap=True,
+    )
