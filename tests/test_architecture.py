@@ -27,6 +27,7 @@ def test_each_module_imports_only_to_its_right():
         ["models"],
         ["train", "--help"],
         ["compare", "--help"],
+        ["ladder", "--help"],
     ],
     ids=" ".join,
 )

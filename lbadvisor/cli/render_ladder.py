@@ -53,10 +53,10 @@ def ladder_csv(comparison: Comparison) -> str:
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         accuracy = group.accuracy
         spread = (0, None, None) if accuracy is None else (accuracy.n, accuracy.mean, accuracy.std)
-        writer.writerow(
-            [group.label, len(group.runs), _diverged(comparison, group), *spread, gap.pairs]
-            + [gap.points, *(gap.points_interval or unknown), gap.closed_percent, *(gap.closed_interval or unknown)]
-        )
+        points = gap.points, *(gap.points_interval or unknown)
+        closed = gap.closed_percent, *(gap.closed_interval or unknown)
+        diverged = _diverged(comparison, group)
+        writer.writerow([group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed])
     return text.getvalue()
 
 
