@@ -67,12 +67,20 @@ class LadderDisplay:
 
     def show_known(self, runs: Sequence["PlannedRun"]) -> None:
         """What of the ladder is there already."""
-        done = [run for run in runs if run.is_done]
-        begun = [run for run in runs if run.run is not None and not run.is_done]
-        words = [f"{len(done)} of {len(runs)} runs have their result already"] if done else []
-        words += [f"{run.name} goes on from update {run.run.update}" for run in begun if run.run is not None]
+        done = sum(run.is_done for run in runs)
+        begun = [run.name for run in runs if run.run is not None and not run.is_done]
+        words = [f"{done} of {len(runs)} runs have their result already"] if done else []
+        words += [f"{', '.join(begun)} was begun"] if begun else []
         if words:
             self.say(escape("; ".join(words)))
+
+    def show_begin(self, event: "RunBegins") -> None:
+        """What there is to note of a run that begins, and where one goes on."""
+        for note in event.started.notes:
+            self.of_runs.show_note(note)
+        if event.started.update:
+            where = f"going on from update {event.started.update} of {event.planned.arm.updates}"
+            self.say(f"{_title(event.planned)}: {where}")
 
     def show_stop(self, signal_name: str, planned: "PlannedRun | None", update: int | None, done: int, of: int) -> None:
         """How to go on; `update` is the last one made in the run, None where none was."""
@@ -209,8 +217,7 @@ class _Bars:
         for task in self._preparing.values():
             self.bar.remove_task(task)
         self._preparing.clear()
-        for note in event.started.notes:
-            self._display.of_runs.show_note(note)
+        self._display.show_begin(event)
         self._planned, self._accuracy = event.planned, ""
         updates = event.planned.arm.updates
         self._task = self.bar.add_task(
@@ -260,8 +267,7 @@ class _Lines:
 
     def begin(self, event: "RunBegins") -> None:
         self._planned, self._shown = event.planned, time.monotonic()
-        for note in event.started.notes:
-            self._display.of_runs.show_note(note)
+        self._display.show_begin(event)
 
     def advance(self, event: "Progress") -> None:
         if event.note is not None:

@@ -136,7 +136,7 @@ def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
     assert place.runs()[0].ended_because == f"stopped on request at update {said[1]}"
     code, out, err = place.run(*words)
     assert code == 0, err
-    assert f"digits-256-ladder-sb-s0 goes on from update {said[1]}" in err
+    assert f"sb s0: going on from update {said[1]} of 6485" in err
     assert [run.resumes for run in place.runs()] == [1, 0]
 
 
