@@ -26,6 +26,8 @@ def test_each_module_imports_only_to_its_right():
         ["schema"],
         ["models"],
         ["train", "--help"],
+        ["resume", "--help"],
+        ["verify-resume", "--help"],
         ["compare", "--help"],
         ["ladder", "--help"],
     ],

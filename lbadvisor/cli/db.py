@@ -54,17 +54,35 @@ def upgrade(
 
 @db.command("check")
 def check(as_json: AsJson = False, database: Database = None) -> None:
-    """Check the database for damage; the exit code is 1 where there is some."""
+    """Check the database, and the checkpoints of its runs, for damage; the exit code is 1 where there is some."""
     from lbadvisor.store import schema
 
     file = _file(database)
-    faults = schema.check(file)
+    # Of a file that is damaged itself, or of another schema, no runs can be asked.
+    faults = schema.check(file) or (_checkpoint_faults(file) if schema.revision(file) == schema.REVISIONS[-1] else [])
     if as_json:
         print_json({"schema": 1, "path": str(file), "faults": faults})
         raise typer.Exit(1 if faults else 0)
     if faults:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
     stdout().print(Text(f"{file}: no fault"), soft_wrap=True)
+
+
+def _checkpoint_faults(file: Path) -> list[str]:
+    """The checkpoints that a resume would pass over; the user learns of them while others are left."""
+    from lbadvisor.errors import CheckpointError
+    from lbadvisor.store import Store
+    from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, read_checkpoint
+
+    faults = []
+    with Store.open(file, create=False) as store:
+        runs = store.runs()
+    for path in (path for run in runs for path in checkpoints(checkpoint_folder(file, run))):
+        try:
+            read_checkpoint(path)
+        except CheckpointError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _file(database: Path | None) -> Path:

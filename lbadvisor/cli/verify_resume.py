@@ -60,6 +60,7 @@ def verify_resume(
 
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size
+    from lbadvisor.cli.signals import interrupted_by_all
     from lbadvisor.resume_proof import ResumeProof, prove
     from lbadvisor.runner import RunRequest, chosen_device
     from lbadvisor.training.data import default_data_dir
@@ -74,7 +75,7 @@ def verify_resume(
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
-    with show_part(quiet=quiet) as show:
+    with interrupted_by_all(), show_part(quiet=quiet) as show:
         for event in prove(request, updates, kill_at):
             if isinstance(event, ResumeProof):
                 proof = event
