@@ -26,7 +26,6 @@ __all__ = [
     "RunBegins",
     "RunEnds",
     "planned_runs",
-    "total_examples",
     "train_ladder",
 ]
 
@@ -222,13 +221,3 @@ def _planned_run(request: LadderRequest, known: _Known, arm: PlannedArm, seed: i
     planned = PlannedRun(arm, seed, f"{request.name}-{arm.arm.name}-s{seed}", None)
     find_earlier(_run_request(request, planned))  # refuses a run of that name that is of another training
     return planned
-
-
-def total_examples(runs: tuple[PlannedRun, ...], *, left: bool = False) -> int:
-    """The examples that the runs see, or with `left` those that are still to be seen."""
-    done = ((0 if p.run is None else p.arm.examples if p.is_done else _seen(p.run)) for p in runs)
-    return sum(p.arm.examples - (seen if left else 0) for p, seen in zip(runs, done, strict=True))
-
-
-def _seen(run: Run) -> int:
-    return run.update * run.recipe.batch.size
