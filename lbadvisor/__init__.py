@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.recipe_file import dump_recipe, load_recipe
     from lbadvisor.advisor.records import Measurement, Run
+    from lbadvisor.ladder import LadderRequest, train_ladder
     from lbadvisor.runner import RunRequest, train_run
     from lbadvisor.store import Store
     from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
@@ -26,6 +27,7 @@ _HOMES = {
     "Adjustment": "lbadvisor.advisor.adjustments",
     "Comparison": "lbadvisor.advisor.compare",
     "GhostBatchNorm": "lbadvisor.training.ghost_batch_norm",
+    "LadderRequest": "lbadvisor.ladder",
     "Measurement": "lbadvisor.advisor.records",
     "Plan": "lbadvisor.advisor.plan",
     "Recipe": "lbadvisor.advisor.recipe",
@@ -37,6 +39,7 @@ _HOMES = {
     "compare_runs": "lbadvisor.advisor.compare",
     "dump_recipe": "lbadvisor.advisor.recipe_file",
     "load_recipe": "lbadvisor.advisor.recipe_file",
+    "train_ladder": "lbadvisor.ladder",
     "train_run": "lbadvisor.runner",
 }
 
@@ -44,6 +47,7 @@ __all__ = [
     "Adjustment",
     "Comparison",
     "GhostBatchNorm",
+    "LadderRequest",
     "Measurement",
     "Plan",
     "Recipe",
@@ -55,6 +59,7 @@ __all__ = [
     "compare_runs",
     "dump_recipe",
     "load_recipe",
+    "train_ladder",
     "train_run",
 ]
 

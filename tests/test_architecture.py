@@ -29,6 +29,7 @@ def test_each_module_imports_only_to_its_right():
         ["resume", "--help"],
         ["verify-resume", "--help"],
         ["compare", "--help"],
+        ["ladder", "--help"],
     ],
     ids=" ".join,
 )

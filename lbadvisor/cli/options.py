@@ -27,8 +27,16 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Adapt = Annotated[
-    str,
-    typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all, none, or some of lr,ghost,regime,clip."),
+    str | None,
+    typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all (default), none, some of lr,ghost,regime,clip."),
+]
+ArmName = Annotated[
+    str | None,
+    typer.Option("--arm", metavar="ARM", help="Adapt as this arm of a ladder does (see `lbadvisor ladder`)."),
+]
+StretchShare = Annotated[
+    float,
+    typer.Option("--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, 1/r to 1."),
 ]
 LrRule = Annotated[
     str,
@@ -45,11 +53,11 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
 ]
-Betas = Annotated[
-    Literal["sde", "half-life", "keep"], typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")
-]
+BetasName = Literal["sde", "half-life", "keep"]
+Betas = Annotated[BetasName, typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")]
+WeightDecayName = Literal["keep", "horizon"]
 WeightDecay = Annotated[
-    Literal["keep", "horizon"],
+    WeightDecayName,
     typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
 ]
 AdaptWithTarget = Annotated[
