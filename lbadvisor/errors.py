@@ -8,6 +8,7 @@ LbadvisorError          1   it failed
 ├── OutOfMemoryError    1   the device's memory does not hold a micro-batch
 ├── CompilationError    1   the network cannot be compiled
 ├── DivergedError       1   the loss is no longer finite
+├── NotIdenticalError   1   a resumed run did not end with the bits of one that was not stopped
 ├── UsageError          2   what was asked for makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
 │   └── PlanError       2   a rule cannot be applied to these numbers
@@ -51,6 +52,10 @@ class CompilationError(LbadvisorError):
 
 class DivergedError(LbadvisorError):
     """The loss of a training is no longer finite."""
+
+
+class NotIdenticalError(LbadvisorError):
+    """A killed and resumed run did not end with the bits of one that was not."""
 
 
 class UsageError(LbadvisorError):

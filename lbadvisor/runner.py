@@ -1,38 +1,38 @@
 """A run: one training of one recipe with one seed, stored while it goes, and gone on with where it stopped."""
 
-import math
-import os
-import platform
-import subprocess
-import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import filelock
 import torch
 
-from lbadvisor import __version__
 from lbadvisor.advisor.catalog import NETWORKS
 from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
-from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
+from lbadvisor.advisor.records import Environment, Guarantee, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.errors import CheckpointError, DataError, DivergedError, RefusedError, UsageError
+from lbadvisor.errors import CheckpointError, DataError, RefusedError, StoreError
+from lbadvisor.recording import Progress, recorded
 from lbadvisor.store import Store
+from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, clear_parts
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
-from lbadvisor.training.loop import train
-from lbadvisor.training.memory import largest_micro_size, naming_what_fits
+from lbadvisor.training.environment import (
+    chosen_device,
+    departures,
+    environment_of,
+    make_deterministic,
+    threads_kept,
+)
+from lbadvisor.training.memory import largest_micro_size
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 from lbadvisor.training.precision import check_compute
-from lbadvisor.training.state import TrainState, checkpoints, load_checkpoint, save_checkpoint, start_state
+from lbadvisor.training.run_lock import only_process
+from lbadvisor.training.state import TrainState, load_checkpoint, start_state
 
-FLUSH_SECONDS = 1.0
-"""Measurements are written at most this often, in one transaction: a kill loses no more, a resume makes them again."""
+__all__ = ["Progress", "RunRequest", "Started", "checkpoint_folder", "chosen_device", "find_earlier", "train_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +69,6 @@ class Started:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One update was made; with its measurement where one was due."""
-
-    update: int
-    measurement: Measurement | None
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device called auto, cpu or cuda; auto is the GPU where there is one. Raises `UsageError`."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"no device `{name}`: there are auto, cpu and cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device on this machine: give --device cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def find_earlier(request: RunRequest) -> Run | None:
     """The stored run of the request's name, if there is one. Creates nothing.
 
@@ -120,92 +103,41 @@ def train_run(request: RunRequest) -> Generator[Preparing | Started | Progress]:
 
     Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
     there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
-    `errors.py`; a loss that is not finite ends the run as diverged.
+    `errors.py`; a loss that is not finite ends the run as diverged. KeyboardInterrupt, raised anywhere within, leaves
+    the last checkpoint as it is.
     """
     earlier = find_earlier(request)
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
-    _prepare(request.device)
+    make_deterministic(request.device)
     dataset = yield from preparing(recipe, request.data_dir, request.device)
     micro_size = _micro_size(recipe, request, dataset, earlier)
     state = _built(recipe, request, dataset)
     if micro_size is not None:
         check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
         state.micro_size = micro_size
+    environment = environment_of(request.device)
     with Store.open(request.database, create=True) as store:
-        run = earlier or _added(store, recipe, request)
+        run, is_new = _found_or_added(store, recipe, request, environment)
         folder = checkpoint_folder(request.database, run)
-        with _only_process(folder, run):
-            notes = _resumed(folder, state) if earlier else []
-            notes += _micro_notes(state, micro_size)
-            if earlier:
+        with only_process(folder, run.name):
+            clear_parts(folder)
+            saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
+            other_micro, micro_notes = _micro_notes(state, micro_size)
+            notes += micro_notes
+            if not is_new:
                 store.discard_after(run.number, state.update)
-                if _device_name(request.device) != run.environment.device_name:
+                reasons = _departures(run, environment, state)
+                if reasons:
                     notes.append(
-                        f"the run began on {run.environment.device_name} and goes on on "
-                        f"{_device_name(request.device)}: the order of examples is the same, the bits are not"
+                        f"the run goes on as it did not begin ({'; '.join(reasons)}): the order of examples is the "
+                        "same, the bits are not"
                     )
-            store.set_status(run.number, RunStatus.RUNNING, None, resumed=earlier is not None)
+                if reasons or other_micro:
+                    run = replace(run, guarantee=Guarantee.SAME_ORDER)
+                    store.set_guarantee(run.number, Guarantee.SAME_ORDER)
+            store.set_status(run.number, RunStatus.RUNNING, None, resumed=not is_new)
             yield Started(run, state.update, tuple(notes))
-            yield from _trained(store, run, state, dataset, folder)
-
-
-def checkpoint_folder(database: Path, run: Run) -> Path:
-    """Where the run's checkpoints lie: beside the database, under its name and the moment when the run was made."""
-    return database.parent / "checkpoints" / database.stem / f"{run.name}-{run.created_at:%Y%m%dT%H%M%S.%f}"
-
-
-def _trained(store: Store, run: Run, state: TrainState, dataset: Dataset, folder: Path) -> Iterator[Progress]:
-    pending: list[Measurement] = []
-    flushed = saved = time.monotonic()
-
-    def flush() -> None:
-        store.record(run.number, pending)
-        pending.clear()
-
-    def save() -> None:
-        # The rows first: what a checkpoint has behind it is stored.
-        flush()
-        save_checkpoint(folder, state)
-
-    try:
-        for measurement in naming_what_fits(train(state, dataset), state):
-            if measurement is not None:
-                pending.append(measurement)
-                if not math.isfinite(measurement.loss):
-                    raise DivergedError(
-                        f"the run {run.name} diverged: its loss is {measurement.loss} at update {measurement.update}; "
-                        "lower optimizer.lr, or clip (--adapt with clip, or a [clipping] table), and give --name"
-                    )
-            now = time.monotonic()
-            if pending and now - flushed >= FLUSH_SECONDS:
-                flush()
-                flushed = now
-            if now - saved >= run.recipe.checkpoints.every_seconds:
-                save()
-                saved = time.monotonic()
-            yield Progress(state.update, measurement)
-        save()
-        store.set_status(run.number, RunStatus.COMPLETE, f"all {run.updates} updates made")
-    except GeneratorExit:
-        save()
-        store.set_status(run.number, RunStatus.STOPPED, f"stopped on request at update {state.update}")
-        raise
-    except DivergedError as error:
-        flush()
-        store.set_status(run.number, RunStatus.DIVERGED, str(error))
-        raise
-    except Exception as error:
-        store.set_status(run.number, RunStatus.FAILED, f"{type(error).__name__}: {error}")
-        raise
-
-
-def _prepare(device: torch.device) -> None:
-    """Make the kernels deterministic, and denormal numbers zero: they slow a CPU down many times."""
-    torch.set_flush_denormal(True)
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
+            yield from recorded(store, run, state, dataset, folder, saved_update)
 
 
 def _built(recipe: Recipe, request: RunRequest, dataset: Dataset) -> TrainState:
@@ -228,87 +160,73 @@ def _micro_size(recipe: Recipe, request: RunRequest, dataset: Dataset, earlier: 
     return largest_micro_size(partial(_built, recipe, request, dataset), dataset)
 
 
-def _micro_notes(state: TrainState, micro_size: int | None) -> list[str]:
-    """Let `state` have the size asked for, also where its checkpoint had another; what there is to say of it."""
+def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[str]]:
+    """Let `state` have the size asked for; whether its checkpoint had another one, and what there is to say of it."""
     before, size = state.micro_size or state.recipe.batch.size, micro_size or state.micro_size
-    notes = []
-    if state.update and micro_size is not None and micro_size != before:
-        notes.append(
-            f"the run went in micro-batches of {before} and goes on in {micro_size}: equal to rounding, not bit for bit"
-        )
-    elif size is not None and size < state.recipe.batch.size:
-        notes.append(f"each update goes in micro-batches of {size}")
     state.micro_size = size
-    return notes
+    if state.update and micro_size is not None and micro_size != before:
+        how = f"the run went in micro-batches of {before} and goes on in {micro_size}"
+        return True, [f"{how}: equal to rounding, not bit for bit"]
+    if size is not None and size < state.recipe.batch.size:
+        return False, [f"each update goes in micro-batches of {size}"]
+    return False, []
 
 
-def _added(store: Store, recipe: Recipe, request: RunRequest) -> Run:
+def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
+    """Why the bits will not be those of the run had it gone on where it began."""
+    reasons = departures(run.environment, environment)
+    if not threads_kept(state.threads):
+        reasons.append(f"threads: {state.threads} there, fewer here")
+    return reasons
+
+
+def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environment: Environment) -> tuple[Run, bool]:
+    """The run of the request's name, and whether it is new: another process may have begun it by now."""
+    found = find_earlier(request)
+    if found is not None:
+        return found, False
     plan, plan_number = request.plan, None
     if plan is not None and plan.baseline is not None and plan.adapted is not None:
         plan_number = store.add_plan(plan_json(plan), plan.baseline, plan.adapted)
     updates = recipe.schedule.updates
     if updates is None:
         raise ValueError("the recipe is not in updates")
-    return store.add_run(request.name, recipe, request.seed, updates, _environment(request.device), plan_number)
-
-
-@contextmanager
-def _only_process(folder: Path, run: Run) -> Iterator[None]:
-    """While entered no other process trains the run; the lock goes with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / "lock")
+    guarantee = Guarantee.BIT_EXACT
     try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RefusedError(f"another process is training the run {run.name}: wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        return store.add_run(request.name, recipe, request.seed, updates, environment, plan_number, guarantee), True
+    except StoreError:
+        found = find_earlier(request)
+        if found is None:
+            raise
+        return found, False
 
 
-def _resumed(folder: Path, state: TrainState) -> list[str]:
-    """Load the newest sound checkpoint into `state`, if there are any; what is wrong with the newer ones.
+def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, list[str]]:
+    """Load the newest sound checkpoint into `state`: its update, None if there is none yet; what there is to say.
 
-    Raises `CheckpointError` where there are some and none is sound: a run does not begin again unasked.
+    Raises `CheckpointError` where there are some and none is sound, or the run was saved and there are none: a run
+    does not begin again unasked.
     """
+    notes: list[str] = []
+    if run.status is RunStatus.DIVERGED:
+        notes.append(
+            f"the run had diverged by update {run.update}; it goes on from its last sound state, and diverges again "
+            "unless the hardware was at fault"
+        )
     damaged: list[str] = []
     for path in checkpoints(folder):
         try:
-            load_checkpoint(path, state)
-            return [f"{what}: going on from the one before" for what in damaged]
+            header = load_checkpoint(path, state)
+            return header.update, [*notes, *(f"{what}: going on from the one before" for what in damaged)]
         except CheckpointError as error:
             damaged.append(str(error))
     if damaged:
         raise CheckpointError(
-            "\n".join(damaged) + f"\nno sound checkpoint is left: delete {folder} to train the run anew, or give --name"
+            "\n".join(damaged) + "\nno sound checkpoint is left: put one back, or train anew with --name"
         )
-    return []
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
-
-
-def _environment(device: torch.device) -> Environment:
-    commit = _git("rev-parse", "HEAD")
-    return Environment(
-        device=device.type,
-        device_name=_device_name(device),
-        lbadvisor_version=__version__,
-        python_version=platform.python_version(),
-        torch_version=torch.__version__,
-        git_commit=commit,
-        git_dirty=None if commit is None else bool(_git("status", "--porcelain")),
-    )
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the working folder, None where it is no repository or there is no git."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+    if run.update:
+        raise CheckpointError(
+            f"the run {run.name} had come to update {run.update}, and no checkpoint is in {folder}: put them back, or "
+            "train anew with --name"
+        )
+    return None, notes

@@ -250,7 +250,11 @@ class Measurements(RecipeModel):
 class Checkpoints(RecipeModel):
     """How often the state is saved; it is saved at every stop as well."""
 
-    every_seconds: PositiveFloat = Field(120.0, description="seconds of training between two checkpoints")
+    every_seconds: PositiveFloat = Field(
+        120.0,
+        description="seconds of training between two checkpoints; a hundred times what saving one took, if that is "
+        "longer",
+    )
 
 
 class AdaptedFrom(RecipeModel):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbadvisor.advisor.adjustments import BetasRule, Request, WeightDecayRule
 from lbadvisor.advisor.parts import parse_parts
-from lbadvisor.advisor.plan import Plan
+from lbadvisor.advisor.plan import Plan, advise
 from lbadvisor.advisor.rules import parse_lr_rule
 from lbadvisor.errors import LbadvisorError, UsageError
 
@@ -30,6 +30,27 @@ def request_of(
 ) -> Request:
     """The request that the options make."""
     return Request(target, parse_parts(adapt), parse_lr_rule(lr_rule), ghost, betas, weight_decay)
+
+
+def trained_recipe(
+    path: Path,
+    overrides: Sequence[str],
+    schedule_scale: float,
+    target: int | None,
+    adapt: str | None,
+    lr_rule: str,
+    ghost: int | None,
+    betas: BetasRule,
+    weight_decay: WeightDecayRule,
+) -> "tuple[Plan | None, Recipe]":
+    """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
+    baseline = baseline_recipe(path, overrides, schedule_scale)
+    if target is None:
+        if adapt is not None:
+            raise UsageError("--adapt needs the target batch size: --to B")
+        return None, baseline
+    plan = advise(baseline, request_of(target, adapt or "all", lr_rule, ghost, betas, weight_decay))
+    return plan, plan.adapted or baseline
 
 
 def write_recipe(path: Path, plan: Plan, *, force: bool) -> None:

@@ -11,9 +11,11 @@ from lbadvisor.cli.compare import compare
 from lbadvisor.cli.db import db
 from lbadvisor.cli.models import models
 from lbadvisor.cli.plan import plan
+from lbadvisor.cli.resume import resume
 from lbadvisor.cli.runs import runs
 from lbadvisor.cli.schema import schema
 from lbadvisor.cli.train import train
+from lbadvisor.cli.verify_resume import verify_resume
 from lbadvisor.errors import LbadvisorError
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ app = typer.Typer(
 )
 app.command()(plan)
 app.command()(train)
+app.command()(resume)
+app.command()(verify_resume)
 app.command()(compare)
 app.add_typer(runs)
 app.command()(models)
@@ -58,7 +62,7 @@ def main() -> None:
     except LbadvisorError as error:
         _report(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _report("interrupted; nothing was left to save", 130)
+        _report("interrupted", 130)
     except BrokenPipeError:
         # The reader of stdout (`| head`) has gone: nobody is left to tell.
         sys.stderr.close()

@@ -52,3 +52,29 @@ WeightDecay = Annotated[
     Literal["keep", "horizon"],
     typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
 ]
+AdaptWithTarget = Annotated[
+    str | None,
+    typer.Option("--adapt", metavar="PARTS", help="With --to: all, none, or some of lr,ghost,regime,clip."),
+]
+RecomputeStatistics = Annotated[
+    bool,
+    typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Everything random is a function of it.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Micro = Annotated[
+    str | None,
+    typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+
+
+def replacements(given: list[str] | None, precision: str | None, *, recompute_statistics: bool) -> list[str]:
+    """Every `table.key=value` of the command line, those that have an option of their own at the end."""
+    found = list(given or ())
+    if recompute_statistics:
+        found.append("batch_norm.recompute_at_end=true")
+    if precision is not None:
+        found.append(f"compute.precision={precision}")
+    return found

@@ -69,6 +69,7 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
         "begun": f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC",
         "changed": f"{run.changed_at:%Y-%m-%d %H:%M:%S} UTC",
         "resumed": f"{run.resumes} times",
+        "guarantee": run.guarantee,
         "device": f"{run.environment.device} ({run.environment.device_name})",
         "versions": f"lbadvisor {run.environment.lbadvisor_version}, torch {run.environment.torch_version}, "
         f"Python {run.environment.python_version}",

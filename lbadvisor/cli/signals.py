@@ -8,7 +8,10 @@ ASKED_TO_STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "S
 
 
 class Stopper:
-    """While entered: the first signal is noted in `signal_name`, a second one interrupts at once."""
+    """While entered: the first signal is noted in `signal_name`; a Ctrl-C that follows it interrupts at once.
+
+    Other signals that follow do not: schedulers send a warning first and SIGTERM later, within the save.
+    """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
@@ -22,6 +25,7 @@ class Stopper:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal_name is not None:
+        if self.signal_name is None:
+            self.signal_name = signal.Signals(number).name
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name

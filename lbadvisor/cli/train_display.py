@@ -85,6 +85,16 @@ class Display:
         )
         self._say(f"{signal_name}: {what}")
 
+    def show_interruption(self, name: str, update: int | None) -> None:
+        """How to go on after a second Ctrl-C; `update` is that of the last checkpoint, None where there is none."""
+        what = (
+            "no update was saved; the same command begins again"
+            if update is None
+            else f"the last checkpoint of [bold]{escape(name)}[/bold] is of update {update}; the same command goes on "
+            "from there"
+        )
+        self._say(f"stopped at once: {what}")
+
     def show_clipping(self, run: Run, measurements: Sequence[Measurement]) -> None:
         """A warning where most gradients were above the clipping threshold after the beginning."""
         found = clipped_share(run.recipe, measurements)
@@ -127,9 +137,13 @@ class Display:
     def show_start(self, event: "Started") -> None:
         """Where the run begins, and what there is to note."""
         for note in event.notes:
-            self._say(f"[yellow]note[/yellow] {escape(note)}")
+            self.show_note(note)
         if event.run.update or event.update:
             self._say(f"going on from update {event.update} of {event.run.updates}")
+
+    def show_note(self, note: str) -> None:
+        """What the user should know of."""
+        self._say(f"[yellow]note[/yellow] {escape(note)}")
 
     def show_line(self, text: str) -> None:
         """One plain line of progress."""
@@ -175,6 +189,8 @@ class _Bar:
         self._accuracy = ""
 
     def advance(self, event: "Progress") -> None:
+        if event.note is not None:
+            self._display.show_note(event.note)
         rate = (event.update - self._first) / max(time.monotonic() - self._began, 1e-9)
         self.bar.update(self._task, completed=event.update, rate=f"{rate:.3g}/s")
         if event.measurement is not None:
@@ -199,6 +215,8 @@ class _Lines:
         self._updates = event.run.updates
 
     def advance(self, event: "Progress") -> None:
+        if event.note is not None:
+            self._display.show_note(event.note)
         measurement, now = event.measurement, time.monotonic()
         if measurement is None or measurement.evaluation_accuracy_percent is None:
             return

@@ -3,11 +3,14 @@
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lbadvisor.errors import DataError
 from lbadvisor.training.class_folders import ClassFolder, kept_file
 from lbadvisor.training.dataset import Preparing, Split
 from lbadvisor.training.decoding import decoded_into, fitted, unchanged
@@ -35,9 +38,9 @@ def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: in
 
         yield from _in_chunks(f"packing {split.title}", len(split.paths), decode, workers)
         content = {"images": images_NCHW, "labels": split.labels_N}
-        write_atomically(file, lambda opened: torch.save(content, opened))
+        _keep(file, content)
         del content, images_NCHW, pixels_NCHW
-    content = torch.load(file, mmap=True, weights_only=True)
+    content = _kept(file, mmap=True)
     return Split(content["images"], content["labels"])
 
 
@@ -62,9 +65,26 @@ def counted(
                 counts[...] += found
 
         yield from _in_chunks(f"measuring {split.title}", len(split.paths), count, workers)
-        write_atomically(file, lambda opened: torch.save(torch.from_numpy(counts), opened))
-    content: Tensor = torch.load(file, weights_only=True)
+        _keep(file, torch.from_numpy(counts))
+    content: Tensor = _kept(file, mmap=False)
     return content
+
+
+def _keep(file: Path, content: Any) -> None:
+    try:
+        write_atomically(file, lambda opened: torch.save(content, opened))
+    except (OSError, RuntimeError) as error:
+        # torch calls a full disk a RuntimeError.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"the file {file} cannot be written ({reason}): make room, or set XDG_CACHE_HOME") from error
+
+
+def _kept(file: Path, *, mmap: bool) -> Any:
+    try:
+        return torch.load(file, mmap=mmap, weights_only=True)
+    except Exception as error:  # what damaged bytes make the unpickler raise is nowhere said
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"the file {file} cannot be read ({reason}): delete it, and it is made again") from error
 
 
 def _in_chunks(task: str, images: int, work: Callable[[int, int], None], workers: int) -> Iterator[Preparing]:

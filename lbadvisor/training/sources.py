@@ -36,7 +36,7 @@ def digits() -> tuple[Split, Split]:
 def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Split, Split] | None:
     """Both splits in torchvision's layout, None where they are not there and are not to be downloaded.
 
-    Raises `DataError` where they cannot be downloaded.
+    Raises `DataError` where they cannot be downloaded, and for a file that is there and is damaged, which it names.
     """
     from torchvision import datasets
 
@@ -45,7 +45,13 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
         # torchvision prints where it downloads from: that is no data of ours.
         with contextlib.redirect_stdout(io.StringIO()):
             both = [build(data_dir, train=train, download=download) for train in (True, False)]
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError) as error:
+        damaged = _damaged_files(name, data_dir)
+        if damaged:
+            raise DataError(
+                f"the data set {name} cannot be read, {damaged[0]} is damaged: put a whole one there, or delete it, "
+                "and it is downloaded again"
+            ) from error
         if not download:
             return None
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -61,3 +67,22 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
         images_NCHW = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
         splits.append(Split(images_NCHW.contiguous(), torch.as_tensor(dataset.targets).to(torch.int64)))
     return splits[0], splits[1]
+
+
+def _damaged_files(name: str, data_dir: Path) -> list[Path]:
+    """Those of the set's files that are there and are not what they must be."""
+    from torchvision import datasets
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+    from torchvision.datasets.utils import check_integrity
+
+    if name.startswith("cifar"):
+        kind = getattr(datasets, TORCHVISION[name])
+        known = [(data_dir / kind.base_folder / file, md5) for file, md5 in kind.train_list + kind.test_list]
+        return [file for file, md5 in known if file.exists() and not check_integrity(file, md5)]
+    damaged = []
+    for file in sorted((data_dir / TORCHVISION[name] / "raw").glob("*-ubyte")):
+        try:
+            read_sn3_pascalvincent_tensor(str(file))
+        except (OSError, RuntimeError, ValueError, AssertionError, KeyError):
+            damaged.append(file)
+    return damaged

@@ -1,11 +1,8 @@
 """The state of a run: model, optimizer, one integer; and its checkpoints."""
 
-import hashlib
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +10,16 @@ from torch import Tensor, nn
 from lbadvisor import __version__
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.errors import CheckpointError, DataError, RefusedError
-from lbadvisor.training.files import write_atomically
+from lbadvisor.training.checkpoint_content import fault_of, read_content
+from lbadvisor.training.checkpoint_file import Header, checkpoints, write_checkpoint
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.seeds import derived_seed
 
-MAGIC = b"lbadvisor checkpoint 1\n"
-KEPT_CHECKPOINTS = 2
+__all__ = ["TrainState", "checkpoints", "is_finite", "load_checkpoint", "save_checkpoint", "start_state"]
+
 SMALL_NETWORK = 100_000
 """Parameters below which a second CPU thread costs more than it saves (the digits' network has 13 thousand)."""
 
@@ -91,12 +89,15 @@ def start_state(
     )
 
 
-def save_checkpoint(folder: Path, state: TrainState) -> Path:
+def is_finite(state: TrainState) -> bool:
+    """Whether the weights, and the loss summed since the last measurement, are finite: a state worth keeping."""
+    return bool(state.interval[0].isfinite()) and all(bool(p.isfinite().all()) for p in state.parameters)
+
+
+def save_checkpoint(folder: Path, state: TrainState, run: str | None = None) -> Path:
     """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
 
-    A checkpoint is a line that names the format, the SHA-256 of all that follows, a line of JSON (recipe hash, seed,
-    update, threads, micro-batch, versions), and torch's own serialization. Raises `CheckpointError` where the folder
-    cannot be written.
+    `run` is the run's name, for the header. Raises `CheckpointError` where the folder cannot be written.
     """
     content = {
         "model": state.model.state_dict(),
@@ -107,69 +108,42 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    header = {
-        "recipe": state.recipe.name,
-        "recipe_hash": recipe_hash(state.recipe),
-        "seed": state.seed,
-        "update": state.update,
-        "threads": state.threads,
-        "micro_size": state.micro_size,
-        "lbadvisor": __version__,
-        "torch": torch.__version__,
-    }
-    body = json.dumps(header).encode() + b"\n" + buffer.getvalue()
-    path = folder / f"update-{state.update:010d}.ckpt"
-
-    def write(file: Any) -> None:
-        file.write(MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n")
-        file.write(body)
-
-    try:
-        write_atomically(path, write)
-        for old in checkpoints(folder)[KEPT_CHECKPOINTS:]:
-            old.unlink()
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be written: {error.strerror or error}") from error
-    return path
+    header = Header(
+        recipe=state.recipe.name,
+        recipe_hash=recipe_hash(state.recipe),
+        seed=state.seed,
+        update=state.update,
+        threads=state.threads,
+        lbadvisor=__version__,
+        torch=torch.__version__,
+        micro_size=state.micro_size,
+        run=run,
+    )
+    return write_checkpoint(folder, header, buffer.getbuffer())
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, the newest first."""
-    return sorted(folder.glob("update-*.ckpt"), reverse=True)
+def load_checkpoint(path: Path, state: TrainState) -> Header:
+    """Bring a freshly started `state` to where the checkpoint was taken; the checkpoint's header.
 
-
-def load_checkpoint(path: Path, state: TrainState) -> None:
-    """Bring a freshly started `state` to where the checkpoint was taken.
-
-    Runs no code of the file's (`weights_only`). Raises `CheckpointError` for a file that is damaged or no checkpoint,
-    and `RefusedError` for one of another recipe or seed; the state is then of no use but to load another one.
+    Runs no code of the file's (`weights_only`). Raises `CheckpointError` for a file that is damaged, no checkpoint, or
+    not what the recipe's training leaves, and `RefusedError` for one of another recipe or seed; the state is then of
+    no use but to load another one.
     """
-    header, payload = _read_checked(path)
-    if (header["recipe_hash"], header["seed"]) != (recipe_hash(state.recipe), state.seed):
+    # Weights, two moments and the averages are four times the weights; as much again, and room for small tensors.
+    weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
+    header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
+    if (header.recipe_hash, header.seed) != (recipe_hash(state.recipe), state.seed):
         raise RefusedError(
-            f"the checkpoint {path} belongs to another training: recipe {header['recipe']}, seed {header['seed']}"
+            f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
         )
-    device = state.interval.device
+    fault = fault_of(header, content, state)
+    if fault is not None:
+        raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
     try:
-        content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
         state.model.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's network: {error}") from error
-    state.averages, state.interval = content["averages"], content["interval"]
-    state.seconds, state.update, state.threads = content["seconds"], header["update"], header["threads"]
-    state.micro_size = header.get("micro_size")  # the first checkpoints knew none
-
-
-def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
-    if not content.startswith(MAGIC):
-        raise CheckpointError(f"{path} is no checkpoint of lbadvisor, or its beginning is damaged")
-    checksum, _, body = content[len(MAGIC) :].partition(b"\n")
-    if hashlib.sha256(body).hexdigest().encode() != checksum:
-        raise CheckpointError(f"the checkpoint {path} is damaged: its content does not have the noted checksum")
-    header, _, payload = body.partition(b"\n")
-    return json.loads(header), payload
+    state.averages, state.interval, state.seconds = content["averages"], content["interval"], content["seconds"]
+    state.update, state.threads, state.micro_size = header.update, header.threads, header.micro_size
+    return header

@@ -110,7 +110,8 @@ def test_the_main_job_closes_the_gap_on_the_digits(place):
     assert len(place.stored("digits-1024-all-s0")[1]) == len(measurements)
 
 
-LONG = ("train", DIGITS, "--schedule-scale", "4", "--set", "measurements.every_updates=7")
+LONG = ("train", DIGITS, "--schedule-scale", "20", "--set", "measurements.every_updates=7")
+"""Some seconds: rows are seen once they are a second old."""
 SAVING = ("--set", "checkpoints.every_seconds=0.2")
 
 
@@ -119,7 +120,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
     words = (*LONG, *SAVING)
     assert place.run(*words, "--name", "straight").returncode == 0
     straight, expected = place.stored("straight")[1], place.weights("straight")
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL):
         name = f"broken-{stop.name}"
         process = place.start(*words, "--name", name)
         place.wait_for(name, 100)
@@ -130,7 +131,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
         if stop is not signal.SIGKILL:
             assert process.returncode == 75, err
             assert run.status is RunStatus.STOPPED
-            said = re.search(rf"saved {name} at update (\d+) of 1621; the same command goes on from there", err)
+            said = re.search(rf"saved {name} at update (\d+) of 8106; the same command goes on from there", err)
             assert run.ended_because == f"stopped on request at update {said[1]}"
             assert out == ""
         ended = place.run(*words, "--name", name)
@@ -167,7 +168,7 @@ def test_a_run_without_a_sound_checkpoint_does_not_begin_again_unasked(place):
         path.write_bytes(path.read_bytes()[:100])
     done = place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "a")
     assert done.returncode == 1
-    assert "no sound checkpoint is left: delete" in done.stderr
+    assert "no sound checkpoint is left: put one back, or train anew with --name" in done.stderr
     assert place.stored("a")[1] == measurements
 
 

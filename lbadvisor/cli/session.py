@@ -1,0 +1,100 @@
+"""One sitting of a run: trained to its end, or stopped by a signal after it was saved."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from lbadvisor.cli.signals import Stopper
+from lbadvisor.errors import UsageError
+from lbadvisor.runner import Progress, Started, checkpoint_folder, train_run
+from lbadvisor.store import Store
+from lbadvisor.training.checkpoint_file import checkpoints, update_of
+from lbadvisor.training.dataset import Preparing
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.records import Measurement, Run
+    from lbadvisor.cli.train_display import Display
+    from lbadvisor.runner import RunRequest
+
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a run that was stopped and saved: EX_TEMPFAIL of sysexits.h, "the same command goes on"."""
+
+
+def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Display", *, dry_run: bool) -> None:
+    """Train the request's run, `earlier` being what is stored of it, and show how it ended; or only say what would be.
+
+    Raises `typer.Exit` with 75 where a signal stopped it.
+    """
+    if earlier is not None and earlier.status == "complete":
+        display.show_result(*stored(request.database, earlier.name), again=True)
+    elif dry_run:
+        display.show_dry_run(request, earlier)
+    else:
+        _train(request, display)
+        run, measurements = stored(request.database, request.name)
+        display.show_clipping(run, measurements)
+        display.show_result(run, measurements, again=False)
+
+
+def stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:
+    """The run of that name, and its measurements."""
+    with Store.open(database, create=False) as store:
+        run = store.run(name)
+        return run, store.measurements(run.number)
+
+
+def micro_size(text: str | None) -> int | Literal["auto"] | None:
+    """What `--micro` says. Raises `UsageError`."""
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    # Python itself refuses to read more than some thousand digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UsageError(f"--micro {text[:40]}: give a number of examples, or auto")
+    return int(text)
+
+
+def _train(request: "RunRequest", display: "Display") -> None:
+    events, update = train_run(request), None
+    with Stopper() as stopper, display.progress() as show:
+        try:
+            for event in events:
+                match event:
+                    case Preparing():
+                        show.prepare(event)
+                    case Started():
+                        # A run that was begun makes an update before it stops.
+                        show.start(event)
+                        updates = event.run.updates
+                        continue
+                    case Progress():
+                        show.advance(event)
+                        update = event.update
+                if stopper.signal_name is not None:
+                    # Closing the run saves it.
+                    events.close()
+                    break
+        except KeyboardInterrupt:
+            # Where the run stood between two updates closing still saves it; within one, the last checkpoint holds.
+            events.close()
+            interrupted = True
+        else:
+            interrupted = False
+    if interrupted:
+        display.show_interruption(request.name, _last_saved(request))
+        raise typer.Exit(STOPPED_BY_SIGNAL)
+    if stopper.signal_name is not None:
+        display.show_stop(request.name, stopper.signal_name, update, updates if update is not None else None)
+        raise typer.Exit(STOPPED_BY_SIGNAL)
+
+
+def _last_saved(request: "RunRequest") -> int | None:
+    """The update of the newest checkpoint, None where the run was not begun."""
+    if not request.database.exists():
+        return None
+    with Store.open(request.database, create=False) as store:
+        run = store.find_run(request.name)
+    found = [] if run is None else checkpoints(checkpoint_folder(request.database, run))
+    return update_of(found[0]) if found else None

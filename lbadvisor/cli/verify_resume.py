@@ -1,0 +1,88 @@
+"""`lbadvisor verify-resume`: prove, with a real kill, that a resumed run ends with the same bits."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lbadvisor.cli import options
+
+
+def verify_resume(
+    recipe: Annotated[Path, typer.Argument(help="A recipe's file.")],
+    updates: Annotated[
+        int | None,
+        typer.Option("--updates", metavar="N", min=2, help="Make the recipe's first N updates, twice. Default: 24."),
+    ] = None,
+    kill_at: Annotated[
+        int | None,
+        typer.Option("--at", metavar="K", min=1, help="Kill one of the runs behind update K. Default: the middle."),
+    ] = None,
+    target: options.Target = None,
+    adapt: options.AdaptWithTarget = None,
+    lr_rule: options.LrRule = "sqrt",
+    ghost: options.Ghost = None,
+    betas: options.Betas = "sde",
+    weight_decay: options.WeightDecay = "keep",
+    schedule_scale: options.ScheduleScale = 1.0,
+    overrides: options.Overrides = None,
+    recompute_statistics: options.RecomputeStatistics = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    micro: options.Micro = None,
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Prove that a run killed (-9) in mid-epoch and resumed in a new process ends with the bits of one that was not.
+
+    Trains the first updates of the recipe twice, here, on your data and device, in a temporary folder; your database is
+    not touched. Compares every tensor of model, optimizer and averages, and the measurements: exit code 1 if one
+    differs.
+    """
+    from lbadvisor.cli.adaptation import trained_recipe
+    from lbadvisor.cli.console import print_json, stdout
+    from lbadvisor.cli.render_proof import proof_json, proof_text, show_part
+    from lbadvisor.errors import NotIdenticalError
+
+    _, trained = trained_recipe(
+        recipe,
+        options.replacements(overrides, precision, recompute_statistics=recompute_statistics),
+        schedule_scale,
+        target,
+        adapt,
+        lr_rule,
+        ghost,
+        betas,
+        weight_decay,
+    )
+
+    # From here on torch is needed, which takes seconds to import.
+    from lbadvisor.cli.session import micro_size
+    from lbadvisor.resume_proof import ResumeProof, prove
+    from lbadvisor.runner import RunRequest, chosen_device
+    from lbadvisor.training.data import default_data_dir
+
+    request = RunRequest(
+        recipe=trained,
+        plan=None,
+        name="proof",
+        seed=seed,
+        device=chosen_device(device),
+        database=Path("proof.db"),
+        data_dir=data_dir or default_data_dir(),
+        micro=micro_size(micro),
+    )
+    with show_part(quiet=quiet) as show:
+        for event in prove(request, updates, kill_at):
+            if isinstance(event, ResumeProof):
+                proof = event
+            else:
+                show(event)
+    if as_json:
+        print_json(proof_json(proof))
+        raise typer.Exit(0 if proof.difference is None else 1)
+    if proof.difference is not None:
+        raise NotIdenticalError(proof_text(proof))
+    stdout().print(proof_text(proof), soft_wrap=True, markup=False)

@@ -1,0 +1,34 @@
+"""One process at a time trains a run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from lbadvisor.errors import CheckpointError, RefusedError
+
+
+@contextmanager
+def only_process(folder: Path, run: str) -> Iterator[None]:
+    """While entered no other process trains the run whose checkpoints lie in `folder`, which is made.
+
+    The lock is the operating system's and goes with the process, however that ends. Raises `RefusedError` while another
+    one holds it, and `CheckpointError` where the folder cannot be written.
+    """
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RefusedError(f"another process is training the run {run}: wait for it, or stop it") from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(
+            f"the folder {folder} for the run's checkpoints cannot be written ({reason}): let yourself write there, or "
+            "name a database in another folder with --db"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
