@@ -14,10 +14,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from lbadvisor import __version__
+from lbadvisor.advisor.comparison import Spread
 from lbadvisor.report import texts
+from lbadvisor.report.answer import Arm, arms_of, differences_of, headline_of
 from lbadvisor.report.appearance import MARKERS, looks_of
 from lbadvisor.report.charts import Chart, chart_data, charts_of
-from lbadvisor.report.contents import Arm, Report
+from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
 
 MARK = b'<meta name="generator" content="lbadvisor '
@@ -81,7 +83,7 @@ def write_page(path: Path, report: Report) -> int:
 
 def page_of(report: Report) -> str:
     """The page's text."""
-    charts = charts_of(report.curves)
+    charts, arms = charts_of(report.curves), arms_of(report.comparison)
     plotly, script = get_plotlyjs(), _template_text("page.js")
     # Every word of a user goes through the template's escaping or through JSON's; what is Markup here is our own.
     return (
@@ -89,11 +91,14 @@ def page_of(report: Report) -> str:
         .get_template("page.html.j2")
         .render(
             report=report,
+            headline=headline_of(report.comparison),
+            arms=arms,
+            differences=differences_of(report.comparison),
             version=__version__,
-            looks=looks_of(len(report.arms)),
-            spans=_spans(report.arms),
+            looks=looks_of(len(arms)),
+            spans=_spans(arms),
             charts=[NumberedChart(chart, tuple(_rows(chart, report))) for chart in charts],
-            many=len(report.arms) > MANY_GROUPS,
+            many=len(arms) > MANY_GROUPS,
             bands=any(group.runs > 1 for group in report.curves),
             thinned=any(
                 curve is not None and curve.measured > len(curve.update) for chart in charts for curve in chart.curves
@@ -145,28 +150,28 @@ def _dumps(value: object, **_: object) -> str:
 
 def _spans(arms: Sequence[Arm]) -> Spans | None:
     """The arms' accuracies on one scale; None where fewer than two are known."""
-    ends = [
-        (arm.accuracy_percent - (arm.std_points or 0), arm.accuracy_percent + (arm.std_points or 0))
-        for arm in arms
-        if arm.accuracy_percent is not None
-    ]
-    low, high = min((low for low, _ in ends), default=0), max((high for _, high in ends), default=0)
-    if len(ends) < 2 or low == high:
+    known = [_ends(arm.accuracy) for arm in arms if arm.accuracy is not None]
+    low, high = min((low for low, _ in known), default=0.0), max((high for _, high in known), default=0.0)
+    if len(known) < 2 or low == high:
         return None
 
     def place(value: float) -> float:
         return round((value - low) / (high - low) * 100, 2)
 
+    def span(accuracy: Spread) -> Span:
+        left, right = _ends(accuracy)
+        return Span(place(left), place(accuracy.mean), place(right))
+
     return Spans(
         texts.number(low, 1),
         texts.number(high, 1),
-        tuple(
-            None
-            if (middle := arm.accuracy_percent) is None
-            else Span(place(middle - (arm.std_points or 0)), place(middle), place(middle + (arm.std_points or 0)))
-            for arm in arms
-        ),
+        tuple(None if arm.accuracy is None else span(arm.accuracy) for arm in arms),
     )
+
+
+def _ends(accuracy: Spread) -> tuple[float, float]:
+    deviation = accuracy.std or 0.0
+    return accuracy.mean - deviation, accuracy.mean + deviation
 
 
 def _rows(chart: Chart, report: Report) -> Iterator[NumbersRow]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lbadvisor import __version__
+from lbadvisor.report.answer import headline_of
 from lbadvisor.report.appearance import Look, looks_of
 from lbadvisor.report.charts import Chart, charts_of
 from lbadvisor.report.contents import Report
@@ -59,13 +60,13 @@ def write_picture(path: Path, report: Report) -> int:
 def _figure(report: Report) -> "Figure":
     from matplotlib.figure import Figure
 
-    charts = charts_of(report.curves)
+    charts, headline = charts_of(report.curves), headline_of(report.comparison)
     looks = looks_of(len(report.curves))
     columns = max(min(COLUMNS, len(charts)), 1)
     rows = -(-len(charts) // columns) or 1
     width = max(CHART_INCHES[0] * columns, 6.0)
-    title = textwrap.fill(f"{report.headline.number} {report.headline.caption}", int(width * 9))
-    sentence = textwrap.fill(report.headline.sentence, int(width * 12))
+    title = textwrap.fill(f"{headline.number} {headline.caption}", int(width * 9))
+    sentence = textwrap.fill(headline.sentence, int(width * 12))
     # Inches: what is written above, the charts, the legend below.
     above = 0.35 + 0.26 * (title.count("\n") + 1) + 0.19 * (sentence.count("\n") + 1)
     named = len(report.curves) <= NAMED_GROUPS

@@ -36,3 +36,16 @@ def planned(value: Value) -> str:
         return ", ".join(map(planned, value))
     text = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
     return text.replace(",", THIN)
+
+
+def field_value(value: object) -> str:
+    """A recipe's value: floats with six digits, a dash for what is absent."""
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(field_value, value)) or "none"
+    return str(value)

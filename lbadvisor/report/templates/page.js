@@ -1,6 +1,7 @@
 "use strict";
 // Draws the charts from the page's data, and lets the controls act on all of them at once.
 (() => {
+  document.getElementById("without-script").remove();
   const data = JSON.parse(document.getElementById("data").textContent);
   const figures = data.charts.map((chart) => ({
     chart, element: document.getElementById("chart-" + chart.quantity), stale: true, seen: false,
