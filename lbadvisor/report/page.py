@@ -126,6 +126,7 @@ def _environment() -> Environment:
         "whole": texts.whole,
         "interval": texts.interval,
         "planned": texts.planned,
+        "breakable": texts.breakable,
         "svg_marker": MARKERS.__getitem__,
     }
     return environment

@@ -1,5 +1,9 @@
 """Numbers as the page writes them."""
 
+import re
+
+from markupsafe import Markup, escape
+
 from lbadvisor.advisor.adjustments import Value
 
 ABSENT = "\N{EN DASH}"
@@ -34,8 +38,7 @@ def planned(value: Value) -> str:
         return "none"
     if isinstance(value, tuple):
         return ", ".join(map(planned, value))
-    text = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-    return text.replace(",", THIN)
+    return (f"{value:,}" if isinstance(value, int) else f"{value:,.6g}").replace(",", THIN)
 
 
 def field_value(value: object) -> str:
@@ -49,3 +52,8 @@ def field_value(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(field_value, value)) or "none"
     return str(value)
+
+
+def breakable(name: str) -> Markup:
+    """A dotted name that may break behind its dots and underscores."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))
