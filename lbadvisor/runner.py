@@ -96,10 +96,11 @@ def find_earlier(request: RunRequest) -> Run | None:
     return run
 
 
-def train_run(request: RunRequest) -> Generator[Preparing | Started | Progress]:
+def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[Preparing | Started | Progress]:
     """Train the request's run to its end, from its last checkpoint if it has one; yields after every update.
 
-    While the data set is prepared it yields how far that is: closed there, nothing of the run was begun.
+    While the data set is prepared it yields how far that is: closed there, nothing of the run was begun. `dataset` is
+    the recipe's own, prepared already.
 
     Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
     there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
@@ -109,7 +110,8 @@ def train_run(request: RunRequest) -> Generator[Preparing | Started | Progress]:
     earlier = find_earlier(request)
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
     make_deterministic(request.device)
-    dataset = yield from preparing(recipe, request.data_dir, request.device)
+    if dataset is None:
+        dataset = yield from preparing(recipe, request.data_dir, request.device)
     micro_size = _micro_size(recipe, request, dataset, earlier)
     state = _built(recipe, request, dataset)
     if micro_size is not None:

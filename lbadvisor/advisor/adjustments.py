@@ -13,14 +13,20 @@ from lbadvisor.advisor.parts import Part
 from lbadvisor.advisor.rules import LrRule
 from lbadvisor.advisor.running_statistics import DEFINITIONS, horizon_examples
 
-Value = int | float | tuple[int, ...] | None
+Value = int | float | str | tuple[int, ...] | None
 BetasRule = Literal["sde", "half-life", "keep"]
 WeightDecayRule = Literal["keep", "horizon"]
+NoiseKind = Literal["gaussian", "bernoulli"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of the advisor: the target batch size, the parts to adapt, and the rules to adapt them by."""
+    """What is asked of the advisor: the target batch size, the parts to adapt, and the rules to adapt them by.
+
+    `stretch_share` is what the regime keeps of the baseline's updates: 1 all of them, 0.5 half the stretch. The rest is
+    added to the adaptation: a warm-up of the learning rate of at most `warmup_epochs`, multiplicative noise of a kind,
+    and the probabilities of a `[regularization]` table; None: nothing.
+    """
 
     target_batch_size: int
     parts: tuple[Part, ...]
@@ -28,6 +34,12 @@ class Request:
     ghost_batch_size: int | None = None
     betas: BetasRule = "sde"
     weight_decay: WeightDecayRule = "keep"
+    stretch_share: float = 1.0
+    warmup_epochs: float | None = None
+    noise: NoiseKind | None = None
+    dropout: float | None = None
+    label_noise: float | None = None
+    drop_connect: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,27 @@ def lr_factor_of(baseline: Baseline, request: Request) -> float:
     if "lr" not in request.parts:
         return 1.0
     return rules.lr_factor(request.lr_rule, baseline.batch_size, request.target_batch_size, baseline.examples)
+
+
+def updates_factor_of(baseline: Baseline, request: Request) -> float:
+    """The updates as a multiple of the baseline's, unitless: those that the regime keeps, else 1/r of them."""
+    if "regime" in request.parts:
+        return request.stretch_share
+    return baseline.batch_size / request.target_batch_size
+
+
+def _shortening(baseline: Baseline, request: Request) -> float:
+    """How many times fewer the updates are: the inverse of `updates_factor_of`, not rounded twice."""
+    if "regime" in request.parts:
+        return 1 / request.stretch_share
+    return request.target_batch_size / baseline.batch_size
+
+
+def updates_formula(request: Request) -> str:
+    """`updates_factor_of` as a formula."""
+    if "regime" not in request.parts:
+        return "updates / r"
+    return "updates" if request.stretch_share == 1 else f"updates * {request.stretch_share:g}"
 
 
 def batch_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
@@ -129,18 +162,16 @@ def _adaptive_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
 
 def regime_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The schedule: kept in updates where the regime is adapted, in epochs where it is not."""
-    ratio = request.target_batch_size / baseline.batch_size
+    ratio, share = request.target_batch_size / baseline.batch_size, request.stretch_share
     adapts = "regime" in request.parts
-    rule = "regime adaptation" if adapts else "fixed epochs"
-    source = rules.HOFFER if adapts else "left out by --adapt"
-    formula = "updates" if adapts else "updates / r"
-    validity = (
-        "as many updates, each r times as many examples: it buys no speed"
-        if adapts
-        else "fewer updates: the weights travel less far"
-    )
+    rule = ("regime adaptation" if share == 1 else "part of the regime") if adapts else "fixed epochs"
+    source = (rules.HOFFER if share == 1 else rules.OWN_CHOICE) if adapts else "left out by --adapt"
+    formula = updates_formula(request)
+    validity = "fewer updates: the weights travel less far"
+    if adapts and share == 1:
+        validity = "as many updates, each r times as many examples: it buys no speed"
     if baseline.updates is None:
-        updates: tuple[Value, Value, str] = (1.0, 1.0 if adapts else 1 / ratio, RELATIVE)
+        updates: tuple[Value, Value, str] = (1.0, updates_factor_of(baseline, request), RELATIVE)
     else:
         updates = (*_lengths(baseline.updates, request, baseline), "updates")
     epochs, unit = (1.0, RELATIVE) if baseline.epochs is None else (baseline.epochs, "epochs")
@@ -155,8 +186,8 @@ def regime_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
         for field, before, after, unit in pairs
     ]
     in_epochs = Adjustment(
-        "schedule.epochs", epochs, epochs * ratio if adapts else epochs, unit, "derived", rule,
-        "epochs * r" if adapts else "epochs", source, validity,
+        "schedule.epochs", epochs, epochs * ratio * share if adapts else epochs, unit, "derived", rule,
+        ("epochs * r" if share == 1 else f"epochs * r * {share:g}") if adapts else "epochs", source, validity,
     )  # fmt: skip
     return [lines[0], in_epochs, *lines[1:]]
 
@@ -208,20 +239,6 @@ def running_statistics_lines(baseline: Baseline, request: Request) -> list[Adjus
     ]  # fmt: skip
 
 
-def noise_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
-    """Multiplicative noise, which is kept as the baseline has it; none is added."""
-    ratio = baseline.noise_ratio
-    if ratio is None:
-        return []
-    return [
-        Adjustment(
-            "gradient_noise.ratio", ratio, ratio, "", "recipe", "kept", "loss = mean(z_n l_n), var z_n = ratio - 1",
-            f"{rules.HOFFER}: multiplicative noise",
-            f"the gradient's covariance is that of batches of {request.target_batch_size / ratio:g}, but for g g^T",
-        )
-    ]  # fmt: skip
-
-
 def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The clipping warm-up; clipping that the baseline has already is kept, a length of it with the schedule's rule."""
     if baseline.clipping_norm is not None:
@@ -235,8 +252,7 @@ def clipping_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
             kept.append(
                 Adjustment(
                     "clipping.updates", *_lengths(baseline.clipping_updates, request, baseline), "updates", "recipe",
-                    "with the schedule", "updates" if "regime" in request.parts else "updates / r",
-                    "the baseline's length", "as the schedule's",
+                    "with the schedule", updates_formula(request), "the baseline's length", "as the schedule's",
                 )
             )  # fmt: skip
         return kept
@@ -269,16 +285,15 @@ def weight_decay_lines(baseline: Baseline, request: Request) -> list[Adjustment]
     decay = baseline.weight_decay
     if not decay or baseline.lr is None:
         return []
-    ratio = request.target_batch_size / baseline.batch_size
-    factor = lr_factor_of(baseline, request)
-    stretch = 1.0 if "regime" in request.parts else ratio
-    after = decay * stretch / factor if request.weight_decay == "horizon" else decay
+    factor, fewer = lr_factor_of(baseline, request), _shortening(baseline, request)
+    after = decay * fewer / factor if request.weight_decay == "horizon" else decay
     keeps = request.weight_decay == "keep"
-    span = "updates" if "regime" in request.parts else "examples"
+    span = "examples" if "regime" not in request.parts else "updates" if fewer == 1 else "shares of the run"
+    shortened = "" if fewer == 1 else "/ r " if span == "examples" else f"* {request.stretch_share:g} "
     return [
         Adjustment(
             "optimizer.weight_decay", decay, after, "", "recipe", request.weight_decay,
-            "decay" if keeps else f"lr * decay {'' if stretch == 1 else '/ r '}constant",
+            "decay" if keeps else f"lr * decay {shortened}constant",
             f"{rules.HOFFER}: not rescaled" if keeps else rules.WANG,
             "its horizon moves, see the next line" if keeps else f"keeps the horizon in {span}; shown for AdamW",
         ),
@@ -308,12 +323,13 @@ def weight_ema_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     """The weight average: kept where updates are, decay^r where epochs are."""
     if baseline.ema_decay is None:
         return []
-    ratio = request.target_batch_size / baseline.batch_size
-    adapts = "regime" in request.parts
+    fewer, decay = _shortening(baseline, request), baseline.ema_decay
+    fixed_epochs = "regime" not in request.parts
     return [
         Adjustment(
-            "weight_ema.decay", baseline.ema_decay, baseline.ema_decay if adapts else baseline.ema_decay**ratio, "",
-            "recipe", "kept in updates" if adapts else "kept in examples", "decay" if adapts else "decay^r",
+            "weight_ema.decay", decay, decay if fewer == 1 else decay**fewer, "", "recipe",
+            "kept in updates" if fewer == 1 else "kept in examples" if fixed_epochs else "with the schedule",
+            "decay" if fewer == 1 else "decay^r" if fixed_epochs else f"decay^{fewer:g}",
             rules.BUSBRIDGE, "the same share of the run is averaged",
         )
     ]  # fmt: skip
@@ -325,11 +341,10 @@ def cadence_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
         ("measurements.every_updates", baseline.measure_every),
         ("measurements.evaluate_every_updates", baseline.evaluate_every),
     )
-    adapts = "regime" in request.parts
     lines = [
         Adjustment(
             field, *_lengths(every, request, baseline), "updates", "recipe", "with the schedule",
-            "updates" if adapts else "updates / r", rules.OWN_CHOICE, "as many points on the curve as before",
+            updates_formula(request), rules.OWN_CHOICE, "as many points on the curve as before",
         )
         for field, every in cadences
         if every is not None
@@ -345,16 +360,6 @@ def cadence_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
     return lines
 
 
-def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
-    """Every line of the plan, in the order of reading."""
-    parts = (
-        batch_lines, lr_lines, regime_lines, ghost_lines, running_statistics_lines, noise_lines, clipping_lines,
-        weight_decay_lines, momentum_lines, weight_ema_lines, cadence_lines,
-    )  # fmt: skip
-    return tuple(line for part in parts for line in part(baseline, request))
-
-
 def _lengths(length: float, request: Request, baseline: Baseline) -> tuple[int, int]:
     """A length in whole updates before and after; it is rounded once, from the unrounded number."""
-    stretch = 1.0 if "regime" in request.parts else baseline.batch_size / request.target_batch_size
-    return max(1, round(length)), max(1, round(length * stretch))
+    return max(1, round(length)), max(1, round(length * updates_factor_of(baseline, request)))

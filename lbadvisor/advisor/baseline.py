@@ -39,6 +39,9 @@ class Baseline:
     batch_norm_momentum: float = MOMENTUM
     running_statistics: RunningStatistics = "sequential"
     noise_ratio: float | None = None
+    dropout: float = 0.0
+    label_noise: float = 0.0
+    drop_connect: float = 0.0
     clipping_norm: float | None = None
     clipping_updates: float | None = None
     measure_every: float | None = None
@@ -86,6 +89,9 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         batch_norm_momentum=recipe.batch_norm.momentum,
         running_statistics=recipe.batch_norm.running_statistics,
         noise_ratio=recipe.gradient_noise.ratio if recipe.gradient_noise else None,
+        dropout=recipe.regularization.dropout,
+        label_noise=recipe.regularization.label_noise,
+        drop_connect=recipe.regularization.drop_connect,
         clipping_norm=clipping.max_norm if clipping else None,
         clipping_updates=in_updates(clipping.epochs, clipping.updates) if clipping else None,
         measure_every=in_updates(cadence.every_epochs, cadence.every_updates),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Request, lr_factor_of
+from lbadvisor.advisor.adjustments import Request, lr_factor_of, updates_factor_of
 from lbadvisor.advisor.baseline import Baseline
 
 FEW_UPDATES_PER_EPOCH = 50
@@ -30,12 +30,18 @@ def caveats(baseline: Baseline, request: Request) -> tuple[Caveat, ...]:
 
 
 def _of_price(baseline: Baseline, request: Request) -> Iterator[Caveat]:
-    ratio = request.target_batch_size / baseline.batch_size
-    if "regime" in request.parts:
+    ratio, share = request.target_batch_size / baseline.batch_size, request.stretch_share
+    if "regime" in request.parts and share == 1:
         yield Caveat(
             "regime-price",
             f"regime adaptation processes {ratio:g} times as many examples and is no faster than the small batch: "
             "worth it only where the batch is imposed or its updates are as fast",
+        )
+    elif "regime" in request.parts:
+        yield Caveat(
+            "regime-price",
+            f"{share:g} of the stretch processes {ratio * share:g} times as many examples in {share:g} times as many "
+            "updates: what fewer updates cost in accuracy is not known beforehand",
         )
     elif "lr" in request.parts and request.lr_rule.name in ("sqrt", "finite-population"):
         yield Caveat(
@@ -57,19 +63,23 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
                 f"weight decay stays while the learning rate grows: its horizon 1/(lr * decay) becomes {change:.3g} "
                 f"times as long in {span}; --weight-decay horizon keeps it (the paper does not)",
             )
-    if adapts_lr and baseline.noise_ratio is not None:
+    noise_ratio = baseline.noise_ratio
+    if request.noise is not None:
+        noise_ratio = request.target_batch_size / baseline.batch_size
+    if adapts_lr and noise_ratio is not None:
         yield Caveat(
             "noise-and-learning-rate",
-            f"multiplicative noise of ratio {baseline.noise_ratio:g} and the learning rate both make up for the "
+            f"multiplicative noise of ratio {noise_ratio:g} and the learning rate both make up for the "
             "smaller noise of the larger batch: the paper takes one of them; --adapt regime,ghost,clip leaves the "
             "learning rate",
         )
-    warms_up = baseline.warmup_updates is not None or baseline.clipping_norm is not None or "clip" in request.parts
+    kept = baseline.warmup_updates is not None or baseline.clipping_norm is not None
+    warms_up = kept or "clip" in request.parts or request.warmup_epochs is not None
     if adapts_lr and request.lr_rule.name == "linear" and not warms_up:
         yield Caveat(
             "linear-without-warm-up",
             "the linear rule fails early in training without a warm-up (Goyal et al. 2017 take 5 epochs): "
-            "set schedule.warmup_epochs, or adapt clip",
+            "--warmup-epochs 5, or adapt clip",
         )
     if baseline.clipping_norm is not None and baseline.clipping_updates is None:
         yield Caveat(
@@ -144,7 +154,7 @@ def _of_the_sample(baseline: Baseline, request: Request) -> Iterator[Caveat]:
 
 
 def _of_rounding(baseline: Baseline, request: Request) -> Iterator[Caveat]:
-    shrink = 1.0 if "regime" in request.parts else baseline.batch_size / request.target_batch_size
+    shrink = updates_factor_of(baseline, request)
     rounded = [
         f"{length * shrink:.10g} to {round(length * shrink)}"
         for length in baseline.milestones

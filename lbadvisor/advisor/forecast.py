@@ -33,16 +33,19 @@ class Option:
 
 def forecast(baseline: Baseline, request: Request) -> tuple[Option, ...]:
     """The baseline, the paper's and Goyal's ways to use the target batch, and the requested one, with their price."""
-    chosen = (request.lr_rule if "lr" in request.parts else rules.NO_RULE, "regime" in request.parts)
-    ways: list[tuple[str, LrRule, bool]] = [
-        ("nothing adapted", rules.NO_RULE, False),
-        ("square root, fixed epochs", rules.SQRT, False),
-        ("square root and regime (the paper)", rules.SQRT, True),
-        ("linear, fixed epochs (Goyal)", rules.LINEAR, False),
-        ("linear and regime", rules.LINEAR, True),
+    fixed = baseline.batch_size / request.target_batch_size
+    share = request.stretch_share if "regime" in request.parts else None
+    chosen = (request.lr_rule if "lr" in request.parts else rules.NO_RULE, share)
+    ways: list[tuple[str, LrRule, float | None]] = [
+        ("nothing adapted", rules.NO_RULE, None),
+        ("square root, fixed epochs", rules.SQRT, None),
+        ("square root and regime (the paper)", rules.SQRT, 1.0),
+        ("linear, fixed epochs (Goyal)", rules.LINEAR, None),
+        ("linear and regime", rules.LINEAR, 1.0),
     ]
-    if chosen not in [(rule, regime) for _, rule, regime in ways]:
-        ways.append((f"{chosen[0].name}, {'regime' if chosen[1] else 'fixed epochs'}", *chosen))
+    if chosen not in [(rule, share) for _, rule, share in ways]:
+        length = "fixed epochs" if share is None else "regime" if share == 1 else f"{share:g} of the stretch"
+        ways.append((f"{chosen[0].name}, {length}", *chosen))
     start = _option(baseline, "baseline", "baseline", 1.0, 1.0, baseline.batch_size, regime=False, chosen=False)
     return (
         start,
@@ -50,10 +53,10 @@ def forecast(baseline: Baseline, request: Request) -> tuple[Option, ...]:
             _option(
                 baseline, rule.name, name,
                 rules.lr_factor(rule, baseline.batch_size, request.target_batch_size, baseline.examples),
-                1.0 if regime else baseline.batch_size / request.target_batch_size,
-                request.target_batch_size, regime=regime, chosen=(rule, regime) == chosen,
+                fixed if share is None else share, request.target_batch_size, regime=share is not None,
+                chosen=(rule, share) == chosen,
             )
-            for name, rule, regime in ways
+            for name, rule, share in ways
         ),
     )  # fmt: skip
 

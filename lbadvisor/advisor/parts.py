@@ -1,4 +1,4 @@
-"""The parts of the paper's method, each of which a plan may adapt or leave."""
+"""The parts of the paper's method, each of which a plan may adapt or leave; and what a plan may add to them."""
 
 from typing import Literal
 
@@ -6,6 +6,8 @@ from lbadvisor.errors import PlanError
 
 Part = Literal["lr", "ghost", "regime", "clip"]
 PARTS: tuple[Part, ...] = ("lr", "ghost", "regime", "clip")
+Addition = Literal["warm-up", "noise", "dropout", "label-noise", "drop-connect"]
+"""What is no part of the paper's adaptation: a warm-up of the learning rate, multiplicative noise, regularization."""
 
 
 def parse_parts(text: str) -> tuple[Part, ...]:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lbadvisor import __version__
-from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Adjustment, Request, Value, all_lines
+from lbadvisor.advisor import additions, adjustments, rules
+from lbadvisor.advisor.adjustments import Adjustment, Request, Value
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.caveats import Caveat, caveats
 from lbadvisor.advisor.forecast import Option, forecast
@@ -59,6 +59,7 @@ def advise_numbers(baseline: Baseline, request: Request) -> Plan:
     """The plan for a baseline of which only some numbers are known. Raises `PlanError` and `RefusedError`."""
     target, examples = request.target_batch_size, baseline.examples
     ratio = rules.batch_ratio(baseline.batch_size, target)
+    additions.check_additions(baseline, request)
     if examples is not None and target > examples:
         raise PlanError(f"the target batch size {target} is above the {examples} training examples")
     ghost = request.ghost_batch_size
@@ -74,7 +75,18 @@ def advise_numbers(baseline: Baseline, request: Request) -> Plan:
     )
 
 
-def _adapted(recipe: "Recipe", request: Request, adjustments: tuple[Adjustment, ...]) -> "Recipe":
+def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
+    """Every line of the plan, in the order of reading."""
+    parts = (
+        adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
+        adjustments.ghost_lines, adjustments.running_statistics_lines, additions.noise_lines,
+        adjustments.clipping_lines, additions.regularization_lines, adjustments.weight_decay_lines,
+        adjustments.momentum_lines, adjustments.weight_ema_lines, adjustments.cadence_lines,
+    )  # fmt: skip
+    return tuple(line for part in parts for line in part(baseline, request))
+
+
+def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) -> "Recipe":
     """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
     # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
     from pydantic import ValidationError
@@ -83,7 +95,7 @@ def _adapted(recipe: "Recipe", request: Request, adjustments: tuple[Adjustment, 
     from lbadvisor.advisor.schedule import in_updates
 
     body = in_updates(recipe).model_dump(mode="json")
-    for line in adjustments:
+    for line in lines:
         if line.kind == "recipe":
             _put(body, line.field, line.after)
     body["adapted_from"] = AdaptedFrom(
@@ -92,6 +104,8 @@ def _adapted(recipe: "Recipe", request: Request, adjustments: tuple[Adjustment, 
         batch_size=recipe.batch.size,
         parts=request.parts,
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
+        stretch_share=request.stretch_share,
+        additions=additions.additions_of(baseline_of(recipe), request),
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from lbadvisor.advisor import coherence
 from lbadvisor.advisor.coherence import Fault, one_of, refuse
-from lbadvisor.advisor.parts import Part
+from lbadvisor.advisor.parts import Addition, Part
 from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 
 PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
@@ -21,6 +21,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Epochs = Annotated[float, Field(gt=0, le=1e9)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 Scalar = str | int | float | bool
@@ -206,6 +207,24 @@ class GradientNoise(RecipeModel):
     )
 
 
+class Regularization(RecipeModel):
+    """Noise of other kinds than a batch's, drawn anew at each update; evaluation has none."""
+
+    dropout: Probability = Field(
+        0.0,
+        description="probability with which an input of the last fully connected layer becomes 0; the others grow by "
+        "1 / (1 - dropout)",
+    )
+    label_noise: Probability = Field(
+        0.0, description="probability with which an example's label is drawn from all classes alike, for one update"
+    )
+    drop_connect: Probability = Field(
+        0.0,
+        description="probability with which a weight of the fully connected layers is 0 in one update; the others grow "
+        "by 1 / (1 - drop_connect)",
+    )
+
+
 class WeightEma(RecipeModel):
     """An exponential moving average of the weights, which evaluation then uses."""
 
@@ -267,6 +286,12 @@ class AdaptedFrom(RecipeModel):
         description="which parts of the adaptation were made"
     )
     lr_rule: str = Field(description="the rule that scaled the learning rate")
+    stretch_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="updates as a share of the baseline's, where the regime was adapted"
+    )
+    additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
+        (), description="what was added that is no part of the adaptation"
+    )
     program: str = Field(description="the program that made the adaptation, with its version")
 
 
@@ -302,6 +327,7 @@ class Recipe(RecipeModel):
     batch_norm: BatchNorm = BatchNorm()
     clipping: Clipping | None = None
     gradient_noise: GradientNoise | None = None
+    regularization: Regularization = Regularization()
     weight_ema: WeightEma | None = None
     compute: Compute = Compute()
     # An evaluation takes about a third of an epoch's time per example: at this cadence 2 to 3% of a run.

@@ -17,6 +17,10 @@ BUSBRIDGE = "Busbridge et al. 2023, arXiv:2307.13813"
 WANG = "Wang, Aitchison 2024, arXiv:2405.13698"
 HOFFER_CODE = "the paper's released code, github.com/eladhoffer/bigBatch"
 PLAYBOOK = "Google Tuning Playbook, github.com/google-research/tuning_playbook"
+SRIVASTAVA = "Srivastava et al. 2014, JMLR 15:1929"
+WAN = "Wan et al. 2013, ICML, PMLR 28(3):1058"
+XIE = "Xie et al. 2016, arXiv:1605.00055"
+LI = "Li et al. 2018, arXiv:1801.05134"
 OWN_CHOICE = "lbadvisor's own choice"
 
 
@@ -118,6 +122,18 @@ def clipping_warmup_updates(examples: int, batch_size: int, updates: int) -> int
     is the Tuning Playbook's for warm-ups.
     """
     return max(1, min(round(examples / batch_size), updates // 10))
+
+
+GOYAL_WARMUP_EPOCHS = 5.0
+"""Length of the gradual warm-up of Goyal et al. 2017 (arXiv:1706.02677), of 90 epochs in all."""
+
+
+def lr_warmup_updates(epochs: float, examples: int, target_batch_size: int, updates: int) -> int:
+    """Length of a warm-up of the learning rate in updates: `epochs` at the target, at most a tenth of the run.
+
+    The bound is the Tuning Playbook's: it is for runs much shorter than the 90 epochs of Goyal et al. 2017.
+    """
+    return max(1, min(round(epochs * examples / target_batch_size), updates // 10))
 
 
 REFERENCE_CLIPPING_NORM = 5.0

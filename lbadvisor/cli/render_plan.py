@@ -84,6 +84,8 @@ def number_text(value: Value) -> str:
     """A value of a plan as people read it."""
     if value is None:
         return "none"
+    if isinstance(value, str):
+        return value
     if isinstance(value, tuple):
         return " ".join(str(v) for v in value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

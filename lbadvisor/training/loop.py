@@ -19,6 +19,7 @@ from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
 from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.population import set_population_statistics, whole_batches
 from lbadvisor.training.precision import autocast, set_tf32
+from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
 
@@ -30,6 +31,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
+    dropout, regularization = state.dropout, recipe.regularization
     updates, cadence = recipe.schedule.updates, recipe.measurements
     if updates is None:
         raise ValueError("the recipe is not in updates: give in_updates(recipe)")
@@ -51,9 +53,15 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         z_B = None
         if recipe.gradient_noise is not None:
             z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
+        if regularization.label_noise:
+            labels_B = noisy_labels(labels_B, regularization.label_noise, dataset.classes, state.seed, state.update)
+        factors_BF = None
+        if dropout is not None:
+            factors_BF = dropout_factors(dropout, recipe, state.seed, state.update).to(labels_B.device)
         state.optimizer.zero_grad(set_to_none=True)
-        with naming_the_compiler(recipe.compute):
-            loss = backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B)
+        masked = dropped_connections(model, regularization.drop_connect, state.seed, state.update)
+        with naming_the_compiler(recipe.compute), masked:
+            loss = backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B, dropout, factors_BF)
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
@@ -127,8 +135,9 @@ def _in_slices(batches: Iterator[Batch], size: int | None) -> Iterator[Batch]:
 def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
     """Give batch norm the statistics of the whole training set, for the weights that `evaluate` uses.
 
-    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. Seeds
-    torch's global generator. See `set_population_statistics` for what is computed.
+    The batches are those of the first epoch, with their augmentation and their dropped connections (dropout stands
+    behind every batch norm): each example once, a function of the seed. Seeds torch's global generator. See
+    `set_population_statistics` for what is computed.
     """
     recipe, examples = state.recipe, state.recipe.data.train_examples
     current = None
@@ -138,9 +147,16 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
     torch.manual_seed(derived_seed(state.seed, "population", 0))
     stream = (dataset.training_batch(recipe, state.seed, update)[0] for update in itertools.count())
     with autocast(recipe.compute, state.interval.device):
-        set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
+        set_population_statistics(state.model, _with_dropped(state, whole_batches(stream, recipe.batch.size, examples)))
     if current is not None:
         _put_weights(state, current)
+
+
+def _with_dropped(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The batches; until the next one is asked for, the connections are dropped that this one's update drops."""
+    for update, batch in enumerate(batches):
+        with dropped_connections(state.model, state.recipe.regularization.drop_connect, state.seed, update):
+            yield batch
 
 
 def _put_weights(state: TrainState, weights: list[Tensor]) -> None:

@@ -9,6 +9,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.training.compilation import Forward
 from lbadvisor.training.ghost_batch_norm import ghost_slices
 from lbadvisor.training.precision import autocast
+from lbadvisor.training.regularization import Dropout
 
 
 def micro_slices(recipe: Recipe, micro_size: int | None) -> tuple[int, ...]:
@@ -84,21 +85,27 @@ def backward(
     sizes: tuple[int, ...],
     compute: Compute,
     weights_B: Tensor | None = None,
+    dropout: Dropout | None = None,
+    factors_BF: Tensor | None = None,
 ) -> Tensor:
     """Add the gradients of the batch's mean cross-entropy to those of the parameters; that loss in nats, shape ().
 
-    With `weights_B` the gradients are those of the weighted mean; the loss that comes back has no weights.
+    With `weights_B` the gradients are those of the weighted mean; the loss that comes back has no weights. With
+    `factors_BF` it is the loss under that dropout.
 
     The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so that
     the sum is the mean over the batch also where the last slice is shorter. Next to the batch in one piece: ghost
     batches are the same ones, and their running statistics take the same sequence of updates (equal bits on a CPU;
     on a GPU or compiled, where they are summed in closed form, equal to rounding); loss and gradients are equal to
-    rounding. Dropout draws a mask for each slice: of the same distribution, and other masks than those of the batch in
-    one piece.
+    rounding. A network's own dropout layers draw a mask for each slice: of the same distribution, and other masks than
+    those of the batch in one piece.
     """
     losses = []
-    slices = zip(images_BCHW.split(sizes), labels_B.split(sizes), _split(weights_B, sizes), strict=True)
-    for images, labels, weights in slices:
+    optional = _split(weights_B, sizes), _split(factors_BF, sizes)
+    slices = zip(images_BCHW.split(sizes), labels_B.split(sizes), *optional, strict=True)
+    for images, labels, weights, factors in slices:
+        if dropout is not None:
+            dropout.factors_BF = factors
         logits = logits_of(forward, images, compute)
         share = len(labels) / len(labels_B)
         loss = objective = cross_entropy(logits, labels) * share
@@ -106,11 +113,13 @@ def backward(
             objective = (weights * cross_entropy(logits, labels, reduction="none")).mean() * share
         objective.backward()
         losses.append(loss.detach())
+    if dropout is not None:
+        dropout.factors_BF = None
     return sum(losses[1:], start=losses[0])
 
 
-def _split(weights_B: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | None, ...]:
-    return (None,) * len(sizes) if weights_B is None else weights_B.split(sizes)
+def _split(rows: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | None, ...]:
+    return (None,) * len(sizes) if rows is None else rows.split(sizes)
 
 
 def logits_of(forward: Forward, images_BCHW: Tensor, compute: Compute) -> Tensor:

@@ -16,6 +16,7 @@ from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
+from lbadvisor.training.regularization import Dropout, dropout_in, fully_connected
 from lbadvisor.training.seeds import derived_seed
 
 __all__ = ["TrainState", "checkpoints", "is_finite", "load_checkpoint", "save_checkpoint", "start_state"]
@@ -32,7 +33,8 @@ class TrainState:
     loss, the clipped updates and the updates since the last measurement. `averages` are the weight averages, if any.
     `initial` are the weights w_0, a function of the seed, for the weight distance. `threads` is the number of CPU
     threads: sums are split over them, so another number gives other bits, and a resumed run keeps it. The same holds of
-    `micro_size`, the examples of a micro-batch (None: the batch is in one piece).
+    `micro_size`, the examples of a micro-batch (None: the batch is in one piece). `dropout` is what the model's
+    classifier asks, if the recipe has any.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class TrainState:
     update: int = 0
     seconds: float = 0.0
     micro_size: int | None = None
+    dropout: Dropout | None = None
     parameters: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +61,7 @@ def start_state(
     """The state before the first update of a recipe in updates, for images of (C, H, W) `shape`.
 
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
+    Raises `DataError` where the network lacks a layer that the recipe's batch norm or regularization is for.
     """
     torch.manual_seed(derived_seed(seed, "weights", 0))
     model = build_model(recipe.model.name, shape, classes)
@@ -75,6 +79,8 @@ def start_state(
     if any(p.ndim == 4 for p in model.parameters()):
         # Convolutions are faster with the channels innermost, on the CPU by a third.
         model = model.to(memory_format=torch.channels_last)
+    if recipe.regularization.drop_connect:
+        fully_connected(model)  # raises where there is none
     optimizer = build_optimizer(recipe.optimizer, model.parameters())
     initial = [p.detach().clone() for p in model.parameters()]
     return TrainState(
@@ -85,6 +91,7 @@ def start_state(
         initial=initial,
         averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
         interval=torch.zeros(3, dtype=torch.float64, device=device),
+        dropout=dropout_in(model, recipe.regularization),
         threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
     )
 

@@ -1,0 +1,103 @@
+"""Dropout, label noise and DropConnect: noise that the paper finds no substitute for a small batch's.
+
+All is drawn on the CPU from (seed, update), so that every device and every cut into micro-batches sees the same.
+B examples of a batch, F features that the classifier sees, K classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lbadvisor.advisor.recipe import Recipe, Regularization
+from lbadvisor.errors import DataError
+from lbadvisor.training.seeds import generator
+
+
+def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update: int) -> Tensor:
+    """The labels with each one, with probability `share`, drawn anew from all classes alike: int64 (B,).
+
+    So a label is wrong with probability share * (K - 1) / K. Source: DisturbLabel, Xie et al. 2016, arXiv:1605.00055.
+    """
+    draws = generator(seed, "label noise", update)
+    drawn_B = torch.rand(len(labels_B), generator=draws) < share
+    others_B = torch.randint(classes, (len(labels_B),), generator=draws)
+    return torch.where(drawn_B.to(labels_B.device), others_B.to(labels_B.device), labels_B)
+
+
+def kept_factors(shape: tuple[int, ...], probability: float, draws: torch.Generator) -> Tensor:
+    """0 with `probability`, else 1 / (1 - probability): independent, of mean 1 and variance p / (1 - p), float32."""
+    return (torch.rand(shape, generator=draws) >= probability).float().div_(1 - probability)
+
+
+def fully_connected(model: nn.Module) -> list[nn.Linear]:
+    """The fully connected layers of `model`, the classifier last. Raises `DataError` where its last layer is none."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
+    if not layers or not isinstance(layers[-1], nn.Linear):
+        raise DataError(
+            "the network's last layer is not fully connected: take regularization.dropout and "
+            "regularization.drop_connect out"
+        )
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+@dataclass(slots=True)
+class Dropout:
+    """Dropout on what the classifier sees, `features` F of them; in force while `factors_BF` are set.
+
+    There is no batch norm behind it, whose statistics would be others in training than in evaluation (Li et al. 2018,
+    arXiv:1801.05134). Source: Srivastava et al. 2014, JMLR 15.
+    """
+
+    features: int
+    factors_BF: Tensor | None = None
+
+    def __call__(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """What the classifier gets in the place of `inputs`; None: the same."""
+        return None if self.factors_BF is None else (inputs[0] * self.factors_BF, *inputs[1:])
+
+
+def dropout_in(model: nn.Module, regularization: Regularization) -> Dropout | None:
+    """What the classifier of `model` asks from now on, None where the recipe has no dropout. Raises `DataError`."""
+    if regularization.dropout == 0:
+        return None
+    classifier = fully_connected(model)[-1]
+    dropout = Dropout(classifier.in_features)
+    classifier.register_forward_pre_hook(dropout)
+    return dropout
+
+
+def dropout_factors(dropout: Dropout, recipe: Recipe, seed: int, update: int) -> Tensor:
+    """What the classifier's inputs are multiplied by in an update, float32 (B, F) on the CPU."""
+    shape = (recipe.batch.size, dropout.features)
+    return kept_factors(shape, recipe.regularization.dropout, generator(seed, "dropout", update))
+
+
+@contextmanager
+def dropped_connections(model: nn.Module, probability: float, seed: int, update: int) -> Iterator[None]:
+    """While entered, each weight of the fully connected layers is 0 with `probability`, the others grow by 1 / (1 - p).
+
+    What backward adds to the gradients meanwhile is made that of the weights as they are, which come back: with factors
+    m, the gradient of L(w m) is m times that of L at w m. The gradients must be empty before. One mask for all examples
+    of the update; Wan et al. 2013 (DropConnect, ICML) draw one for each. Biases stay. Raises `DataError`.
+    """
+    if probability == 0:
+        yield
+        return
+    draws = generator(seed, "drop connect", update)
+    weights = [layer.weight for layer in fully_connected(model)]
+    factors = [kept_factors(tuple(w.shape), probability, draws).to(w.device) for w in weights]
+    kept = [w.detach().clone() for w in weights]
+    with torch.no_grad():
+        for weight, factor in zip(weights, factors, strict=True):
+            weight.mul_(factor)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, factor, before in zip(weights, factors, kept, strict=True):
+                weight.copy_(before)
+                if weight.grad is not None:
+                    weight.grad.mul_(factor)

@@ -1,0 +1,223 @@
+"""Dropout, label noise and DropConnect: what they draw, by hand; and that the loop trains with them, and resumes."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lbadvisor.advisor.recipe import Compute, Recipe
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.errors import DataError
+from lbadvisor.training.data import load_dataset
+from lbadvisor.training.loop import evaluate, recompute_statistics, train
+from lbadvisor.training.micro_batches import backward
+from lbadvisor.training.regularization import (
+    dropout_factors,
+    dropped_connections,
+    fully_connected,
+    kept_factors,
+    noisy_labels,
+)
+from lbadvisor.training.seeds import generator
+from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
+
+CPU = torch.device("cpu")
+BODY = {
+    "schema": 1,
+    "name": "tiny",
+    "data": {"name": "digits", "train_examples": 1297},
+    "model": {"name": "digits_mlp"},
+    "batch": {"size": 128},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "schedule": {"updates": 6},
+    "measurements": {"every_updates": 1},
+}
+ALL = {"dropout": 0.5, "label_noise": 0.2, "drop_connect": 0.25}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset(Recipe.model_validate(BODY), None, CPU)
+
+
+def started(micro=None, **tables):
+    state = start_state(in_updates(Recipe.model_validate(BODY | tables)), 0, (1, 8, 8), 10, CPU)
+    state.micro_size = micro
+    return state
+
+
+def same(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_labels_are_wrong_as_often_as_the_law_says():
+    """By hand: 0.2 drawn of 10 classes are 0.18 wrong, each of the nine others 0.02; five standard errors of 10^6."""
+    labels = torch.full((1_000_000,), 3)
+    noisy = noisy_labels(labels, 0.2, 10, 1, 2)
+    shares = torch.bincount(noisy, minlength=10) / 1e6
+    assert shares[3].item() == pytest.approx(0.82, abs=5 * (0.82 * 0.18 / 1e6) ** 0.5)
+    assert all(shares[k].item() == pytest.approx(0.02, abs=5 * (0.02 * 0.98 / 1e6) ** 0.5) for k in range(10) if k != 3)
+    assert torch.equal(labels, torch.full((1_000_000,), 3))
+
+
+def test_two_classes_are_exchanged_half_of_the_times_that_a_label_is_drawn():
+    noisy = noisy_labels(torch.tensor([0, 1]).repeat(200_000), 0.5, 2, 0, 0)
+    wrong = (noisy != torch.tensor([0, 1]).repeat(200_000)).double().mean().item()
+    assert wrong == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 4e5) ** 0.5)
+
+
+@pytest.mark.parametrize(("probability", "factor", "variance"), [(0.5, 2.0, 1.0), (0.2, 1.25, 0.25)])
+def test_factors_are_zero_or_make_up_for_the_zeros(probability, factor, variance):
+    """Mean 1, variance p / (1 - p) by hand."""
+    factors = kept_factors((1000, 1000), probability, generator(0, "test", 0)).double()
+    assert factors.unique().tolist() == [0.0, factor]
+    assert (factors == 0).double().mean().item() == pytest.approx(probability, abs=0.0025)
+    assert factors.mean().item() == pytest.approx(1, abs=5 * (variance / 1e6) ** 0.5)
+    assert factors.var().item() == pytest.approx(variance, rel=0.02)
+
+
+def test_all_that_is_drawn_is_a_function_of_seed_and_update():
+    state = started(regularization=ALL)
+    labels = torch.zeros(128, dtype=torch.int64)
+
+    def draws(seed, update):
+        with dropped_connections(state.model, 0.25, seed, update):
+            weights = [layer.weight.detach().clone() for layer in fully_connected(state.model)]
+        factors = dropout_factors(state.dropout, state.recipe, seed, update)
+        return [noisy_labels(labels, 0.2, 10, seed, update), factors, *weights]
+
+    torch.manual_seed(0)
+    first = draws(1, 2)
+    torch.manual_seed(1)
+    assert same(first, draws(1, 2))
+    for other in (draws(2, 2), draws(1, 3)):
+        assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_dropout_drops_what_the_classifier_sees_in_training_alone(digits):
+    """The classifier's inputs are those of the network without dropout, each times its factor of the update."""
+    state, plain = started(regularization={"dropout": 0.5}), started()
+    seen = []
+    fully_connected(state.model)[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    images, labels = digits.training_batch(state.recipe, 0, 0)
+    features = plain.model[:-1](images)
+    factors = dropout_factors(state.dropout, state.recipe, 0, 0)
+    assert factors.shape == (128, 64)
+    backward(state.model, images, labels, (128,), Compute(), None, state.dropout, factors)
+    assert torch.equal(seen[0], (features * factors).detach())
+    state.model(images)
+    assert torch.equal(seen[1], features.detach())
+    plain.model.load_state_dict(state.model.state_dict())
+    assert evaluate(state, digits) == evaluate(plain, digits)
+
+
+def test_the_gradient_under_dropped_connections_is_that_of_the_weights_as_they_are(digits):
+    """Against a network whose weights are the product w m within autograd; and the weights come back bit for bit."""
+    state = started()
+    images, labels = digits.training_batch(state.recipe, 0, 0)
+    before = [p.detach().clone() for p in state.parameters]
+    leaves = {name: p.detach().clone().requires_grad_() for name, p in state.model.named_parameters()}
+    with dropped_connections(state.model, 0.25, 0, 7):
+        masks = {name: p.detach() != 0 for name, p in state.model.named_parameters()}
+        dropped = [1 - masks[f"{i}.weight"].double().mean().item() for i in (1, 4, 7, 10)]
+        loss = cross_entropy(state.model(images), labels)
+        loss.backward()
+    assert same(state.parameters, before)
+    assert all(share == pytest.approx(0.25, abs=0.06) for share in dropped)  # five errors of the smallest, 640 weights
+
+    linear = {f"{i}.weight" for i in (1, 4, 7, 10)}
+    factors = {name: masks[name] / 0.75 for name in linear}
+    product = {name: leaf * factors[name] if name in linear else leaf for name, leaf in leaves.items()}
+    by_hand = cross_entropy(torch.func.functional_call(copy.deepcopy(state.model), product, (images,)), labels)
+    gradients = torch.autograd.grad(by_hand, list(leaves.values()))
+    assert by_hand.item() == pytest.approx(loss.item(), rel=1e-6)
+    for found, expected in zip(state.parameters, gradients, strict=True):
+        torch.testing.assert_close(found.grad, expected, rtol=1e-4, atol=1e-7)
+    gone = ~masks["1.weight"]
+    assert (state.model[1].weight.grad[gone] == 0).all()
+
+
+def test_training_with_all_of_them_equals_torch_written_out_by_hand(digits):
+    state, by_hand = started(regularization=ALL), started()
+    measured = list(train(state, digits))
+    model = by_hand.model
+    linear = [model[i] for i in (1, 4, 7, 10)]
+    for update in range(6):
+        images, labels = digits.training_batch(by_hand.recipe, 0, update)
+        draws = generator(0, "drop connect", update)
+        factors = [kept_factors(tuple(layer.weight.shape), 0.25, draws) for layer in linear]
+        kept = [layer.weight.detach().clone() for layer in linear]
+        for layer, factor in zip(linear, factors, strict=True):
+            layer.weight.data.mul_(factor)
+        dropped = kept_factors((128, 64), 0.5, generator(0, "dropout", update))
+        loss = cross_entropy(model[10](model[:10](images) * dropped), noisy_labels(labels, 0.2, 10, 0, update))
+        assert measured[update].loss == pytest.approx(loss.item(), rel=1e-5)
+        gradients = list(torch.autograd.grad(loss, by_hand.parameters))
+        for layer, factor, weight in zip(linear, factors, kept, strict=True):
+            layer.weight.data.copy_(weight)
+            at = next(i for i, p in enumerate(by_hand.parameters) if p is layer.weight)
+            gradients[at] = gradients[at] * factor
+        with torch.no_grad():
+            for parameter, gradient in zip(by_hand.parameters, gradients, strict=True):
+                parameter -= 0.1 * gradient
+    for found, expected in zip(state.parameters, by_hand.parameters, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert measured[-1].evaluation_loss == pytest.approx(evaluate(by_hand, digits)[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["dropout", "label_noise", "drop_connect"])
+def test_a_run_that_is_interrupted_ends_bitwise_equal_and_differs_from_one_without(digits, tmp_path, name):
+    tables = {"regularization": {name: ALL[name]}}
+    straight, first, second = started(**tables), started(**tables), started(**tables)
+    list(train(straight, digits))
+    updates = train(first, digits)
+    for _ in range(3):
+        next(updates)
+    load_checkpoint(save_checkpoint(tmp_path, first), second)
+    list(train(second, digits))
+    assert same(second.model.state_dict().values(), straight.model.state_dict().values())
+    without = started()
+    list(train(without, digits))
+    assert not same(without.parameters, straight.parameters)
+
+
+def test_micro_batches_change_nothing_but_rounding(digits):
+    """Ghosts of 32 in slices of 64 and 32 of a batch of 96: the same labels, masks and connections."""
+    tables = {"regularization": ALL, "batch_norm": {"ghost_batch_size": 32}, "batch": {"size": 96}}
+    whole, cut = started(**tables), started(micro=64, **tables)
+    of_whole, of_cut = list(train(whole, digits)), list(train(cut, digits))
+    for found, expected in zip(cut.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    assert [m.loss for m in of_cut] == pytest.approx([m.loss for m in of_whole], rel=1e-4)
+
+
+def test_recomputed_statistics_are_of_the_connections_that_training_drops(digits):
+    """The first layer's mean over the training set, of each batch under its update's mask, by hand."""
+    state = started(regularization={"drop_connect": 0.25})
+    first, before = state.model[1], [p.detach().clone() for p in state.parameters]
+    sums = torch.zeros(64, dtype=torch.float64)
+    for update in range(10):
+        images, _ = digits.training_batch(state.recipe, 0, update)
+        # 1297 examples are ten batches of 128 and 17, fewer than half a batch, which join the tenth and its mask.
+        if update == 9:
+            images = torch.cat([images, digits.training_batch(state.recipe, 0, 10)[0][:17]])
+        with dropped_connections(state.model, 0.25, 0, update):
+            sums += (images.flatten(1) @ first.weight.detach().T + first.bias.detach()).double().sum(0)
+    recompute_statistics(state, digits)
+    torch.testing.assert_close(state.model[2].running_mean.double(), sums / 1297, rtol=1e-4, atol=1e-5)
+    assert same(state.parameters, before)
+    plain = started()
+    recompute_statistics(plain, digits)
+    assert not torch.equal(plain.model[2].running_mean, state.model[2].running_mean)
+
+
+def test_a_network_whose_last_layer_is_not_fully_connected_is_refused():
+    with pytest.raises(DataError, match="last layer is not fully connected"):
+        fully_connected(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
+    squeezenet = {"model": {"name": "torchvision:squeezenet1_1"}, "data": {"name": "own", "train_examples": 200}}
+    for name in ("dropout", "drop_connect"):
+        recipe = Recipe.model_validate(BODY | squeezenet | {"regularization": {name: 0.5}})
+        with pytest.raises(DataError, match=r"take regularization\.dropout and regularization\.drop_connect out"):
+            start_state(in_updates(recipe), 0, (3, 64, 64), 10, CPU)
