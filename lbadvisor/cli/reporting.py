@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbadvisor.errors import UsageError
+
 if TYPE_CHECKING:
     from lbadvisor.advisor.comparison import Comparison
     from lbadvisor.advisor.records import Run
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_reports(html: Path | None, png: Path | None) -> None:
-    """Raise, before any work, where a report could not be written: see `report.writing.check_target`."""
+    """Raise, before any work, where a report could not be written: see `report.writing.check_target`.
+
+    Raises `UsageError` for one file of both kinds.
+    """
+    if html is not None and html == png:
+        raise UsageError(f"--html and --png name one file, {html}: give each its own")
     if html is not None:
         from lbadvisor.report.page import check_page_target
 

@@ -51,6 +51,11 @@ class Chart:
         return self.quantity is Quantity.WEIGHT_DISTANCE
 
     @property
+    def from_zero(self) -> bool:
+        """Whether a linear axis of its values begins at 0; accuracies are told apart near 100%."""
+        return self.quantity is not Quantity.ACCURACY and not self.logarithmic_values
+
+    @property
     def factor(self) -> float:
         """What its values are multiplied by to be shown: a share is shown in percent."""
         return 100.0 if self.quantity is Quantity.CLIPPED_SHARE else 1.0
@@ -95,6 +100,7 @@ def chart_data(groups: Sequence[GroupCurves], charts: Sequence[Chart]) -> dict[s
                 "quantity": chart.quantity.value,
                 "unit": chart.text.unit,
                 "logarithmic_values": chart.logarithmic_values,
+                "from_zero": chart.from_zero,
                 "logarithmic_axis": chart.always_logarithmic_axis,
                 "curves": [
                     None if curve is None else _points(curve, chart.factor, with_band=group.runs > 1)

@@ -115,6 +115,8 @@ def _draw(axes: "Axes", chart: Chart, looks: Sequence[Look]) -> None:
     axes.set_title(f"{chart.text.title}{unit}", loc="left", size=10, weight="bold")
     if chart.logarithmic_values:
         axes.set_yscale("log")
+    if chart.from_zero:
+        axes.set_ylim(bottom=0)
     if chart.always_logarithmic_axis:
         axes.set_xscale("log")
     axes.set_xlabel("update (logarithmic)" if chart.always_logarithmic_axis else "update", size=9)

@@ -91,7 +91,10 @@
         title: { text: axis + (onLogarithm ? " (logarithmic)" : ""), standoff: 8, font: { size: printing ? 10 : 13 } },
         spikethickness: 1, spikedash: "dot", spikecolor: style("--soft"), nticks: narrow.matches ? 5 : 8,
       },
-      yaxis: { ...shared, ...(chart.logarithmic_values ? decades : { type: "linear" }), exponentformat: "none", nticks: 7 },
+      yaxis: {
+        ...shared, ...(chart.logarithmic_values ? decades : { type: "linear", rangemode: chart.from_zero ? "tozero" : "normal" }),
+        exponentformat: "none", nticks: 7,
+      },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: ink },
     };
   }
