@@ -40,7 +40,11 @@ def parsed(page: str) -> Tags:
 
 def words(page: str) -> str:
     """The visible text, its blanks and dashes as a keyboard has them."""
-    text = " ".join(parsed(page).text).replace("\N{NARROW NO-BREAK SPACE}", " ").replace("\N{EN DASH}", "-")
+    text = (
+        " ".join(parsed(page.replace("<wbr>", "")).text)
+        .replace("\N{NARROW NO-BREAK SPACE}", " ")
+        .replace("\N{EN DASH}", "-")
+    )
     return " ".join(text.split())
 
 
