@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "torchvision", "sqlalchemy", "alembic", "optuna", "sklearn", "scipy", "plotext", "numpy")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "sqlalchemy",
+    "alembic",
+    "optuna",
+    "sklearn",
+    "scipy",
+    "plotext",
+    "numpy",
+    "plotly",
+    "jinja2",
+    "matplotlib",
+)
 
 
 def test_each_module_imports_only_to_its_right():

@@ -25,6 +25,15 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="The data sets. Default: LBADVISOR_DATA, else the user's cache."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+HtmlPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page that opens offline: answer, plan, charts. Replaces its own."
+    ),
+]
+PngPicture = Annotated[
+    Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Replaces its own.")
+]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Adapt = Annotated[
     str | None,

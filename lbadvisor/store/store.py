@@ -15,10 +15,12 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
+from lbadvisor.advisor.columns import Columns
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.records import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.store import schema
+from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
@@ -301,6 +303,19 @@ class Store:
                 rows = connection.execute(query.where(measurements.c.run == number))
                 found.append([_measurement(*row) for row in rows])
         return found
+
+    def columns_of(self, run_numbers: Sequence[int]) -> Iterator[Columns]:
+        """What was measured in each of the runs as columns, the runs in the order given, one read at a time.
+
+        For curves of many long runs, as `measurements_of` is for few. A run without measurements has empty columns.
+        Raises `UnknownRunError`.
+        """
+        for number in run_numbers:
+            with self._reading() as connection:
+                if connection.scalar(select(runs.c.number).where(runs.c.number == number)) is None:
+                    raise _unknown_number(number)
+                found = read_columns(connection, number)
+            yield found
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
