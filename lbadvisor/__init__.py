@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.adjustments import Adjustment, Request
-    from lbadvisor.advisor.compare import Comparison, compare_runs
+    from lbadvisor.advisor.compare import compare_runs
+    from lbadvisor.advisor.comparison import Comparison
     from lbadvisor.advisor.plan import Plan, advise
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.recipe_file import dump_recipe, load_recipe
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Adjustment": "lbadvisor.advisor.adjustments",
-    "Comparison": "lbadvisor.advisor.compare",
+    "Comparison": "lbadvisor.advisor.comparison",
     "GhostBatchNorm": "lbadvisor.training.ghost_batch_norm",
     "LadderRequest": "lbadvisor.ladder",
     "Measurement": "lbadvisor.advisor.records",

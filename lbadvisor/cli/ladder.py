@@ -43,7 +43,11 @@ def ladder(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what each arm changes and costs, and do nothing.")
     ] = False,
+    html: options.HtmlPage = None,
+    png: options.PngPicture = None,
     as_json: options.AsJson = False,
+    as_markdown: options.AsMarkdown = False,
+    as_csv: options.AsCsv = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.
@@ -55,9 +59,13 @@ def ladder(
     from lbadvisor.cli.adaptation import baseline_recipe
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
+    from lbadvisor.cli.reporting import check_reports
 
     if target is None:
         raise UsageError("give the target batch size: --to B")
+    if as_json + as_markdown + as_csv > 1:
+        raise UsageError("--json, --md and --csv exclude one another: give one")
+    check_reports(html, png)
     given = options.replacements(overrides, precision, recompute_statistics=recompute_statistics)
     baseline = baseline_recipe(recipe, given, schedule_scale)
     planned = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
@@ -66,7 +74,7 @@ def ladder(
     display.show_plan(ladder_name, baseline, target, planned, dry_run=dry_run and not as_json)
 
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.ladder_session import show_dry_run, train_to_the_end
+    from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
     from lbadvisor.cli.session import micro_size
     from lbadvisor.ladder import LadderRequest
     from lbadvisor.runner import chosen_device
@@ -87,6 +95,8 @@ def ladder(
         show_dry_run(request, as_json=as_json)
     else:
         train_to_the_end(request, display)
+        form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
+        show_results(request, form, html, png)
 
 
 def _planned(

@@ -1,20 +1,11 @@
 """The options that several commands share, each written once."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-
-class Axis(StrEnum):
-    """What a curve is drawn over."""
-
-    UPDATE = "update"
-    EPOCH = "epoch"
-    EXAMPLE = "example"
-    SECOND = "second"
-
+from lbadvisor.advisor.axis import Axis
 
 Database = Annotated[
     Path | None,
@@ -95,3 +86,24 @@ def replacements(given: list[str] | None, precision: str | None, *, recompute_st
     if precision is not None:
         found.append(f"compute.precision={precision}")
     return found
+
+
+By = Annotated[Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="COLUMNS",
+        help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="Only runs that meet it: batch=1024, status!=diverged, optimizer.lr>=0.1; may be given again.",
+    ),
+]
+AsMarkdown = Annotated[bool, typer.Option("--md", help="Print GitHub tables.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]

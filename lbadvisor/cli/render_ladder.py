@@ -14,7 +14,7 @@ from lbadvisor.advisor.arms import changes, foundation
 from lbadvisor.advisor.comparison import Comparison, Group, GroupGap
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.render_comparison import ABSENT, json_ready
+from lbadvisor.cli.render_comparison import ABSENT, interval_text, json_ready
 from lbadvisor.ladder import LadderRequest, PlannedRun
 
 HEADER = ("arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval")
@@ -139,14 +139,7 @@ def _accuracy_text(group: Group) -> str:
 def _gap_texts(gap: GroupGap) -> list[str]:
     return [
         ABSENT if gap.points is None else f"{gap.points:+.2f}",
-        _interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
+        interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
         ABSENT if gap.closed_percent is None else f"{gap.closed_percent:.0f}%",
-        _interval_text(gap.closed_interval, gap.closed_open, ".0f", "%"),
+        interval_text(gap.closed_interval, gap.closed_open, ".0f", "%"),
     ]
-
-
-def _interval_text(interval: tuple[float, float] | None, why_open: str | None, digits: str, unit: str) -> str:
-    if interval is None:
-        return why_open or ""
-    low, high = interval
-    return f"{low:{digits}}{unit} to {high:{digits}}{unit}"

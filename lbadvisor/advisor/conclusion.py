@@ -1,0 +1,86 @@
+"""What may be concluded from a comparison, in plain sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from lbadvisor.advisor.comparison import GroupGap
+from lbadvisor.advisor.groups import Members
+from lbadvisor.advisor.records import RunStatus
+
+ONE_SEED_NOISE_POINTS = 0.3
+"""Differences of one seed each below this say nothing: in the paper's Table 1 the small batch itself loses to the
+adapted large one by 0.24 points (Hoffer et al. 2017, ResNet44)."""
+
+
+def conclusion(members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, *, comparable: bool) -> str:
+    """The sentences, one after the other; `groups` and the place of the naive one are those of the gap."""
+    if not comparable:
+        names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
+        return f"No gap: the runs are of different data sets ({', '.join(names)})."
+    return " ".join([*_answer(groups, naive), *_caveats(members, groups)])
+
+
+def _answer(groups: Sequence[GroupGap], naive: int | None) -> Iterator[str]:
+    base, large = groups[0].group, groups[len(groups) - 1 if naive is None else naive]
+    if large.points is None:
+        yield f"No gap: {base} and {large.group} are not both evaluated."
+        return
+    yield f"{'The naive large batch ' if naive is not None else ''}{large.group} is {_against(large, base)}."
+    if naive is None:
+        yield "What share of a gap is closed takes the large batch without any adaptation as well (--adapt none)."
+        return
+    if large.points <= 0:
+        yield "There is no gap to close."
+        return
+    others = [group for i, group in enumerate(groups) if i not in (0, naive)]
+    if not others:
+        yield "No other run tries to close that gap."
+        return
+    other = others[-1]
+    if other.points is None or other.closed_percent is None:
+        yield f"{other.group} is not evaluated, so what it closes is not known."
+        return
+    interval = ""
+    if other.closed_interval is not None:
+        low, high = other.closed_interval
+        interval = f" (95% interval {low:.0f} to {high:.0f}%)"
+    if other.closed_percent >= 0:
+        yield f"{other.group} closes {other.closed_percent:.0f}% of that gap{interval}: it is {_against(other, base)}."
+    else:
+        yield f"{other.group} widens that gap: it is {_against(other, base)}."
+    if large.pairs < 2 and large.points < ONE_SEED_NOISE_POINTS:
+        yield "The gap itself is too small for that share to mean anything."
+    if large.points_interval is not None and large.points_interval[0] <= 0:
+        yield "The gap's own interval holds 0: whether there is one to close is not shown."
+
+
+def _against(group: GroupGap, base: str) -> str:
+    points = group.points or 0.0
+    interval = ""
+    if group.points_interval is not None:
+        low, high = group.points_interval
+        seen = "" if low > 0 or high < 0 else "; no difference is shown"
+        interval = f" (95% interval of the gap {low:+.2f} to {high:+.2f}, {group.pairs} seeds{seen})"
+    if round(points, 2) == 0:
+        return f"level with {base}{interval}"
+    return f"{abs(points):.2f} points {'worse' if points > 0 else 'better'} than {base}{interval}"
+
+
+def _caveats(members: Sequence[Members], groups: Sequence[GroupGap]) -> Iterator[str]:
+    runs = [result.run for _, results in members for result in results]
+    diverged = [run.name for run in runs if run.status is RunStatus.DIVERGED]
+    if diverged:
+        yield f"Diverged, and in no mean: {', '.join(diverged)}."
+    unfinished = [run.name for run in runs if run.status not in (RunStatus.COMPLETE, RunStatus.DIVERGED)]
+    if unfinished:
+        yield f"Not complete: {', '.join(unfinished)}; the numbers are those so far."
+    single = [group.group for group in groups[1:] if group.pairs == 1]
+    if all(len(results) == 1 for _, results in members):
+        yield (
+            "One seed each: nothing may be concluded; differences below about "
+            f"{ONE_SEED_NOISE_POINTS:g} points are what another seed may make."
+        )
+    elif single:
+        yield (
+            f"Of {', '.join(single)} one seed only: nothing may be concluded there; differences below about "
+            f"{ONE_SEED_NOISE_POINTS:g} points are what another seed may make."
+        )

@@ -1,0 +1,58 @@
+"""Runs that differ in nothing but the seed, as one group."""
+
+import re
+import statistics
+from collections.abc import Sequence
+
+from lbadvisor.advisor.comparison import Group, RunResult, Spread
+from lbadvisor.advisor.recipe import recipe_hash
+from lbadvisor.advisor.results import accuracy_of
+
+Members = tuple[str, tuple[RunResult, ...]]
+"""A group's label and its runs."""
+
+
+def grouped(results: Sequence[RunResult], labels: Sequence[tuple[int, str]]) -> tuple[Members, ...]:
+    """The runs in groups of one recipe each, or of one of the `labels` (run's number, arm's name); in their order.
+
+    A group of several runs has their name without the seed at its end, where no label is given; labels are made unique.
+    """
+    named = dict(labels)
+    members: dict[tuple[str | None, str], list[RunResult]] = {}
+    for result in results:
+        key = (named.get(result.run.number), recipe_hash(result.run.recipe))
+        members.setdefault(key, []).append(result)
+    taken: set[str] = set()
+    groups = []
+    for (given, _), runs in members.items():
+        label = given or _name_of(runs)
+        unique, again = label, 2
+        while unique in taken:
+            unique, again = f"{label} ({again})", again + 1
+        taken.add(unique)
+        groups.append((unique, tuple(runs)))
+    return tuple(groups)
+
+
+def _name_of(runs: Sequence[RunResult]) -> str:
+    name = runs[0].run.name
+    return name if len(runs) == 1 else re.sub(r"[-_.]?s\d+$", "", name) or name
+
+
+def group_of(members: Members) -> Group:
+    """The group as a record."""
+    label, runs = members
+    return Group(
+        label=label,
+        runs=tuple(result.run.number for result in runs),
+        seeds=tuple(result.run.seed for result in runs),
+        accuracy=spread([accuracy_of(result) for result in runs]),
+    )
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Mean and sample standard deviation of those values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Spread(len(known), statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
