@@ -91,10 +91,6 @@ def _notes(members: Sequence[Members]) -> Iterator[str]:
     if min(seeds.values()) == 1 < max(seeds.values()):
         single = [label for label, n in seeds.items() if n == 1]
         yield f"groups of one seed ({', '.join(single)}) beside groups of several: of theirs no spread is known"
-    for _, runs in members:
-        of_seed = [result.run.seed for result in runs]
-        if len(of_seed) > len(set(of_seed)):
-            yield f"several runs of one recipe share a seed ({runs[0].run.name}): in pairs the first of them counts"
     for result in results:
         run = result.run
         if run.status is not RunStatus.COMPLETE:

@@ -54,13 +54,9 @@ def _is_naive(members: Members, first: Members) -> bool:
 
 
 def _accuracies(runs: Sequence[RunResult]) -> dict[int, float]:
-    """By seed; of several runs of one seed the first counts."""
-    found: dict[int, float] = {}
-    for result in runs:
-        accuracy = accuracy_of(result)
-        if accuracy is not None:
-            found.setdefault(result.run.seed, accuracy)
-    return found
+    """By seed."""
+    known = ((result.run.seed, accuracy_of(result)) for result in runs)
+    return {seed: accuracy for seed, accuracy in known if accuracy is not None}
 
 
 def _group_gap(

@@ -13,18 +13,22 @@ Members = tuple[str, tuple[RunResult, ...]]
 
 
 def grouped(results: Sequence[RunResult], labels: Sequence[tuple[int, str]]) -> tuple[Members, ...]:
-    """The runs in groups of one recipe each, or of one of the `labels` (run's number, arm's name); in their order.
+    """The runs in groups of one recipe each, and of one of the `labels` (run's number, arm's name); in their order.
 
-    A group of several runs has their name without the seed at its end, where no label is given; labels are made unique.
+    Of one seed a group has one run: another of the same recipe and seed begins a further group. A group of several runs
+    has their name without the seed at its end, where no label is given; labels are made unique.
     """
     named = dict(labels)
-    members: dict[tuple[str | None, str], list[RunResult]] = {}
+    members: dict[tuple[str | None, str, int], list[RunResult]] = {}
     for result in results:
-        key = (named.get(result.run.number), recipe_hash(result.run.recipe))
-        members.setdefault(key, []).append(result)
+        label, recipe = named.get(result.run.number), recipe_hash(result.run.recipe)
+        again = 0
+        while any(other.run.seed == result.run.seed for other in members.get((label, recipe, again), ())):
+            again += 1
+        members.setdefault((label, recipe, again), []).append(result)
     taken: set[str] = set()
     groups = []
-    for (given, _), runs in members.items():
+    for (given, _, _), runs in members.items():
         label = given or _name_of(runs)
         unique, again = label, 2
         while unique in taken:

@@ -69,7 +69,9 @@ class Column:
         if self.quantity is None:
             return "clipped updates, %"
         if isinstance(self.where, Position):
-            return f"{self.quantity.label} at {self.where.value:,.10g} {UNITS[self.where.axis]}"
+            unit = ", %" if self.quantity is ACCURACY else ""
+            what = self.quantity.label.removesuffix(unit)
+            return f"{what} at {self.where.value:,.10g} {UNITS[self.where.axis]}{unit}"
         if self.where == "update of best":
             return f"update of best {'loss' if self.quantity is EVALUATION_LOSS else 'accuracy'}"
         return f"best {self.quantity.label}" if self.where == "best" else self.quantity.label

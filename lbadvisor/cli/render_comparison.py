@@ -57,7 +57,7 @@ def metric_text(metric: Metric, group: int) -> tuple[str, str]:
     if spread is None:
         return ABSENT, ""
     text = number_text(metric.name, spread.mean)
-    if spread.std is not None:
+    if spread.std:
         text += f" ± {number_text(metric.name, spread.std)}"
     if group == 0 or first is None:
         return text, ""

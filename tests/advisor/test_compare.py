@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lbadvisor.advisor.compare import Better, Comparison, Metric, compare_runs, summary_of
+from lbadvisor.advisor import compare, results
+from lbadvisor.advisor.comparison import Better, Comparison, Metric, RunSummary
 from lbadvisor.advisor.recipe import (
     AdaptedFrom,
     Batch,
@@ -24,6 +25,17 @@ from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
 from lbadvisor.errors import UsageError
 
 SMALL, LARGE = 128, 4096
+Recorded = tuple[Run, Sequence[Measurement]]
+
+
+def compare_runs(runs: Sequence[Recorded]) -> Comparison:
+    return compare.compare_runs([results.result_of(run, measurements) for run, measurements in runs])
+
+
+def summary_of(run: Run, measurements: Sequence[Measurement]) -> RunSummary:
+    return results.summary_of(results.result_of(run, measurements))
+
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -108,19 +120,22 @@ def test_the_gap_is_the_error_of_the_large_batch_minus_that_of_the_baseline() ->
     """92.83 - 86.10 = 6.73 points; ghosts leave 2.33 and close 4.40 of them, 65.4%."""
     gap = of_accuracies(SB, LB, GBN).gap
     assert gap.points == pytest.approx(6.73)
-    assert gap.naive_run == "lb"
-    assert [run.points for run in gap.runs] == pytest.approx([0, 6.73, 2.33])
+    assert gap.naive_group == "lb"
+    assert [run.points for run in gap.groups] == pytest.approx([0, 6.73, 2.33])
     assert gap.closed_percent == pytest.approx(65.379, abs=1e-3)
     assert (gap.interval, gap.seeds) == (None, 1)
     assert "lb is 6.73 points worse than sb" in gap.conclusion
     assert "gbn closes 65% of that gap: it is 2.33 points worse than sb" in gap.conclusion
-    assert "One seed each: differences below about 0.3 points are not evidence" in gap.conclusion
+    assert (
+        "One seed each: nothing may be concluded; differences below about 0.3 points are what another seed may make"
+        in gap.conclusion
+    )
 
 
 def test_a_run_better_than_the_baseline_has_a_negative_gap_and_closes_more_than_all_of_it() -> None:
     """(6.73 + 0.24) / 6.73 = 103.6%."""
     gap = of_accuracies(SB, LB, RA).gap
-    assert gap.runs[2].points == pytest.approx(-0.24)
+    assert gap.groups[2].points == pytest.approx(-0.24)
     assert gap.closed_percent == pytest.approx(103.566, abs=1e-3)
     assert "0.24 points better than sb" in gap.conclusion
 
@@ -128,17 +143,17 @@ def test_a_run_better_than_the_baseline_has_a_negative_gap_and_closes_more_than_
 def test_the_share_closed_is_that_of_the_last_run_which_is_not_the_naive_one() -> None:
     gap = of_accuracies(SB, GBN, RA, LB).gap
     assert gap.points == pytest.approx(6.73)
-    assert gap.closed_percent == gap.runs[2].closed_percent == pytest.approx(103.566, abs=1e-3)
-    assert gap.runs[1].closed_percent == pytest.approx(65.379, abs=1e-3)
-    assert (gap.runs[0].closed_percent, gap.runs[3].closed_percent) == (None, None)
+    assert gap.closed_percent == gap.groups[2].closed_percent == pytest.approx(103.566, abs=1e-3)
+    assert gap.groups[1].closed_percent == pytest.approx(65.379, abs=1e-3)
+    assert (gap.groups[0].closed_percent, gap.groups[3].closed_percent) == (None, None)
 
 
-def test_of_several_naive_runs_the_first_is_the_gap() -> None:
+def test_of_several_naive_groups_the_first_is_the_gap() -> None:
     gap = of_accuracies(SB, LB, ("again", LB[1], 80.0)).gap
-    assert (gap.naive_run, gap.points) == ("lb", pytest.approx(6.73))
+    assert (gap.naive_group, gap.points) == ("lb", pytest.approx(6.73))
 
 
-def test_without_a_naive_run_the_gap_is_that_of_the_last_run_and_no_share_is_named() -> None:
+def test_without_a_naive_group_the_gap_is_that_of_the_last_run_and_no_share_is_named() -> None:
     gap = of_accuracies(SB, RA, GBN).gap
     assert gap.points == pytest.approx(2.33)
     assert gap.closed_percent is None
@@ -146,10 +161,10 @@ def test_without_a_naive_run_the_gap_is_that_of_the_last_run_and_no_share_is_nam
 
 
 def test_an_unadapted_run_of_no_larger_batch_is_not_the_naive_large_batch() -> None:
-    assert of_accuracies(SB, ("same", a_recipe(SMALL, ()), 90.0)).gap.naive_run is None
+    assert of_accuracies(SB, ("same", a_recipe(SMALL, ()), 90.0)).gap.naive_group is None
 
 
-def test_a_naive_run_that_is_not_worse_leaves_no_gap_to_close() -> None:
+def test_a_naive_group_that_is_not_worse_leaves_no_gap_to_close() -> None:
     gap = of_accuracies(SB, ("lb", LB[1], 92.83), RA).gap
     assert (gap.points, gap.closed_percent) == (0, None)
     assert "lb is level with sb" in gap.conclusion
@@ -165,7 +180,7 @@ def test_runs_of_different_data_sets_have_no_gap_and_a_note_says_why() -> None:
     other = a_recipe(LARGE, (), data=Data(name="fashion_mnist", train_examples=8192))
     comparison = of_accuracies(SB, ("lb", other, 86.10))
     assert comparison.gap.points is None
-    assert [run.points for run in comparison.gap.runs] == [None, None]
+    assert [run.points for run in comparison.gap.groups] == [None, None]
     assert any("different data sets (fashion_mnist, mnist)" in note for note in comparison.notes)
 
 
