@@ -19,8 +19,8 @@ def real_data_dir() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--kills N`: how often tests/test_kills.py kills."""
-    parser.addoption("--kills", type=int, default=10, metavar="N", help="kills of tests/test_kills.py")
+    """`--kills N`: how many runs tests/test_kills.py kills."""
+    parser.addoption("--kills", type=int, default=10, metavar="N", help="runs that tests/test_kills.py kills")
 
 
 # What a forked process does: the command line, whole.

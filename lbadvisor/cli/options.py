@@ -69,7 +69,7 @@ RecomputeStatistics = Annotated[
     typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
 ]
 Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Everything random is a function of it.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Micro = Annotated[
     str | None,

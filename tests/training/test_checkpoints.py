@@ -226,6 +226,9 @@ FOREIGN = {
     "a parameter that is not there": ("optimizer", "state", 999, {"step": torch.tensor(1.0)}),
     "a parameter counted from behind": ("optimizer", "state", -1, {"step": torch.tensor(1.0)}),
     "other betas": ("optimizer", "param_groups", 0, "betas", (0.5, 0.5)),
+    "a group too many": ("optimizer", "param_groups", [{"params": [0]}, {"params": [1]}]),
+    "a setting that is a tensor": ("optimizer", "param_groups", 0, "eps", torch.ones(3)),
+    "other parameters": ("optimizer", "param_groups", 0, "params", [0, 0]),
     "no optimizer": ("optimizer", 7),
     "no groups": ("optimizer", "param_groups", None),
 }
@@ -242,6 +245,15 @@ def test_what_is_none_of_the_recipes_training_is_not_loaded(tmp_path, change):
     content = changed(content, part, *inner, value=value)
     with pytest.raises(CheckpointError, match="does not fit the recipe's training"):
         load_checkpoint(made(path, header, serialized(content)), started())
+
+
+def test_an_optimizer_of_a_torch_that_knows_a_setting_more_or_less_is_loaded(tmp_path):
+    path = save_checkpoint(tmp_path, trained())
+    header, payload = parts_of(path)
+    content = torch.load(io.BytesIO(payload), weights_only=True)
+    group = content["optimizer"]["param_groups"][0]
+    group["a_new_setting"] = group.pop("maximize")
+    assert load_checkpoint(made(path, header, serialized(content)), started()).update == 7
 
 
 def test_the_scheduled_rates_of_a_checkpoint_may_be_any(tmp_path):
