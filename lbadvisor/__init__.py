@@ -13,19 +13,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.adjustments import Adjustment, Request
-    from lbadvisor.advisor.compare import Comparison, compare_runs
+    from lbadvisor.advisor.compare import compare_runs
+    from lbadvisor.advisor.comparison import Comparison
     from lbadvisor.advisor.plan import Plan, advise
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.recipe_file import dump_recipe, load_recipe
     from lbadvisor.advisor.records import Measurement, Run
+    from lbadvisor.ladder import LadderRequest, train_ladder
     from lbadvisor.runner import RunRequest, train_run
     from lbadvisor.store import Store
     from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 
 _HOMES = {
     "Adjustment": "lbadvisor.advisor.adjustments",
-    "Comparison": "lbadvisor.advisor.compare",
+    "Comparison": "lbadvisor.advisor.comparison",
     "GhostBatchNorm": "lbadvisor.training.ghost_batch_norm",
+    "LadderRequest": "lbadvisor.ladder",
     "Measurement": "lbadvisor.advisor.records",
     "Plan": "lbadvisor.advisor.plan",
     "Recipe": "lbadvisor.advisor.recipe",
@@ -37,6 +40,7 @@ _HOMES = {
     "compare_runs": "lbadvisor.advisor.compare",
     "dump_recipe": "lbadvisor.advisor.recipe_file",
     "load_recipe": "lbadvisor.advisor.recipe_file",
+    "train_ladder": "lbadvisor.ladder",
     "train_run": "lbadvisor.runner",
 }
 
@@ -44,6 +48,7 @@ __all__ = [
     "Adjustment",
     "Comparison",
     "GhostBatchNorm",
+    "LadderRequest",
     "Measurement",
     "Plan",
     "Recipe",
@@ -55,6 +60,7 @@ __all__ = [
     "compare_runs",
     "dump_recipe",
     "load_recipe",
+    "train_ladder",
     "train_run",
 ]
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,16 @@ from lbadvisor.store import Store
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.environment import make_deterministic
+
+__all__ = [
+    "LadderRequest",
+    "PlannedRun",
+    "Progress",
+    "RunBegins",
+    "RunEnds",
+    "planned_runs",
+    "train_ladder",
+]
 
 RESULTS = (RunStatus.COMPLETE, RunStatus.DIVERGED)
 """How a run stands that is not trained again: that it diverged is what there is to know of it."""
@@ -102,7 +111,7 @@ def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Pr
         make_deterministic(request.device)
         dataset = yield from preparing(in_updates(request.baseline), request.data_dir, request.device)
     with Store.open(request.database, create=True) as store:
-        ladder = store.add_ladder(request.name, request.baseline, request.target_batch_size)
+        ladder = store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
         # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
         threads = torch.get_num_threads()
         for planned in runs:
@@ -212,25 +221,3 @@ def _planned_run(request: LadderRequest, known: _Known, arm: PlannedArm, seed: i
     planned = PlannedRun(arm, seed, f"{request.name}-{arm.arm.name}-s{seed}", None)
     find_earlier(_run_request(request, planned))  # refuses a run of that name that is of another training
     return planned
-
-
-def total_examples(runs: tuple[PlannedRun, ...], *, left: bool = False) -> int:
-    """The examples that the runs see, or with `left` those that are still to be seen."""
-    done = ((0 if p.run is None else p.arm.examples if p.is_done else _seen(p.run)) for p in runs)
-    return sum(p.arm.examples - (seen if left else 0) for p, seen in zip(runs, done, strict=True))
-
-
-def _seen(run: Run) -> int:
-    return run.update * run.recipe.batch.size
-
-
-__all__ = [
-    "LadderRequest",
-    "PlannedRun",
-    "Progress",
-    "RunBegins",
-    "RunEnds",
-    "planned_runs",
-    "total_examples",
-    "train_ladder",
-]

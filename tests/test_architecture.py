@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "torchvision", "sqlalchemy", "alembic", "optuna", "sklearn", "scipy", "plotext", "numpy")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "sqlalchemy",
+    "alembic",
+    "optuna",
+    "sklearn",
+    "scipy",
+    "plotext",
+    "numpy",
+    "plotly",
+    "jinja2",
+    "matplotlib",
+)
 
 
 def test_each_module_imports_only_to_its_right():
@@ -26,7 +39,10 @@ def test_each_module_imports_only_to_its_right():
         ["schema"],
         ["models"],
         ["train", "--help"],
+        ["resume", "--help"],
+        ["verify-resume", "--help"],
         ["compare", "--help"],
+        ["ladder", "--help"],
     ],
     ids=" ".join,
 )

@@ -103,12 +103,13 @@ def noise_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
 _CONTROLS = {
     "dropout": (
         "x -> x m / (1 - p), P(m = 0) = p",
-        f"{rules.SRIVASTAVA}; before the last fully connected layer, behind every batch norm: {rules.LI}",
+        f"{rules.SRIVASTAVA}; in the last fully connected layer, behind every batch norm: {rules.LI}",
     ),
     "label_noise": ("a label is drawn from all K classes with probability p", rules.XIE),
     "drop_connect": (
         "w -> w m / (1 - p), P(m = 0) = p",
-        f"{rules.WAN}, there a mask for each example; here one for an update",
+        f"{rules.WAN}, there a mask for each example, here one for an update; in the last fully connected layer, "
+        f"behind every batch norm: {rules.LI}",
     ),
 }
 

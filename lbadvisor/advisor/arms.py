@@ -45,15 +45,15 @@ _ARMS = (
     Arm("sb", "SB", None, "the baseline as it is", None),
     Arm("lb", "LB", "sb", "the target batch size, nothing else adapted", lambda asked: replace(asked, parts=())),
     Arm(
-        "lr", "+LR", "lb", f"the square-root rule, with a clipping warm-up ({rules.HOFFER})",
+        "lr", "+LR", "lb", "the square-root rule, with a clipping warm-up",
         lambda asked: replace(asked, parts=("lr", "clip")),
     ),
     Arm(
-        "gbn", "+GBN", "lr", f"ghost batches of the baseline's size ({rules.HOFFER})",
+        "gbn", "+GBN", "lr", "ghost batches of the baseline's size",
         lambda asked: replace(asked, parts=("lr", "ghost", "clip")),
     ),
     Arm(
-        "ra", "+RA", "gbn", f"the regime: as many updates as the baseline ({rules.HOFFER})",
+        "ra", "+RA", "gbn", "the regime: as many updates as the baseline",
         lambda asked: replace(asked, parts=PARTS),
     ),
     Arm(
@@ -71,11 +71,11 @@ _ARMS = (
     ),
     # In the place of the learning rate's rule, with all else that +GBN has: the paper clips with either.
     Arm(
-        "noise", "noise", "gbn", f"multiplicative noise in the place of the learning rate's rule ({rules.HOFFER})",
+        "noise", "noise", "gbn", "multiplicative noise in the place of the learning rate's rule",
         lambda asked: replace(asked, parts=("ghost", "clip"), noise="gaussian"),
     ),
     Arm(
-        "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} before the classifier: a negative control of the paper's",
+        "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} in the classifier: a negative control of the paper's",
         lambda asked: replace(asked, parts=(), dropout=DROPOUT),
     ),
     Arm(
@@ -84,7 +84,7 @@ _ARMS = (
     ),
     Arm(
         "dropconnect", "DropConnect", "lb",
-        f"DropConnect of {DROP_CONNECT:g} on the fully connected layers: a negative control of the paper's",
+        f"DropConnect of {DROP_CONNECT:g} in the classifier: a negative control of the paper's",
         lambda asked: replace(asked, parts=(), drop_connect=DROP_CONNECT),
     ),
 )  # fmt: skip
@@ -143,7 +143,7 @@ def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
 
 
 def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> PlannedArm:
-    """The arm for the target, and by the rules, of `asked`. Raises what `advise` raises, a `PlanError` naming the arm."""
+    """The arm for the target and by the rules of `asked`. Raises what `advise` raises, a `PlanError` naming the arm."""
     from lbadvisor.advisor.schedule import in_updates
 
     if arm.request is None:

@@ -79,7 +79,7 @@ def _of_rates(baseline: Baseline, request: Request) -> Iterator[Caveat]:
         yield Caveat(
             "linear-without-warm-up",
             "the linear rule fails early in training without a warm-up (Goyal et al. 2017 take 5 epochs): "
-            "--warmup-epochs 5, or adapt clip",
+            "set schedule.warmup_epochs, give --arm linear, or adapt clip",
         )
     if baseline.clipping_norm is not None and baseline.clipping_updates is None:
         yield Caveat(

@@ -77,7 +77,6 @@ class RunSummary:
     updates: int
     final_accuracy_percent: float | None
     best_accuracy_percent: float | None
-    test_accuracy_percent: float | None
     seconds: float | None
     changed_at: datetime
 

@@ -1,119 +1,86 @@
-"""What may be concluded from a gap, in plain sentences."""
+"""What may be concluded from a comparison, in plain sentences."""
 
 from collections.abc import Iterator, Sequence
 
-from lbadvisor.advisor.comparison import Group, GroupGap
-from lbadvisor.advisor.gap import shows_no_difference
-from lbadvisor.advisor.intervals import Interval
-from lbadvisor.advisor.records import Run, RunStatus
+from lbadvisor.advisor.comparison import GroupGap
+from lbadvisor.advisor.groups import Members
+from lbadvisor.advisor.records import RunStatus
 
 ONE_SEED_NOISE_POINTS = 0.3
 """Differences of one seed each below this say nothing: in the paper's Table 1 the small batch itself loses to the
 adapted large one by 0.24 points (Hoffer et al. 2017, ResNet44)."""
 
 
-def conclusion_of(
-    groups: Sequence[Group], gaps: Sequence[GroupGap], runs: Sequence[Run], *, large: int, naive: int | None
-) -> str:
-    """Sentences on the gaps: that of the group at `large` first, then what the last other group closes, then caveats.
-
-    `naive` is the place of the naive large batch, None where no group is it.
-    """
-    if len(groups) == 1:
-        sentences = [_only_seeds(groups[0])]
-    else:
-        others = [gap for place, gap in enumerate(gaps) if place not in (0, naive)]
-        other = others[-1] if naive is not None and others else None
-        sentences = [
-            *_gap_sentences(gaps[0].group, gaps[large], naive is not None, other),
-            *_without_difference(gaps),
-        ]
-    return " ".join([*sentences, *_caveats(groups, runs)])
+def conclusion(members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, *, comparable: bool) -> str:
+    """The sentences, one after the other; `groups` and the place of the naive one are those of the gap."""
+    if not comparable:
+        names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
+        return f"No gap: the runs are of different data sets ({', '.join(names)})."
+    return " ".join([*_answer(groups, naive), *_caveats(members, groups)])
 
 
-def _only_seeds(group: Group) -> str:
-    spread = group.accuracy
-    known = "none is evaluated"
-    if spread is not None:
-        known = f"their accuracy is {spread.mean:.2f}%"
-        known += "" if spread.std is None else f" ± {spread.std:.2f} (standard deviation over {spread.n} seeds)"
-    return f"The runs are one recipe with {len(group.runs)} seeds, so there is no gap; {known}."
-
-
-def _gap_sentences(base: str, large: GroupGap, naive: bool, other: GroupGap | None) -> Iterator[str]:
+def _answer(groups: Sequence[GroupGap], naive: int | None) -> Iterator[str]:
+    base, large = groups[0].group, groups[len(groups) - 1 if naive is None else naive]
     if large.points is None:
         yield f"No gap: {base} and {large.group} are not both evaluated."
         return
-    interval = _points_interval(large)
-    yield f"{'The naive large batch ' if naive else ''}{large.group} is {_against(large.points)} {base}{interval}."
-    if not naive:
+    yield f"{'The naive large batch ' if naive is not None else ''}{large.group} is {_against(large, base)}."
+    if naive is None:
         yield "What share of a gap is closed takes the large batch without any adaptation as well (--adapt none)."
-    elif large.points <= 0:
+        return
+    if large.points <= 0:
         yield "There is no gap to close."
-    elif other is None:
-        yield "Nothing else here tries to close that gap."
-    elif other.points is None or other.closed_percent is None:
+        return
+    others = [group for i, group in enumerate(groups) if i not in (0, naive)]
+    if not others:
+        yield "No other run tries to close that gap."
+        return
+    other = others[-1]
+    if other.points is None or other.closed_percent is None:
         yield f"{other.group} is not evaluated, so what it closes is not known."
+        return
+    interval = ""
+    if other.closed_interval is not None:
+        low, high = other.closed_interval
+        interval = f" (95% interval {low:.0f} to {high:.0f}%)"
+    if other.closed_percent >= 0:
+        yield f"{other.group} closes {other.closed_percent:.0f}% of that gap{interval}: it is {_against(other, base)}."
     else:
-        yield f"{other.group} {_closes(other, other.closed_percent)}: it is {_against(other.points)} {base}" + (
-            f"{_points_interval(other)}."
-        )
-        if other.closed_interval is None and other.closed_open != "one seed":
-            yield f"The share has no interval: {other.closed_open}."
-        elif large.points_interval is None and large.points < ONE_SEED_NOISE_POINTS:
-            yield "The gap itself is too small for that share to mean anything."
+        yield f"{other.group} widens that gap: it is {_against(other, base)}."
+    if large.pairs < 2 and large.points < ONE_SEED_NOISE_POINTS:
+        yield "The gap itself is too small for that share to mean anything."
+    if large.points_interval is not None and large.points_interval[0] <= 0:
+        yield "The gap's own interval holds 0: whether there is one to close is not shown."
 
 
-def _closes(gap: GroupGap, percent: float) -> str:
-    interval = "" if gap.closed_interval is None else f" ({_interval_text(gap.closed_interval, 0, '%')})"
-    return f"closes {percent:.0f}% of that gap{interval}" if percent >= 0 else f"widens that gap{interval}"
-
-
-def _points_interval(gap: GroupGap) -> str:
-    if gap.points_interval is None:
-        return ""
-    low, high = gap.points_interval
-    if gap.points is not None and gap.points < 0:
-        # Said as "better", and so are its bounds.
-        low, high = -high, -low
-    over = f"{gap.pairs} seeds in pairs" if gap.pairs else "unpaired seeds"
-    return f" ({_interval_text((low, high), 2)}, {over})"
-
-
-def _interval_text(interval: Interval, decimals: int, unit: str = "") -> str:
-    low, high = interval
-    return f"95% interval {low:.{decimals}f}{unit} to {high:.{decimals}f}{unit}"
-
-
-def _against(points: float) -> str:
+def _against(group: GroupGap, base: str) -> str:
+    points = group.points or 0.0
+    interval = ""
+    if group.points_interval is not None:
+        low, high = group.points_interval
+        seen = "" if low > 0 or high < 0 else "; no difference is shown"
+        interval = f" (95% interval of the gap {low:+.2f} to {high:+.2f}, {group.pairs} seeds{seen})"
     if round(points, 2) == 0:
-        return "level with"
-    return f"{abs(points):.2f} points {'worse' if points > 0 else 'better'} than"
+        return f"level with {base}{interval}"
+    return f"{abs(points):.2f} points {'worse' if points > 0 else 'better'} than {base}{interval}"
 
 
-def _without_difference(gaps: Sequence[GroupGap]) -> Iterator[str]:
-    names = [gap.group for gap in gaps[1:] if shows_no_difference(gap)]
-    if names:
-        of = "its interval holds" if len(names) == 1 else "their intervals hold"
-        yield f"No difference from {gaps[0].group} is shown for {_listed(names)}: {of} 0."
-
-
-def _caveats(groups: Sequence[Group], runs: Sequence[Run]) -> Iterator[str]:
+def _caveats(members: Sequence[Members], groups: Sequence[GroupGap]) -> Iterator[str]:
+    runs = [result.run for _, results in members for result in results]
     diverged = [run.name for run in runs if run.status is RunStatus.DIVERGED]
-    unfinished = [run.name for run in runs if run.status not in (RunStatus.COMPLETE, RunStatus.DIVERGED)]
     if diverged:
-        yield f"Diverged: {', '.join(diverged)}; the last evaluation before that is what counts here."
+        yield f"Diverged, and in no mean: {', '.join(diverged)}."
+    unfinished = [run.name for run in runs if run.status not in (RunStatus.COMPLETE, RunStatus.DIVERGED)]
     if unfinished:
         yield f"Not complete: {', '.join(unfinished)}; the numbers are those so far."
-    single = [group.label for group in groups if len(group.runs) == 1]
-    if len(single) == len(groups):
+    single = [group.group for group in groups[1:] if group.pairs == 1]
+    if all(len(results) == 1 for _, results in members):
         yield (
-            f"One seed each: differences below about {ONE_SEED_NOISE_POINTS:g} points are not evidence, and nothing "
-            "may be concluded about the spread."
+            "One seed each: nothing may be concluded; differences below about "
+            f"{ONE_SEED_NOISE_POINTS:g} points are what another seed may make."
         )
     elif single:
-        yield f"One seed only: {', '.join(single)}; nothing may be concluded about the spread there."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        yield (
+            f"Of {', '.join(single)} one seed only: nothing may be concluded there; differences below about "
+            f"{ONE_SEED_NOISE_POINTS:g} points are what another seed may make."
+        )

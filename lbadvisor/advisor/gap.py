@@ -1,117 +1,113 @@
-"""The generalization gap between groups of runs, paired by seed, and what share of it is closed.
+"""The generalization gap between groups of runs, and how much of it is closed, each with its interval.
 
-gap = validation error of a group minus that of the first one, in points (Hoffer et al. 2017, arXiv:1705.08741): it is
-positive where the group is worse. Runs with the same seed begin with the same weights and, at one batch size, see the
-same order of examples: what the seed does to both cancels in their difference, so gaps are taken seed by seed where two
-seeds or more allow it.
+The gap is a difference of errors: validation error of a group minus that of the first, in points (Hoffer et al. 2017,
+arXiv:1705.08741); it is positive where the group is worse. Runs of equal seeds are pairs: they share the order of their
+examples and the draws of their weights.
 """
 
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
 
-from lbadvisor.advisor.comparison import Group, GroupGap, RunResult
-from lbadvisor.advisor.intervals import Interval, difference_interval, holds_zero, mean_interval, ratio_interval
+from lbadvisor.advisor.comparison import Gap, GroupGap, RunResult
+from lbadvisor.advisor.conclusion import conclusion
+from lbadvisor.advisor.groups import Members
+from lbadvisor.advisor.intervals import mean_interval, ratio_interval
 from lbadvisor.advisor.results import accuracy_of
 
-NOT_BOUNDED = "not bounded: the gap itself is not distinguishable from zero"
+NO_ACCURACY = "not evaluated"
+ONE_SEED = "one seed"
+NO_PAIR = "no seed in common"
+NO_SPREAD = "no spread between the seeds"
+NOT_BOUNDED = "not bounded: the gap's own interval holds 0"
 
 
-@dataclass(frozen=True, slots=True)
-class _Errors:
-    """A group's validation errors in percent: (seed, error) of each of its runs that was evaluated."""
-
-    by_seed: tuple[tuple[int, float], ...]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(seed for seed, _ in self.by_seed)
-
-    @property
-    def values(self) -> list[float]:
-        return [error for _, error in self.by_seed]
-
-    def at(self, seed: int) -> float:
-        return dict(self.by_seed)[seed]
-
-
-@dataclass(frozen=True, slots=True)
-class _Points:
-    """A gap in points: over how many pairs of a seed (0: not paired), its interval or why there is none."""
-
-    points: float | None
-    interval: Interval | None
-    open: str | None
-    pairs: int
+def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
+    """The gap of each group to the first; none is known where the runs are not `comparable` (of several data sets)."""
+    naive = next((i for i, group in enumerate(members) if i > 0 and _is_naive(group, members[0])), None)
+    by_seed = [_accuracies(runs) if comparable else {} for _, runs in members]
+    groups = tuple(
+        _group_gap(label, by_seed[0], by_seed[i], None if naive in (None, i) else by_seed[naive or 0], first=i == 0)
+        for i, (label, _) in enumerate(members)
+    )
+    large = groups[len(groups) - 1 if naive is None else naive]
+    others = [group for i, group in enumerate(groups) if i not in (0, naive)]
+    closing = others[-1] if naive is not None and others else None
+    bounded = closing is not None and closing.closed_interval is not None
+    return Gap(
+        points=large.points,
+        points_interval=large.points_interval,
+        closed_percent=None if closing is None else closing.closed_percent,
+        interval=None if closing is None else closing.closed_interval,
+        seeds=max(1, closing.pairs if bounded and closing is not None else large.pairs),
+        naive_group=None if naive is None else groups[naive].group,
+        groups=groups,
+        conclusion=conclusion(members, groups, naive, comparable=comparable),
+    )
 
 
-def group_gaps(
-    groups: Sequence[Group], results: Sequence[Sequence[RunResult]], naive: int | None
-) -> tuple[GroupGap, ...]:
-    """The gap of each group to the first; `naive` is the place of the naive large batch, None where there is none."""
-    errors = [_errors_of(members) for members in results]
-    points = [_points(errors[0], other) for other in errors[1:]]
-    gaps = [GroupGap(groups[0].label, 0.0 if errors[0].by_seed else None, None, None, 0, *_NOTHING)]
-    for place, (group, found) in enumerate(zip(groups[1:], points, strict=True), 1):
-        closed: tuple[float | None, Interval | None, str | None] = _NOTHING
-        if naive is not None and place != naive:
-            closed = _closed(errors[0], errors[naive], errors[place], points[naive - 1], found)
-        gaps.append(GroupGap(group.label, found.points, found.interval, found.open, found.pairs, *closed))
-    return tuple(gaps)
+def _is_naive(members: Members, first: Members) -> bool:
+    """Whether the group is of the large batch with nothing adapted, nor anything added."""
+    recipe, small = members[1][0].run.recipe, first[1][0].run.recipe
+    adapted = recipe.adapted_from
+    bare = adapted is not None and not adapted.parts and not adapted.additions
+    return bare and recipe.batch.size > small.batch.size
 
 
-def shows_no_difference(gap: GroupGap) -> bool:
-    """Whether the seeds are enough for an interval, and it holds 0."""
-    return gap.points_interval is not None and holds_zero(gap.points_interval)
+def _accuracies(runs: Sequence[RunResult]) -> dict[int, float]:
+    """By seed."""
+    known = ((result.run.seed, accuracy_of(result)) for result in runs)
+    return {seed: accuracy for seed, accuracy in known if accuracy is not None}
 
 
-_NOTHING = (None, None, None)
-
-
-def _errors_of(results: Sequence[RunResult]) -> _Errors:
-    found = ((result.run.seed, accuracy_of(result.final)) for result in results)
-    return _Errors(tuple((seed, 100 - accuracy) for seed, accuracy in found if accuracy is not None))
-
-
-def _points(first: _Errors, other: _Errors) -> _Points:
-    if not first.by_seed or not other.by_seed:
-        return _Points(None, None, None, 0)
-    common = [seed for seed in first.seeds if seed in other.seeds]
-    paired = [other.at(seed) - first.at(seed) for seed in common]
-    several = len(first.by_seed) > 1 and len(other.by_seed) > 1
-    if len(common) > 1:
-        return _Points(fmean(paired), mean_interval(paired), None, len(common))
-    if several:
-        points = fmean(other.values) - fmean(first.values)
-        return _Points(points, difference_interval(other.values, first.values), None, 0)
-    if common:
-        return _Points(paired[0], None, "one seed", 1)
-    return _Points(fmean(other.values) - fmean(first.values), None, "one seed", 0)
+def _group_gap(
+    label: str, base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None, *, first: bool
+) -> GroupGap:
+    if first:
+        points = 0.0 if base else None
+        return GroupGap(label, points, None, None, len(base), None, None, None)
+    if not base or not own:
+        return GroupGap(label, None, None, NO_ACCURACY, 0, None, None, None)
+    seeds = [seed for seed in base if seed in own]
+    if not seeds:
+        points = statistics.fmean(base.values()) - statistics.fmean(own.values())
+        return GroupGap(label, points, None, NO_PAIR, 0, *_closed_unpaired(base, own, naive))
+    left = [base[seed] - own[seed] for seed in seeds]
+    interval = mean_interval(left)
+    open_because = ONE_SEED if interval is None else None
+    if interval is not None and interval[0] == interval[1]:
+        interval, open_because = None, NO_SPREAD
+    return GroupGap(label, statistics.fmean(left), interval, open_because, len(seeds), *_closed(base, own, naive))
 
 
 def _closed(
-    first: _Errors, naive: _Errors, other: _Errors, whole: _Points, left: _Points
-) -> tuple[float | None, Interval | None, str | None]:
-    """How many percent of the naive gap `other` closes, the interval of that, or why there is none.
-
-    Where all three groups share two seeds or more, over those; else by the gaps as they are.
-    """
-    common = [seed for seed in first.seeds if seed in naive.seeds and seed in other.seeds]
-    if len(common) < 2:
-        if whole.points is None or left.points is None or whole.points <= 0:
-            return None, None, None
-        why = "one seed" if "one seed" in (whole.open, left.open) else "the groups do not share two seeds"
-        return _closed_percent(left.points / whole.points), None, why
-    lefts = [other.at(seed) - first.at(seed) for seed in common]
-    wholes = [naive.at(seed) - first.at(seed) for seed in common]
-    if fmean(wholes) <= 0:
+    base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None
+) -> tuple[float | None, tuple[float, float] | None, str | None]:
+    """Percent of the naive gap that is closed, its interval, and why it has none."""
+    if naive is None:
         return None, None, None
-    percent = _closed_percent(fmean(lefts) / fmean(wholes))
-    ratios = ratio_interval(lefts, wholes)
-    if ratios is None:
+    seeds = [seed for seed in base if seed in own and seed in naive]
+    if not seeds:
+        return _closed_unpaired(base, own, naive)
+    whole = [base[seed] - naive[seed] for seed in seeds]
+    closed = [own[seed] - naive[seed] for seed in seeds]
+    gap = statistics.fmean(whole)
+    if gap <= 0:
+        return None, None, None
+    percent = 100 * statistics.fmean(closed) / gap
+    if len(seeds) < 2:
+        return percent, None, ONE_SEED
+    interval = ratio_interval(closed, whole)
+    if interval is None:
         return percent, None, NOT_BOUNDED
-    return percent, (_closed_percent(ratios[1]), _closed_percent(ratios[0])), None
+    if interval[0] == interval[1]:
+        return percent, None, NO_SPREAD
+    return percent, (100 * interval[0], 100 * interval[1]), None
 
 
-def _closed_percent(left_of_whole: float) -> float:
-    return (1 - left_of_whole) * 100
+def _closed_unpaired(
+    base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None
+) -> tuple[float | None, None, str | None]:
+    if not naive:
+        return None, None, None
+    small, large, here = (statistics.fmean(group.values()) for group in (base, naive, own))
+    return (100 * (here - large) / (small - large), None, NO_PAIR) if small > large else (None, None, None)

@@ -146,6 +146,35 @@ def plan_json(plan: Plan) -> str:
     return json.dumps(plan_body(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def plan_of_json(text: str) -> Plan:
+    """The plan of which `plan_json` made the text. Raises `PlanError` for a text that is no such plan."""
+    from lbadvisor.advisor.recipe import Recipe
+
+    try:
+        body = json.loads(text)
+        if body["schema"] != 1:
+            raise PlanError(f"the plan has schema {body['schema']}, and this program reads 1: use a newer lbadvisor")
+        baseline, adapted = (body[name] and Recipe.model_validate_json(json.dumps(body[name])) for name in _RECIPES)
+        return Plan(
+            baseline=baseline,
+            adapted=adapted,
+            batch_ratio=body["batch_ratio"],
+            adjustments=tuple(Adjustment(**_in_tuples(line)) for line in body["adjustments"]),
+            warnings=tuple(Caveat(**caveat) for caveat in body["warnings"]),
+            forecast=tuple(Option(**option) for option in body["forecast"]),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise PlanError(f"the plan was written by another version of the program, or by hand: {error}") from error
+
+
+_RECIPES = ("baseline", "adapted")
+
+
+def _in_tuples(line: dict[str, Any]) -> dict[str, Any]:
+    """A line's fields, with the tuples that JSON has as lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in line.items()}
+
+
 def plan_hash(plan: Plan) -> str:
     """SHA-256 of the plan's canonical JSON, in hexadecimal."""
     return hashlib.sha256(plan_json(plan).encode()).hexdigest()

@@ -47,7 +47,7 @@ class Data(RecipeModel):
         description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror; "
         "random-resized-crop: 8 to 100% of the area, resized to image_size, a random mirror",
     )
-    image_size: PositiveInt | None = Field(
+    image_size: Annotated[int, Field(gt=0, le=4096)] | None = Field(
         None,
         description="of class folders: the side, in pixels, of the square to which each image is resized (its short "
         "side to 256/224 of it) and cropped; absent: the images are of one size",
@@ -220,8 +220,8 @@ class Regularization(RecipeModel):
     )
     drop_connect: Probability = Field(
         0.0,
-        description="probability with which a weight of the fully connected layers is 0 in one update; the others grow "
-        "by 1 / (1 - drop_connect)",
+        description="probability with which a weight of the last fully connected layer is 0 in one update; the others "
+        "grow by 1 / (1 - drop_connect)",
     )
 
 

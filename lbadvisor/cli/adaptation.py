@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbadvisor.advisor.adjustments import BetasRule, Request, WeightDecayRule
+from lbadvisor.advisor.arms import arm_of
 from lbadvisor.advisor.parts import parse_parts
 from lbadvisor.advisor.plan import Plan, advise
-from lbadvisor.advisor.rules import parse_lr_rule
+from lbadvisor.advisor.rules import SQRT, parse_lr_rule
 from lbadvisor.errors import LbadvisorError, UsageError
 
 if TYPE_CHECKING:
@@ -26,10 +27,25 @@ def baseline_recipe(path: Path, overrides: Sequence[str] | None, schedule_scale:
 
 
 def request_of(
-    target: int, adapt: str, lr_rule: str, ghost: int | None, betas: BetasRule, weight_decay: WeightDecayRule
-) -> Request:
-    """The request that the options make."""
-    return Request(target, parse_parts(adapt), parse_lr_rule(lr_rule), ghost, betas, weight_decay)
+    target: int,
+    adapt: str | None,
+    lr_rule: str,
+    ghost: int | None,
+    betas: BetasRule,
+    weight_decay: WeightDecayRule,
+    *,
+    arm: str | None = None,
+    stretch_share: float = 1.0,
+) -> Request | None:
+    """The request that the options make; None for the arm that is the baseline itself. `adapt` is all if not given."""
+    parts, rule = parse_parts(adapt or "all"), parse_lr_rule(lr_rule)
+    if arm is None:
+        return Request(target, parts, rule, ghost, betas, weight_decay, stretch_share)
+    given = {"--adapt": adapt is not None, "--lr-rule": rule != SQRT, "--stretch-share": stretch_share != 1}
+    for option in (option for option, is_given in given.items() if is_given):
+        raise UsageError(f"{option} and --arm {arm} exclude one another: the arm says what is adapted")
+    make = arm_of(arm).request
+    return None if make is None else make(Request(target, (), rule, ghost, betas, weight_decay))
 
 
 def trained_recipe(
@@ -42,14 +58,21 @@ def trained_recipe(
     ghost: int | None,
     betas: BetasRule,
     weight_decay: WeightDecayRule,
+    *,
+    arm: str | None = None,
+    stretch_share: float = 1.0,
 ) -> "tuple[Plan | None, Recipe]":
     """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
     baseline = baseline_recipe(path, overrides, schedule_scale)
     if target is None:
-        if adapt is not None:
-            raise UsageError("--adapt needs the target batch size: --to B")
+        given = {"--adapt": adapt is not None, "--arm": arm is not None, "--stretch-share": stretch_share != 1}
+        for option in (option for option, is_given in given.items() if is_given):
+            raise UsageError(f"{option} needs the target batch size: --to B")
         return None, baseline
-    plan = advise(baseline, request_of(target, adapt or "all", lr_rule, ghost, betas, weight_decay))
+    request = request_of(target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share)
+    if request is None:
+        return None, baseline
+    plan = advise(baseline, request)
     return plan, plan.adapted or baseline
 
 

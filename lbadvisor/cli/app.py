@@ -9,6 +9,7 @@ import typer
 from lbadvisor import __version__
 from lbadvisor.cli.compare import compare
 from lbadvisor.cli.db import db
+from lbadvisor.cli.ladder import ladder
 from lbadvisor.cli.models import models
 from lbadvisor.cli.plan import plan
 from lbadvisor.cli.resume import resume
@@ -30,6 +31,7 @@ app.command()(plan)
 app.command()(train)
 app.command()(resume)
 app.command()(verify_resume)
+app.command()(ladder)
 app.command()(compare)
 app.add_typer(runs)
 app.command()(models)

@@ -1,51 +1,67 @@
-"""`lbadvisor compare`: runs side by side, the first as the baseline."""
+"""`lbadvisor compare`: runs and ladders side by side, the first as the baseline."""
 
+import shlex
+import sys
 from typing import Annotated
 
 import typer
 
-from lbadvisor.cli.options import AsJson, Axis, Database
+from lbadvisor.advisor.axis import Axis
+from lbadvisor.cli import options
 from lbadvisor.errors import UsageError
 
 
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN...", help="Runs, by name or number; the first is the baseline.")
-    ],
-    as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--md", help="Print GitHub tables.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print one row per run.")] = False,
-    by: Annotated[Axis, typer.Option("--by", help="What the curve is drawn over.")] = Axis.EPOCH,
+        list[str] | None,
+        typer.Argument(metavar="RUN RUN...", help="Runs by name or number, or ladders; the first is the baseline."),
+    ] = None,
+    where: options.Where = None,
+    columns: options.Columns = None,
+    by: options.By = Axis.UPDATE,
     curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Draw evaluation accuracy.")] = True,
-    database: Database = None,
+    html: options.HtmlPage = None,
+    png: options.PngPicture = None,
+    as_json: options.AsJson = False,
+    as_markdown: options.AsMarkdown = False,
+    as_csv: options.AsCsv = False,
+    database: options.Database = None,
 ) -> None:
-    """Compare runs: what differs, how they ended, and how much of the generalization gap is closed.
+    """Compare runs, or whole ladders: what differs, how they ended, how much of the generalization gap is closed.
 
-    A difference is the run's value minus that of the first run. The generalization gap is the validation error of a
-    run minus that of the first, in points: above 0, the run is worse.
+    Runs that differ only in their seed are one group, with mean ± standard deviation. A difference is the group's value
+    minus that of the first. The generalization gap is the validation error of a group minus that of the first, in
+    points: above 0, the group is worse; its interval is of seeds in pairs. With --where and no run, all that meet it.
     """
     import dataclasses
 
-    from lbadvisor.advisor.compare import compare_runs
+    from lbadvisor.advisor.column_words import parse_columns
+    from lbadvisor.advisor.conditions import parse_condition
     from lbadvisor.cli.console import print_json, stdout
-    from lbadvisor.cli.curves import draw_accuracy
+    from lbadvisor.cli.curves import draw_groups
     from lbadvisor.cli.render_comparison import csv_of, json_ready, markdown_of, print_comparison
+    from lbadvisor.cli.reporting import check_reports, write_reports
+    from lbadvisor.selection import compare_selection, select
     from lbadvisor.store import Store, default_database_path
 
     if as_json + as_markdown + as_csv > 1:
         raise UsageError("--json, --md and --csv exclude one another: give one")
+    if not runs and not where:
+        raise UsageError("name two runs or more, or a ladder; or choose runs with --where: `lbadvisor runs` lists them")
+    wanted = parse_columns(columns, by) if columns is not None else ()
+    conditions = [parse_condition(text) for text in where or ()]
+    check_reports(html, png)
     with Store.open(database or default_database_path(), create=False) as store:
-        found = [store.run(name) for name in runs]
-        recorded = [(run, store.measurements(run.number)) for run in found]
-    comparison = compare_runs(recorded)
-    if as_json:
-        print_json({"schema": 1} | dataclasses.asdict(comparison, dict_factory=json_ready))
-    elif as_markdown:
-        print(markdown_of(comparison))  # noqa: T201
-    elif as_csv:
-        print(csv_of(comparison), end="")  # noqa: T201
-    else:
-        console = stdout()
-        print_comparison(console, comparison)
-        if curve:
-            draw_accuracy(console, [(run.name, measurements) for run, measurements in recorded], by)
+        comparison = compare_selection(store, select(store, runs or (), conditions), wanted)
+        if as_json:
+            print_json({"schema": 1} | dataclasses.asdict(comparison, dict_factory=json_ready))
+        elif as_markdown:
+            print(markdown_of(comparison))  # noqa: T201
+        elif as_csv:
+            print(csv_of(comparison), end="")  # noqa: T201
+        else:
+            console = stdout()
+            print_comparison(console, comparison)
+            if curve:
+                draw_groups(console, store, comparison, by)
+        write_reports(store, comparison, html, png, (shlex.join(["lbadvisor", *sys.argv[1:]]),))

@@ -1,16 +1,21 @@
-"""Accuracy curves of several runs, drawn with characters."""
+"""Accuracy curves of groups of runs, drawn with characters."""
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from lbadvisor.advisor.records import Measurement
-from lbadvisor.cli.options import Axis
+from lbadvisor.advisor.axis import Axis
 
-Curve = tuple[str, Sequence[Measurement]]
-"""A run's name and its measurements."""
+if TYPE_CHECKING:
+    from lbadvisor.advisor.comparison import Comparison
+    from lbadvisor.report.curves import GroupCurves
+    from lbadvisor.store import Store
+
+Points = Sequence[tuple[float, float]]
+"""Positions and accuracies in percent."""
 
 HEIGHT = 16
 COLOURS = (12, 9, 10, 13, 14, 11)
@@ -20,14 +25,31 @@ LOG_FROM_RATIO = 4.0
 """Runs whose lengths differ by more than this are drawn over a logarithm: else the short one would be a dot."""
 
 
-def draw_accuracy(console: Console, curves: Sequence[Curve], by: Axis) -> None:
+MOST_GROUPS = 12
+"""Of more curves nobody tells one from another in sixteen lines."""
+MOST_POINTS = 300
+
+
+def draw_groups(console: Console, store: "Store", comparison: "Comparison", by: Axis) -> None:
+    """Draw each group's mean accuracy over `by`; of more than twelve groups only say that they are not drawn."""
+    from lbadvisor.report.curves import group_curves
+
+    groups = comparison.groups
+    if len(groups) > MOST_GROUPS:
+        console.print(Text(f"{len(groups)} groups are too many curves for a terminal: --html FILE draws them"))
+        return
+    curves = [group_curves(group.label, list(store.columns_of(group.runs)), MOST_POINTS) for group in groups]
+    draw_accuracy(console, [(curve.label, _points(curve, by)) for curve in curves], by)
+
+
+def draw_accuracy(console: Console, curves: Sequence[tuple[str, Points]], by: Axis) -> None:
     """Draw evaluation accuracy, in percent, over `by` to the console; nothing where no run was evaluated.
 
     Curves differ by colour; where there is none (no terminal, `NO_COLOR`, too many runs), by the character.
     """
     import plotext
 
-    drawn = [(name, points) for name, measurements in curves if (points := _points(measurements, by))]
+    drawn = [(name, points) for name, points in curves if points]
     if not drawn:
         return
     ends = [points[-1][0] for _, points in drawn]
@@ -55,14 +77,16 @@ def draw_accuracy(console: Console, curves: Sequence[Curve], by: Axis) -> None:
     console.print(Text.from_ansi(figure.build().string(colorless=not coloured)), no_wrap=True, crop=False)
 
 
-def _points(measurements: Sequence[Measurement], by: Axis) -> list[tuple[float, float]]:
-    points = []
-    for m in measurements:
-        position = {Axis.UPDATE: m.update, Axis.EPOCH: m.epoch, Axis.EXAMPLE: m.examples, Axis.SECOND: m.seconds}[by]
-        accuracy = m.evaluation_accuracy_percent
-        if accuracy is not None and math.isfinite(accuracy) and position > 0:
-            points.append((float(position), accuracy))
-    return points
+def _points(group: "GroupCurves", by: Axis) -> Points:
+    from lbadvisor.report.curves import Quantity
+
+    curve = next(curve for curve in group.curves if curve.quantity is Quantity.ACCURACY)
+    per_update = {Axis.UPDATE: 1.0, Axis.EPOCH: group.epochs_per_update, Axis.EXAMPLE: group.examples_per_update}
+    if by is Axis.SECOND:
+        positions: Sequence[float] = curve.seconds
+    else:
+        positions = [update * per_update[by] for update in curve.update]
+    return [(x, y) for x, y in zip(positions, curve.mean, strict=True) if x > 0]
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:

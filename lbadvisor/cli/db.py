@@ -1,5 +1,6 @@
 """`lbadvisor db`: the database file itself."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -7,10 +8,10 @@ import typer
 from rich.text import Text
 
 from lbadvisor.cli.console import print_json, stderr, stdout
-from lbadvisor.cli.options import AsJson, Database
-from lbadvisor.errors import StoreError
+from lbadvisor.cli.options import AsCsv, AsJson, Database
+from lbadvisor.errors import StoreError, UsageError
 
-db = typer.Typer(name="db", no_args_is_help=True, help="Find, upgrade and check the database.")
+db = typer.Typer(name="db", no_args_is_help=True, help="Find, upgrade, check and query the database.")
 
 
 @db.command("path")
@@ -54,17 +55,79 @@ def upgrade(
 
 @db.command("check")
 def check(as_json: AsJson = False, database: Database = None) -> None:
-    """Check the database for damage; the exit code is 1 where there is some."""
+    """Check the database, and the checkpoints of its runs, for damage; the exit code is 1 where there is some."""
     from lbadvisor.store import schema
 
     file = _file(database)
-    faults = schema.check(file)
+    # Of a file that is damaged itself, or of another schema, no runs can be asked.
+    faults = schema.check(file) or (_checkpoint_faults(file) if schema.revision(file) == schema.REVISIONS[-1] else [])
     if as_json:
         print_json({"schema": 1, "path": str(file), "faults": faults})
         raise typer.Exit(1 if faults else 0)
     if faults:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
     stdout().print(Text(f"{file}: no fault"), soft_wrap=True)
+
+
+@db.command("query")
+def query(
+    sql: Annotated[str, typer.Option("--sql", metavar="SELECT", help="One SELECT; db/README.md names the tables.")],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    database: Database = None,
+) -> None:
+    """Ask the database in SQL. It can read only: a query that would change anything is refused."""
+    import csv
+    import sys
+
+    from rich import box
+    from rich.table import Table
+
+    from lbadvisor.cli.render_comparison import value_text
+    from lbadvisor.store import query as asking
+
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude one another: give one")
+    answer = asking.query(_file(database), sql)
+    if as_json:
+        rows = [
+            {name: cell.hex() if isinstance(cell, bytes) else _json_number(cell) for name, cell in named}
+            for named in (zip(answer.columns, row, strict=True) for row in answer.rows)
+        ]
+        print_json({"schema": 1, "columns": list(answer.columns), "rows": rows})
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+    else:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+        for column in answer.columns:
+            table.add_column(Text(column), overflow="fold")
+        for row in answer.rows:
+            table.add_row(*(Text(value_text(cell)) for cell in row))
+        stdout().print(table)
+
+
+def _json_number(cell: str | int | float | None) -> str | int | float | None:
+    """The cell as JSON has it: what is not finite as null."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _checkpoint_faults(file: Path) -> list[str]:
+    """The checkpoints that a resume would pass over; the user learns of them while others are left."""
+    from lbadvisor.errors import CheckpointError
+    from lbadvisor.store import Store
+    from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, read_checkpoint
+
+    faults = []
+    with Store.open(file, create=False) as store:
+        runs = store.runs()
+    for path in (path for run in runs for path in checkpoints(checkpoint_folder(file, run))):
+        try:
+            read_checkpoint(path)
+        except CheckpointError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _file(database: Path | None) -> Path:

@@ -1,20 +1,11 @@
 """The options that several commands share, each written once."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-
-class Axis(StrEnum):
-    """What a curve is drawn over."""
-
-    UPDATE = "update"
-    EPOCH = "epoch"
-    EXAMPLE = "example"
-    SECOND = "second"
-
+from lbadvisor.advisor.axis import Axis
 
 Database = Annotated[
     Path | None,
@@ -25,10 +16,27 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="The data sets. Default: LBADVISOR_DATA, else the user's cache."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+HtmlPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page that opens offline: answer, plan, charts. Replaces its own."
+    ),
+]
+PngPicture = Annotated[
+    Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Replaces its own.")
+]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Adapt = Annotated[
-    str,
-    typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all, none, or some of lr,ghost,regime,clip."),
+    str | None,
+    typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all (default), none, some of lr,ghost,regime,clip."),
+]
+ArmName = Annotated[
+    str | None,
+    typer.Option("--arm", metavar="ARM", help="Adapt as this arm of a ladder does (see `lbadvisor ladder`)."),
+]
+StretchShare = Annotated[
+    float,
+    typer.Option("--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, 1/r to 1."),
 ]
 LrRule = Annotated[
     str,
@@ -45,11 +53,11 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
 ]
-Betas = Annotated[
-    Literal["sde", "half-life", "keep"], typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")
-]
+BetasName = Literal["sde", "half-life", "keep"]
+Betas = Annotated[BetasName, typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")]
+WeightDecayName = Literal["keep", "horizon"]
 WeightDecay = Annotated[
-    Literal["keep", "horizon"],
+    WeightDecayName,
     typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
 ]
 AdaptWithTarget = Annotated[
@@ -61,7 +69,7 @@ RecomputeStatistics = Annotated[
     typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
 ]
 Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Everything random is a function of it.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Micro = Annotated[
     str | None,
@@ -78,3 +86,24 @@ def replacements(given: list[str] | None, precision: str | None, *, recompute_st
     if precision is not None:
         found.append(f"compute.precision={precision}")
     return found
+
+
+By = Annotated[Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="COLUMNS",
+        help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="Only runs that meet it: batch=1024, status!=diverged, optimizer.lr>=0.1; may be given again.",
+    ),
+]
+AsMarkdown = Annotated[bool, typer.Option("--md", help="Print GitHub tables.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]

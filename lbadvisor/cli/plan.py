@@ -20,11 +20,13 @@ def plan(
     optimizer: Annotated[
         str | None, typer.Option("--optimizer", help="sgd, adam, adamw, rmsprop or adagrad (with --from).")
     ] = None,
-    adapt: options.Adapt = "all",
+    arm: options.ArmName = None,
+    adapt: options.Adapt = None,
     lr_rule: options.LrRule = "sqrt",
     ghost: options.Ghost = None,
     betas: options.Betas = "sde",
     weight_decay: options.WeightDecay = "keep",
+    stretch_share: options.StretchShare = 1.0,
     schedule_scale: options.ScheduleScale = 1.0,
     overrides: options.Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe here.")] = None,
@@ -44,7 +46,9 @@ def plan(
 
     if target is None:
         raise UsageError("give the target batch size: --to B")
-    request = request_of(target, adapt, lr_rule, ghost, betas, weight_decay)
+    request = request_of(target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share)
+    if request is None:
+        raise UsageError(f"the arm {arm} is the baseline itself: there is nothing to plan")
     numbers = {"--from": batch_size, "--lr": lr, "--epochs": epochs, "--examples": examples, "--optimizer": optimizer}
     if recipe is not None:
         given = [name for name, value in numbers.items() if value is not None]

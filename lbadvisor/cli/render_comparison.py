@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lbadvisor.advisor.compare import Better, Comparison, Metric
+from lbadvisor.advisor.comparison import Better, Change, Comparison, Group, GroupGap, Metric
 
 ABSENT = "-"
+MOST_COLUMNS = 6
+"""Of more groups the tables have a row each, and not a column."""
+_WHOLE = ("updates", "examples", "update")
 
 
 def json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -45,21 +48,30 @@ def value_text(value: object) -> str:
     return str(value)
 
 
-def metric_text(metric: Metric, index: int) -> tuple[str, str]:
-    """The value of one run as text, and its signed difference to the first: = for none, "" where one is not known."""
-    value, difference = metric.values[index], metric.differences[index]
-    if not difference:
-        return number_text(metric.name, value), "" if difference is None else "="
-    return number_text(metric.name, value), number_text(metric.name, difference, "+")
+def metric_text(metric: Metric, group: int) -> tuple[str, str]:
+    """The value of one group as text, mean ± standard deviation where it has several runs, and the mean's difference.
+
+    The difference is to the first group: = for none, "" where one is not known.
+    """
+    spread, first = metric.spreads[group], metric.spreads[0]
+    if spread is None:
+        return ABSENT, ""
+    text = number_text(metric.name, spread.mean)
+    if spread.std:
+        text += f" ± {number_text(metric.name, spread.std)}"
+    if group == 0 or first is None:
+        return text, ""
+    difference = spread.mean - first.mean
+    return text, number_text(metric.name, difference, "+") if difference else "="
 
 
 def number_text(name: str, value: float | None, sign: str = "") -> str:
     """A measured number as a table shows it; `name` says what it is, "+" as `sign` shows a plus."""
     if value is None:
         return ABSENT
-    if isinstance(value, int):
-        return f"{value:{sign},}".replace(",", " ")
-    if name.endswith("percent") or name == "weight_distance":
+    if isinstance(value, int) or name in _WHOLE or name.endswith("_update"):
+        return f"{round(value):{sign},}".replace(",", " ")
+    if "percent" in name or name.startswith("weight_distance"):
         return f"{value:{sign}.2f}"
     if name in ("seconds", "epochs"):
         return f"{value:{sign}.1f}"
@@ -68,27 +80,100 @@ def number_text(name: str, value: float | None, sign: str = "") -> str:
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """What differs, the metrics, the gap and what may be concluded, as tables."""
-    names = [run.name for run in comparison.runs]
-    changed = _table(["field", *names])
-    for change in comparison.changed:
-        changed.add_row(Text(change.field), *(Text(value_text(value)) for value in change.values))
-    metrics = _table(["metric", *names])
+    labels = [group.label for group in comparison.groups]
+    upright = len(labels) > MOST_COLUMNS
+    changed = [
+        (change.field, [Text(text) for text in _change_texts(comparison, change)]) for change in _told(comparison)
+    ]
+    metrics = []
     for metric in comparison.metrics:
         cells = [Text(metric_text(metric, 0)[0])]
-        for index in range(1, len(names)):
+        for index in range(1, len(labels)):
             value, difference = metric_text(metric, index)
-            cells.append(Text.assemble(value, "  ", (difference, _style(metric, index))))
-        metrics.add_row(metric.label, *cells)
-    gap = _table(["run", "gap", "closed"])
-    for run in comparison.gap.runs:
-        gap.add_row(Text(run.run), *_gap_texts(run.points, run.closed_percent))
-    _print_titled(console, "What differs", changed if comparison.changed else "  nothing")
-    _print_titled(console, "Metrics, and differences to the first run", metrics)
-    _print_titled(console, "Generalization gap, in points of validation error", gap)
+            cells.append(Text.assemble(value, "  ", (difference, _style(metric, index))) if difference else Text(value))
+        metrics.append((metric.label, cells))
+    _print_titled(console, "What differs", _laid_out("field", labels, changed, upright) if changed else "  nothing")
+    title = (
+        "Metrics, and differences to the first group"
+        if _has_several(comparison)
+        else ("Metrics, and differences to the first run")
+    )
+    _print_titled(console, title, _laid_out("metric", labels, metrics, upright))
+    _print_titled(console, "Generalization gap, in points of validation error", gap_table(comparison))
     console.print(Text(comparison.gap.conclusion))
     for note in comparison.notes:
         console.print(Text(f"note: {note}"))
     console.print()
+
+
+def gap_table(comparison: Comparison) -> Table:
+    """Each group with its gap and the share that it closes; with several seeds, accuracy and intervals as well."""
+    header, rows = _gap_rows(comparison)
+    table = _table(header)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _gap_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    if not _has_several(comparison):
+        rows = [[gap.group, *_gap_texts(gap)] for gap in comparison.gap.groups]
+        return ["run", "gap", "closed"], rows
+    rows = []
+    for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
+        points, closed = _gap_texts(gap)
+        rows.append(
+            [group.label, str(len(group.runs)), _accuracy_text(group), points,
+             interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
+             closed, interval_text(gap.closed_interval, gap.closed_open, ".0f", "%")]
+        )  # fmt: skip
+    return ["group", "runs", "accuracy, %", "gap", "95% interval", "closed", "95% interval"], rows
+
+
+def _accuracy_text(group: Group) -> str:
+    accuracy = group.accuracy
+    if accuracy is None:
+        return ABSENT
+    return f"{accuracy.mean:.2f}" + ("" if accuracy.std is None else f" ± {accuracy.std:.2f}")
+
+
+def interval_text(interval: tuple[float, float] | None, why_open: str | None, digits: str, unit: str) -> str:
+    """An interval as text, or why there is none."""
+    if interval is None:
+        return why_open or ""
+    low, high = interval
+    return f"{low:{digits}}{unit} to {high:{digits}}{unit}"
+
+
+def _has_several(comparison: Comparison) -> bool:
+    return any(len(group.runs) > 1 for group in comparison.groups)
+
+
+def _told(comparison: Comparison) -> list[Change]:
+    """What differs, but for the seed where groups are made of it."""
+    return [c for c in comparison.changed if c.field != "seed" or not _has_several(comparison)]
+
+
+def _change_texts(comparison: Comparison, change: Change) -> list[str]:
+    """The field's value in each group: all values where a group has several."""
+    places = {run.number: place for place, run in enumerate(comparison.runs)}
+    return [
+        ", ".join(dict.fromkeys(value_text(change.values[places[number]]) for number in group.runs))
+        for group in comparison.groups
+    ]
+
+
+def _laid_out(corner: str, labels: Sequence[str], rows: Sequence[tuple[str, Sequence[Text]]], upright: bool) -> Table:
+    """A column for each group; or, upright, a row for each."""
+    if not upright:
+        table = _table([corner, *labels])
+        for name, cells in rows:
+            table.add_row(Text(name), *cells)
+        return table
+    table = _table(["group", *(name for name, _ in rows)])
+    for index, label in enumerate(labels):
+        table.add_row(Text(label), *(cells[index] for _, cells in rows))
+    return table
 
 
 def _print_titled(console: Console, title: str, body: Table | str) -> None:
@@ -103,32 +188,32 @@ def _table(header: Sequence[str]) -> Table:
     return table
 
 
-def _style(metric: Metric, index: int) -> str:
-    difference = metric.differences[index]
-    if metric.better is Better.NEITHER or not difference:
+def _style(metric: Metric, group: int) -> str:
+    spread, first = metric.spreads[group], metric.spreads[0]
+    if metric.better is Better.NEITHER or spread is None or first is None or spread.mean == first.mean:
         return "dim"
-    return "green" if (difference > 0) is (metric.better is Better.HIGHER) else "red"
+    return "green" if (spread.mean > first.mean) is (metric.better is Better.HIGHER) else "red"
 
 
-def _gap_texts(points: float | None, closed_percent: float | None) -> tuple[str, str]:
-    gap = ABSENT if points is None else f"{points:+.2f}"
-    return gap, ABSENT if closed_percent is None else f"{closed_percent:.0f}%"
+def _gap_texts(gap: GroupGap) -> tuple[str, str]:
+    points = ABSENT if gap.points is None else f"{gap.points:+.2f}"
+    return points, ABSENT if gap.closed_percent is None else f"{gap.closed_percent:.0f}%"
 
 
 def markdown_of(comparison: Comparison) -> str:
     """The same as GitHub tables."""
-    names = [run.name for run in comparison.runs]
-    changed = [[change.field, *map(value_text, change.values)] for change in comparison.changed]
+    labels = [group.label for group in comparison.groups]
+    changed = [[change.field, *_change_texts(comparison, change)] for change in _told(comparison)]
     metrics = []
     for metric in comparison.metrics:
-        texts = [metric_text(metric, index) for index in range(len(names))]
-        cells = [texts[0][0]] + [f"{value} ({difference})" if difference else value for value, difference in texts[1:]]
+        texts = [metric_text(metric, index) for index in range(len(labels))]
+        cells = [f"{value} ({difference})" if difference else value for value, difference in texts]
         metrics.append([metric.label, *cells])
-    gap = [[run.run, *_gap_texts(run.points, run.closed_percent)] for run in comparison.gap.runs]
+    header, rows = _gap_rows(comparison)
     lines = [
-        *_markdown_table(["field", *names], changed),
-        *_markdown_table(["metric", *names], metrics),
-        *_markdown_table(["run", "gap, points", "closed"], gap),
+        *_markdown_table(["field", *labels], changed),
+        *_markdown_table(["metric", *labels], metrics),
+        *_markdown_table(["gap, points" if name == "gap" else name for name in header], rows),
         comparison.gap.conclusion,
         *(f"\n- {note}" for note in comparison.notes),
     ]
@@ -145,22 +230,25 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
 
 
 def csv_of(comparison: Comparison) -> str:
-    """One row per run."""
+    """One row per run, in full precision; the gap and what it closes are those of the run's group."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["number", "name", "status"]
+        ["number", "name", "group", "status"]
         + [change.field for change in comparison.changed]
         + [name for metric in comparison.metrics for name in (metric.name, f"{metric.name}_difference")]
         + ["gap_points", "gap_closed_percent"]
     )
-    for index, (run, gap) in enumerate(zip(comparison.runs, comparison.gap.runs, strict=True)):
-        row: list[object] = [run.number, run.name, str(run.status)]
+    groups = {number: i for i, group in enumerate(comparison.groups) for number in group.runs}
+    for index, run in enumerate(comparison.runs):
+        group = groups[run.number]
+        row: list[object] = [run.number, run.name, comparison.groups[group].label, str(run.status)]
         row += [
             value_text(value) if isinstance(value := change.values[index], tuple) else value
             for change in comparison.changed
         ]
         for metric in comparison.metrics:
             row += [metric.values[index], metric.differences[index]]
+        gap = comparison.gap.groups[group]
         writer.writerow([*row, gap.points, gap.closed_percent])
     return text.getvalue()

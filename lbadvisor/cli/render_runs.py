@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lbadvisor.advisor.compare import RunSummary, summary_of
+from lbadvisor.advisor.comparison import RunSummary
 from lbadvisor.advisor.records import Measurement, Run
+from lbadvisor.advisor.results import result_of, summary_of
 from lbadvisor.cli.render_comparison import ABSENT, number_text
 
 _COLUMNS = (
@@ -54,7 +55,7 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
     """All that is known of one run, with those of its measurements that are `shown`."""
     from lbadvisor.advisor.recipe_file import dump_recipe
 
-    summary = summary_of(run, measured)
+    summary = summary_of(result_of(run, measured))
     facts: dict[str, Any] = {
         "run": f"{run.number}, {run.name}",
         "status": run.status,

@@ -1,41 +1,61 @@
-"""`lbadvisor runs`: the runs of the database, and all that is known of one."""
+"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, deleted, exported."""
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbadvisor.advisor.records import RunStatus
-from lbadvisor.cli.options import AsJson, Database
-from lbadvisor.errors import UsageError
+from lbadvisor.cli import options
+from lbadvisor.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from lbadvisor.store import Store
 
 LAST_MEASUREMENTS = 10
 
-runs = typer.Typer(name="runs", invoke_without_command=True, help="List the runs, or show one.")
+runs = typer.Typer(name="runs", invoke_without_command=True, help="List the runs; show, rename, delete, export them.")
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
 
 
 @runs.callback()
 def list_runs(
     context: typer.Context,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only the runs that stand so.")] = None,
-    database: Database = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="NAME", help="Only those of this recipe, adapted or not.")
+    ] = None,
+    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only those of this ladder.")] = None,
+    where: options.Where = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the N newest.")] = None,
+    database: options.Database = None,
 ) -> None:
     """List the runs, the oldest first."""
     if context.invoked_subcommand is not None:
-        if as_json or status or database:
+        if as_json or status or recipe or ladder or where or limit or database:
             raise UsageError(f"options of `runs {context.invoked_subcommand}` are given after its name")
         return
     import dataclasses
 
-    from lbadvisor.advisor.compare import summary_of
+    from lbadvisor.advisor.conditions import Condition, parse_condition
+    from lbadvisor.advisor.results import summary_of
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import runs_table
-    from lbadvisor.store import Store, default_database_path
+    from lbadvisor.selection import select
 
-    with Store.open(database or default_database_path(), create=False) as store:
-        found = [run for run in store.runs() if status is None or run.status is status]
-        summaries = [summary_of(run, store.measurements(run.number)) for run in found]
+    conditions = [parse_condition(text) for text in where or ()]
+    conditions += [Condition("status", "=", status.value)] if status is not None else []
+    conditions += [Condition("recipe", "=", recipe)] if recipe is not None else []
+    with _opened(database) as store:
+        if ladder is not None and store.find_ladder(ladder) is None:
+            known = ", ".join(store.ladder_names()) or "none yet"
+            raise UsageError(f"there is no ladder named {ladder!r}; ladders: {known}")
+        found = sorted(select(store, [ladder] if ladder else (), conditions).runs, key=lambda run: run.number)
+        found = found[-limit:] if limit is not None else found
+        summaries = [summary_of(result) for result in store.results_of([run.number for run in found])]
     if as_json:
         rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
         print_json({"schema": 1, "runs": rows})
@@ -45,12 +65,12 @@ def list_runs(
 
 @runs.command("show")
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
-    as_json: AsJson = False,
+    run: RunName,
+    as_json: options.AsJson = False,
     measurements: Annotated[
         bool, typer.Option("--measurements", help=f"All measurements, not the last {LAST_MEASUREMENTS} only.")
     ] = False,
-    database: Database = None,
+    database: options.Database = None,
 ) -> None:
     """Show a run: where it stands, what it ran on, its recipe and its measurements."""
     import dataclasses
@@ -58,9 +78,8 @@ def show(
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import print_run
-    from lbadvisor.store import Store, default_database_path
 
-    with Store.open(database or default_database_path(), create=False) as store:
+    with _opened(database) as store:
         found = store.run(run)
         measured = store.measurements(found.number)
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
@@ -74,3 +93,91 @@ def show(
         )
     else:
         print_run(stdout(), found, measured, shown)
+
+
+@runs.command("rename")
+def rename(
+    run: RunName,
+    name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    database: options.Database = None,
+) -> None:
+    """Give a run another name. Its checkpoints, and its place in ladders, stay its own."""
+    from lbadvisor.cli.console import stderr
+    from lbadvisor.cli.names import checked_name
+    from lbadvisor.stored_runs import rename_run
+
+    with _opened(database) as store:
+        found = store.run(run)
+        new = checked_name(name, "run")
+        if new in store.ladder_names():
+            raise UsageError(f"there is a ladder named {new}: give another name")
+        rename_run(store, found, new)
+    stderr().print(f"{found.name} is now {new}", markup=False, soft_wrap=True)
+
+
+@runs.command("delete")
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by name or number.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.stored_runs import delete_run
+
+    with _opened(database) as store:
+        found = {run.number: run for run in map(store.run, names)}.values()
+        listed = ", ".join(f"{run.name} ({run.update} of {run.updates} updates, {run.status})" for run in found)
+        if dry_run:
+            stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
+            return
+        if not yes:
+            if not sys.stdin.isatty():
+                raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
+            if not typer.confirm(f"Delete {listed}, with checkpoints?", err=True):
+                raise RefusedError("nothing was deleted")
+        for run in found:
+            delete_run(store, run)
+            stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
+
+
+@runs.command("export")
+def export(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+    ] = None,
+    where: options.Where = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there; default: stdout.")
+    ] = None,
+    as_json: options.AsJson = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
+    from lbadvisor.advisor.conditions import parse_condition
+    from lbadvisor.cli.render_export import write_csv, write_json
+    from lbadvisor.errors import LbadvisorError
+    from lbadvisor.selection import select
+    from lbadvisor.training.files import write_atomically
+
+    conditions = [parse_condition(text) for text in where or ()]
+    if out is not None and out.exists() and not force:
+        raise UsageError(f"{out} is there already: give another --out, or --force")
+    write = write_json if as_json else write_csv
+    with _opened(database) as store:
+        selection = select(store, names or (), conditions)
+        if out is None:
+            write(sys.stdout, store, selection)
+            return
+        try:
+            write_atomically(out, lambda file: write(file, store, selection))
+        except OSError as error:
+            raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _opened(database: Path | None) -> "Store":
+    from lbadvisor.store import Store, default_database_path
+
+    return Store.open(database or default_database_path(), create=False)

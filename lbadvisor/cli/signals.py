@@ -1,6 +1,8 @@
 """Signals that ask a long command to stop."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -29,3 +31,14 @@ class Stopper:
             self.signal_name = signal.Signals(number).name
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupted_by_all() -> Iterator[None]:
+    """While entered each of the signals is a KeyboardInterrupt: what was begun is cleared away."""
+    earlier = {number: signal.signal(number, signal.default_int_handler) for number in ASKED_TO_STOP}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

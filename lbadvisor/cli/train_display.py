@@ -196,7 +196,7 @@ class _Bar:
         if event.measurement is not None:
             if event.measurement.evaluation_accuracy_percent is not None:
                 self._accuracy = f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
-            self.bar.update(self._task, facts=_facts(event.measurement) + self._accuracy)
+            self.bar.update(self._task, facts=facts_of(event.measurement) + self._accuracy)
 
 
 class _Lines:
@@ -223,12 +223,13 @@ class _Lines:
         if now - self._shown >= PLAIN_LINE_SECONDS or event.update == self._updates:
             self._shown = now
             self._display.show_line(
-                f"update {event.update}/{self._updates} {_facts(measurement)} "
+                f"update {event.update}/{self._updates} {facts_of(measurement)} "
                 f"accuracy {measurement.evaluation_accuracy_percent:.2f}% {measurement.seconds:.1f} s"
             )
 
 
-def _facts(measurement: Measurement) -> str:
+def facts_of(measurement: Measurement) -> str:
+    """Epoch, loss, learning rate, gradient norm, and the clipped share where there is one."""
     text = (
         f"epoch {measurement.epoch:.4g} loss {measurement.loss:.4f} lr {measurement.lr:.4g} "
         f"|g| {measurement.gradient_norm:.3g}"

@@ -35,10 +35,12 @@ def verify_resume(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Prove that a run killed (-9) in mid-epoch and resumed in a new process ends with the bits of one that was not.
+    """Prove that a killed and resumed run ends with the bits of one that was not killed.
 
-    Trains the first updates of the recipe twice, here, on your data and device, in a temporary folder; your database is
-    not touched. Compares every tensor of model, optimizer and averages, and the measurements: exit code 1 if one
+    Trains the first updates of the recipe twice, here, on your data and device,
+    once with a kill (-9) in mid-epoch, gone on with by a new process; in a
+    temporary folder, your database is not touched. Compares every tensor of
+    model, optimizer and averages, and the measurements: exit code 1 if one
     differs.
     """
     from lbadvisor.cli.adaptation import trained_recipe
@@ -60,6 +62,7 @@ def verify_resume(
 
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size
+    from lbadvisor.cli.signals import interrupted_by_all
     from lbadvisor.resume_proof import ResumeProof, prove
     from lbadvisor.runner import RunRequest, chosen_device
     from lbadvisor.training.data import default_data_dir
@@ -74,7 +77,7 @@ def verify_resume(
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
-    with show_part(quiet=quiet) as show:
+    with interrupted_by_all(), show_part(quiet=quiet) as show:
         for event in prove(request, updates, kill_at):
             if isinstance(event, ResumeProof):
                 proof = event

@@ -15,11 +15,15 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
+from lbadvisor.advisor.columns import Columns
+from lbadvisor.advisor.comparison import Position, RunResult, Standing
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.records import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.store import schema
+from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
+from lbadvisor.store.results import read_result, read_standing
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LARGEST_INTEGER = 2**63 - 1
@@ -105,10 +109,7 @@ class Store:
         Raises `StoreError` if another run has the name, if it is no name (empty, all digits, with blanks around it or
         unprintable), if there is no such plan, or if the seed does not fit into 64 bits.
         """
-        if name.isdecimal():
-            raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
-        if not name or not name.isprintable() or name != name.strip():
-            raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
+        _check_name(name)
         if not -LARGEST_INTEGER <= seed <= LARGEST_INTEGER:
             raise StoreError(f"seed {seed} is too large: the largest is {LARGEST_INTEGER}")
         now = datetime.now(UTC)
@@ -302,6 +303,50 @@ class Store:
                 found.append([_measurement(*row) for row in rows])
         return found
 
+    def results_of(self, run_numbers: Sequence[int]) -> list[RunResult]:
+        """What comparing reads of the runs, in the order given, all as of one moment. Raises `UnknownRunError`."""
+        with self._reading() as connection:
+            found = []
+            for number in run_numbers:
+                row = connection.execute(_RUNS.where(runs.c.number == number)).one_or_none()
+                if row is None:
+                    raise _unknown_number(number)
+                found.append(read_result(connection, self._run(row), _measurement))
+            return found
+
+    def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
+        """Where the runs stood at each of the positions."""
+        with self._reading() as connection:
+            return [read_standing(connection, run_numbers, position, _measurement) for position in positions]
+
+    def rename_run(self, run_number: int, name: str) -> None:
+        """Give the run another name. Raises `UnknownRunError`, and `StoreError` where it is none, or is taken."""
+        _check_name(name)
+        with self._writing() as connection:
+            taken = connection.scalar(select(runs.c.number).where(runs.c.name == name))
+            if taken not in (None, run_number):
+                raise StoreError(f"there is a run named {name!r} already: give another name")
+            _change(connection, run_number, name=name)
+
+    def delete_run(self, run_number: int) -> None:
+        """Take the run out, with its measurements and its place in ladders. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            if connection.execute(delete(runs).where(runs.c.number == run_number)).rowcount == 0:
+                raise _unknown_number(run_number)
+
+    def columns_of(self, run_numbers: Sequence[int]) -> Iterator[Columns]:
+        """What was measured in each of the runs as columns, the runs in the order given, one read at a time.
+
+        For curves of many long runs, as `measurements_of` is for few. A run without measurements has empty columns.
+        Raises `UnknownRunError`.
+        """
+        for number in run_numbers:
+            with self._reading() as connection:
+                if connection.scalar(select(runs.c.number).where(runs.c.number == number)) is None:
+                    raise _unknown_number(number)
+                found = read_columns(connection, number)
+            yield found
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with explained(self.path), self._engine.begin() as connection:
@@ -348,6 +393,13 @@ _RUNS: Select[Any] = select(runs, recipes.c.body).join(recipes, runs.c.recipe ==
 @lru_cache(maxsize=256)
 def _recipe(body: str) -> Recipe:
     return Recipe.model_validate_json(body)
+
+
+def _check_name(name: str) -> None:
+    if name.isdecimal():
+        raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
+    if not name or not name.isprintable() or name != name.strip():
+        raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
 
 
 def _measurement(

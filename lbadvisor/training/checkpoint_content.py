@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lbadvisor.training.state import TrainState
 
 PARTS = ("model", "optimizer", "averages", "interval", "seconds")
-SCHEDULED = ("lr", "weight_decay")
+SCHEDULED = {"lr", "weight_decay"}
 """Settings of an optimizer that are set anew at every update: they may be any."""
 
 
@@ -71,8 +71,13 @@ def _fault_of_optimizer(found: Any, state: "TrainState") -> str | None:
     own = state.optimizer.state_dict()["param_groups"]
     if not isinstance(found, dict) or not _are_groups(found.get("param_groups")):
         return "its optimizer is none"
-    if [_lasting(group) for group in found["param_groups"]] != [_lasting(group) for group in own]:
-        return "the optimizer's settings are not the recipe's"
+    if len(found["param_groups"]) != len(own):
+        return "its optimizer has other groups"
+    for group, own_group in zip(found["param_groups"], own, strict=True):
+        # Another version of torch may know a setting more.
+        for name in (group.keys() & own_group.keys()) - SCHEDULED:
+            if repr(group[name]) != repr(own_group[name]):
+                return f"the optimizer's {name} is not the recipe's"
     moments = found.get("state")
     if not isinstance(moments, dict) or not all(isinstance(kept, dict) for kept in moments.values()):
         return "its optimizer has no state"
@@ -88,10 +93,6 @@ def _fault_of_optimizer(found: Any, state: "TrainState") -> str | None:
 
 def _are_groups(found: Any) -> bool:
     return isinstance(found, list) and all(isinstance(group, dict) for group in found)
-
-
-def _lasting(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name not in SCHEDULED}
 
 
 def _named(name: str, tensors: Any) -> dict[str, Any]:

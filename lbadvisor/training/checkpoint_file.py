@@ -42,8 +42,14 @@ _NAME = re.compile(r"update-[0-9]+\.ckpt")
 
 
 def checkpoint_folder(database: Path, run: Run) -> Path:
-    """Where the run's checkpoints lie: beside the database, under its name and the moment when the run was made."""
-    return database.parent / "checkpoints" / database.stem / f"{run.name}-{run.created_at:%Y%m%dT%H%M%S.%f}"
+    """Where the run's checkpoints lie: beside the database, under its number and the moment when the run was made.
+
+    The first versions had its name instead of its number, which a run can lose: the moment tells them apart as well.
+    """
+    folder, moment = database.parent / "checkpoints" / database.stem, f"{run.created_at:%Y%m%dT%H%M%S.%f}"
+    own = folder / f"{run.number}-{moment}"
+    earlier = None if own.exists() else next(iter(sorted(folder.glob(f"*-{moment}"))), None)
+    return earlier or own
 
 
 def checkpoints(folder: Path) -> list[Path]:

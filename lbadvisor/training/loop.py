@@ -135,8 +135,8 @@ def _in_slices(batches: Iterator[Batch], size: int | None) -> Iterator[Batch]:
 def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
     """Give batch norm the statistics of the whole training set, for the weights that `evaluate` uses.
 
-    The batches are those of the first epoch, with their augmentation and their dropped connections (dropout stands
-    behind every batch norm): each example once, a function of the seed. Seeds torch's global generator. See
+    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. What
+    the recipe drops is dropped behind every batch norm. Seeds torch's global generator. See
     `set_population_statistics` for what is computed.
     """
     recipe, examples = state.recipe, state.recipe.data.train_examples
@@ -147,16 +147,9 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
     torch.manual_seed(derived_seed(state.seed, "population", 0))
     stream = (dataset.training_batch(recipe, state.seed, update)[0] for update in itertools.count())
     with autocast(recipe.compute, state.interval.device):
-        set_population_statistics(state.model, _with_dropped(state, whole_batches(stream, recipe.batch.size, examples)))
+        set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
     if current is not None:
         _put_weights(state, current)
-
-
-def _with_dropped(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Tensor]:
-    """The batches; until the next one is asked for, the connections are dropped that this one's update drops."""
-    for update, batch in enumerate(batches):
-        with dropped_connections(state.model, state.recipe.regularization.drop_connect, state.seed, update):
-            yield batch
 
 
 def _put_weights(state: TrainState, weights: list[Tensor]) -> None:

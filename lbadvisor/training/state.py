@@ -16,7 +16,7 @@ from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
-from lbadvisor.training.regularization import Dropout, dropout_in, fully_connected
+from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
 from lbadvisor.training.seeds import derived_seed
 
 __all__ = ["TrainState", "checkpoints", "is_finite", "load_checkpoint", "save_checkpoint", "start_state"]
@@ -80,7 +80,7 @@ def start_state(
         # Convolutions are faster with the channels innermost, on the CPU by a third.
         model = model.to(memory_format=torch.channels_last)
     if recipe.regularization.drop_connect:
-        fully_connected(model)  # raises where there is none
+        classifier_of(model)  # raises where there is none
     optimizer = build_optimizer(recipe.optimizer, model.parameters())
     initial = [p.detach().clone() for p in model.parameters()]
     return TrainState(

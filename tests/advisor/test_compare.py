@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lbadvisor.advisor.compare import compare_runs as compare_results
-from lbadvisor.advisor.comparison import Better, Comparison, Metric
+from lbadvisor.advisor import compare, results
+from lbadvisor.advisor.comparison import Better, Comparison, Metric, RunSummary
 from lbadvisor.advisor.recipe import (
     AdaptedFrom,
     Batch,
@@ -22,10 +22,20 @@ from lbadvisor.advisor.recipe import (
     Sgd,
 )
 from lbadvisor.advisor.records import Environment, Measurement, Run, RunStatus
-from lbadvisor.advisor.results import result_of, summary_of
 from lbadvisor.errors import UsageError
 
 SMALL, LARGE = 128, 4096
+Recorded = tuple[Run, Sequence[Measurement]]
+
+
+def compare_runs(runs: Sequence[Recorded]) -> Comparison:
+    return compare.compare_runs([results.result_of(run, measurements) for run, measurements in runs])
+
+
+def summary_of(run: Run, measurements: Sequence[Measurement]) -> RunSummary:
+    return results.summary_of(results.result_of(run, measurements))
+
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -85,11 +95,6 @@ def measured(update: int, accuracy: float | None, batch: int = SMALL, **changes:
     return Measurement(**(fields | changes))  # type: ignore[arg-type]
 
 
-def compare_runs(runs: Sequence[tuple[Run, Sequence[Measurement]]]) -> Comparison:
-    """A comparison of runs with all their measurements."""
-    return compare_results([result_of(run, measurements) for run, measurements in runs])
-
-
 def of_accuracies(*runs: tuple[str, Recipe, float]) -> Comparison:
     """A comparison of complete runs of one evaluation each."""
     return compare_runs(
@@ -121,7 +126,10 @@ def test_the_gap_is_the_error_of_the_large_batch_minus_that_of_the_baseline() ->
     assert (gap.interval, gap.seeds) == (None, 1)
     assert "lb is 6.73 points worse than sb" in gap.conclusion
     assert "gbn closes 65% of that gap: it is 2.33 points worse than sb" in gap.conclusion
-    assert "One seed each: differences below about 0.3 points are not evidence" in gap.conclusion
+    assert (
+        "One seed each: nothing may be concluded; differences below about 0.3 points are what another seed may make"
+        in gap.conclusion
+    )
 
 
 def test_a_run_better_than_the_baseline_has_a_negative_gap_and_closes_more_than_all_of_it() -> None:
@@ -140,12 +148,12 @@ def test_the_share_closed_is_that_of_the_last_run_which_is_not_the_naive_one() -
     assert (gap.groups[0].closed_percent, gap.groups[3].closed_percent) == (None, None)
 
 
-def test_of_several_naive_runs_the_first_is_the_gap() -> None:
+def test_of_several_naive_groups_the_first_is_the_gap() -> None:
     gap = of_accuracies(SB, LB, ("again", LB[1], 80.0)).gap
     assert (gap.naive_group, gap.points) == ("lb", pytest.approx(6.73))
 
 
-def test_without_a_naive_run_the_gap_is_that_of_the_last_run_and_no_share_is_named() -> None:
+def test_without_a_naive_group_the_gap_is_that_of_the_last_run_and_no_share_is_named() -> None:
     gap = of_accuracies(SB, RA, GBN).gap
     assert gap.points == pytest.approx(2.33)
     assert gap.closed_percent is None
@@ -156,7 +164,7 @@ def test_an_unadapted_run_of_no_larger_batch_is_not_the_naive_large_batch() -> N
     assert of_accuracies(SB, ("same", a_recipe(SMALL, ()), 90.0)).gap.naive_group is None
 
 
-def test_a_naive_run_that_is_not_worse_leaves_no_gap_to_close() -> None:
+def test_a_naive_group_that_is_not_worse_leaves_no_gap_to_close() -> None:
     gap = of_accuracies(SB, ("lb", LB[1], 92.83), RA).gap
     assert (gap.points, gap.closed_percent) == (0, None)
     assert "lb is level with sb" in gap.conclusion
@@ -308,7 +316,7 @@ def test_a_run_given_twice_is_refused() -> None:
 
 
 def test_a_summary_names_the_recipe_that_an_adapted_one_came_from() -> None:
-    summary = summary_of(result_of(a_run(1, "a", a_recipe(LARGE, ("lr",), name="small-4096")), [measured(5, 50.0)]))
+    summary = summary_of(a_run(1, "a", a_recipe(LARGE, ("lr",), name="small-4096")), [measured(5, 50.0)])
     assert (summary.recipe, summary.batch_size, summary.parts) == ("small", LARGE, ("lr",))
     assert (summary.final_accuracy_percent, summary.best_accuracy_percent, summary.seconds) == (50.0, 50.0, 2.5)
-    assert summary_of(result_of(a_run(1, "a"), [])).parts is None
+    assert summary_of(a_run(1, "a"), []).parts is None

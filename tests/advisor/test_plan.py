@@ -7,7 +7,7 @@ import pytest
 from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.baseline import baseline_of_numbers
 from lbadvisor.advisor.parts import PARTS, parse_parts
-from lbadvisor.advisor.plan import advise, advise_numbers, plan_body, plan_hash, plan_json
+from lbadvisor.advisor.plan import advise, advise_numbers, plan_body, plan_hash, plan_json, plan_of_json
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
 from lbadvisor.advisor.schedule import in_updates
@@ -261,3 +261,29 @@ def test_the_json_of_a_plan_is_whole_and_canonical():
     assert {"field", "before", "after", "rule", "formula", "source", "validity"} <= set(body["adjustments"][0])
     assert plan_json(plan) == plan_json(advise(RESNET44, Request(4096, PARTS)))
     assert plan_hash(plan) != plan_hash(advise(RESNET44, Request(2048, PARTS)))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        advise(RESNET44, Request(4096, PARTS)),
+        advise_numbers(baseline_of_numbers(128, None, None, None, "sgd"), Request(512, PARTS)),
+    ],
+    ids=["of a recipe", "of numbers"],
+)
+def test_a_plan_comes_back_from_its_json(plan):
+    assert plan_of_json(plan_json(plan)) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "by another version of the program, or by hand"),
+        ("[]", "by another version of the program, or by hand"),
+        ('{"schema": 1}', "by another version of the program, or by hand: 'baseline'"),
+        ('{"schema": 2}', "the plan has schema 2, and this program reads 1"),
+    ],
+)
+def test_a_text_that_is_no_plan_is_an_error(text, message):
+    with pytest.raises(PlanError, match=message):
+        plan_of_json(text)

@@ -2,13 +2,14 @@
 
 import textwrap
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbadvisor.advisor.catalog import NETWORKS
-from lbadvisor.advisor.parts import PARTS
+from lbadvisor.advisor.parts import PARTS, Addition
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import checked, dump_recipe, load_recipe
 from lbadvisor.advisor.running_statistics import DEFINITIONS
@@ -261,6 +262,9 @@ def test_an_override_in_one_unit_takes_the_place_of_the_other(file):
     ("override", "message"),
     [
         ("optimizer.lr=-1", "optimizer.lr: must be greater than 0, is -1"),
+        ("regularization.dropout=1.0", "regularization.dropout: must be less than 1, is 1.0"),
+        ("regularization.label_noise=-0.1", "regularization.label_noise: must be greater than or equal to 0, is -0.1"),
+        ("regularization.droput=0.5", "regularization.droput: unknown key\n  = did you mean `dropout`?"),
         ("optimizer.lr=0,1", 'optimizer.lr: must be a number, is "0,1"'),
         ("batch.size=2000", "batch.size: must be at most data.train_examples = 1000, is 2000"),
         ("optimzer.lr=1", "optimzer: unknown table\n  = did you mean `optimizer`?"),
@@ -377,6 +381,10 @@ def recipes(draw: st.DrawFn) -> Recipe:
         "gradient_noise": st.fixed_dictionaries(
             {"kind": st.sampled_from(["gaussian", "bernoulli"]), "ratio": st.floats(1, 1e6, exclude_min=True)}
         ),
+        "regularization": st.fixed_dictionaries(
+            {},
+            optional={name: st.floats(0, 1, exclude_max=True) for name in ("dropout", "label_noise", "drop_connect")},
+        ),
         "weight_ema": st.fixed_dictionaries({"decay": st.floats(0, 1, exclude_min=True, exclude_max=True)}),
         "measurements": st.fixed_dictionaries(
             {}, optional={"every_updates": st.integers(1, 9), "evaluate_every_epochs": st.floats(0.1, 9)}
@@ -390,7 +398,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
                 "parts": st.lists(st.sampled_from(PARTS), unique=True),
                 "lr_rule": st.text(),
                 "program": st.text(),
-            }
+            },
+            optional={
+                "stretch_share": st.floats(0, 1, exclude_min=True),
+                "additions": st.lists(st.sampled_from(get_args(Addition)), unique=True),
+            },
         ),
     }
     return Recipe.model_validate(tables | draw(st.fixed_dictionaries({}, optional=optional)))

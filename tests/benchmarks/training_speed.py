@@ -16,7 +16,6 @@ import argparse
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -29,16 +28,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from lbadvisor.advisor.recipe import Measurements, Recipe
+from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
-from lbadvisor.runner import RunRequest, Started, train_run
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.in_memory import InMemory
-from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
-from lbadvisor.training.state import start_state
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -134,36 +129,6 @@ def show_bound(recipe: Recipe, dataset: InMemory, threads: int, rounds: int, upd
         )
 
 
-def show_overhead(recipe: Recipe, data_dir: Path, rounds: int, epochs: float) -> None:
-    """What measuring, evaluating, storing and saving add to a run at the default cadence, against updates alone."""
-    recipe = overridden(recipe, {"schedule": recipe.schedule.model_copy(update={"epochs": epochs, "milestones": ()})})
-    bare = overridden(recipe, {"measurements": Measurements()})
-    dataset = load_dataset(recipe, data_dir, CPU)
-    ratios = []
-    for number in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            database = Path(folder) / "runs.db"
-            request = RunRequest(recipe, None, f"run{number}", 0, CPU, database, data_dir)
-            events = train_run(request)
-            for event in events:
-                if isinstance(event, Started):
-                    break
-            began = time.perf_counter()
-            made = sum(1 for _ in events)
-            whole = time.perf_counter() - began
-        state = start_state(in_updates(bare), 0, dataset.shape, dataset.classes, CPU)
-        training = train(state, dataset)
-        began = time.perf_counter()
-        for _ in range(made - 1):
-            next(training)
-        alone = (time.perf_counter() - began) * made / (made - 1)
-        ratios.append(whole / alone - 1)
-    print(
-        f"\nA run of {recipe.model.name}, {epochs:g} epochs, against its updates alone: "
-        f"{statistics.median(ratios):+.1%} ({min(ratios):+.1%} to {max(ratios):+.1%}), n = {rounds} rounds"
-    )
-
-
 def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
     """The recipe's data set, from LBADVISOR_DATA; else 10 000 random images of CIFAR-10's shape."""
     try:
@@ -180,7 +145,7 @@ def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("f1", "bound", "overhead", "resnet44", "bf16", "ghost")
+    parts = ("f1", "bound", "resnet44", "bf16", "ghost")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the updates of a round")
@@ -203,8 +168,6 @@ def main() -> None:
             made(f1, dataset, "F1 on mnist", (100, 100, 50))
         if "bound" in options.only:
             show_bound(f1, dataset, options.threads, options.rounds, times(100))
-    if "overhead" in options.only:
-        show_overhead(f1, Path(os.environ["LBADVISOR_DATA"]), min(options.rounds, 3), 5 * options.scale)
     if {"resnet44", "bf16", "ghost"} & set(options.only):
         resnet44, dataset, name = real_or_random(load_recipe(RECIPES / "resnet44.toml"))
         if "resnet44" in options.only:
@@ -215,6 +178,7 @@ def main() -> None:
                 Competitor("ours, bf16", ours(bf16, dataset, CPU, options.threads), times(4)),
                 Competitor("by hand, bf16", by_hand(bf16, dataset, CPU), times(4)),
                 Competitor("ours, float32", ours(resnet44, dataset, CPU, options.threads), times(4)),
+                Competitor("usual script, float32", usual(resnet44, dataset), times(4)),
             ]
             show(f"ResNet-44 on {name}, batch 128, bfloat16", 128, competitors, options.rounds)
         if "ghost" in options.only:

@@ -72,11 +72,11 @@ def compare(database: Path, *words: str) -> Result:
 def test_json_has_the_documented_keys_and_the_gap(database: Path) -> None:
     """97.5 is 1 point below 98.5, and 98.25 a quarter of one: three quarters are closed."""
     body = json.loads(compare(database, "sb", "lb", "a|[b]", "--json").stdout)
-    assert list(body) == ["schema", "runs", "changed", "metrics", "gap", "notes"]
+    assert list(body) == ["schema", "runs", "groups", "changed", "metrics", "gap", "notes"]
     assert body["schema"] == 1
     gap = body["gap"]
     assert (gap["points"], gap["closed_percent"], gap["interval"], gap["seeds"]) == (1.0, 75.0, None, 1)
-    assert [run["points"] for run in gap["runs"]] == [0.0, 1.0, 0.25]
+    assert [group["points"] for group in gap["groups"]] == [0.0, 1.0, 0.25]
     assert {"field": "batch.size", "values": [32, 512, 512]} in body["changed"]
     assert body["runs"][1]["parts"] == []
     assert body["metrics"][0]["differences"] == [0.0, -1.0, -0.25]

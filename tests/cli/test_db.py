@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.records import Environment
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError
 from lbadvisor.store import Store
 from lbadvisor.store.schema import REVISIONS
+from lbadvisor.training.checkpoint_file import Header, checkpoint_folder, write_checkpoint
+
+DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
 
 
 @pytest.fixture
@@ -68,6 +73,25 @@ def test_a_database_from_a_newer_program_is_refused(database: Path, words: list[
     result = invoke(*words, "--db", str(database))
     assert isinstance(result.exception, StoreError)
     assert "9999" in str(result.exception)
+
+
+def test_check_names_a_damaged_checkpoint_of_a_run(database: Path) -> None:
+    """Of two runs; the sound one is no fault, nor is a run without checkpoints."""
+    with Store.open(database, create=False) as store:
+        environment = Environment("cpu", "a test's processor", "0.1.0", "3.11.7", "2.15.0", None, None)
+        runs = [store.add_run(name, load_recipe(DIGITS), 0, 10, environment) for name in ("a", "b", "c")]
+    header = Header("digits", "0f" * 32, 0, 5, 1, "0.1.0", "2.15.0")
+    files = []
+    for run in runs[:2]:
+        folder = checkpoint_folder(database, run)
+        folder.mkdir(parents=True)
+        files.append(write_checkpoint(folder, header, b"a payload"))
+    assert invoke("check", "--db", str(database)).stdout == f"{database}: no fault\n"
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    found = json.loads(invoke("check", "--json", "--db", str(database)).stdout)["faults"]
+    assert found == [f"the checkpoint {files[1]} is damaged: its content does not have the noted checksum"]
+    result = invoke("check", "--db", str(database))
+    assert isinstance(result.exception, StoreError)
 
 
 def test_check_finds_no_fault_in_a_sound_database(database: Path) -> None:

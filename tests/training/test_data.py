@@ -1,5 +1,7 @@
 """The order of examples, and the data sets."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -132,6 +134,27 @@ def test_a_damaged_image_is_named(class_folders):
         load_dataset(recipe("insects", 10), class_folders, CPU)
 
 
+@pytest.mark.parametrize("content", [b"", b"junk" * 1000, None], ids=["empty", "junk", "cut"])
+def test_a_damaged_packed_file_is_named(class_folders, content):
+    load_dataset(recipe("insects", 10), class_folders, CPU)
+    for packed in (class_folders.parent / "cache").rglob("*.pt"):
+        packed.write_bytes(packed.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(DataError, match=r"packed/\w+\.pt cannot be read \(.*delete it, and it is made again"):
+        load_dataset(recipe("insects", 10), class_folders, CPU)
+
+
+def test_a_packed_file_that_finds_no_room_is_named_and_not_left(class_folders):
+    """A real limit of the operating system: no file may grow above a kilobyte."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"packed/\w+\.pt cannot be written \(.*make room"):
+            load_dataset(recipe("insects", 10), class_folders, CPU)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path for path in (class_folders.parent / "cache").rglob("*") if path.is_file()] == []
+
+
 def test_images_of_unequal_size_are_an_error(class_folders):
     Image.new("RGB", (7, 6)).save(class_folders / "insects/train/ant/new.png")
     with pytest.raises(DataError, match="differ in size"):
@@ -195,6 +218,21 @@ def test_fashion_mnist_is_read_in_torchvisions_layout(tmp_path):
     assert fashion.test.labels_N.tolist() == [2, 5]
     assert fashion.train.images_NCHW[1, 0, 2, 3] == (28 * 28 + 2 * 28 + 3) % 256
     assert int(fashion.test.images_NCHW.min()) == 9
+
+    damaged = raw / "train-images-idx3-ubyte"
+    whole = damaged.read_bytes()
+    for content in (whole[:100], whole[:10], b"", b"junk" * 1000):
+        damaged.write_bytes(content)
+        with pytest.raises(DataError, match=r"fashion_mnist cannot be read, .*raw/train-images-idx3-ubyte is damaged"):
+            load_dataset(recipe("fashion_mnist", 4), tmp_path, CPU)
+
+
+def test_a_file_of_cifar10_that_is_not_the_true_one_is_named(tmp_path):
+    """Torchvision knows the checksums: a file that has not its own would be unpickled otherwise."""
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"not what it was")
+    with pytest.raises(DataError, match=r"cifar10 cannot be read, .*data_batch_3 is damaged"):
+        load_dataset(recipe("cifar10", 50_000), tmp_path, CPU)
 
 
 def test_cifar100_is_read_from_class_folders(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Dropout, label noise and DropConnect: what they draw, by hand; and that the loop trains with them, and resumes."""
 
 import copy
+import shutil
+import warnings
 
 import pytest
 import torch
@@ -14,9 +16,9 @@ from lbadvisor.training.data import load_dataset
 from lbadvisor.training.loop import evaluate, recompute_statistics, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.regularization import (
+    classifier_of,
     dropout_factors,
     dropped_connections,
-    fully_connected,
     kept_factors,
     noisy_labels,
 )
@@ -35,6 +37,10 @@ BODY = {
     "measurements": {"every_updates": 1},
 }
 ALL = {"dropout": 0.5, "label_noise": 0.2, "drop_connect": 0.25}
+
+needs_a_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler to compile for a CPU with"
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +90,9 @@ def test_all_that_is_drawn_is_a_function_of_seed_and_update():
 
     def draws(seed, update):
         with dropped_connections(state.model, 0.25, seed, update):
-            weights = [layer.weight.detach().clone() for layer in fully_connected(state.model)]
+            weight = classifier_of(state.model).weight.detach().clone()
         factors = dropout_factors(state.dropout, state.recipe, seed, update)
-        return [noisy_labels(labels, 0.2, 10, seed, update), factors, *weights]
+        return [noisy_labels(labels, 0.2, 10, seed, update), factors, weight]
 
     torch.manual_seed(0)
     first = draws(1, 2)
@@ -100,7 +106,7 @@ def test_dropout_drops_what_the_classifier_sees_in_training_alone(digits):
     """The classifier's inputs are those of the network without dropout, each times its factor of the update."""
     state, plain = started(regularization={"dropout": 0.5}), started()
     seen = []
-    fully_connected(state.model)[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    classifier_of(state.model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     images, labels = digits.training_batch(state.recipe, 0, 0)
     features = plain.model[:-1](images)
     factors = dropout_factors(state.dropout, state.recipe, 0, 0)
@@ -120,45 +126,35 @@ def test_the_gradient_under_dropped_connections_is_that_of_the_weights_as_they_a
     before = [p.detach().clone() for p in state.parameters]
     leaves = {name: p.detach().clone().requires_grad_() for name, p in state.model.named_parameters()}
     with dropped_connections(state.model, 0.25, 0, 7):
-        masks = {name: p.detach() != 0 for name, p in state.model.named_parameters()}
-        dropped = [1 - masks[f"{i}.weight"].double().mean().item() for i in (1, 4, 7, 10)]
+        kept = {name: p.detach() != 0 for name, p in state.model.named_parameters()}["10.weight"]
         loss = cross_entropy(state.model(images), labels)
         loss.backward()
     assert same(state.parameters, before)
-    assert all(share == pytest.approx(0.25, abs=0.06) for share in dropped)  # five errors of the smallest, 640 weights
+    assert kept.double().mean().item() == pytest.approx(0.75, abs=5 * (0.25 * 0.75 / 640) ** 0.5)
 
-    linear = {f"{i}.weight" for i in (1, 4, 7, 10)}
-    factors = {name: masks[name] / 0.75 for name in linear}
-    product = {name: leaf * factors[name] if name in linear else leaf for name, leaf in leaves.items()}
+    product = leaves | {"10.weight": leaves["10.weight"] * (kept / 0.75)}
     by_hand = cross_entropy(torch.func.functional_call(copy.deepcopy(state.model), product, (images,)), labels)
     gradients = torch.autograd.grad(by_hand, list(leaves.values()))
     assert by_hand.item() == pytest.approx(loss.item(), rel=1e-6)
     for found, expected in zip(state.parameters, gradients, strict=True):
         torch.testing.assert_close(found.grad, expected, rtol=1e-4, atol=1e-7)
-    gone = ~masks["1.weight"]
-    assert (state.model[1].weight.grad[gone] == 0).all()
+    assert (state.model[10].weight.grad[~kept] == 0).all()
 
 
 def test_training_with_all_of_them_equals_torch_written_out_by_hand(digits):
     state, by_hand = started(regularization=ALL), started()
     measured = list(train(state, digits))
-    model = by_hand.model
-    linear = [model[i] for i in (1, 4, 7, 10)]
+    model, classifier = by_hand.model, by_hand.model[10]
+    at = next(i for i, p in enumerate(by_hand.parameters) if p is classifier.weight)
     for update in range(6):
         images, labels = digits.training_batch(by_hand.recipe, 0, update)
-        draws = generator(0, "drop connect", update)
-        factors = [kept_factors(tuple(layer.weight.shape), 0.25, draws) for layer in linear]
-        kept = [layer.weight.detach().clone() for layer in linear]
-        for layer, factor in zip(linear, factors, strict=True):
-            layer.weight.data.mul_(factor)
-        dropped = kept_factors((128, 64), 0.5, generator(0, "dropout", update))
-        loss = cross_entropy(model[10](model[:10](images) * dropped), noisy_labels(labels, 0.2, 10, 0, update))
+        connections = kept_factors((10, 64), 0.25, generator(0, "drop connect", update))
+        units = kept_factors((128, 64), 0.5, generator(0, "dropout", update))
+        logits = (model[:10](images) * units) @ (classifier.weight * connections).T + classifier.bias
+        loss = cross_entropy(logits, noisy_labels(labels, 0.2, 10, 0, update))
         assert measured[update].loss == pytest.approx(loss.item(), rel=1e-5)
-        gradients = list(torch.autograd.grad(loss, by_hand.parameters))
-        for layer, factor, weight in zip(linear, factors, kept, strict=True):
-            layer.weight.data.copy_(weight)
-            at = next(i for i, p in enumerate(by_hand.parameters) if p is layer.weight)
-            gradients[at] = gradients[at] * factor
+        gradients = torch.autograd.grad(loss, by_hand.parameters)
+        assert (gradients[at][connections == 0] == 0).all()
         with torch.no_grad():
             for parameter, gradient in zip(by_hand.parameters, gradients, strict=True):
                 parameter -= 0.1 * gradient
@@ -193,29 +189,35 @@ def test_micro_batches_change_nothing_but_rounding(digits):
     assert [m.loss for m in of_cut] == pytest.approx([m.loss for m in of_whole], rel=1e-4)
 
 
-def test_recomputed_statistics_are_of_the_connections_that_training_drops(digits):
-    """The first layer's mean over the training set, of each batch under its update's mask, by hand."""
-    state = started(regularization={"drop_connect": 0.25})
-    first, before = state.model[1], [p.detach().clone() for p in state.parameters]
-    sums = torch.zeros(64, dtype=torch.float64)
-    for update in range(10):
-        images, _ = digits.training_batch(state.recipe, 0, update)
-        # 1297 examples are ten batches of 128 and 17, fewer than half a batch, which join the tenth and its mask.
-        if update == 9:
-            images = torch.cat([images, digits.training_batch(state.recipe, 0, 10)[0][:17]])
-        with dropped_connections(state.model, 0.25, 0, update):
-            sums += (images.flatten(1) @ first.weight.detach().T + first.bias.detach()).double().sum(0)
-    recompute_statistics(state, digits)
-    torch.testing.assert_close(state.model[2].running_mean.double(), sums / 1297, rtol=1e-4, atol=1e-5)
-    assert same(state.parameters, before)
-    plain = started()
-    recompute_statistics(plain, digits)
-    assert not torch.equal(plain.model[2].running_mean, state.model[2].running_mean)
+def test_what_is_dropped_stands_behind_every_batch_norm(digits):
+    """Running statistics, recomputed ones too, are those of a network without: evaluation meets what training does."""
+    dropping, plain = started(regularization={"dropout": 0.5, "drop_connect": 0.5}), started()
+    next(train(dropping, digits))
+    next(train(plain, digits))
+    statistics = [name for name, _ in plain.model.named_buffers()]
+    assert len(statistics) == 9
+    for _ in range(2):
+        assert all(torch.equal(dropping.model.state_dict()[s], plain.model.state_dict()[s]) for s in statistics)
+        plain.model.load_state_dict(dropping.model.state_dict())
+        recompute_statistics(dropping, digits)
+        recompute_statistics(plain, digits)
+
+
+@needs_a_compiler
+def test_compiled_training_drops_the_same(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled, plain = started(regularization=ALL, compute={"compile": True}), started(regularization=ALL)
+        of_compiled, of_plain = list(train(compiled, digits)), list(train(plain, digits))
+    torch.compiler.reset()
+    for found, expected in zip(compiled.parameters, plain.parameters, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert [m.loss for m in of_compiled] == pytest.approx([m.loss for m in of_plain], rel=1e-5)
 
 
 def test_a_network_whose_last_layer_is_not_fully_connected_is_refused():
     with pytest.raises(DataError, match="last layer is not fully connected"):
-        fully_connected(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
+        classifier_of(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
     squeezenet = {"model": {"name": "torchvision:squeezenet1_1"}, "data": {"name": "own", "train_examples": 200}}
     for name in ("dropout", "drop_connect"):
         recipe = Recipe.model_validate(BODY | squeezenet | {"regularization": {name: 0.5}})

@@ -1,0 +1,160 @@
+"""The numbers of a comparison: one of each run, and their spread in each group."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lbadvisor.advisor.axis import Axis
+from lbadvisor.advisor.comparison import Better, Metric, Position, RunResult, Standing
+from lbadvisor.advisor.groups import Members, spread
+from lbadvisor.advisor.records import Measurement
+from lbadvisor.advisor.results import finite
+
+UNITS = {Axis.UPDATE: "updates", Axis.EPOCH: "epochs", Axis.EXAMPLE: "examples", Axis.SECOND: "seconds"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number that a measurement has: what users call it, its field, which direction is the good one."""
+
+    word: str
+    field: str
+    label: str
+    better: Better
+
+
+QUANTITIES = (
+    Quantity("accuracy", "evaluation_accuracy_percent", "accuracy, %", Better.HIGHER),
+    Quantity("evaluation loss", "evaluation_loss", "evaluation loss", Better.LOWER),
+    Quantity("training loss", "loss", "training loss", Better.LOWER),
+    Quantity("gradient norm", "gradient_norm", "gradient norm", Better.NEITHER),
+    Quantity("learning rate", "lr", "learning rate", Better.NEITHER),
+    Quantity("weight distance", "weight_distance", "weight distance", Better.NEITHER),
+    Quantity("updates", "update", "updates", Better.NEITHER),
+    Quantity("epochs", "epoch", "epochs", Better.LOWER),
+    Quantity("examples", "examples", "examples", Better.LOWER),
+    Quantity("seconds", "seconds", "seconds", Better.LOWER),
+)
+ACCURACY, EVALUATION_LOSS = QUANTITIES[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number that is asked for: of which `quantity`, and where in a run it is taken.
+
+    `where` is "last", "best", "update of best", or a position; of the clipped share, which is a whole run's, the
+    quantity is None.
+    """
+
+    quantity: Quantity | None
+    where: str | Position
+
+    @property
+    def name(self) -> str:
+        """Its name in JSON and CSV."""
+        if self.quantity is None:
+            return "clipped_percent"
+        field = self.quantity.field.removeprefix("evaluation_") if self.quantity is ACCURACY else self.quantity.field
+        if isinstance(self.where, Position):
+            return f"{field}_at_{self.where.value:g}_{UNITS[self.where.axis]}"
+        if self.where == "update of best":
+            return f"best_{field.removesuffix('_percent')}_update"
+        if self.quantity.field in ("update", "epoch"):
+            return f"{self.quantity.field}s"
+        final = {"evaluation_accuracy_percent": "final_", "evaluation_loss": "final_", "loss": "final_training_"}
+        return ("best_" if self.where == "best" else final.get(self.quantity.field, "")) + field
+
+    @property
+    def label(self) -> str:
+        """Its name in a table."""
+        if self.quantity is None:
+            return "clipped updates, %"
+        if isinstance(self.where, Position):
+            unit = ", %" if self.quantity is ACCURACY else ""
+            what = self.quantity.label.removesuffix(unit)
+            return f"{what} at {self.where.value:,.10g} {UNITS[self.where.axis]}{unit}"
+        if self.where == "update of best":
+            return f"update of best {'loss' if self.quantity is EVALUATION_LOSS else 'accuracy'}"
+        return f"best {self.quantity.label}" if self.where == "best" else self.quantity.label
+
+    @property
+    def better(self) -> Better:
+        """Which direction is the good one."""
+        return Better.NEITHER if self.quantity is None or self.where == "update of best" else self.quantity.better
+
+
+_LAST = tuple(Column(quantity, "last") for quantity in QUANTITIES)
+DEFAULT_COLUMNS = (
+    _LAST[0],
+    Column(ACCURACY, "best"),
+    Column(ACCURACY, "update of best"),
+    _LAST[1],
+    Column(EVALUATION_LOSS, "best"),
+    Column(EVALUATION_LOSS, "update of best"),
+    _LAST[2],
+    _LAST[5],
+    *_LAST[6:],
+    Column(None, "last"),
+)
+"""What is compared where no columns are asked for."""
+
+
+def metrics_of(
+    members: Sequence[Members], standings: Sequence[Standing], columns: Sequence[Column]
+) -> tuple[Metric, ...]:
+    """Each column's number of every run in the order of the groups; `standings` are in that order, too.
+
+    Raises `ValueError` where a column's position is in no standing.
+    """
+    results = [result for _, runs in members for result in runs]
+    at = {standing.position: standing for standing in standings}
+    return tuple(_metric(column, members, results, at) for column in columns)
+
+
+def _metric(
+    column: Column, members: Sequence[Members], results: Sequence[RunResult], at: dict[Position, Standing]
+) -> Metric:
+    if isinstance(column.where, Position):
+        if column.where not in at:
+            raise ValueError(f"nothing is known of the runs at {column.where}")
+        values = [_at(column, at[column.where], place) for place in range(len(results))]
+    else:
+        value_of = _taken(column)
+        values = [value_of(result) for result in results]
+    first, ends = values[0], [len(runs) for _, runs in members]
+    starts = [sum(ends[:i]) for i in range(len(ends))]
+    return Metric(
+        name=column.name,
+        label=column.label,
+        better=column.better,
+        values=tuple(values),
+        differences=tuple(None if v is None or first is None else v - first for v in values),
+        spreads=tuple(spread(values[start : start + n]) for start, n in zip(starts, ends, strict=True)),
+    )
+
+
+def _at(column: Column, standing: Standing, place: int) -> float | None:
+    evaluated = column.quantity in (ACCURACY, EVALUATION_LOSS)
+    return _value(column.quantity, (standing.evaluated if evaluated else standing.measured)[place])
+
+
+def _taken(column: Column) -> Callable[[RunResult], float | None]:
+    quantity = column.quantity
+    if quantity is None:
+        return lambda result: finite(result.clipped_percent)
+
+    def best(result: RunResult) -> Measurement | None:
+        return result.best_loss if quantity is EVALUATION_LOSS else result.best
+
+    if column.where == "best":
+        return lambda result: _value(quantity, best(result))
+    if column.where == "update of best":
+        return lambda result: None if (m := best(result)) is None else m.update
+    evaluated = quantity in (ACCURACY, EVALUATION_LOSS)
+    return lambda result: _value(quantity, result.final if evaluated else result.last)
+
+
+def _value(quantity: Quantity | None, measurement: Measurement | None) -> float | None:
+    if quantity is None or measurement is None:
+        return None
+    value: float | None = getattr(measurement, quantity.field)
+    return finite(value)

@@ -1,0 +1,145 @@
+"""A ladder's results: the paper's table with its uncertainty, as a table, a GitHub table, CSV and JSON."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lbadvisor.advisor.arms import changes, foundation
+from lbadvisor.advisor.comparison import Comparison, Group, GroupGap
+from lbadvisor.advisor.records import RunStatus
+from lbadvisor.advisor.schedule import epochs_of
+from lbadvisor.cli.render_comparison import ABSENT, interval_text, json_ready
+from lbadvisor.ladder import LadderRequest, PlannedRun
+
+HEADER = ("arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval")
+
+
+def print_ladder(console: Console, comparison: Comparison) -> None:
+    """The table, what may be concluded, and what there is to note."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    for number, heading in enumerate(HEADER):
+        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in _rows(comparison):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    console.print()
+    console.print(escape(comparison.gap.conclusion), soft_wrap=True)
+    for note in comparison.notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
+
+
+def ladder_markdown(comparison: Comparison) -> str:
+    """The same as a GitHub table."""
+    lines: list[Sequence[str]] = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *_rows(comparison)]
+    table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    return "\n".join([*table, "", comparison.gap.conclusion, *(f"\n- {note}" for note in comparison.notes)])
+
+
+def ladder_csv(comparison: Comparison) -> str:
+    """One row per arm, in full precision; a value that is not known is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["arm", "runs", "diverged", "evaluated", "accuracy_percent_mean", "accuracy_percent_std", "pairs", "gap_points",
+         "gap_points_low", "gap_points_high", "closed_percent", "closed_percent_low", "closed_percent_high"]
+    )  # fmt: skip
+    unknown = (None, None)
+    for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
+        accuracy = group.accuracy
+        spread = (0, None, None) if accuracy is None else (accuracy.n, accuracy.mean, accuracy.std)
+        points = gap.points, *(gap.points_interval or unknown)
+        closed = gap.closed_percent, *(gap.closed_interval or unknown)
+        diverged = _diverged(comparison, group)
+        writer.writerow([group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed])
+    return text.getvalue()
+
+
+def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: Comparison | None) -> dict[str, Any]:
+    """The ladder as the documented JSON object, `"schema": 1`; `comparison` is null while there is nothing to compare.
+
+    `ladder`: `name`, `baseline` (a recipe), `target_batch_size`. `arms`: for each `name`, `label`, `upon`, `what`,
+    `seeds`, what one of its runs costs (`updates`, `epochs`, `examples`), and `changes`, a plan's adjustments next to
+    the arm `upon`. `runs`, in the order of training: `arm`, `seed`, `name`, and `number`, `status`, `update`, each null
+    where the run was not begun. `comparison`: what `compare --json` has, without `schema`.
+    """
+    names = [arm.arm.name for arm in request.arms]
+    plans = {arm.arm.name: arm.plan for arm in request.arms}
+    examples = request.baseline.data.train_examples
+    arms = []
+    for arm in request.arms:
+        upon = foundation(arm.arm, names)
+        lines = changes(arm.plan, None if upon is None else plans[upon.name])
+        arms.append(
+            {
+                "name": arm.arm.name,
+                "label": arm.arm.label,
+                "upon": None if upon is None else upon.name,
+                "what": arm.arm.what,
+                "seeds": arm.seeds,
+                "updates": arm.updates,
+                "epochs": epochs_of(arm.updates, examples, arm.recipe.batch.size),
+                "examples": arm.examples,
+                "changes": [dataclasses.asdict(line) for line in lines],
+            }
+        )
+    return {
+        "schema": 1,
+        "ladder": {
+            "name": request.name,
+            "baseline": request.baseline.model_dump(mode="json", exclude_none=True),
+            "target_batch_size": request.target_batch_size,
+        },
+        "arms": arms,
+        "runs": [_run_body(planned) for planned in runs],
+        "comparison": None if comparison is None else dataclasses.asdict(comparison, dict_factory=json_ready),
+    }
+
+
+def _run_body(planned: PlannedRun) -> dict[str, Any]:
+    run = planned.run
+    return {
+        "arm": planned.arm.arm.name,
+        "seed": planned.seed,
+        "name": planned.name,
+        "number": None if run is None else run.number,
+        "status": None if run is None else run.status.value,
+        "update": None if run is None else run.update,
+    }
+
+
+def _rows(comparison: Comparison) -> list[list[str]]:
+    return [
+        [group.label, _runs_text(comparison, group), _accuracy_text(group), *_gap_texts(gap)]
+        for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True)
+    ]
+
+
+def _diverged(comparison: Comparison, group: Group) -> int:
+    return sum(run.number in group.runs and run.status is RunStatus.DIVERGED for run in comparison.runs)
+
+
+def _runs_text(comparison: Comparison, group: Group) -> str:
+    diverged = _diverged(comparison, group)
+    return f"{len(group.runs)}" + (f", {diverged} diverged" if diverged else "")
+
+
+def _accuracy_text(group: Group) -> str:
+    accuracy = group.accuracy
+    if accuracy is None:
+        return ABSENT
+    return f"{accuracy.mean:.2f}" + ("" if accuracy.std is None else f" ± {accuracy.std:.2f}")
+
+
+def _gap_texts(gap: GroupGap) -> list[str]:
+    return [
+        ABSENT if gap.points is None else f"{gap.points:+.2f}",
+        interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
+        ABSENT if gap.closed_percent is None else f"{gap.closed_percent:.0f}%",
+        interval_text(gap.closed_interval, gap.closed_open, ".0f", "%"),
+    ]

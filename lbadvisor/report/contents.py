@@ -1,0 +1,54 @@
+"""What a report is drawn from, and from nothing else."""
+
+from dataclasses import dataclass
+
+from lbadvisor.advisor.adjustments import Adjustment
+from lbadvisor.advisor.caveats import Caveat
+from lbadvisor.advisor.comparison import Comparison
+from lbadvisor.advisor.records import Environment
+from lbadvisor.report.curves import GroupCurves
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """A plan, and the groups that were trained by it."""
+
+    labels: tuple[str, ...]
+    adjustments: tuple[Adjustment, ...]
+    warnings: tuple[Caveat, ...]
+
+    @property
+    def moved(self) -> tuple[Adjustment, ...]:
+        """The lines that change something."""
+        return tuple(line for line in self.adjustments if line.before != line.after)
+
+    @property
+    def kept(self) -> tuple[Adjustment, ...]:
+        """The lines that keep the baseline's value."""
+        return tuple(line for line in self.adjustments if line.before == line.after)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecipe:
+    """How a group is trained again: its recipe as TOML, the file to save that in, and the commands."""
+
+    label: str
+    file_name: str
+    toml: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report says; `curves` and `recipes` are in the order of the comparison's groups.
+
+    `commands` make the comparison anew; `environments` are those of the runs, each once.
+    """
+
+    title: str
+    comparison: Comparison
+    curves: tuple[GroupCurves, ...]
+    plans: tuple[GroupPlan, ...]
+    recipes: tuple[GroupRecipe, ...]
+    commands: tuple[str, ...]
+    environments: tuple[Environment, ...]

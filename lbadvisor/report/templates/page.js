@@ -1,0 +1,180 @@
+"use strict";
+// Draws the charts from the page's data, and lets the controls act on all of them at once.
+(() => {
+  document.getElementById("without-script").remove();
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const figures = data.charts.map((chart) => ({
+    chart, element: document.getElementById("chart-" + chart.quantity), stale: true, seen: false,
+  }));
+  const hidden = new Set();
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const narrow = window.matchMedia("(max-width: 640px)");
+  const touch = window.matchMedia("(pointer: coarse)");
+  let axis = "update";
+  let logarithmic = false;
+  let printing = false;
+
+  // Plotly reads some HTML in text: a user's words are not to be read.
+  const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const isDark = () => dark.matches && !printing;
+  const faded = (colour, opacity) => {
+    const part = (start) => parseInt(colour.slice(start, start + 2), 16);
+    return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
+  };
+
+  const dashes = (group) => group.dashes === "none" ? "solid" : group.dashes.split(" ").map((length) => length + "px").join(",");
+
+  function positions(points, group) {
+    if (axis === "second") return points.second;
+    if (axis === "update") return points.update;
+    const rate = axis === "epoch" ? group.epochs_per_update : group.examples_per_update;
+    return points.update.map((update) => update * rate);
+  }
+
+  // A browser bears a few dozen traces and not hundreds: many arms that look alike share a trace, with gaps between.
+  const many = data.groups.every((group) => group.marker === null);
+
+  function traces(chart) {
+    const bands = new Map();
+    const lines = new Map();
+    function extend(traces, key, start, x, y, points) {
+      if (!traces.has(key)) traces.set(key, { type: "scatter", x: [], y: [], customdata: [], ...start });
+      const trace = traces.get(key);
+      if (trace.x.length) { trace.x.push(null); trace.y.push(null); trace.customdata.push(null); }
+      for (let place = 0; place < x.length; place += 1) {
+        trace.x.push(x[place]); trace.y.push(y[place]); trace.customdata.push(points[place]);
+      }
+    }
+    data.groups.forEach((group, index) => {
+      const points = chart.curves[index];
+      if (points === null || hidden.has(index)) return;
+      const x = positions(points, group);
+      const name = plain(group.label);
+      const colour = isDark() ? group.dark : group.light;
+      if (points.low) {
+        extend(bands, many ? colour : index, {
+          mode: "lines", fill: "toself", fillcolor: faded(colour, isDark() ? 0.22 : 0.15), line: { width: 0 }, hoverinfo: "skip", name,
+        }, x.concat(x.slice().reverse()), points.high.concat(points.low.slice().reverse()), []);
+      }
+      const range = points.low ? "  (%{customdata[1]:.4~g} to %{customdata[2]:.4~g})" : "";
+      extend(lines, many ? colour : index, {
+        mode: many ? "lines" : "lines+markers", name,
+        line: { color: colour, width: many ? 1.2 : 2, dash: dashes(group) },
+        marker: { symbol: group.marker ?? "circle", size: 7, color: colour, maxdisplayed: 8 },
+        hovertemplate: many ? `%{customdata[0]}<br>${axis} %{x}: %{y:.4~g}${range}<extra></extra>` : `%{y:.4~g}${range}`,
+      }, x, points.mean, points.mean.map((_, place) => points.low ? [name, points.low[place], points.high[place]] : [name]));
+    });
+    return [...bands.values(), ...lines.values()];
+  }
+
+  function layout(chart) {
+    const onLogarithm = logarithmic || chart.logarithmic_axis;
+    const ink = printing ? "#222222" : style("--ink");
+    const rule = printing ? "#DDDDDD" : style("--rule");
+    const shared = {
+      gridcolor: rule, linecolor: rule, zerolinecolor: rule, tickcolor: rule, automargin: true, ticks: "outside",
+      minexponent: 5,
+    };
+    const decades = { type: "log", dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } };
+    const visible = data.groups.length - hidden.size;
+    return {
+      width: printing ? 330 : undefined, height: printing ? 220 : narrow.matches ? 280 : 320, autosize: !printing,
+      margin: { l: 48, r: 12, t: 8, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: "system-ui, sans-serif", size: printing ? 10 : 13, color: ink }, separators: ".\u202f", showlegend: false,
+      uirevision: `${axis} ${onLogarithm}`,
+      hovermode: many || visible > 8 ? "closest" : "x unified", hoverdistance: 40,
+      hoverlabel: { bgcolor: style("--raised"), bordercolor: rule, font: { color: ink, size: 13 }, namelength: 30 },
+      dragmode: touch.matches ? false : "zoom",
+      xaxis: {
+        ...shared, ...(onLogarithm ? decades : { type: "linear" }), exponentformat: "SI", hoverformat: axis === "update" || axis === "example" ? ",.0f" : ".4~g",
+        title: { text: axis + (onLogarithm ? " (logarithmic)" : ""), standoff: 8, font: { size: printing ? 10 : 13 } },
+        spikethickness: 1, spikedash: "dot", spikecolor: style("--soft"), nticks: narrow.matches ? 5 : 8,
+      },
+      yaxis: {
+        ...shared, ...(chart.logarithmic_values ? decades : { type: "linear", rangemode: chart.from_zero ? "tozero" : "normal" }),
+        exponentformat: "none", nticks: 7,
+      },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: ink },
+    };
+  }
+
+  const config = {
+    responsive: true, displaylogo: false, displayModeBar: touch.matches ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+  };
+
+  function draw(figure) {
+    figure.stale = false;
+    Plotly.react(figure.element, traces(figure.chart), layout(figure.chart), config);
+  }
+
+  // One chart at a time, so that the page answers meanwhile; what changes meanwhile is drawn with the charts to come.
+  let waiting = false;
+  function drawNext() {
+    const next = figures.find((figure) => figure.seen && figure.stale);
+    waiting = next !== undefined;
+    if (!waiting) return;
+    draw(next);
+    setTimeout(drawNext);
+  }
+  function drawSoon() {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(drawNext);
+  }
+  function refresh() {
+    figures.forEach((figure) => { figure.stale = true; });
+    drawSoon();
+  }
+
+  // A chart is drawn when it comes into sight, and drawn anew there when something has changed since.
+  const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => {
+    const figure = figures.find((one) => one.element === entry.target);
+    figure.seen = entry.isIntersecting;
+    drawSoon();
+  }), { rootMargin: "200px" });
+  figures.forEach((figure) => watcher.observe(figure.element));
+
+  const boxes = Array.from(document.querySelectorAll("#arms input[type=checkbox]"));
+  function switchArm(box) {
+    const index = Number(box.value);
+    if (box.checked) hidden.delete(index); else hidden.add(index);
+  }
+  boxes.forEach((box) => {
+    switchArm(box);
+    box.addEventListener("change", () => { switchArm(box); refresh(); });
+  });
+  document.querySelectorAll("button[data-switch]").forEach((button) => button.addEventListener("click", () => {
+    boxes.forEach((box) => {
+      if (box.closest("label").hidden) return;
+      box.checked = button.dataset.switch === "on";
+      switchArm(box);
+    });
+    refresh();
+  }));
+  const search = document.getElementById("arm-search");
+  if (search) search.addEventListener("input", () => boxes.forEach((box) => {
+    const label = box.closest("label");
+    label.hidden = !label.textContent.toLowerCase().includes(search.value.toLowerCase());
+  }));
+  const axisChoice = document.getElementById("axis");
+  const logarithmicChoice = document.getElementById("logarithmic");
+  function readAxis() { axis = axisChoice.value; logarithmic = logarithmicChoice.checked; }
+  readAxis();
+  [axisChoice, logarithmicChoice].forEach((control) => control.addEventListener("change", () => { readAxis(); refresh(); }));
+  [dark, narrow].forEach((query) => query.addEventListener("change", refresh));
+
+  // Paper is white, as wide as it is, and cannot be clicked: all is opened and drawn for it.
+  const closed = [];
+  window.addEventListener("beforeprint", () => {
+    printing = true;
+    document.querySelectorAll("details:not([open])").forEach((details) => { closed.push(details); details.open = true; });
+    figures.forEach(draw);
+  });
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    closed.splice(0).forEach((details) => { details.open = false; });
+    figures.forEach(draw);
+  });
+})();

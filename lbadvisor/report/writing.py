@@ -1,0 +1,49 @@
+"""Where a report is written: whole or not at all, and over nothing that is no report."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from lbadvisor.errors import LbadvisorError, UsageError
+
+HEAD_BYTES = 4096
+"""Within so many bytes a page and a picture say who made them."""
+
+
+def check_target(path: Path, mark: bytes) -> None:
+    """Raise `UsageError` where `path` is a folder, or a file that has no `mark` in its beginning.
+
+    A report is derived from stored runs and made again in seconds, so an older report is written over without asking;
+    anything else is somebody's file. Raises `LbadvisorError` where the folder does not exist or cannot be read.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise LbadvisorError(f"{path} cannot be written: there is no folder {path.parent}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LbadvisorError(f"{path} cannot be read: {error.strerror}") from error
+    if mark not in head:
+        raise UsageError(f"{path} is there already and is no report of lbadvisor: give another name, or move it away")
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a file beside `path`, then give it that name: a kill leaves the old file or the new one.
+
+    Raises `LbadvisorError` where it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error

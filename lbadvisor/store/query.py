@@ -1,0 +1,52 @@
+"""A user's own question in SQL, which can read and nothing else."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbadvisor.errors import UsageError
+from lbadvisor.store.connection import connect_file, explained
+from lbadvisor.store.schema import require_file
+
+Cell = str | int | float | bytes | None
+READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+"""All that a query may do; attaching a file, a pragma and every change are none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows that a query gives, under the names of their columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def query(path: Path, sql: str) -> Answer:
+    """What one `SELECT` reads in the file `path`. Changes nothing: neither rows, nor settings, nor other files.
+
+    Raises `UsageError` for SQL that is wrong, is not one statement, or would do more than read, and `StoreError` if the
+    file cannot be read.
+    """
+    require_file(path)
+    with explained(path), closing(connect_file(path)) as connection:
+        connection.execute("PRAGMA query_only=ON")
+        connection.set_authorizer(_authorize)
+        try:
+            cursor = connection.execute(sql)
+            rows = tuple(cursor.fetchall())
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) not in (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH):
+                raise
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
+                raise UsageError(f"--sql: a query may only read, with SELECT: {error}") from error
+            raise UsageError(f"--sql: {error}; `lbadvisor db path` names the file, db/README.md its tables") from error
+        except (sqlite3.Warning, ValueError) as error:
+            raise UsageError(f"--sql: {error}") from error
+    if cursor.description is None:
+        raise UsageError("--sql: there is no query in it: give a SELECT")
+    return Answer(tuple(column[0] for column in cursor.description), rows)
+
+
+def _authorize(action: int, *_: object) -> int:
+    return sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY

@@ -1,0 +1,101 @@
+"""What evaluating, measuring, storing and saving cost a run at its recipe's cadence, as a share of the run.
+
+    LBADVISOR_DATA=... python tests/benchmarks/overhead.py [--recipe recipes/mnist_f1.toml] [--rounds 9] [--threads 2]
+
+Each part is timed by itself, in turn with plain updates, round after round; what is printed is the median of each and
+what it comes to in a run: its time, as often as the recipe asks for it, over that of the run's updates. (A run as a
+whole against its updates alone says less: the difference is smaller than what a shared machine's noise makes of it.)
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lbadvisor.advisor.recipe import Measurements
+from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.records import Environment, Measurement
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.recording import FLUSH_SECONDS
+from lbadvisor.store import Store
+from lbadvisor.training.data import load_dataset
+from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.state import save_checkpoint, start_state
+
+CPU = torch.device("cpu")
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=RECIPES / "mnist_f1.toml")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    torch.set_flush_denormal(True)
+    recipe = in_updates(load_recipe(options.recipe))
+    dataset = load_dataset(recipe, Path(os.environ["LBADVISOR_DATA"]), CPU)
+    updates, cadence = recipe.schedule.updates, recipe.measurements
+    assert updates is not None
+    assert cadence.every_updates is not None
+    assert cadence.evaluate_every_updates is not None
+
+    def training(every_updates: int | None) -> Callable[[], object]:
+        measured = recipe.model_copy(update={"measurements": Measurements(every_updates=every_updates)})
+        state = start_state(measured, 0, dataset.shape, dataset.classes, CPU)
+        state.threads = options.threads
+        steps = train(state, dataset)
+        return lambda: next(steps)
+
+    plain, measuring = training(None), training(1)
+    state = start_state(recipe, 0, dataset.shape, dataset.classes, CPU)
+    update_seconds, measure_seconds, evaluate_seconds, store_seconds, save_seconds = ([] for _ in range(5))
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "runs.db", create=True) as store:
+        run = store.add_run("timed", recipe, 0, updates, Environment("cpu", "", "", "", "", None, None))
+        for turn in range(options.rounds + 1):
+            alone, beside = (statistics.median(timed(step) for _ in range(40)) for step in (plain, measuring))
+            rows = [Measurement(turn + 1, 0.1, 128, 1.0, 0.1, 1.0, 0.0, 1.0, 1.0, 90.0, 1.0)]
+            parts = (
+                (update_seconds, alone),
+                (measure_seconds, max(0.0, beside - alone)),
+                (evaluate_seconds, timed(lambda: evaluate(state, dataset))),
+                (store_seconds, timed(lambda rows=rows: store.record(run.number, rows))),
+                (save_seconds, timed(lambda: save_checkpoint(Path(folder) / "checkpoints", state))),
+            )
+            if turn:
+                for kept, seconds in parts:
+                    kept.append(seconds)
+    per_update = statistics.median(update_seconds)
+    whole = updates * per_update
+    print(f"torch {torch.__version__}, {options.threads} threads, n = {options.rounds} rounds")
+    print(f"{recipe.name}: {updates} updates of {1000 * per_update:.2f} ms at batch {recipe.batch.size}, {whole:.0f} s")
+    total = 0.0
+    for name, times, count in (
+        ("measuring", measure_seconds, updates / cadence.every_updates),
+        ("evaluating", evaluate_seconds, updates / cadence.evaluate_every_updates),
+        ("storing", store_seconds, min(whole / FLUSH_SECONDS, updates / cadence.every_updates)),
+        ("checkpoints", save_seconds, 1 + whole / recipe.checkpoints.every_seconds),
+    ):
+        shares = [count * seconds / whole for seconds in times]
+        total += statistics.median(shares)
+        print(
+            f"  {name:<12} {1000 * statistics.median(times):8.2f} ms, {count:7.0f} times: "
+            f"{statistics.median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%})"
+        )
+    print(f"  together {total:.2%} of the updates' time")
+
+
+if __name__ == "__main__":
+    main()

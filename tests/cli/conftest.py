@@ -1,0 +1,84 @@
+"""What the command line's tests share: a place to work in, and commands run there."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from lbadvisor.cli.app import main
+from lbadvisor.errors import StoreError
+from lbadvisor.runner import checkpoint_folder
+from lbadvisor.store import Store
+from lbadvisor.training.state import checkpoints
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Place:
+    """A working folder with a database of its own; commands run in this process, or in one that can be killed."""
+
+    def __init__(self, folder, capsys, monkeypatch):
+        self.folder, self.database = folder, folder / "db" / "lbadvisor.db"
+        self._capsys, self._monkeypatch = capsys, monkeypatch
+        for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("LBADVISOR_DATA", str(folder / "data"))
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.chdir(folder)
+
+    def run(self, *words):
+        self._monkeypatch.setattr(sys, "argv", ["lbadvisor", *words])
+        self._capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = self._capsys.readouterr()
+        return Ended(code, out, err)
+
+    def start(self, *words):
+        command = [sys.executable, "-m", "lbadvisor", *words]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def stored(self, name):
+        with Store.open(self.database, create=False) as store:
+            run = store.run(name)
+            return run, store.measurements(run.number)
+
+    def weights(self, name):
+        """The model's weights in the newest checkpoint."""
+        run, _ = self.stored(name)
+        content = checkpoints(checkpoint_folder(self.database, run))[0].read_bytes()
+        # Three lines (format, checksum, header), then torch's own serialization.
+        return torch.load(io.BytesIO(content.split(b"\n", 3)[3]), weights_only=True)["model"]
+
+    def wait_for(self, name, update):
+        """Until the run has stored a measurement of that update or later."""
+        for _ in range(1200):
+            if self.database.exists():
+                # Until the run is made there is a database without it, or half a one.
+                with contextlib.suppress(StoreError):
+                    if any(m.update >= update for m in self.stored(name)[1]):
+                        return
+            time.sleep(0.05)
+        pytest.fail(f"{name} never came to update {update}")
+
+
+@pytest.fixture
+def place(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return Place(folder, capsys, monkeypatch)

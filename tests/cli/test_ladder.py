@@ -1,0 +1,245 @@
+"""`lbadvisor ladder` as a user runs it: whole processes, a real set, real kills."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lbadvisor.advisor.records import RunStatus
+from lbadvisor.cli.app import main
+from lbadvisor.errors import StoreError
+from lbadvisor.store import Store
+
+DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+SHORT = (DIGITS, "--to", "256", "--schedule-scale", "0.1")
+"""41 updates of 32; 5 of 256 where the epochs stay, 41 with the regime."""
+
+
+class Place:
+    """A working folder with a database of its own; commands run in this process, or in one that can be killed."""
+
+    def __init__(self, folder, capsys, monkeypatch):
+        self.folder, self.database = folder, folder / "db" / "lbadvisor.db"
+        self._capsys, self._monkeypatch = capsys, monkeypatch
+        for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.chdir(folder)
+
+    def run(self, *words):
+        """Exit code, stdout, stderr."""
+        self._monkeypatch.setattr(sys, "argv", ["lbadvisor", "ladder", *words])
+        self._capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *self._capsys.readouterr()
+
+    def start(self, *words):
+        command = [sys.executable, "-m", "lbadvisor", "ladder", *words]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def updates(self):
+        """How many updates the database knows of, in all runs; of none before there is one."""
+        try:
+            with Store.open(self.database, create=False) as store:
+                return sum(run.update for run in store.runs())
+        except StoreError:
+            return 0
+
+    def runs(self):
+        with Store.open(self.database, create=False) as store:
+            return store.runs()
+
+
+@pytest.fixture
+def place(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return Place(folder, capsys, monkeypatch)
+
+
+def table_rows(text):
+    """The lines of the final table by arm, without those of the plan before it."""
+    return {line.split()[0]: line for line in text.splitlines() if re.match(r"\s*(sb|lb|lr|gbn|ra) +\d", line)}
+
+
+def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
+    """At half the digits' schedule: SB and +RA above LB by more than their intervals."""
+    code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3")
+    assert code == 0, err
+    assert list(table_rows(out)) == ["sb", "lb", "lr", "gbn", "ra"]
+    assert "lr upon lb: the square-root rule, with a clipping warm-up" in err
+    assert "optimizer.lr 0.05 -> 0.282843; clipping.max_norm none -> 0.883883" in err
+    assert "15/15 ra s2: 202 updates, accuracy" in err
+
+    code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3", "--json")
+    assert code == 0, err
+    body = json.loads(out)
+    assert body["schema"] == 1
+    assert [arm["name"] for arm in body["arms"]] == ["sb", "lb", "lr", "gbn", "ra"]
+    assert [(arm["updates"], arm["seeds"]) for arm in body["arms"]] == [(202, 3), (6, 3), (6, 3), (6, 3), (202, 3)]
+    assert [run["name"] for run in body["runs"][:2]] == ["digits-1024-ladder-sb-s0", "digits-1024-ladder-lb-s0"]
+    assert {run["status"] for run in body["runs"]} == {"complete"}
+    gaps = {gap["group"]: gap for gap in body["comparison"]["gap"]["groups"]}
+    assert gaps["lb"]["points_interval"][0] > 0
+    assert gaps["ra"]["points_interval"][1] < gaps["lb"]["points_interval"][0]
+    assert gaps["ra"]["closed_interval"][0] > 0
+    assert len(place.runs()) == 15
+
+
+def test_a_ladder_killed_five_times_ends_with_the_same_table(place):
+    """By SIGKILL, as soon as it got further; the arms that are done are not trained again."""
+    words = (DIGITS, "--to", "256", "--schedule-scale", "1.5", "--arms", "sb,lb,ra", "--seeds", "2")
+    saving = ("--set", "checkpoints.every_seconds=0.1")
+    code, expected, err = place.run(*words, *saving, "--db", "straight.db")
+    assert code == 0, err
+    killed = 0
+    for _ in range(5):
+        process, before = place.start(*words, *saving), place.updates()
+        while process.poll() is None and place.updates() <= before:
+            time.sleep(0.02)
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    assert killed == 5, "it was too fast to be killed"
+    code, out, err = place.run(*words, *saving)
+    assert code == 0, err
+    assert out == expected
+    assert len(place.runs()) == 6
+    assert any(run.resumes for run in place.runs())
+    assert "of 6 runs have their result already" in err
+
+
+def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
+    words = (DIGITS, "--to", "256", "--schedule-scale", "16", "--arms", "sb,lb", "--seeds", "1")
+    process = place.start(*words)
+    while process.poll() is None and place.updates() == 0:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert out == ""
+    said = re.search(r"SIGTERM: saved digits-256-ladder-sb-s0 at update (\d+) of 6485; 0 of 2 runs have", err)
+    assert said is not None, err
+    assert place.runs()[0].status is RunStatus.STOPPED
+    assert place.runs()[0].ended_because == f"stopped on request at update {said[1]}"
+    code, out, err = place.run(*words)
+    assert code == 0, err
+    assert f"sb s0: going on from update {said[1]} of 6485" in err
+    assert [run.resumes for run in place.runs()] == [1, 0]
+
+
+def test_arms_that_are_done_are_not_trained_again(place):
+    assert place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1")[0] == 0
+    first = [(run.number, run.changed_at) for run in place.runs()]
+    code, _, err = place.run(*SHORT, "--arms", "sb,lb,gbn", "--seeds", "1")
+    assert code == 0, err
+    assert "2 of 3 runs have their result already" in err
+    assert "2/3 lb s0: 5 updates" in err
+    assert "(taken: digits-256-ladder-lb-s0)" in err
+    assert [(run.number, run.changed_at) for run in place.runs()][:2] == first
+
+
+def test_a_run_of_train_is_taken(place, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lbadvisor", "train", *SHORT, "--arm", "lb", "--name", "mine"])
+    main_code = 0
+    try:
+        main()
+    except SystemExit as end:
+        main_code = end.code or 0
+    assert main_code == 0
+    _, _, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1")
+    assert "(taken: mine)" in err
+
+
+def test_the_costly_arm_may_have_fewer_seeds(place):
+    code, out, err = place.run(*SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--csv")
+    assert code == 0, err
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["arm"], row["runs"]) for row in rows] == [("sb", "2"), ("lb", "2"), ("gbn", "1")]
+    assert float(rows[1]["gap_points"]) == pytest.approx(
+        float(rows[0]["accuracy_percent_mean"]) - float(rows[1]["accuracy_percent_mean"])
+    )
+    code, out, _ = place.run(*SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--md")
+    assert code == 0
+    assert out.startswith("| arm | runs | accuracy, % |")
+    assert "| gbn | 1 |" in out
+
+
+def test_a_diverged_arm_is_counted_and_not_hidden(place):
+    words = (*SHORT, "--arms", "sb,lb", "--seeds", "1", "--set", "optimizer.lr=1e30")
+    code, out, err = place.run(*words)
+    assert code == 0, err
+    assert "1/2 sb s0: diverged at update" in err
+    assert "1, 1 diverged" in table_rows(out)["lb"]
+    code, out, _ = place.run(*words, "--csv")
+    assert [row["diverged"] for row in csv.DictReader(io.StringIO(out))] == ["1", "1"]
+
+
+def test_another_recipe_or_target_under_the_same_name_is_refused(place):
+    assert place.run(*SHORT, "--arms", "sb", "--seeds", "1", "--name", "mine")[0] == 0
+    for words, said in (
+        (("--set", "optimizer.lr=0.1"), "optimizer.lr: 0.05 there, 0.1 here"),
+        (("--to", "128"), "target batch size: 256 there, 128 here"),
+        (("--schedule-scale", "0.2"), "schedule.updates: 41 there, 81 here"),
+    ):
+        code, out, err = place.run(*SHORT, "--arms", "sb", "--seeds", "1", "--name", "mine", *words)
+        assert (code, out) == (3, "")
+        assert "the ladder `mine` is of another training" in err
+        assert said in err
+
+
+def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place):
+    """By hand: 41 updates of 32, and 5 of 256, twice; and 41 of 256, once."""
+    code, out, err = place.run(*SHORT, "--arms", "sb,lb,ra:1", "--seeds", "2", "--dry-run")
+    assert (code, err) == (0, "")
+    assert "ra upon lb: the regime: as many updates as the baseline" in out
+    assert "schedule.updates 5 -> 41" in out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if re.match(r"\s+(sb|lb|ra|all) ", line)}
+    assert rows["sb"][1:3] + rows["sb"][4:5] == ["2", "41", "1,312"]
+    assert rows["lb"][1:3] + rows["lb"][4:5] == ["2", "5", "1,280"]
+    assert rows["ra"][1:3] + rows["ra"][4:5] == ["1", "41", "10,496"]
+    assert rows["all"][2:] == ["5", "133", "15,680"]
+    assert "would train 5 of 5 runs on cpu" in out
+    code, out, _ = place.run(*SHORT, "--arms", "sb,lb,ra:1", "--dry-run", "--json")
+    body = json.loads(out)
+    assert (body["comparison"], body["runs"][0]["status"]) == (None, None)
+    assert [c["field"] for c in body["arms"][2]["changes"]][:2] == ["optimizer.lr", "schedule.updates"]
+    assert list(place.folder.iterdir()) == []
+
+
+def test_quiet_says_only_the_table(place):
+    code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--quiet")
+    assert (code, err) == (0, "")
+    assert list(table_rows(out)) == ["sb", "lb"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((DIGITS,), "give the target batch size: --to B"),
+        ((DIGITS, "--to", "32"), "the baseline's own: a ladder leads to a larger one"),
+        ((DIGITS, "--to", "16"), "below the baseline's 32"),
+        ((DIGITS, "--to", "2000"), "above the 1297 training examples"),
+        ((*SHORT, "--arms", "sb,gnb"), "no arm `gnb`: did you mean `gbn`?"),
+        ((*SHORT, "--name", "a b"), "is no name for a ladder"),
+        ((*SHORT, "--micro", "64"), "plain batch norm takes its statistics over the whole batch"),
+        ((*SHORT, "--json", "--csv"), "exclude one another"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):
+    code, out, err = place.run(*words)
+    assert (code, out) == (2, "")
+    assert said in err.splitlines()[-1]
+    assert list(place.folder.iterdir()) == []

@@ -1,0 +1,230 @@
+"""Claims about the page in a real browser: Chromium, headless, as Debian packages it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lbadvisor.report.page import write_page
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt install chromium")
+
+HOSTILE = ("</script><img src=x onerror=alert(1)>", "<b>bold</b> %{y}", "\"'&lt; $x$")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright_api.Browser]:
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """An open page, with all that it asked for and complained of."""
+
+    def __init__(self, browser: playwright_api.Browser, path: Path, **context: object) -> None:
+        self.page = browser.new_page(**context)
+        self.url = path.as_uri()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        self.page.goto(self.url)
+        for chart in self.page.locator(".chart").all():
+            chart.scroll_into_view_if_needed()
+            chart.locator(".scatterlayer .trace").first.wait_for(state="attached")
+
+    def traces(self) -> dict[str, list[str]]:
+        """The names of the lines that each chart has drawn, by the chart's id."""
+        return self.page.evaluate(
+            """() => Object.fromEntries([...document.querySelectorAll(".chart")].map((chart) =>
+                 [chart.id, chart.data.filter((trace) => trace.hovertemplate).map((trace) => trace.name)]))"""
+        )
+
+    def drawn(self) -> dict[str, int]:
+        """How many traces, bands included, stand in each chart's drawing."""
+        return self.page.evaluate(
+            """() => Object.fromEntries([...document.querySelectorAll(".chart")].map((chart) =>
+                 [chart.id, chart.querySelectorAll(".scatterlayer .trace").length]))"""
+        )
+
+    def settle(self) -> None:
+        """Let every chart that is out of date be drawn."""
+        for chart in self.page.locator(".chart").all():
+            chart.scroll_into_view_if_needed()
+            self.page.wait_for_timeout(80)
+
+    def close(self) -> None:
+        """Close the page, which must have asked for nothing and complained of nothing."""
+        self.page.close()
+        assert self.complaints == []
+        assert [url for url in self.requests if url != self.url] == []
+
+
+@pytest.fixture
+def opened(browser: playwright_api.Browser, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    """A function that writes a report and opens it."""
+    pages: list[Watched] = []
+
+    def open_page(report, **context: object) -> Watched:
+        path = tmp_path / "report.html"
+        write_page(path, report)
+        pages.append(Watched(browser, path, **context))
+        return pages[-1]
+
+    yield open_page
+    for watched in pages:
+        watched.close()
+
+
+@pytest.fixture(scope="module")
+def plain(browser: playwright_api.Browser, report_of, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """The plain report, open for several claims; each leaves it as it was."""
+    path = tmp_path_factory.mktemp("plain") / "report.html"
+    write_page(path, report_of())
+    watched = Watched(browser, path)
+    yield watched
+    watched.close()
+
+
+CHARTS = (
+    "chart-evaluation_accuracy_percent",
+    "chart-loss",
+    "chart-gradient_norm",
+    "chart-clipped_share",
+    "chart-lr",
+    "chart-weight_distance",
+)
+
+
+def hovered(watched: Watched) -> str:
+    """What the loss chart says when the pointer is near its third update."""
+    chart = watched.page.locator("#chart-loss")
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".nsewdrag").bounding_box()
+    assert box is not None
+    watched.page.mouse.move(box["x"] + box["width"] * 0.15, box["y"] + box["height"] / 2)
+    hover = chart.locator(".hoverlayer .legend")
+    hover.wait_for()
+    return hover.text_content() or ""
+
+
+def test_every_chart_is_drawn_with_a_line_and_a_band_for_each_arm(plain):
+    assert plain.traces() == {chart: ["SB", "LB", "+RA"] for chart in CHARTS}
+    assert plain.drawn() == dict.fromkeys(CHARTS, 6)
+    assert not plain.page.locator("#without-script").count()
+
+
+def test_an_arm_switched_off_is_gone_from_every_chart_and_comes_back(plain):
+    plain.page.get_by_role("checkbox", name="LB").uncheck()
+    plain.settle()
+    assert plain.traces() == {chart: ["SB", "+RA"] for chart in CHARTS}
+    assert plain.drawn() == dict.fromkeys(CHARTS, 4)
+    plain.page.get_by_role("checkbox", name="LB").check()
+    plain.settle()
+    assert plain.drawn() == dict.fromkeys(CHARTS, 6)
+
+
+def test_the_axis_is_that_which_is_chosen(plain):
+    """20 updates of 32 of 1024 examples, each of half a second."""
+    ends = """() => [...document.querySelectorAll(".chart")].map((chart) =>
+                [chart.data.find((trace) => trace.name === "SB" && trace.hovertemplate).x.at(-1),
+                 chart.layout.xaxis.type])"""
+    for axis, last in (("epoch", 20 / 32), ("example", 640), ("second", 10), ("update", 20)):
+        plain.page.locator("#axis").select_option(axis)
+        plain.settle()
+        # The weight distance is over a logarithm on any axis.
+        assert plain.page.evaluate(ends) == [[last, "linear"]] * 5 + [[last, "log"]]
+    plain.page.get_by_role("checkbox", name="logarithmic").check()
+    plain.settle()
+    assert plain.page.evaluate(ends) == [[20, "log"]] * 6
+    plain.page.get_by_role("checkbox", name="logarithmic").uncheck()
+    plain.settle()
+
+
+def test_hovering_says_the_numbers_of_every_arm(plain):
+    text = hovered(plain)
+    for label in ("SB", "LB", "+RA"):
+        assert label in text
+    # The loss of update u is 2/u in every run.
+    assert "0.6667  (0.6667 to 0.6667)" in text
+
+
+def test_hostile_names_are_shown_as_they_are_and_run_nothing(opened, report_of):
+    watched = opened(report_of(HOSTILE))
+    assert watched.page.locator("#arms label span").all_text_contents() == list(HOSTILE)
+    assert watched.page.locator("img").count() == 0
+    text = hovered(watched)
+    # A long name is cut, and is text all the same.
+    assert "</script><img src=x" in text
+    assert "<b>bold</b> %{y}" in text
+    assert "\"'&lt; $x$" in text
+
+
+def test_the_page_follows_dark_and_light(opened, report_of):
+    watched = opened(report_of(), color_scheme="dark")
+    colours = """() => [getComputedStyle(document.body).backgroundColor,
+                        document.getElementById("chart-loss").data.at(-1).line.color]"""
+    assert watched.page.evaluate(colours) == ["rgb(20, 23, 28)", "#62AEFF"]
+    watched.page.emulate_media(color_scheme="light")
+    watched.settle()
+    assert watched.page.evaluate(colours) == ["rgb(255, 255, 255)", "#0F6CBF"]
+
+
+def test_nothing_is_wider_than_a_phone(opened, report_of):
+    watched = opened(report_of(), viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    for width in (390, 320, 768):
+        watched.page.set_viewport_size({"width": width, "height": 844})
+        watched.settle()
+        assert watched.page.evaluate("document.documentElement.scrollWidth") == width
+        for chart in watched.page.locator(".chart").all():
+            box = chart.locator(".main-svg").first.bounding_box()
+            assert box is not None
+            assert box["width"] <= width
+
+
+def test_printing_opens_every_section_and_draws_on_white(opened, report_of, tmp_path: Path):
+    """The sections close again behind the print."""
+    watched = opened(report_of(), color_scheme="dark")
+    closed = watched.page.locator("details:not([open])").count()
+    assert closed > 0
+    watched.page.evaluate(
+        """() => window.addEventListener("beforeprint", () => {
+             const chart = document.getElementById("chart-loss");
+             window.seen = [document.querySelectorAll("details:not([open])").length,
+                            chart.data.at(-1).line.color, chart.layout.width];
+           })"""
+    )
+    watched.page.pdf(path=tmp_path / "printed.pdf", format="A4")
+    assert watched.page.evaluate("window.seen") == [0, "#0F6CBF", 330]
+    assert watched.page.locator("details:not([open])").count() == closed
+
+
+def test_without_scripts_the_page_says_so_and_has_the_numbers(browser, report_of, tmp_path: Path):
+    write_page(tmp_path / "report.html", report_of())
+    page = browser.new_page(java_script_enabled=False)
+    page.goto((tmp_path / "report.html").as_uri())
+    page.get_by_text("which does not run here").wait_for()
+    page.locator("summary", has_text="Numbers").first.click()
+    assert page.get_by_text("97.5", exact=True).first.is_visible()
+    page.close()
+
+
+def test_many_arms_are_found_by_name_and_switched_together(opened, many_groups_report):
+    """Forty arms share a trace for each of six colours."""
+    watched = opened(many_groups_report)
+    points = """() => document.getElementById("chart-loss").data.flatMap((trace) => trace.customdata)
+                  .filter((point) => point !== null).map((point) => point[0])"""
+    assert len(watched.traces()["chart-loss"]) == 6
+    assert set(watched.page.evaluate(points)) == {f"arm {place}" for place in range(40)}
+    watched.page.get_by_label("find an arm").fill("arm 3")
+    watched.page.get_by_role("button", name="none").click()
+    watched.settle()
+    left = {f"arm {place}" for place in range(40)} - {"arm 3", *(f"arm {place}" for place in range(30, 40))}
+    assert set(watched.page.evaluate(points)) == left
