@@ -117,7 +117,8 @@ class Change:
 class Metric:
     """One number of every run, None where it is not known or not finite.
 
-    `values` and `differences` (to the first run) are in the order of the runs, `spreads` in that of the groups.
+    `values` and `differences` (to the first run) are in the order of the runs, `spreads` in that of the groups; a run
+    that diverged is in no spread.
     """
 
     name: str
