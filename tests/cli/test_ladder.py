@@ -71,30 +71,30 @@ def place(tmp_path, capsys, monkeypatch):
 
 def table_rows(text):
     """The lines of the final table by arm, without those of the plan before it."""
-    return {line.split()[0]: line for line in text.splitlines() if re.match(r"\s*(sb|lb|lr|gbn|ra) +\d", line)}
+    return {line.split()[0]: line for line in text.splitlines() if re.match(r"\s*(SB|LB|\+LR|\+GBN|\+RA) +\d", line)}
 
 
 def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
     """At half the digits' schedule: SB and +RA above LB by more than their intervals."""
     code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3")
     assert code == 0, err
-    assert list(table_rows(out)) == ["sb", "lb", "lr", "gbn", "ra"]
+    assert list(table_rows(out)) == ["SB", "LB", "+LR", "+GBN", "+RA"]
     assert "lr upon lb: the square-root rule, with a clipping warm-up" in err
     assert "optimizer.lr 0.05 -> 0.282843; clipping.max_norm none -> 0.883883" in err
-    assert "15/15 ra s2: 202 updates, accuracy" in err
+    assert "15/15 ra s2: 203 updates, accuracy" in err
 
     code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3", "--json")
     assert code == 0, err
     body = json.loads(out)
     assert body["schema"] == 1
     assert [arm["name"] for arm in body["arms"]] == ["sb", "lb", "lr", "gbn", "ra"]
-    assert [(arm["updates"], arm["seeds"]) for arm in body["arms"]] == [(202, 3), (6, 3), (6, 3), (6, 3), (202, 3)]
+    assert [(arm["updates"], arm["seeds"]) for arm in body["arms"]] == [(203, 3), (6, 3), (6, 3), (6, 3), (203, 3)]
     assert [run["name"] for run in body["runs"][:2]] == ["digits-1024-ladder-sb-s0", "digits-1024-ladder-lb-s0"]
     assert {run["status"] for run in body["runs"]} == {"complete"}
     gaps = {gap["group"]: gap for gap in body["comparison"]["gap"]["groups"]}
-    assert gaps["lb"]["points_interval"][0] > 0
-    assert gaps["ra"]["points_interval"][1] < gaps["lb"]["points_interval"][0]
-    assert gaps["ra"]["closed_interval"][0] > 0
+    assert gaps["LB"]["points_interval"][0] > 0
+    assert gaps["+RA"]["points_interval"][1] < gaps["LB"]["points_interval"][0]
+    assert gaps["+RA"]["closed_interval"][0] > 0
     assert len(place.runs()) == 15
 
 
@@ -167,14 +167,14 @@ def test_the_costly_arm_may_have_fewer_seeds(place):
     code, out, err = place.run(*SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--csv")
     assert code == 0, err
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert [(row["arm"], row["runs"]) for row in rows] == [("sb", "2"), ("lb", "2"), ("gbn", "1")]
+    assert [(row["arm"], row["runs"]) for row in rows] == [("SB", "2"), ("LB", "2"), ("+GBN", "1")]
     assert float(rows[1]["gap_points"]) == pytest.approx(
         float(rows[0]["accuracy_percent_mean"]) - float(rows[1]["accuracy_percent_mean"])
     )
     code, out, _ = place.run(*SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--md")
     assert code == 0
     assert out.startswith("| arm | runs | accuracy, % |")
-    assert "| gbn | 1 |" in out
+    assert "| +GBN | 1 |" in out
 
 
 def test_a_diverged_arm_is_counted_and_not_hidden(place):
@@ -182,7 +182,7 @@ def test_a_diverged_arm_is_counted_and_not_hidden(place):
     code, out, err = place.run(*words)
     assert code == 0, err
     assert "1/2 sb s0: diverged at update" in err
-    assert "1, 1 diverged" in table_rows(out)["lb"]
+    assert "1, 1 diverged" in table_rows(out)["LB"]
     code, out, _ = place.run(*words, "--csv")
     assert [row["diverged"] for row in csv.DictReader(io.StringIO(out))] == ["1", "1"]
 
@@ -222,7 +222,7 @@ def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place
 def test_quiet_says_only_the_table(place):
     code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--quiet")
     assert (code, err) == (0, "")
-    assert list(table_rows(out)) == ["sb", "lb"]
+    assert list(table_rows(out)) == ["SB", "LB"]
 
 
 @pytest.mark.parametrize(
