@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from lbadvisor import __version__
+from lbadvisor.cli.calibrate import calibrate
 from lbadvisor.cli.compare import compare
 from lbadvisor.cli.db import db
 from lbadvisor.cli.models import models
 from lbadvisor.cli.plan import plan
+from lbadvisor.cli.refine import refine
 from lbadvisor.cli.runs import runs
 from lbadvisor.cli.schema import schema
 from lbadvisor.cli.train import train
@@ -27,6 +29,8 @@ app = typer.Typer(
 app.command()(plan)
 app.command()(train)
 app.command()(compare)
+app.command()(calibrate)
+app.command()(refine)
 app.add_typer(runs)
 app.command()(models)
 app.add_typer(db)

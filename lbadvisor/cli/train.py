@@ -89,7 +89,7 @@ def train(
         device=chosen_device(device),
         database=database or default_database_path(),
         data_dir=data_dir or default_data_dir(),
-        micro=_micro(micro),
+        micro=micro_of(micro),
     )
     earlier = find_earlier(request)
     if earlier is not None and earlier.status == "complete":
@@ -140,7 +140,8 @@ def _stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:
         return run, store.measurements(run.number)
 
 
-def _micro(text: str | None) -> "int | Literal['auto'] | None":
+def micro_of(text: str | None) -> "int | Literal['auto'] | None":
+    """What --micro says. Raises `UsageError`."""
     from lbadvisor.errors import UsageError
 
     if text is None:
