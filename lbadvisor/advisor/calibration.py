@@ -128,7 +128,7 @@ def matched_exponent(baseline_distance: float, by_exponent: Sequence[tuple[float
 def noise_exponent(
     squared_mean: float, variance: float, batch_size: int, target_batch_size: int, updates: int = 1
 ) -> float | None:
-    """The exponent a of (target/batch)^a that keeps the second moment of the sum of `updates` steps of one mean gradient.
+    """The a of (target/batch)^a that keeps the second moment of the sum of `updates` steps of one mean gradient.
 
     E|sum|^2 = eta^2 (t^2 |g|^2 + t tr S/B): 0.5 where the noise rules, 0 where the drift does. None where a moment is
     not above 0.

@@ -206,6 +206,7 @@ def _followed(
                         case Preparing():
                             shown.prepare(event.event)
                         case Started():
+                            display.show_line(f"run {event.run}")
                             shown.start(event.event)
                         case Progress():
                             shown.advance(event.event)
@@ -225,7 +226,12 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
     from lbadvisor.cli.calibrate import DEFAULT_EXPONENTS, numbers_of, run_calibration, show_price
     from lbadvisor.diagnostics.calibrate import CalibrationRequest
     from lbadvisor.refine.request import trial_plan
+    from lbadvisor.refine.study import SharedStudy
 
+    with SharedStudy.open(asked.database, asked.study_name, asked.space) as study:
+        if study.is_begun:
+            display.show_line("the study is begun: nothing is calibrated")
+            return asked
     tried = numbers_of(DEFAULT_EXPONENTS)
     plan, adapted = trial_plan(asked, asked.space.theory)
     length = adapted.schedule.updates or 0

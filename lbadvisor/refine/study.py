@@ -99,6 +99,12 @@ class SharedStudy:
         """The study's name, under which Optuna's tools find it."""
         return self._study.study_name
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has a trial, ended or not."""
+        with _explained(self.name):
+            return bool(self._study.get_trials(deepcopy=False))
+
     def trials(self) -> list[Trial]:
         """The trials that ended, by number."""
         with _explained(self.name):
