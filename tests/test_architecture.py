@@ -27,6 +27,8 @@ def test_each_module_imports_only_to_its_right():
         ["models"],
         ["train", "--help"],
         ["compare", "--help"],
+        ["refine", "--help"],
+        ["calibrate", "--help"],
     ],
     ids=" ".join,
 )

@@ -19,6 +19,8 @@ CONFIDENCE = 0.95
 FIRST_WINDOW = 5
 MOST_UPDATES = 320
 FEWEST_UPDATES = 20
+AGREES_WITHIN = 0.05
+"""Of an exponent: at r = 32 that is 19% of the learning rate."""
 AIMED_SHARE = 0.05
 """Of a training's examples: what a calibration takes, as far as 20 to 320 updates allow it."""
 
@@ -214,9 +216,9 @@ def _sentences(windows: Sequence[Window], exponents: Sequence[float], seeds: int
     if value is not None:
         high = last.matched.high if last.matched.high is not None else value
         low = last.matched.low if last.matched.low is not None else value
-        if high < 0.5:
+        if high < 0.5 - AGREES_WITHIN:
             yield "At 0.5 they move farther: drift has its part, which the square-root rule takes to be none."
-        elif low > 0.5:
+        elif low > 0.5 + AGREES_WITHIN:
             yield "At 0.5 they do not move as far."
         else:
             yield "That agrees with the square-root rule."

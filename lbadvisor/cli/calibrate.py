@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from lbadvisor.cli.train_display import Display
     from lbadvisor.diagnostics.calibrate import CalibrationRequest
 
-DEFAULT_EXPONENTS = "0,0.3,0.6"
+DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
+"""Where drift rules, the answer is 0: it must not be at the edge."""
 
 
 def calibrate(

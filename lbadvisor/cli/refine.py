@@ -151,7 +151,7 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
     with Stopper() as stopper:
         ended = _followed(events, stopper, display, asked)
     if ended is None:
-        display.show_line(f"{stopper.signal_name}: the trial is saved; the same command goes on within it")
+        display.show_line(f"{stopper.signal_name}: what is under way is saved; the same command goes on within it")
         raise typer.Exit(STOPPED_BY_SIGNAL)
     return ended
 
@@ -167,6 +167,7 @@ def _followed(
     from lbadvisor.training.dataset import Preparing
 
     under_way: tuple[int, int] | None = None
+    waited_for = 0
     with ExitStack() as stack:
         shown: ShowsProgress | None = None
         while True:
@@ -192,7 +193,9 @@ def _followed(
                     said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged: it counts as the worst"
                     display.show_line(f"trial {event.trial.number}: {said}")
                 case Waits():
-                    display.show_line(f"waiting for {event.running} trials of other processes")
+                    if event.running != waited_for:
+                        display.show_line(f"waiting for {event.running} trials of other processes")
+                    waited_for = event.running
                 case BudgetSpent():
                     display.show_line(
                         f"the epochs budget is spent ({event.spent_epochs:.4g}): {event.ended} of {event.wanted} trials"

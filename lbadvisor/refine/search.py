@@ -82,7 +82,6 @@ def search(
             return None
         return point
 
-    waits = False
     while True:
         claimed = study.claim(limits.trials, choose)
         match claimed:
@@ -91,9 +90,8 @@ def search(
                     yield spent_at[-1]
                 return
             case Busy(running=running):
-                if not waits:
-                    yield Waits(running)
-                waits = True
+                # Told each time, so that a stop is heard.
+                yield Waits(running)
                 time.sleep(POLL_SECONDS)
             case Claim():
                 try:

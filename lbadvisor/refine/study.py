@@ -199,7 +199,9 @@ def _connection(database: Path) -> sqlite3.Connection:
     # As the program's own, but with the driver's own transactions, which Optuna counts on: they begin before the first
     # change of rows, so that none reads first and is turned away when it wants to write.
     uri = f"{database.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS, check_same_thread=False)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Weight distances of a noisy quadratic, worked by hand: 0.5 where noise rules, 0 where drift does, between them both."""
+"""Weight distances of a noisy quadratic, worked by hand: 0.5 where noise rules, 0 where drift does, and between."""
 
 import math
 
@@ -20,7 +20,7 @@ from lbadvisor.advisor.calibration import (
 from lbadvisor.errors import UsageError
 
 BATCH, TARGET, LR, H = 32, 1024, 0.01, 0.01
-EXPONENTS = (0.0, 0.3, 0.6)
+EXPONENTS = (-0.1, 0.25, 0.6)
 WINDOWS = (5, 10, 20, 40, 80)
 WEIGHTS = 20_000
 

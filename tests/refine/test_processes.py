@@ -56,12 +56,12 @@ def asked(path, query):
         return []
 
 
-def wait_for(path, what):
-    """Until `what(updates made by all runs, trials that ended)`."""
+def wait_for(path, made=0, over=0):
+    """Until all runs together have made so many updates, and so many trials have ended."""
     for _ in range(6000):
-        made = asked(path, 'SELECT coalesce(sum("update"), 0) FROM runs')
-        over = asked(path, "SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
-        if made and over and what(made[0][0], over[0][0]):
+        updates = asked(path, 'SELECT coalesce(sum("update"), 0) FROM runs')
+        trials = asked(path, "SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
+        if updates and trials and updates[0][0] >= made and trials[0][0] >= over:
             return
         time.sleep(0.01)
     pytest.fail("the study never came so far")
@@ -83,16 +83,10 @@ def test_a_study_killed_five_times_ends_as_one_that_was_not(start):
     """In the midst of a run, between two trials, at the very beginning: the same points, the same values to the bit."""
     straight = ended(start("--db", "straight/runs.db"))
     killed = Path("killed/runs.db")
-    moments = (
-        lambda made, over: made >= 100,
-        lambda made, over: over >= 1,
-        lambda made, over: made >= 2 * 405 + 200,
-        lambda made, over: made >= 2 * 405 + 260,
-        lambda made, over: over >= 4 and made > 4 * 405,
-    )
+    moments = ({"made": 100}, {"over": 1}, {"made": 2 * 405 + 200}, {"made": 2 * 405 + 260}, {"made": 4 * 405 + 1})
     for moment in moments:
         process = start("--db", str(killed))
-        wait_for(killed, moment)
+        wait_for(killed, **moment)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
@@ -107,7 +101,7 @@ def test_a_study_killed_five_times_ends_as_one_that_was_not(start):
 def test_two_processes_share_a_study_and_one_of_them_dies(start):
     shared = Path("shared/runs.db")
     first, second = start("--db", str(shared)), start("--db", str(shared))
-    wait_for(shared, lambda made, over: over >= 1 and made > 500)
+    wait_for(shared, made=500, over=1)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     third = start("--db", str(shared))
@@ -118,7 +112,7 @@ def test_two_processes_share_a_study_and_one_of_them_dies(start):
 
 def test_a_signal_saves_the_trial_and_exits_75(start):
     process = start("--db", "stopped/runs.db")
-    wait_for("stopped/runs.db", lambda made, over: made >= 100)
+    wait_for("stopped/runs.db", made=100)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (75, "")
