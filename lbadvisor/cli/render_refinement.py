@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +16,8 @@ from lbadvisor.cli.render_comparison import json_ready
 HEIGHT = 16
 WIDTH = 90
 CURVE_POINTS = 60
+HIGHEST_MEDIANS = 3.0
+"""Values up to so many times the trials' median are drawn."""
 TRIAL, EXPECTED, BOUNDS = "o", "*", "."
 
 
@@ -83,9 +86,9 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
     if found is None:
         return
     curve = found.curve[:: max(1, len(found.curve) // CURVE_POINTS)]
-    # A band that leaves the picture would flatten what it is about.
+    # What broke down, and a band that is wide there, would flatten what the picture is about.
     values = [trial.value for trial in refinement.trials if math.isfinite(trial.value)]
-    top = max(*(point.value for point in curve), min(values)) * 1.25
+    top = 1.25 * min(max(values), HIGHEST_MEDIANS * statistics.median(values))
     shown = [(t.point[0], t.value) for t in refinement.trials if t.value <= top]
     plotext.terminal.limit(False, False)
     figure = plotext.figure
@@ -95,7 +98,7 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
     lines = (
         ([(p.exponent, p.low) for p in curve if p.low <= top], BOUNDS),
         ([(p.exponent, p.high) for p in curve if p.high <= top], BOUNDS),
-        ([(p.exponent, p.value) for p in curve], EXPECTED),
+        ([(p.exponent, p.value) for p in curve if p.value <= top], EXPECTED),
         (shown, TRIAL),
     )
     for points, letter in lines:

@@ -165,7 +165,7 @@ class SharedStudy:
         with _explained(self.name):
             if share_percent not in self._storage.get_trial(claim.trial._trial_id).intermediate_values:
                 claim.trial.report(value, share_percent)
-            return claim.trial.should_prune()
+            return bool(claim.trial.should_prune())
 
     def tell(self, claim: Claim, outcome: Outcome) -> None:
         """End the trial, and let go of it."""

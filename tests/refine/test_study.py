@@ -4,6 +4,7 @@ import json
 import math
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import optuna
 import pytest
@@ -61,7 +62,7 @@ def test_our_tables_and_optunas_live_in_one_file_whichever_came_first(tmp_path, 
 
 def test_an_upgrade_of_an_older_schema_leaves_a_study_alone(tmp_path):
     """Our tables go back to the first revision by hand, beside a study; the upgrade brings them forth again."""
-    assets = sorted((__import__("pathlib").Path(__file__).parents[1] / "store" / "assets").glob("0001.db"))
+    assets = sorted((Path(__file__).parents[1] / "store" / "assets").glob("0001.db"))
     if not assets:
         pytest.skip("no file of the first schema")
     database = tmp_path / "runs.db"
@@ -120,3 +121,17 @@ def test_past_trials_are_taken_in_once(tmp_path):
             ((0.5,), 1.0, True),
             ((0.3,), math.inf, True),
         ]
+
+
+def test_a_trial_behind_the_median_at_the_same_share_is_hopeless_and_ends_as_pruned(tmp_path):
+    with SharedStudy.open(tmp_path / "runs.db", "s", SPACE) as study:
+        hopeless = []
+        for number, value in enumerate((1.0, 2.0, 3.0, 2.5, 1.5)):
+            claim = study.claim(5, lambda *_, n=number: (n / 10,))
+            hopeless.append(study.is_hopeless(claim, 60, value))
+            # Asked again, as after a kill, it says the same.
+            assert study.is_hopeless(claim, 60, value) == hopeless[-1]
+            study.tell(claim, Outcome((value,), pruned=hopeless[-1]))
+        assert hopeless == [False, False, False, True, False]
+        assert [trial.outcome.pruned for trial in study.trials()] == hopeless
+        assert study.claim(5, lambda *_: (0.9,)) is None
