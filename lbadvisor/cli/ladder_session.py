@@ -12,8 +12,8 @@ from lbadvisor.cli.console import print_json, stdout
 from lbadvisor.cli.ladder_display import LadderDisplay
 from lbadvisor.cli.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
 from lbadvisor.cli.reporting import write_reports
-from lbadvisor.cli.session import STOPPED_BY_SIGNAL, stored
-from lbadvisor.cli.signals import Stopper
+from lbadvisor.cli.session import stored
+from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, planned_runs, train_ladder
 from lbadvisor.selection import Selection, compare_selection, select
 from lbadvisor.store import Store
