@@ -78,9 +78,6 @@ def show_results(request: LadderRequest, form: Form, html: Path | None, png: Pat
             tuple(run for run in whole.runs if run.number in wanted),
             tuple((number, label) for number, label in whole.labels if number in wanted),
         )
-        if len(selection.runs) < 2:
-            stdout().print("one run alone has nothing to be compared with: `lbadvisor runs` lists it")
-            return
         comparison = compare_selection(store, selection)
         match form:
             case "json":
