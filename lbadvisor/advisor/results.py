@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from lbadvisor.advisor.axis import Axis, position_of
+from lbadvisor.advisor.axis import Axis, position_of, reaches
 from lbadvisor.advisor.comparison import Position, RunResult, RunSummary, Standing
 from lbadvisor.advisor.records import Measurement, Run, RunStatus
 
@@ -47,7 +47,7 @@ def standing_of(runs: Sequence[Sequence[Measurement]], position: Position) -> St
     measured, evaluated = [], []
     for measurements in runs:
         until = [m for m in measurements if position_of(m, position.axis) <= position.value]
-        reached = bool(measurements) and position_of(measurements[-1], position.axis) >= position.value
+        reached = bool(measurements) and reaches(measurements[-1], position.axis, position.value)
         measured.append(until[-1] if until and reached else None)
         seen = [m for m in until if m.evaluation_accuracy_percent is not None]
         evaluated.append(seen[-1] if seen and reached else None)

@@ -13,6 +13,9 @@ Cell = str | int | float | bytes | None
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 """All that a query may do; attaching a file, a pragma and every change are none of it."""
 
+THE_QUERYS_FAULT = (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_TOOBIG)
+"""SQLite's codes of an error that is not the file's; None where the driver itself found it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -36,9 +39,9 @@ def query(path: Path, sql: str) -> Answer:
             cursor = connection.execute(sql)
             rows = tuple(cursor.fetchall())
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) not in (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH):
+            if getattr(error, "sqlite_errorcode", None) not in THE_QUERYS_FAULT:
                 raise
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
+            if "not authorized" in str(error):
                 raise UsageError(f"--sql: a query may only read, with SELECT: {error}") from error
             raise UsageError(f"--sql: {error}; `lbadvisor db path` names the file, db/README.md its tables") from error
         except (sqlite3.Warning, ValueError) as error:
