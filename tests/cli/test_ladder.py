@@ -178,6 +178,17 @@ def test_the_costly_arm_may_have_fewer_seeds(place):
     assert "| +GBN | 1 |" in out
 
 
+def test_the_table_has_the_arms_that_were_asked_for_in_their_order(place):
+    """A ladder that has more is cut to them; what is concluded is of the last one."""
+    assert place.run(*SHORT, "--arms", "sb,lb,gbn,dropout", "--seeds", "2")[0] == 0
+    code, out, err = place.run(*SHORT, "--arms", "sb,lb,dropout,gbn", "--seeds", "2", "--csv")
+    assert code == 0, err
+    assert [row["arm"] for row in csv.DictReader(io.StringIO(out))] == ["SB", "LB", "dropout", "+GBN"]
+    _, out, _ = place.run(*SHORT, "--arms", "sb,lb,gbn", "--seeds", "2", "--json")
+    groups = json.loads(out)["comparison"]["groups"]
+    assert [(group["label"], group["seeds"]) for group in groups] == [("SB", [0, 1]), ("LB", [0, 1]), ("+GBN", [0, 1])]
+
+
 def test_a_diverged_arm_is_counted_and_not_hidden(place):
     words = (*SHORT, "--arms", "sb,lb", "--seeds", "1", "--set", "optimizer.lr=1e30")
     code, out, err = place.run(*words)
