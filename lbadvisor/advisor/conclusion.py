@@ -16,10 +16,10 @@ def conclusion(members: Sequence[Members], groups: Sequence[GroupGap], naive: in
     if not comparable:
         names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
         return f"No gap: the runs are of different data sets ({', '.join(names)})."
-    return " ".join([*_answer(groups, naive), *_caveats(members, groups)])
+    return " ".join([*_answer(groups, naive, closing), *_caveats(members, groups)])
 
 
-def _answer(groups: Sequence[GroupGap], naive: int | None) -> Iterator[str]:
+def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) -> Iterator[str]:
     base, large = groups[0].group, groups[len(groups) - 1 if naive is None else naive]
     if large.points is None:
         yield f"No gap: {base} and {large.group} are not both evaluated."
@@ -31,11 +31,10 @@ def _answer(groups: Sequence[GroupGap], naive: int | None) -> Iterator[str]:
     if large.points <= 0:
         yield "There is no gap to close."
         return
-    others = [group for i, group in enumerate(groups) if i not in (0, naive)]
-    if not others:
+    if closing is None:
         yield "No other run tries to close that gap."
         return
-    other = others[-1]
+    other = groups[closing]
     if other.points is None or other.closed_percent is None:
         yield f"{other.group} is not evaluated, so what it closes is not known."
         return
