@@ -236,10 +236,10 @@ def first_difference(straight: dict[str, Any], resumed: dict[str, Any]) -> Diffe
             # By their bytes: a nan is its own equal there, and -0.0 is not 0.0.
             size = left.element_size()
             bytes_left, bytes_right = (t.contiguous().reshape(-1).view(torch.uint8) for t in (left, right))
-            differing = int((bytes_left != bytes_right).reshape(-1, size).any(1).sum())
-            if differing:
-                gap = (left.double() - right.double()).abs().nan_to_num(math.inf).max().item()
-                return Difference(name, differing, left.numel(), gap)
+            differs = (bytes_left != bytes_right).reshape(-1, size).any(1)
+            if differs.any():
+                gaps = left.double().reshape(-1)[differs] - right.double().reshape(-1)[differs]
+                return Difference(name, int(differs.sum()), left.numel(), gaps.abs().max().item())
     return None
 
 

@@ -15,7 +15,7 @@ from lbadvisor.advisor.records import Environment, Guarantee, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, DataError, RefusedError, StoreError
 from lbadvisor.recording import Progress, recorded
-from lbadvisor.store import Store
+from lbadvisor.store import Store, revision
 from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, clear_parts
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
@@ -72,9 +72,11 @@ class Started:
 def find_earlier(request: RunRequest) -> Run | None:
     """The stored run of the request's name, if there is one. Creates nothing.
 
+    A file without this program's tables has none: another process may be making it at this moment.
+
     Raises `RefusedError` where it is one of another recipe or seed, naming the fields that differ.
     """
-    if not request.database.exists():
+    if not request.database.exists() or revision(request.database) is None:
         return None
     with Store.open(request.database, create=False) as store:
         run = store.find_run(request.name)

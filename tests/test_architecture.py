@@ -43,6 +43,8 @@ def test_each_module_imports_only_to_its_right():
         ["verify-resume", "--help"],
         ["compare", "--help"],
         ["ladder", "--help"],
+        ["refine", "--help"],
+        ["calibrate", "--help"],
     ],
     ids=" ".join,
 )

@@ -16,7 +16,7 @@ from lbadvisor import recording
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Guarantee, RunStatus
 from lbadvisor.errors import CheckpointError, DivergedError, RefusedError, StoreError
-from lbadvisor.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
+from lbadvisor.runner import Progress, RunRequest, Started, checkpoint_folder, find_earlier, train_run
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoint_content import read_content
 from lbadvisor.training.checkpoint_file import checkpoints, update_of
@@ -265,6 +265,15 @@ def test_a_second_process_that_comes_in_while_the_first_begins_is_refused(reques
     with pytest.raises(RefusedError, match="another process is training the run a"):
         next(second)
     first.close()
+
+
+def test_a_database_that_another_process_is_just_making_holds_no_earlier_run(request_of):
+    """The file is there before its tables are."""
+    request = request_of()
+    request.database.touch()
+    assert find_earlier(request) is None
+    trained(request, until=5)
+    assert find_earlier(request).name == "a"
 
 
 def test_a_save_that_takes_long_is_made_less_often(request_of, monkeypatch):

@@ -88,11 +88,22 @@ def within_schedule(schedule: "Schedule") -> Iterator[Fault]:
 
 
 def data_known(data: "Data") -> Iterator[Fault]:
-    """A named data set does not have more examples than there are."""
-    facts = DATASETS.get(data.name)
-    if facts is not None and data.train_examples > facts.train_examples:
+    """A named data set does not have more examples than there are; those held out are of the same ones."""
+    facts, held_out = DATASETS.get(data.name), data.validation_examples or 0
+    if facts is None:
+        return
+    if data.train_examples > facts.train_examples:
         yield Fault(
             ("train_examples",), f"must be at most {facts.train_examples} for {data.name}, is {data.train_examples}"
+        )
+    elif data.train_examples + held_out > facts.train_examples:
+        yield Fault(
+            ("validation_examples",),
+            f"must be at most {facts.train_examples - data.train_examples}, what train_examples leaves of the "
+            f"{facts.train_examples} of {data.name}; is {held_out}",
+            f"to hold out {held_out}, set train_examples = {facts.train_examples - held_out}"
+            if held_out < facts.train_examples
+            else "",
         )
 
 

@@ -16,7 +16,7 @@ def conclusion(members: Sequence[Members], groups: Sequence[GroupGap], naive: in
     if not comparable:
         names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
         return f"No gap: the runs are of different data sets ({', '.join(names)})."
-    answer = [_of_one_group(members[0])] if len(members) == 1 else _answer(groups, naive)
+    answer = [_of_one_group(members[0])] if len(members) == 1 else _answer(groups, naive, closing)
     return " ".join([*answer, *_caveats(members, groups)])
 
 
@@ -30,7 +30,7 @@ def _of_one_group(group: Members) -> str:
     return f"All are {label}, one recipe with {len(results)} seeds, so there is no gap: {known}."
 
 
-def _answer(groups: Sequence[GroupGap], naive: int | None) -> Iterator[str]:
+def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) -> Iterator[str]:
     base, large = groups[0].group, groups[len(groups) - 1 if naive is None else naive]
     if large.points is None:
         yield f"No gap: {base} and {large.group} are not both evaluated."
@@ -42,11 +42,10 @@ def _answer(groups: Sequence[GroupGap], naive: int | None) -> Iterator[str]:
     if large.points <= 0:
         yield "There is no gap to close."
         return
-    others = [group for i, group in enumerate(groups) if i not in (0, naive)]
-    if not others:
+    if closing is None:
         yield "No other run tries to close that gap."
         return
-    other = others[-1]
+    other = groups[closing]
     if other.points is None or other.closed_percent is None:
         yield f"{other.group} is not evaluated, so what it closes is not known."
         return

@@ -32,8 +32,8 @@ def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
         for i, (label, _) in enumerate(members)
     )
     large = groups[len(groups) - 1 if naive is None else naive]
-    others = [group for i, group in enumerate(groups) if i not in (0, naive)]
-    closing = others[-1] if naive is not None and others else None
+    place = None if naive is None else _closing(members, naive)
+    closing = None if place is None else groups[place]
     bounded = closing is not None and closing.closed_interval is not None
     return Gap(
         points=large.points if len(groups) > 1 else None,
@@ -42,8 +42,9 @@ def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
         interval=None if closing is None else closing.closed_interval,
         seeds=max(1, closing.pairs if bounded and closing is not None else large.pairs),
         naive_group=None if naive is None else groups[naive].group,
+        closing_group=None if closing is None else closing.group,
         groups=groups,
-        conclusion=conclusion(members, groups, naive, comparable=comparable),
+        conclusion=conclusion(members, groups, naive, place, comparable=comparable),
     )
 
 
@@ -53,6 +54,22 @@ def _is_naive(members: Members, first: Members) -> bool:
     adapted = recipe.adapted_from
     bare = adapted is not None and not adapted.parts and not adapted.additions
     return bare and recipe.batch.size > small.batch.size
+
+
+def _closing(members: Sequence[Members], naive: int) -> int | None:
+    """The place of the group that is asked what it closes: of those with the most parts adapted, the last.
+
+    So the paper's whole method answers, wherever controls and halves stand beside it.
+    """
+    others = [i for i in range(1, len(members)) if i != naive]
+    return max(others, key=lambda i: (_wholeness(members[i]), i)) if others else None
+
+
+def _wholeness(members: Members) -> float:
+    adapted = members[1][0].run.recipe.adapted_from
+    if adapted is None:
+        return 0.0
+    return len(adapted.parts) + (adapted.stretch_share if "regime" in adapted.parts else 0.0) - len(adapted.additions)
 
 
 def _accuracies(runs: Sequence[RunResult]) -> dict[int, float]:

@@ -42,6 +42,11 @@ class Data(RecipeModel):
         description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name"
     )
     train_examples: PositiveInt = Field(description="examples in the training set, N")
+    validation_examples: PositiveInt | None = Field(
+        None,
+        description="so many further examples of the training set, beside train_examples, are held out, evenly by "
+        "class: evaluations are on them, and the test set is left alone; absent: evaluations are on the test set",
+    )
     augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"] = Field(
         "none",
         description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror; "
@@ -253,10 +258,10 @@ class Measurements(RecipeModel):
     every_epochs: Epochs | None = Field(None, description="epochs between measurements; or give every_updates")
     every_updates: PositiveInt | None = Field(None, description="updates between measurements; or give every_epochs")
     evaluate_every_epochs: Epochs | None = Field(
-        None, description="epochs between evaluations on the test set; or give evaluate_every_updates"
+        None, description="epochs between evaluations; or give evaluate_every_updates"
     )
     evaluate_every_updates: PositiveInt | None = Field(
-        None, description="updates between evaluations on the test set; or give evaluate_every_epochs"
+        None, description="updates between evaluations; or give evaluate_every_epochs"
     )
 
     @model_validator(mode="after")

@@ -33,14 +33,28 @@ def request_of(
     ghost: int | None,
     betas: BetasRule,
     weight_decay: WeightDecayRule,
-    *,
-    arm: str | None = None,
     stretch_share: float = 1.0,
-) -> Request | None:
-    """The request that the options make; None for the arm that is the baseline itself. `adapt` is all if not given."""
+) -> Request:
+    """The request that the options make. `adapt` is all if not given."""
     parts, rule = parse_parts(adapt or "all"), parse_lr_rule(lr_rule)
+    return Request(target, parts, rule, ghost, betas, weight_decay, stretch_share)
+
+
+def arm_or_request_of(
+    target: int,
+    adapt: str | None,
+    lr_rule: str,
+    ghost: int | None,
+    betas: BetasRule,
+    weight_decay: WeightDecayRule,
+    *,
+    arm: str | None,
+    stretch_share: float,
+) -> Request | None:
+    """The request of the arm where one is named, None for the baseline itself; else that of the other options."""
     if arm is None:
-        return Request(target, parts, rule, ghost, betas, weight_decay, stretch_share)
+        return request_of(target, adapt, lr_rule, ghost, betas, weight_decay, stretch_share)
+    rule = parse_lr_rule(lr_rule)
     given = {"--adapt": adapt is not None, "--lr-rule": rule != SQRT, "--stretch-share": stretch_share != 1}
     for option in (option for option, is_given in given.items() if is_given):
         raise UsageError(f"{option} and --arm {arm} exclude one another: the arm says what is adapted")
@@ -69,7 +83,9 @@ def trained_recipe(
         for option in (option for option, is_given in given.items() if is_given):
             raise UsageError(f"{option} needs the target batch size: --to B")
         return None, baseline
-    request = request_of(target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share)
+    request = arm_or_request_of(
+        target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share
+    )
     if request is None:
         return None, baseline
     plan = advise(baseline, request)

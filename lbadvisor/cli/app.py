@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from lbadvisor import __version__
+from lbadvisor.cli.calibrate import calibrate
 from lbadvisor.cli.compare import compare
 from lbadvisor.cli.db import db
 from lbadvisor.cli.ladder import ladder
 from lbadvisor.cli.models import models
 from lbadvisor.cli.plan import plan
+from lbadvisor.cli.refine import refine
 from lbadvisor.cli.resume import resume
 from lbadvisor.cli.runs import runs
 from lbadvisor.cli.schema import schema
@@ -33,6 +35,8 @@ app.command()(resume)
 app.command()(verify_resume)
 app.command()(ladder)
 app.command()(compare)
+app.command()(calibrate)
+app.command()(refine)
 app.add_typer(runs)
 app.command()(models)
 app.add_typer(db)

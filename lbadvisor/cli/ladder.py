@@ -65,6 +65,8 @@ def ladder(
         raise UsageError("give the target batch size: --to B")
     if as_json + as_markdown + as_csv > 1:
         raise UsageError("--json, --md and --csv exclude one another: give one")
+    if dry_run and (html or png or as_markdown or as_csv):
+        raise UsageError("--dry-run trains nothing, so there are no results to write: it goes with --json, or alone")
     check_reports(html, png)
     given = options.replacements(overrides, precision, recompute_statistics=recompute_statistics)
     baseline = baseline_recipe(recipe, given, schedule_scale)
@@ -113,5 +115,10 @@ def _planned(
 
     if target == baseline.batch.size:
         raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")
+    wanted = parse_arms(arms, seeds)
+    if sum(number for _, number in wanted) < 2:
+        raise UsageError(
+            f"a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm {arms}`"
+        )
     asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
-    return tuple(planned(arm, baseline, asked, number) for arm, number in parse_arms(arms, seeds))
+    return tuple(planned(arm, baseline, asked, number) for arm, number in wanted)

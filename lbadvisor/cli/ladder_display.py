@@ -139,7 +139,7 @@ def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms
     by_name = {arm.arm.name: arm for arm in arms}
     for arm in arms:
         upon = foundation(arm.arm, list(by_name))
-        lead = f"[bold]{arm.arm.name}[/bold]" + (f" upon {upon.name}" if upon is not None else "")
+        lead = f"[bold]{arm.arm.name}[/bold], {arm.arm.label}" + ("" if upon is None else f", upon {upon.name}")
         console.print(f"  {lead}: {escape(arm.arm.what)}", soft_wrap=True)
         lines = changes(arm.plan, by_name[upon.name].plan if upon is not None else None)
         changed = [

@@ -12,10 +12,10 @@ from lbadvisor.cli.console import print_json, stdout
 from lbadvisor.cli.ladder_display import LadderDisplay
 from lbadvisor.cli.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
 from lbadvisor.cli.reporting import write_reports
-from lbadvisor.cli.session import STOPPED_BY_SIGNAL, stored
-from lbadvisor.cli.signals import Stopper
+from lbadvisor.cli.session import stored
+from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, planned_runs, train_ladder
-from lbadvisor.selection import Selection, compare_selection, select
+from lbadvisor.selection import Selection, compare_selection
 from lbadvisor.store import Store
 from lbadvisor.training.dataset import Preparing
 
@@ -68,19 +68,15 @@ def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
 def show_results(request: LadderRequest, form: Form, html: Path | None, png: Path | None) -> None:
     """The arms' table on stdout, with its uncertainty and what may be concluded; page and picture where asked for.
 
-    The runs are those that the request asks for: the ladder may have further arms and seeds.
+    The runs are those that the request asks for, in the order of its arms: the ladder may have further arms and seeds.
+    What may be concluded is of the last arm.
     """
     runs = planned_runs(request)
-    wanted = {planned.run.number for planned in runs if planned.run is not None}
+    order = [arm.arm.name for arm in request.arms]
+    by_arm = sorted(runs, key=lambda planned: order.index(planned.arm.arm.name))
+    found = [(planned.run, planned.arm.arm.label) for planned in by_arm if planned.run is not None]
+    selection = Selection(tuple(run for run, _ in found), tuple((run.number, label) for run, label in found))
     with Store.open(request.database, create=False) as store:
-        whole = select(store, [request.name])
-        selection = Selection(
-            tuple(run for run in whole.runs if run.number in wanted),
-            tuple((number, label) for number, label in whole.labels if number in wanted),
-        )
-        if len(selection.runs) < 2:
-            stdout().print("one run alone has nothing to be compared with: `lbadvisor runs` lists it")
-            return
         comparison = compare_selection(store, selection)
         match form:
             case "json":

@@ -39,14 +39,16 @@ def plan(
     """
     from lbadvisor.advisor.baseline import baseline_of_numbers
     from lbadvisor.advisor.plan import advise, advise_numbers, plan_body
-    from lbadvisor.cli.adaptation import baseline_recipe, request_of, write_recipe
+    from lbadvisor.cli.adaptation import arm_or_request_of, baseline_recipe, write_recipe
     from lbadvisor.cli.console import print_json
     from lbadvisor.cli.render_plan import print_plan
     from lbadvisor.errors import UsageError
 
     if target is None:
         raise UsageError("give the target batch size: --to B")
-    request = request_of(target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share)
+    request = arm_or_request_of(
+        target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share
+    )
     if request is None:
         raise UsageError(f"the arm {arm} is the baseline itself: there is nothing to plan")
     numbers = {"--from": batch_size, "--lr": lr, "--epochs": epochs, "--examples": examples, "--optimizer": optimizer}

@@ -126,14 +126,15 @@ def _gap_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         points, closed = _gap_texts(gap)
         rows.append(
-            [group.label, str(len(group.runs)), _accuracy_text(group), points,
+            [group.label, str(len(group.runs)), accuracy_text(group), points,
              interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
              closed, interval_text(gap.closed_interval, gap.closed_open, ".0f", "%")]
         )  # fmt: skip
     return ["group", "runs", "accuracy, %", "gap", "95% interval", "closed", "95% interval"], rows
 
 
-def _accuracy_text(group: Group) -> str:
+def accuracy_text(group: Group) -> str:
+    """Mean and standard deviation of the group's last accuracies, in percent."""
     accuracy = group.accuracy
     if accuracy is None:
         return ABSENT

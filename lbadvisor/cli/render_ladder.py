@@ -14,7 +14,7 @@ from lbadvisor.advisor.arms import changes, foundation
 from lbadvisor.advisor.comparison import Comparison, Group, GroupGap
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.render_comparison import ABSENT, interval_text, json_ready
+from lbadvisor.cli.render_comparison import ABSENT, accuracy_text, interval_text, json_ready
 from lbadvisor.ladder import LadderRequest, PlannedRun
 
 HEADER = ("arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval")
@@ -115,7 +115,7 @@ def _run_body(planned: PlannedRun) -> dict[str, Any]:
 
 def _rows(comparison: Comparison) -> list[list[str]]:
     return [
-        [group.label, _runs_text(comparison, group), _accuracy_text(group), *_gap_texts(gap)]
+        [group.label, _runs_text(comparison, group), accuracy_text(group), *_gap_texts(gap)]
         for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True)
     ]
 
@@ -127,13 +127,6 @@ def _diverged(comparison: Comparison, group: Group) -> int:
 def _runs_text(comparison: Comparison, group: Group) -> str:
     diverged = _diverged(comparison, group)
     return f"{len(group.runs)}" + (f", {diverged} diverged" if diverged else "")
-
-
-def _accuracy_text(group: Group) -> str:
-    accuracy = group.accuracy
-    if accuracy is None:
-        return ABSENT
-    return f"{accuracy.mean:.2f}" + ("" if accuracy.std is None else f" ± {accuracy.std:.2f}")
 
 
 def _gap_texts(gap: GroupGap) -> list[str]:

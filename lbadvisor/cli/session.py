@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from lbadvisor.cli.signals import Stopper
+from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.errors import UsageError
 from lbadvisor.runner import Progress, Started, checkpoint_folder, train_run
 from lbadvisor.store import Store
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from lbadvisor.advisor.records import Measurement, Run
     from lbadvisor.cli.train_display import Display
     from lbadvisor.runner import RunRequest
-
-STOPPED_BY_SIGNAL = 75
-"""Exit code of a run that was stopped and saved: EX_TEMPFAIL of sysexits.h, "the same command goes on"."""
 
 
 def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Display", *, dry_run: bool) -> None:

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a command that was stopped and saved: EX_TEMPFAIL of sysexits.h, "the same command goes on"."""
+
 ASKED_TO_STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 

@@ -56,9 +56,10 @@ def headline_of(comparison: Comparison) -> Headline:
 
 
 def _closing(gap: Gap) -> GroupGap | None:
-    """The group whose share the gap's `closed_percent` is: the last but the naive one."""
-    others = [group for group in gap.groups[1:] if group.group != gap.naive_group]
-    return others[-1] if others and gap.closed_percent is not None else None
+    """The group whose share the gap's `closed_percent` is."""
+    if gap.closed_percent is None:
+        return None
+    return next((group for group in gap.groups if group.group == gap.closing_group), None)
 
 
 def _large(gap: Gap) -> GroupGap | None:

@@ -8,6 +8,9 @@ from typing import Any
 from lbadvisor.report.appearance import looks_of
 from lbadvisor.report.curves import Curve, GroupCurves, Quantity
 
+FAR_APART_FROM_RATIO = 4.0
+"""Groups whose lengths in updates differ by more than this factor are at first drawn over a logarithmic axis: on a
+linear one the shorter ones would be a stroke at its beginning."""
 LOGARITHMIC_FROM_RATIO = 30.0
 """A chart whose values are all above 0 and span more than this factor gets a logarithmic axis."""
 
@@ -72,6 +75,12 @@ def charts_of(groups: Sequence[GroupCurves]) -> tuple[Chart, ...]:
         if drawn:
             charts.append(Chart(quantity, TEXTS[quantity], curves, _spans_decades(drawn)))
     return tuple(charts)
+
+
+def far_apart(charts: Sequence[Chart]) -> bool:
+    """Whether the groups' lengths are so far apart that their curves are told apart over a logarithmic axis only."""
+    ends = [curve.update[-1] for chart in charts for curve in chart.curves if curve is not None]
+    return bool(ends) and max(ends) > FAR_APART_FROM_RATIO * min(ends)
 
 
 def _spans_decades(curves: Iterable[Curve]) -> bool:

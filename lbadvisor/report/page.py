@@ -18,7 +18,7 @@ from lbadvisor.advisor.comparison import Spread
 from lbadvisor.report import texts
 from lbadvisor.report.answer import Arm, arms_of, differences_of, headline_of
 from lbadvisor.report.appearance import MARKERS, looks_of
-from lbadvisor.report.charts import Chart, chart_data, charts_of
+from lbadvisor.report.charts import Chart, chart_data, charts_of, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
 
@@ -96,6 +96,7 @@ def page_of(report: Report) -> str:
             differences=differences_of(report.comparison),
             version=__version__,
             looks=looks_of(len(arms)),
+            far_apart=far_apart(charts),
             spans=_spans(arms),
             charts=[NumberedChart(chart, tuple(_rows(chart, report))) for chart in charts],
             many=len(arms) > MANY_GROUPS,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from lbadvisor import __version__
 from lbadvisor.report.answer import headline_of
 from lbadvisor.report.appearance import Look, looks_of
-from lbadvisor.report.charts import Chart, charts_of
+from lbadvisor.report.charts import Chart, charts_of, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
 
@@ -87,14 +87,16 @@ def _figure(report: Report) -> "Figure":
         color="#444444",
         parse_math=False,
     )
+    logarithmic = far_apart(charts)
     for place, chart in enumerate(charts):
-        _draw(figure.add_subplot(rows, columns, place + 1), chart, looks)
+        axes = figure.add_subplot(rows, columns, place + 1)
+        _draw(axes, chart, looks, logarithmic=logarithmic or chart.always_logarithmic_axis)
     if named and charts:
         _add_legend(figure, [group.label for group in report.curves], looks, entries)
     return figure
 
 
-def _draw(axes: "Axes", chart: Chart, looks: Sequence[Look]) -> None:
+def _draw(axes: "Axes", chart: Chart, looks: Sequence[Look], *, logarithmic: bool) -> None:
     for curve, look in zip(chart.curves, looks, strict=True):
         if curve is None:
             continue
@@ -117,9 +119,9 @@ def _draw(axes: "Axes", chart: Chart, looks: Sequence[Look]) -> None:
         axes.set_yscale("log")
     if chart.from_zero:
         axes.set_ylim(bottom=0)
-    if chart.always_logarithmic_axis:
+    if logarithmic:
         axes.set_xscale("log")
-    axes.set_xlabel("update (logarithmic)" if chart.always_logarithmic_axis else "update", size=9)
+    axes.set_xlabel("update (logarithmic)" if logarithmic else "update", size=9)
     axes.tick_params(labelsize=8)
     axes.grid(color="#E3E6EA", linewidth=0.7)
     axes.set_axisbelow(True)

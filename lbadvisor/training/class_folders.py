@@ -52,6 +52,12 @@ def _read_split(folder: Path) -> ClassFolder:
     return ClassFolder(folder, tuple(classes), tuple(path for path, _ in files), labels_N)
 
 
+def chosen(split: ClassFolder, numbers: Tensor) -> ClassFolder:
+    """The part of a split that has these numbers, int64, in their order."""
+    paths = tuple(split.paths[number] for number in numbers.tolist())
+    return ClassFolder(split.folder, split.classes, paths, split.labels_N[numbers])
+
+
 def kept_file(split: ClassFolder, image_size: int | None, kind: str) -> Path:
     """Where in the user's cache folder is kept what was made of a split: another file once any of its images changes.
 

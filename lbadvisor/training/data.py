@@ -11,9 +11,10 @@ from lbadvisor.advisor.catalog import DATASETS
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import DataError
 from lbadvisor.training import sources
-from lbadvisor.training.class_folders import read_class_folders
+from lbadvisor.training.class_folders import chosen, read_class_folders
 from lbadvisor.training.dataset import Dataset, Preparing, Split
 from lbadvisor.training.decoding import size_of
+from lbadvisor.training.held_out import parted
 from lbadvisor.training.in_memory import in_memory
 from lbadvisor.training.normalization import imagenet_statistics, statistics_of
 from lbadvisor.training.packing import counted, packed
@@ -56,6 +57,7 @@ def preparing(
     than `packed_at_most_bytes` (`PACKED_SHARE` of the memory if not given) or each epoch wants other pixels
     (random-resized-crop): then they are streamed. `workers` threads decode, as many as there are CPUs if not given.
 
+    Where the recipe holds out validation examples, they are those of `held_out` among the training images.
     Pixels are normalized by the mean and deviation of the training images, exact; with random-resized-crop, as in the
     code of Hoffer et al. 2017, by ImageNet's. Raises `DataError` where the set is not found, damaged, or of another
     size than the recipe says.
@@ -76,7 +78,11 @@ def preparing(
         )
     train, test = splits
     _check_examples(recipe, len(train.labels_N), data_dir)
-    return in_memory(train, test, device)
+    if recipe.data.validation_examples is None:
+        return in_memory(train, test, device)
+    kept_N, held_out_N = parted(train.labels_N, recipe.data.validation_examples)
+    train, validation = (Split(train.images_NCHW[part_N], train.labels_N[part_N]) for part_N in (kept_N, held_out_N))
+    return in_memory(train, test, device, validation)
 
 
 def _in_one_piece(name: str, data_dir: Path) -> tuple[Split, Split] | None:
@@ -90,26 +96,45 @@ def _of_class_folders(
 ) -> Generator[Preparing, None, Dataset]:
     train, test = read_class_folders(folder)
     _check_examples(recipe, len(train.paths), folder.parent)
+    validation = None
+    if recipe.data.validation_examples is not None:
+        # Parted as files: what is made of them is kept by the files it was made of.
+        kept_N, held_out_N = parted(train.labels_N, recipe.data.validation_examples)
+        train, validation = chosen(train, kept_N), chosen(train, held_out_N)
     side = recipe.data.image_size
     height, width = size_of(train.paths[0]) if side is None else (side, side)
     shape, crops = (3, height, width), recipe.data.augmentation == "random-resized-crop"
-    if not crops and (len(train.paths) + len(test.paths)) * 3 * height * width <= packed_at_most_bytes:
+    images = sum(len(split.paths) for split in (train, test, validation) if split is not None)
+    if not crops and images * 3 * height * width <= packed_at_most_bytes:
         train_split = yield from packed(train, shape, side, max(1, workers))
         test_split = yield from packed(test, shape, side, max(1, workers))
-        return in_memory(train_split, test_split, device)
+        held_out = None
+        if validation is not None:
+            held_out = yield from packed(validation, shape, side, max(1, workers))
+        return in_memory(train_split, test_split, device, held_out)
     if crops:
         mean_C, deviation_C = imagenet_statistics()
     else:
         mean_C, deviation_C = statistics_of((yield from counted(train, shape, side, max(1, workers))))
-    return Streamed(train, test, shape, side, (mean_C.to(device), deviation_C.to(device)), workers)
+    return Streamed(train, test, shape, side, (mean_C.to(device), deviation_C.to(device)), workers, validation)
 
 
 def _check_examples(recipe: Recipe, found: int, data_dir: Path) -> None:
-    if found != recipe.data.train_examples:
+    held_out = recipe.data.validation_examples
+    if found == recipe.data.train_examples + (held_out or 0):
+        return
+    said, rest = f"{recipe.data.train_examples}", found - (held_out or 0)
+    if held_out is not None:
+        said += f", and {held_out} held out of them for validation"
+    if rest < 1:
         raise DataError(
-            f"the data set {recipe.data.name} has {found} training examples, the recipe says "
-            f"{recipe.data.train_examples}: give --set data.train_examples={found}, or complete the data in {data_dir}"
+            f"the data set {recipe.data.name} has {found} training examples, the recipe says {said}: give a smaller "
+            "data.validation_examples"
         )
+    raise DataError(
+        f"the data set {recipe.data.name} has {found} training examples, the recipe says {said}: give --set "
+        f"data.train_examples={rest}, or complete the data in {data_dir}"
+    )
 
 
 def _memory_bytes() -> int:

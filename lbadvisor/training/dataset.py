@@ -13,7 +13,9 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Dataset(Protocol):
-    """A training and a test split of images in classes: in memory (`InMemory`) or read as they are needed (`Streamed`).
+    """Images in classes: to train on, to test on, and where the recipe says so, held out of the training set.
+
+    They are in memory (`InMemory`) or read as they are needed (`Streamed`).
 
     `mean_C` and `deviation_C` are those of the pixels as they are stored (0 to 255), float32, on the training's device.
     """
@@ -32,7 +34,11 @@ class Dataset(Protocol):
 
     @property
     def test_examples(self) -> int:
-        """Images to evaluate on."""
+        """Images of the test split."""
+
+    @property
+    def evaluation_examples(self) -> int:
+        """Images that a training is evaluated on: those held out where there are any, else the test split."""
 
     @property
     def mean_C(self) -> Tensor:
@@ -45,8 +51,8 @@ class Dataset(Protocol):
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
         """The images of an update, augmented as the recipe says: a function of these three, whatever came before."""
 
-    def evaluation_batches(self) -> Iterator[Batch]:
-        """The test split in its order, cut into batches."""
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+        """The evaluation examples in their order, cut into batches; with `test` the test split, whatever those are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class InMemory:
     classes: int
     mean_C: Tensor
     deviation_C: Tensor
+    validation: Split | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -38,8 +39,13 @@ class InMemory:
 
     @property
     def test_examples(self) -> int:
-        """Images to evaluate on."""
+        """Images of the test split."""
         return len(self.test.labels_N)
+
+    @property
+    def evaluation_examples(self) -> int:
+        """Images that a training is evaluated on."""
+        return len((self.validation or self.test).labels_N)
 
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says."""
@@ -49,19 +55,22 @@ class InMemory:
         images_BCHW, labels_B = (t.index_select(0, indices_B) for t in (split.images_NCHW, split.labels_N))
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B.to(self.mean_C.device)
 
-    def evaluation_batches(self) -> Iterator[Batch]:
-        """The test split in its order, normalized."""
-        images, labels = self.test.images_NCHW.split(EVALUATION_BATCH), self.test.labels_N.split(EVALUATION_BATCH)
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+        """The evaluation examples in their order, or the test split, normalized."""
+        split = self.test if test or self.validation is None else self.validation
+        images, labels = split.images_NCHW.split(EVALUATION_BATCH), split.labels_N.split(EVALUATION_BATCH)
         for images_BCHW, labels_B in zip(images, labels, strict=True):
             yield normalized(self, images_BCHW), labels_B.to(self.mean_C.device)
 
 
-def in_memory(train: Split, test: Split, device: torch.device) -> InMemory:
-    """The data set of two splits, on `device` where it fits into half of what is free there."""
+def in_memory(train: Split, test: Split, device: torch.device, validation: Split | None = None) -> InMemory:
+    """The data set of its splits, on `device` where they fit into half of what is free there."""
     mean_C, deviation_C = statistics_of(pixel_counts(train.images_NCHW))
-    classes = int(max(train.labels_N.max(), test.labels_N.max())) + 1
+    splits = [train, test] if validation is None else [train, test, validation]
+    classes = max(int(s.labels_N.max()) for s in splits) + 1
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        if train.images_NCHW.nbytes + test.images_NCHW.nbytes <= free / 2:
-            train, test = (Split(s.images_NCHW.to(device), s.labels_N.to(device)) for s in (train, test))
-    return InMemory(train, test, classes, mean_C.to(device), deviation_C.to(device))
+        if sum(s.images_NCHW.nbytes for s in splits) <= free / 2:
+            splits = [Split(s.images_NCHW.to(device), s.labels_N.to(device)) for s in splits]
+    train, test, *held_out = splits
+    return InMemory(train, test, classes, mean_C.to(device), deviation_C.to(device), held_out[0] if held_out else None)

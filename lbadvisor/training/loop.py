@@ -104,9 +104,10 @@ def _is_due(every: int | None, update: int, updates: int) -> bool:
     return update == updates or (every is not None and update % every == 0)
 
 
-def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy in percent, on the test split.
+def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy in percent, on the evaluation examples; with `test` on the test split.
 
+    The two are the same unless the recipe holds out validation examples.
     The averaged weights are used if there are any; batch norm uses its running statistics. The state is left as it was.
     """
     current = None
@@ -116,14 +117,14 @@ def evaluate(state: TrainState, dataset: Dataset) -> tuple[float, float]:
     state.model.eval()
     totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
     with torch.inference_mode():
-        for images_BCHW, labels_B in _in_slices(dataset.evaluation_batches(), state.micro_size):
+        for images_BCHW, labels_B in _in_slices(dataset.evaluation_batches(test=test), state.micro_size):
             logits_BK = logits_of(state.model, images_BCHW, state.recipe.compute)
             totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
             totals[1] += (logits_BK.argmax(1) == labels_B).sum()
     state.model.train()
     if current is not None:
         _put_weights(state, current)
-    loss, correct = (totals / dataset.test_examples).tolist()
+    loss, correct = (totals / (dataset.test_examples if test else dataset.evaluation_examples)).tolist()
     return loss, 100 * correct
 
 

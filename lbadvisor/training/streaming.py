@@ -55,10 +55,11 @@ class Streamed:
         image_size: int | None,
         statistics_C: tuple[Tensor, Tensor],
         workers: int,
+        validation: ClassFolder | None = None,
     ) -> None:
         self.classes, self.shape = len(train.classes), shape
         self.mean_C, self.deviation_C = statistics_C
-        self._train, self._test, self._image_size = train, test, image_size
+        self._train, self._test, self._validation, self._image_size = train, test, validation, image_size
         self._pool = ThreadPoolExecutor(workers) if workers else None
         if self._pool is not None:
             # Nobody waits for what was asked for ahead, once the data set is dropped: not at a stop either.
@@ -72,8 +73,13 @@ class Streamed:
 
     @property
     def test_examples(self) -> int:
-        """Images to evaluate on."""
+        """Images of the test split."""
         return len(self._test.paths)
+
+    @property
+    def evaluation_examples(self) -> int:
+        """Images that a training is evaluated on."""
+        return len((self._validation or self._test).paths)
 
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says.
@@ -95,11 +101,15 @@ class Streamed:
         images_BCHW, labels_B = self._ready(self._asked.pop(keys[0]))
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B
 
-    def evaluation_batches(self) -> Iterator[Batch]:
-        """The test split in its order, normalized. Raises `DataError` for an image that cannot be read."""
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+        """The evaluation examples in their order, or the test split, normalized.
+
+        Raises `DataError` for an image that cannot be read.
+        """
+        split = self._test if test or self._validation is None else self._validation
         asked: deque[_Asked] = deque()
-        for numbers in torch.arange(self.test_examples).split(EVALUATION_BATCH):
-            asked.append(self._ask(self._test, numbers, _plain(self._image_size)))
+        for numbers in torch.arange(len(split.paths)).split(EVALUATION_BATCH):
+            asked.append(self._ask(split, numbers, _plain(self._image_size)))
             if len(asked) > (1 if self._pool else 0):
                 yield self._evaluated(asked.popleft())
         while asked:

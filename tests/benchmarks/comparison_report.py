@@ -3,8 +3,8 @@
     python tests/benchmarks/comparison_report.py --runs 200 --measurements 10000 --seeds 1
 
 makes a database of that size with SQL (run r has the seed r mod --seeds; it is clipped during its first 1000 updates
-and evaluated at every tenth), compares all its runs, and prints the seconds
-of the whole process, importing included: the best of --repeats.
+and evaluated at every tenth), compares all its runs, and prints the seconds of the whole process, importing included:
+the best of --repeats.
 """
 
 import argparse

@@ -70,8 +70,8 @@ def place(tmp_path, capsys, monkeypatch):
 
 
 def table_rows(text):
-    """The lines of the final table by arm, without those of the plan before it."""
-    return {line.split()[0]: line for line in text.splitlines() if re.match(r"\s*(SB|LB|\+LR|\+GBN|\+RA) +\d", line)}
+    """The lines of the table by arm."""
+    return {line.split()[0]: line for line in text.splitlines() if re.match(r"(SB|LB|\+LR|\+GBN|\+RA) +\d", line)}
 
 
 def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
@@ -79,7 +79,7 @@ def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
     code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3")
     assert code == 0, err
     assert list(table_rows(out)) == ["SB", "LB", "+LR", "+GBN", "+RA"]
-    assert "lr upon lb: the square-root rule, with a clipping warm-up" in err
+    assert "lr, +LR, upon lb: the square-root rule, with a clipping warm-up" in err
     assert "optimizer.lr 0.05 -> 0.282843; clipping.max_norm none -> 0.883883" in err
     assert "15/15 ra s2: 203 updates, accuracy" in err
 
@@ -122,7 +122,8 @@ def test_a_ladder_killed_five_times_ends_with_the_same_table(place):
 
 
 def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
-    words = (DIGITS, "--to", "256", "--schedule-scale", "16", "--arms", "sb,lb", "--seeds", "1")
+    words = (DIGITS, "--to", "256", "--schedule-scale", "6", "--arms", "sb,lb", "--seeds", "1")
+    words += ("--set", "checkpoints.every_seconds=0.1")
     process = place.start(*words)
     while process.poll() is None and place.updates() == 0:
         time.sleep(0.02)
@@ -130,13 +131,13 @@ def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert out == ""
-    said = re.search(r"SIGTERM: saved digits-256-ladder-sb-s0 at update (\d+) of 6485; 0 of 2 runs have", err)
+    said = re.search(r"SIGTERM: saved digits-256-ladder-sb-s0 at update (\d+) of 2432; 0 of 2 runs have", err)
     assert said is not None, err
     assert place.runs()[0].status is RunStatus.STOPPED
     assert place.runs()[0].ended_because == f"stopped on request at update {said[1]}"
     code, out, err = place.run(*words)
     assert code == 0, err
-    assert f"sb s0: going on from update {said[1]} of 6485" in err
+    assert f"sb s0: going on from update {said[1]} of 2432" in err
     assert [run.resumes for run in place.runs()] == [1, 0]
 
 
@@ -177,6 +178,17 @@ def test_the_costly_arm_may_have_fewer_seeds(place):
     assert "| +GBN | 1 |" in out
 
 
+def test_the_table_has_the_arms_that_were_asked_for_in_their_order(place):
+    """A ladder that has more is cut to them; what is concluded is of the last one."""
+    assert place.run(*SHORT, "--arms", "sb,lb,gbn,dropout", "--seeds", "2")[0] == 0
+    code, out, err = place.run(*SHORT, "--arms", "sb,lb,dropout,gbn", "--seeds", "2", "--csv")
+    assert code == 0, err
+    assert [row["arm"] for row in csv.DictReader(io.StringIO(out))] == ["SB", "LB", "dropout", "+GBN"]
+    _, out, _ = place.run(*SHORT, "--arms", "sb,lb,gbn", "--seeds", "2", "--json")
+    groups = json.loads(out)["comparison"]["groups"]
+    assert [(group["label"], group["seeds"]) for group in groups] == [("SB", [0, 1]), ("LB", [0, 1]), ("+GBN", [0, 1])]
+
+
 def test_a_diverged_arm_is_counted_and_not_hidden(place):
     words = (*SHORT, "--arms", "sb,lb", "--seeds", "1", "--set", "optimizer.lr=1e30")
     code, out, err = place.run(*words)
@@ -188,13 +200,13 @@ def test_a_diverged_arm_is_counted_and_not_hidden(place):
 
 
 def test_another_recipe_or_target_under_the_same_name_is_refused(place):
-    assert place.run(*SHORT, "--arms", "sb", "--seeds", "1", "--name", "mine")[0] == 0
+    assert place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine")[0] == 0
     for words, said in (
         (("--set", "optimizer.lr=0.1"), "optimizer.lr: 0.05 there, 0.1 here"),
         (("--to", "128"), "target batch size: 256 there, 128 here"),
         (("--schedule-scale", "0.2"), "schedule.updates: 41 there, 81 here"),
     ):
-        code, out, err = place.run(*SHORT, "--arms", "sb", "--seeds", "1", "--name", "mine", *words)
+        code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine", *words)
         assert (code, out) == (3, "")
         assert "the ladder `mine` is of another training" in err
         assert said in err
@@ -204,7 +216,7 @@ def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place
     """By hand: 41 updates of 32, and 5 of 256, twice; and 41 of 256, once."""
     code, out, err = place.run(*SHORT, "--arms", "sb,lb,ra:1", "--seeds", "2", "--dry-run")
     assert (code, err) == (0, "")
-    assert "ra upon lb: the regime: as many updates as the baseline" in out
+    assert "ra, +RA, upon lb: the regime: as many updates as the baseline" in out
     assert "schedule.updates 5 -> 41" in out
     rows = {line.split()[0]: line.split() for line in out.splitlines() if re.match(r"\s+(sb|lb|ra|all) ", line)}
     assert rows["sb"][1:3] + rows["sb"][4:5] == ["2", "41", "1,312"]
@@ -217,6 +229,15 @@ def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place
     assert (body["comparison"], body["runs"][0]["status"]) == (None, None)
     assert [c["field"] for c in body["arms"][2]["changes"]][:2] == ["optimizer.lr", "schedule.updates"]
     assert list(place.folder.iterdir()) == []
+
+
+def test_the_page_and_the_picture_are_written_with_the_table(place):
+    code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "2", "--html", "page.html", "--png", "chart.png")
+    assert code == 0, err
+    assert list(table_rows(out)) == ["SB", "LB"]
+    assert "page.html: " in err
+    assert "lbadvisor ladder" in (place.folder / "page.html").read_text()
+    assert (place.folder / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_quiet_says_only_the_table(place):
@@ -236,6 +257,9 @@ def test_quiet_says_only_the_table(place):
         ((*SHORT, "--name", "a b"), "is no name for a ladder"),
         ((*SHORT, "--micro", "64"), "plain batch norm takes its statistics over the whole batch"),
         ((*SHORT, "--json", "--csv"), "exclude one another"),
+        ((*SHORT, "--arms", "ra:1"), "a ladder of one run compares nothing"),
+        ((*SHORT, "--dry-run", "--csv"), "--dry-run trains nothing"),
+        ((*SHORT, "--html", "one.html", "--png", "one.html"), "give each its own"),
     ],
 )
 def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):

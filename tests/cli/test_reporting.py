@@ -91,6 +91,7 @@ def comparison(store: Store) -> Comparison:
             interval=None,
             seeds=2,
             naive_group=None,
+            closing_group=None,
             groups=(
                 GroupGap("+RA", None, None, None, 2, None, None, None),
                 GroupGap("-ra", -1.0, None, "no spread", 2, None, None, None),

@@ -77,14 +77,14 @@ def test_what_changed_between_the_two_runs_is_found_and_named(place, monkeypatch
 def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", None, None)
     recipe = load_recipe(Path(DIGITS))
-    difference = Difference("model.1.weight", 7, 4096, 3.125e-8)
+    difference = Difference("model.1.weight", 7, 4096, 3.5e-8)
     proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, difference)
     monkeypatch.setattr(resume_proof, "prove", lambda *_: iter([proof]))
     done = place.run("verify-resume", DIGITS)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: not bit-identical after 24 updates: model.1.weight is the first to differ, 7 of 4096 elements, by up "
-        "to 3.13e-08; kill -9 at update 12 (epoch 0.296), gone on with from update 8 in a new process; cuda (NVIDIA "
+        "to 3.5e-08; kill -9 at update 12 (epoch 0.296), gone on with from update 8 in a new process; cuda (NVIDIA "
         "H200), torch 2.15.0\n"
     )
 

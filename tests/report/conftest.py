@@ -64,6 +64,7 @@ def made_report(labels: tuple[str, str, str]) -> Report:
             interval=(50.0, 100.0),
             seeds=2,
             naive_group=lb,
+            closing_group=labels[-1],
             groups=(
                 GroupGap(sb, 0.0, None, None, 2, None, None, None),
                 GroupGap(lb, 4.0, (3.0, 5.0), None, 2, None, None, None),
@@ -114,6 +115,7 @@ def with_many_groups(report: Report, groups: int) -> Report:
             groups=tuple(GroupGap(label, 0.0, None, "one seed", 1, None, None, None) for label in labels),
             closed_percent=None,
             naive_group=None,
+            closing_group=None,
         ),
     )
     curves = tuple(group_curves(label, [columns(20, 90.0 + n / 100)]) for n, label in enumerate(labels))

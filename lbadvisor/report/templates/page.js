@@ -128,10 +128,12 @@
     drawSoon();
   }
 
-  // A chart is drawn when it comes into sight, and drawn anew there when something has changed since.
+  // Few curves are all drawn at once; of many a chart is drawn when it comes into sight, and anew there when something
+  // has changed since.
+  figures.forEach((figure) => { figure.seen = !many; });
   const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => {
     const figure = figures.find((one) => one.element === entry.target);
-    figure.seen = entry.isIntersecting;
+    figure.seen = !many || entry.isIntersecting;
     drawSoon();
   }), { rootMargin: "200px" });
   figures.forEach((figure) => watcher.observe(figure.element));

@@ -1,0 +1,192 @@
+"""What a refinement searches: the scaling exponent, and by name other parts of the plan about the theory's values.
+
+A point of the space is a tuple of numbers, one for each of its dimensions, the exponent always the first.
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+from lbadvisor.advisor import rules
+from lbadvisor.advisor.adjustments import Adjustment, Request, Value
+from lbadvisor.advisor.plan import Plan, advise
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.recipe_file import checked
+from lbadvisor.advisor.rules import LrRule
+from lbadvisor.advisor.schedule import scaled
+from lbadvisor.errors import PlanError, UsageError
+
+Point = tuple[float, ...]
+
+EXPONENT, STRETCH, GHOST, CLIP = "exponent", "stretch", "ghost", "clip"
+FURTHER = (STRETCH, GHOST, CLIP)
+"""The dimensions that are searched only where they are named."""
+RESOLUTION = 0.01
+"""Of the exponent: at r = 32 a step of 0.01 is 3.5% of the learning rate, below what a run's noise lets one see."""
+GHOST_DOUBLINGS = (-2, 3)
+CLIP_FACTORS = (0.25, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One searched number, between `low` and `high`, and what the theory says it is.
+
+    exponent: a in lr * r^a. stretch: length of the schedule in epochs, as a factor of the baseline's (r: as many
+    updates; 1: as many epochs). ghost: ghost batch size in examples, the theory's times a power of 2. clip: the
+    threshold of the clipping as a factor of the theory's.
+    """
+
+    name: str
+    low: float
+    high: float
+    theory: float
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether its ratios count, not its differences."""
+        return self.name != EXPONENT
+
+    def snapped(self, value: float) -> float:
+        """The value that is tried for `value`: of a coarseness below what can be told apart, within the bounds."""
+        if self.name == EXPONENT:
+            value = round(value / RESOLUTION) * RESOLUTION
+            return min(max(round(value, 10), self.low), self.high)
+        if self.name == GHOST:
+            value = self.theory * 2 ** round(math.log2(value / self.theory))
+        else:
+            value = float(f"{value:.3g}")
+        return min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """The dimensions of a search, the exponent first."""
+
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def theory(self) -> Point:
+        """The point that the theory gives: the square-root rule, and each part of the plan as it is."""
+        return tuple(dimension.theory for dimension in self.dimensions)
+
+    def at(self, exponent: float) -> Point:
+        """The theory's point with another exponent."""
+        return (exponent, *self.theory[1:])
+
+    def holds(self, point: Point) -> bool:
+        """Whether the point lies within the bounds."""
+        return all(d.low <= value <= d.high for d, value in zip(self.dimensions, point, strict=True))
+
+
+def search_space(
+    baseline: Recipe, request: Request, low: float = 0.0, high: float = 1.0, also: tuple[str, ...] = ()
+) -> SearchSpace:
+    """The space of a refinement of `request`: exponents from `low` to `high`, and the dimensions named in `also`.
+
+    Raises `UsageError` for bounds without the theory's 0.5 between them, for a name that there is not, and for one
+    whose part of the plan the request does not adapt.
+    """
+    if not (-2 <= low < 0.5 < high <= 2):
+        raise UsageError(f"exponents from {low:g} to {high:g}: they lie between -2 and 2, with 0.5 between them")
+    if "lr" not in request.parts:
+        raise UsageError("what is refined is the learning rate: --adapt must name lr")
+    dimensions = [Dimension(EXPONENT, low, high, 0.5)]
+    unknown = [name for name in also if name not in FURTHER]
+    if unknown:
+        raise UsageError(f"--also {unknown[0]}: there are {', '.join(FURTHER)}")
+    plan = advise(baseline, request)
+    adapted, ratio = _adapted(plan), plan.batch_ratio
+    if STRETCH in also:
+        if ratio == 1:
+            raise UsageError("--also stretch: the target is the baseline's batch size, nothing is stretched")
+        dimensions.append(Dimension(STRETCH, 1.0, ratio, ratio if "regime" in request.parts else 1.0))
+    if GHOST in also:
+        ghost = adapted.batch_norm.ghost_batch_size
+        if ghost is None:
+            raise UsageError("--also ghost: the plan has no ghost batches; --adapt must name ghost")
+        tried = [ghost * 2.0**n for n in range(GHOST_DOUBLINGS[0], GHOST_DOUBLINGS[1] + 1)]
+        tried = [size for size in tried if size == int(size) and 2 <= size <= adapted.batch.size]
+        if len(tried) < 2:
+            raise UsageError(
+                f"--also ghost: no other ghost batch size than {ghost} fits a batch of {adapted.batch.size}"
+            )
+        dimensions.append(Dimension(GHOST, tried[0], tried[-1], float(ghost)))
+    if CLIP in also:
+        if adapted.clipping is None:
+            raise UsageError("--also clip: the plan clips nothing; --adapt must name clip")
+        dimensions.append(Dimension(CLIP, *CLIP_FACTORS, 1.0))
+    return SearchSpace(tuple(dimensions))
+
+
+def lr_rule_of(exponent: float) -> LrRule:
+    """The rule of an exponent, under its own name where it has one."""
+    named = [rule for rule in rules.LR_RULES.values() if rule.exponent == exponent]
+    return named[0] if named else LrRule(f"exponent={exponent:.10g}", exponent)
+
+
+def plan_at(baseline: Recipe, request: Request, space: SearchSpace, point: Point) -> Plan:
+    """The plan of `request` at a point of the space; lines that differ from the theory's say that they are refined.
+
+    Raises `PlanError` and `RefusedError` as `advise` does.
+    """
+    values = dict(zip((d.name for d in space.dimensions), point, strict=True))
+    ghost = int(values[GHOST]) if GHOST in values else request.ghost_batch_size
+    plan = advise(baseline, replace(request, lr_rule=lr_rule_of(values[EXPONENT]), ghost_batch_size=ghost))
+    recipe = _adapted(plan)
+    changed: dict[str, Value] = {}
+    if STRETCH in values:
+        theory = next(d.theory for d in space.dimensions if d.name == STRETCH)
+        recipe = scaled(recipe, values[STRETCH] / theory)
+        changed["schedule.updates"] = recipe.schedule.updates
+        if recipe.schedule.milestones:
+            changed["schedule.milestones"] = tuple(m.update or 0 for m in recipe.schedule.milestones)
+        if recipe.schedule.warmup_updates is not None:
+            changed["schedule.warmup_updates"] = recipe.schedule.warmup_updates
+        if recipe.clipping is not None and recipe.clipping.updates is not None:
+            changed["clipping.updates"] = recipe.clipping.updates
+    if CLIP in values and recipe.clipping is not None:
+        norm = recipe.clipping.max_norm * values[CLIP]
+        recipe = recipe.model_copy(update={"clipping": recipe.clipping.model_copy(update={"max_norm": norm})})
+        changed["clipping.max_norm"] = norm
+    where = f"the plan at {point_text(space, point)}"
+    return replace(
+        plan,
+        adapted=checked(recipe, where) if changed else recipe,
+        adjustments=tuple(_refined(line, changed) for line in plan.adjustments),
+    )
+
+
+def point_text(space: SearchSpace, point: Point) -> str:
+    """Such as exponent 0.37, ghost 64."""
+    return ", ".join(f"{d.name} {value:.4g}" for d, value in zip(space.dimensions, point, strict=True))
+
+
+def _refined(line: Adjustment, changed: dict[str, Value]) -> Adjustment:
+    if line.kind != "recipe" or line.field not in changed or changed[line.field] == line.after:
+        return line
+    return replace(line, after=changed[line.field], rule="refined", source="measured", validity="for this training")
+
+
+def _adapted(plan: Plan) -> Recipe:
+    if plan.adapted is None:
+        raise PlanError("a plan without a recipe has nothing to refine")
+    return plan.adapted
+
+
+def training_key(recipe: Recipe) -> str:
+    """A text that recipes in updates share where they train the same: all but names, prose, provenance and saving.
+
+    Numbers are taken to 9 digits: an exponent that was computed from a learning rate gives that rate back to rounding.
+    """
+    body = recipe.model_dump(mode="json", exclude={"name", "description", "adapted_from", "checkpoints"})
+    return json.dumps(_rounded(body), sort_keys=True)
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return value

@@ -1,0 +1,142 @@
+"""`lbadvisor calibrate`: the exponent at which the target batch moves the weights as far as the baseline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lbadvisor.cli import options
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.calibration import Calibration
+    from lbadvisor.cli.train_display import Display
+    from lbadvisor.diagnostics.calibrate import CalibrationRequest
+
+DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
+"""Where drift rules, the answer is 0: it must not be at the edge."""
+
+
+def calibrate(
+    recipe: Annotated[Path, typer.Argument(help="A baseline recipe's file.")],
+    target: options.Target = None,
+    updates: Annotated[
+        int | None,
+        typer.Option(
+            "--updates", metavar="N", min=1, help="Updates of each run; default: 5% of a training, 20 to 320."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Runs of each, for the interval.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    exponents: Annotated[
+        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents to run the target at.")
+    ] = DEFAULT_EXPONENTS,
+    adapt: Annotated[
+        str,
+        typer.Option(
+            "--adapt",
+            metavar="PARTS",
+            help="Parts to adapt: clipping is left out by default, for it bounds the steps that are compared.",
+        ),
+    ] = "lr,ghost,regime",
+    ghost: options.Ghost = None,
+    betas: options.Betas = "sde",
+    weight_decay: options.WeightDecay = "keep",
+    schedule_scale: options.ScheduleScale = 1.0,
+    overrides: options.Overrides = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+) -> None:
+    """Match weight distances: short runs of the baseline, and of the target at a few exponents.
+
+    The exponent whose ||w_t - w_0|| is the baseline's, for each window of updates, and the one that the measured
+    gradient noise predicts. Nothing is stored.
+    """
+    from lbadvisor.cli.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.console import print_json, stdout
+    from lbadvisor.cli.render_calibration import calibration_body, print_calibration
+    from lbadvisor.cli.train_display import Display
+    from lbadvisor.errors import UsageError
+
+    if target is None:
+        raise UsageError("give the target batch size: --to B")
+    baseline = baseline_recipe(recipe, overrides, schedule_scale)
+    request = request_of(target, adapt, "sqrt", ghost, betas, weight_decay)
+
+    from lbadvisor.advisor.calibration import default_updates
+    from lbadvisor.advisor.plan import advise
+    from lbadvisor.diagnostics.calibrate import CalibrationRequest
+    from lbadvisor.runner import chosen_device
+    from lbadvisor.training.data import default_data_dir
+
+    tried = numbers_of(exponents)
+    plan = advise(baseline, request)
+    length = plan.adapted.schedule.updates if plan.adapted is not None else None
+    asked = CalibrationRequest(
+        baseline=baseline,
+        request=request,
+        exponents=tried,
+        updates=updates or min(default_updates(length or 0, len(tried), seeds, plan.batch_ratio), length or 0),
+        seeds=tuple(range(seed, seed + seeds)),
+        device=chosen_device(device),
+        data_dir=data_dir or default_data_dir(),
+    )
+    display = Display(quiet=quiet)
+    show_price(asked, display)
+    if dry_run:
+        stdout().print("nothing was done")
+        return
+    found = run_calibration(asked, quiet=quiet)
+    if as_json:
+        print_json(calibration_body(found))
+    else:
+        print_calibration(stdout(), found)
+
+
+def show_price(asked: "CalibrationRequest", display: "Display") -> None:
+    """What the calibration takes, beforehand."""
+    display.show_line(
+        f"calibrating {asked.baseline.name}, batch {asked.baseline.batch.size} -> {asked.request.target_batch_size}: "
+        f"{asked.updates} updates at exponents {', '.join(f'{a:g}' for a in asked.exponents)}, "
+        f"{len(asked.seeds)} {'seed' if len(asked.seeds) == 1 else 'seeds'}: {asked.examples:,} examples, "
+        f"{asked.share_percent:,.1f}% of the planned training"
+    )
+
+
+def run_calibration(asked: "CalibrationRequest", *, quiet: bool) -> "Calibration":
+    """Run it, with a bar on a terminal."""
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    from lbadvisor.cli.console import stderr
+    from lbadvisor.diagnostics.calibrate import CalibrationProgress
+    from lbadvisor.diagnostics.calibrate import calibrate as events_of
+    from lbadvisor.training.dataset import Preparing
+
+    console = stderr()
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("calibrating", total=asked.examples)
+        events = events_of(asked)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                found: Calibration = end.value
+                return found
+            match event:
+                case CalibrationProgress():
+                    bar.update(task, description="calibrating", completed=event.examples, total=asked.examples)
+                case Preparing():
+                    bar.update(task, description=escape(event.task), completed=event.done, total=event.total)
+
+
+def numbers_of(text: str) -> tuple[float, ...]:
+    """The exponents that are given in words. Raises `UsageError`."""
+    from lbadvisor.errors import UsageError
+
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise UsageError(f"--exponents {text}: give numbers, as {DEFAULT_EXPONENTS}") from None

@@ -1,0 +1,281 @@
+"""`lbadvisor refine`: search the scaling exponent, and say whether it is worth more than the theory's."""
+
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lbadvisor.cli import options
+from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.adjustments import Request
+    from lbadvisor.advisor.recipe import Recipe
+    from lbadvisor.advisor.refinement import Refinement
+    from lbadvisor.cli.signals import Stopper
+    from lbadvisor.cli.train_display import Display, ShowsProgress
+    from lbadvisor.refine.request import RefineRequest
+    from lbadvisor.refine.run import Event
+
+
+def refine(
+    recipe: Annotated[Path, typer.Argument(help="A baseline recipe's file.")],
+    target: options.Target = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all, those of earlier calls too.")] = 12,
+    epochs_budget: Annotated[
+        float | None,
+        typer.Option("--epochs-budget", metavar="E", help="Epochs that all the trials' runs may take together."),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Runs per trial, paired by seed.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    also: Annotated[
+        str | None, typer.Option("--also", metavar="PARTS", help="Search these too: some of stretch,ghost,clip.")
+    ] = None,
+    bounds: Annotated[tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Exponents to search.")] = (
+        0.0,
+        1.0,
+    ),
+    metric: Annotated[
+        Literal["error", "loss"], typer.Option("--metric", help="What is made small on the held-out examples.")
+    ] = "error",
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Give trials up that are behind the median after the first drop of the rate."),
+    ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Begin with the exponent that `lbadvisor calibrate` gives.")
+    ] = False,
+    adapt: options.Adapt = "all",
+    ghost: options.Ghost = None,
+    betas: options.Betas = "sde",
+    weight_decay: options.WeightDecay = "keep",
+    schedule_scale: options.ScheduleScale = 1.0,
+    overrides: options.Overrides = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    micro: Annotated[
+        str | None,
+        typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
+    ] = None,
+    database: options.Database = None,
+    data_dir: options.DataDir = None,
+    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the value over the exponent.")] = True,
+    as_json: options.AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be tried, and do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+) -> None:
+    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where a Gaussian process says.
+
+    Trials are judged on examples held out of the training set (a tenth, if the recipe names none). The test set is
+    measured once, at the end, for the chosen and for the theory's exponent; where the gain is inside the noise, 0.5 is
+    kept. Past runs of the database are taken in as trials; the same command goes on where it stopped, and several may
+    share the work. Nothing is given up before its end, unless --prune says so.
+    """
+    from lbadvisor.advisor.search_space import search_space
+    from lbadvisor.advisor.validation import with_validation
+    from lbadvisor.cli.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.train_display import Display
+    from lbadvisor.errors import UsageError
+
+    if target is None:
+        raise UsageError("give the target batch size: --to B")
+    if out is not None and out.exists() and not force:
+        raise UsageError(f"{out} is there already: give another --out, or --force")
+    original = baseline_recipe(recipe, overrides, schedule_scale)
+    request = request_of(target, adapt, "sqrt", ghost, betas, weight_decay)
+    baseline = with_validation(original)
+    names = tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else ()
+    space = search_space(baseline, request, *bounds, names)
+    display = Display(quiet=quiet)
+    if baseline is not original:
+        display.show_line(
+            f"held out for validation: {baseline.data.validation_examples} of {original.data.train_examples} training "
+            "examples, a tenth, evenly by class; the schedule keeps its updates"
+        )
+
+    # From here on torch and optuna are needed, which take seconds to import.
+    from lbadvisor.cli.console import print_json, stdout
+    from lbadvisor.cli.render_refinement import print_refinement, refinement_body
+    from lbadvisor.cli.session import micro_size
+    from lbadvisor.refine.request import RefineRequest, price_epochs
+    from lbadvisor.runner import chosen_device
+    from lbadvisor.store import default_database_path
+    from lbadvisor.training.data import default_data_dir
+
+    chosen = chosen_device(device)
+    data_folder = data_dir or default_data_dir()
+    asked = RefineRequest(
+        baseline=baseline,
+        request=request,
+        space=space,
+        trials=trials,
+        seeds=tuple(range(seed, seed + seeds)),
+        metric=metric,
+        device=chosen,
+        database=database or default_database_path(),
+        data_dir=data_folder,
+        epochs_budget=epochs_budget,
+        prune=prune,
+        micro=micro_size(micro),
+    )
+    price = price_epochs(asked, space.theory)
+    most = trials * price if epochs_budget is None else min(trials * price, epochs_budget)
+    display.show_line(
+        f"{asked.study_name}: {trials} trials of {price:.4g} epochs ({seeds} {'seed' if seeds == 1 else 'seeds'}), "
+        f"at most {most:,.6g} epochs in all; {'--prune gives up' if prune else 'nothing is given up'} "
+        f"{'what is behind after the first drop of the learning rate' if prune else 'before its end'}"
+    )
+    if dry_run:
+        stdout().print(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
+        return
+    if calibrate:
+        asked = _calibrated(asked, display, quiet=quiet)
+    refinement = _refined(asked, display)
+    if out is not None:
+        _write(out, original, request, refinement, force=force)
+    if as_json:
+        print_json(refinement_body(refinement))
+    else:
+        print_refinement(stdout(), refinement, chart=chart)
+
+
+def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
+    from lbadvisor.cli.signals import Stopper
+    from lbadvisor.refine.run import refine as events_of
+
+    events = events_of(asked)
+    with Stopper() as stopper:
+        ended = _followed(events, stopper, display, asked)
+    if ended is None:
+        display.show_line(f"{stopper.signal_name}: what is under way is saved; the same command goes on within it")
+        raise typer.Exit(STOPPED_BY_SIGNAL)
+    return ended
+
+
+def _followed(
+    events: "Generator[Event, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
+) -> "Refinement | None":
+    """Show the events to their end: the result, or None where a signal came."""
+    from lbadvisor.advisor.search_space import point_text
+    from lbadvisor.refine.objective import TrialRun
+    from lbadvisor.refine.search import BudgetSpent, TrialBegins, TrialEnds, Waits
+    from lbadvisor.runner import Progress, Started
+    from lbadvisor.training.dataset import Preparing
+
+    under_way: tuple[int, int] | None = None
+    waited_for = 0
+    with ExitStack() as stack:
+        shown: ShowsProgress | None = None
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: Refinement = end.value
+                return result
+            if not isinstance(event, TrialRun):
+                stack.close()
+                under_way = None
+            match event:
+                case int():
+                    if event:
+                        display.show_line(f"taken in: {event} trials of runs that the database has")
+                case TrialBegins():
+                    display.show_line(
+                        f"trial {event.claim.number}: {point_text(asked.space, event.claim.point)}"
+                        f"{', gone on with' if event.claim.taken_over else ''} ({event.ended} of {event.wanted} ended)"
+                    )
+                case TrialEnds():
+                    value = event.trial.value
+                    said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged: it counts as the worst"
+                    display.show_line(f"trial {event.trial.number}: {said}")
+                case Waits():
+                    if event.running != waited_for:
+                        display.show_line(f"waiting for {event.running} trials of other processes")
+                    waited_for = event.running
+                case BudgetSpent():
+                    display.show_line(
+                        f"the epochs budget is spent ({event.spent_epochs:.4g}): {event.ended} of {event.wanted} trials"
+                    )
+                case TrialRun():
+                    if under_way != (event.number, event.seed):
+                        stack.close()
+                        shown, under_way = stack.enter_context(display.progress()), (event.number, event.seed)
+                    assert shown is not None
+                    match event.event:
+                        case Preparing():
+                            shown.prepare(event.event)
+                        case Started():
+                            display.show_line(f"run {event.run}")
+                            shown.start(event.event)
+                        case Progress():
+                            shown.advance(event.event)
+            begins = isinstance(event, TrialRun) and isinstance(event.event, Started)
+            # A run that was begun makes an update before it stops.
+            if stopper.signal_name is not None and not begins:
+                # Closing the search saves the run that is under way.
+                events.close()
+                return None
+
+
+def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "RefineRequest":
+    """The request with the calibrated exponent as its first trial, where it lies within the search."""
+    from dataclasses import replace
+
+    from lbadvisor.advisor.calibration import default_updates, exponent_text
+    from lbadvisor.cli.calibrate import DEFAULT_EXPONENTS, numbers_of, run_calibration, show_price
+    from lbadvisor.diagnostics.calibrate import CalibrationRequest
+    from lbadvisor.refine.request import trial_plan
+    from lbadvisor.refine.study import SharedStudy
+
+    with SharedStudy.open(asked.database, asked.study_name, asked.space) as study:
+        if study.is_begun:
+            display.show_line("the study is begun: nothing is calibrated")
+            return asked
+    tried = numbers_of(DEFAULT_EXPONENTS)
+    plan, adapted = trial_plan(asked, asked.space.theory)
+    length = adapted.schedule.updates or 0
+    calibration = CalibrationRequest(
+        baseline=asked.baseline,
+        # Clipping bounds the very steps that are compared.
+        request=replace(asked.request, parts=tuple(part for part in asked.request.parts if part != "clip")),
+        exponents=tried,
+        updates=min(default_updates(length, len(tried), len(asked.seeds), plan.batch_ratio), length),
+        seeds=asked.seeds,
+        device=asked.device,
+        data_dir=asked.data_dir,
+    )
+    show_price(calibration, display)
+    matched = run_calibration(calibration, quiet=quiet).windows[-1].matched
+    display.show_line(f"calibrated: exponent {exponent_text(matched, tried)}")
+    if matched.value is None:
+        return asked
+    point = asked.space.at(asked.space.dimensions[0].snapped(matched.value))
+    return replace(asked, first=(point,))
+
+
+def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement", *, force: bool) -> None:
+    """The recipe for all training examples at the kept point; each changed line, and where its exponent is from."""
+    from dataclasses import replace
+
+    from lbadvisor.advisor.search_space import plan_at, point_text
+    from lbadvisor.cli.adaptation import write_recipe
+
+    plan = plan_at(original, request, refinement.space, refinement.kept)
+    found = refinement.estimate
+    measured = (
+        "too few trials ended"
+        if found is None
+        else f"estimate {found.exponent:.2f} ({found.low:.2f} to {found.high:.2f})"
+    )
+    source = (
+        f"{point_text(refinement.space, refinement.kept)}, refined: study {refinement.study}, {len(refinement.trials)} "
+        f"trials on {refinement.validation_examples} held-out examples, {measured}"
+    )
+    lines = tuple(
+        replace(line, formula=f"{line.formula} ({source})") if line.field == "optimizer.lr" else line
+        for line in plan.adjustments
+    )
+    write_recipe(path, replace(plan, adjustments=lines), force=force)

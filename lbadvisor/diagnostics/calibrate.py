@@ -1,0 +1,154 @@
+"""Short runs of the baseline and of the target at a few exponents, and their weight distances."""
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from lbadvisor.advisor.adjustments import Request
+from lbadvisor.advisor.calibration import (
+    Calibration,
+    DistanceCurve,
+    GradientMoments,
+    calibrated_windows,
+    check_exponents,
+    concluded,
+    windows_of,
+)
+from lbadvisor.advisor.plan import advise
+from lbadvisor.advisor.recipe import Batch, Recipe
+from lbadvisor.advisor.schedule import in_updates
+from lbadvisor.advisor.search_space import lr_rule_of
+from lbadvisor.diagnostics.gradient_moments import gradient_moments
+from lbadvisor.errors import UsageError
+from lbadvisor.training.data import preparing
+from lbadvisor.training.dataset import Dataset, Preparing
+from lbadvisor.training.loop import train, weight_distance
+from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.state import TrainState, start_state
+
+MOST_CHUNKS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRequest:
+    """A baseline, the plan's request but for its exponent, and how much to run. Raises `UsageError`."""
+
+    baseline: Recipe
+    request: Request
+    exponents: tuple[float, ...]
+    updates: int
+    seeds: tuple[int, ...]
+    device: torch.device
+    data_dir: Path
+
+    def __post_init__(self) -> None:
+        check_exponents(self.exponents)
+        if "lr" not in self.request.parts:
+            raise UsageError("what is calibrated is the learning rate: --adapt must name lr")
+        if self.request.target_batch_size <= self.baseline.batch.size:
+            raise UsageError(
+                f"the target batch size {self.request.target_batch_size} is not above the baseline's "
+                f"{self.baseline.batch.size}: there is nothing to match"
+            )
+        length = min(in_updates(self.baseline).schedule.updates or 0, target_recipe(self, 0.5).schedule.updates or 0)
+        if not 1 <= self.updates <= length:
+            raise UsageError(f"--updates {self.updates}: the trainings have {length} updates")
+
+    @property
+    def chunks(self) -> int:
+        """Baseline batches whose gradients are taken at the end of each window."""
+        ratio = self.request.target_batch_size // self.baseline.batch.size
+        return max(2, min(ratio, MOST_CHUNKS, self.baseline.data.train_examples // self.baseline.batch.size))
+
+    @property
+    def examples(self) -> int:
+        """Examples that the calibration takes."""
+        of_runs = self.baseline.batch.size + len(self.exponents) * self.request.target_batch_size
+        of_gradients = len(windows_of(self.updates)) * self.chunks * self.baseline.batch.size
+        return len(self.seeds) * (self.updates * of_runs + of_gradients)
+
+    @property
+    def share_percent(self) -> float:
+        """The same as a share of the planned training's examples."""
+        planned = target_recipe(self, 0.5)
+        return 100 * self.examples / ((planned.schedule.updates or 0) * planned.batch.size)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationProgress:
+    """So many examples of the calibration are behind."""
+
+    examples: int
+
+
+def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
+    """The target's recipe, in updates, at an exponent."""
+    plan = advise(request.baseline, replace(request.request, lr_rule=lr_rule_of(exponent)))
+    assert plan.adapted is not None
+    return plan.adapted
+
+
+def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
+    """Run the calibration; nothing is stored. Raises the errors of `errors.py`."""
+    began = time.perf_counter()
+    torch.set_flush_denormal(True)
+    baseline = in_updates(request.baseline)
+    dataset = yield from preparing(baseline, request.data_dir, request.device)
+    windows, done = windows_of(request.updates), 0
+    curves: list[DistanceCurve] = []
+    moments: list[GradientMoments] = []
+    for seed in request.seeds:
+        for exponent in (None, *request.exponents):
+            recipe = baseline if exponent is None else target_recipe(request, exponent)
+            state = start_state(recipe, seed, dataset.shape, dataset.classes, request.device)
+            distances: list[float] = []
+            for update in _updates(state, dataset, request.updates):
+                done += recipe.batch.size
+                if update in windows:
+                    distances.append(weight_distance(state))
+                    if exponent is None:
+                        moments.append(_moments(request, state, dataset))
+                        done += request.chunks * recipe.batch.size
+                yield CalibrationProgress(done)
+            curves.append(DistanceCurve(exponent, seed, tuple(d if math.isfinite(d) else math.nan for d in distances)))
+    batch_size, target = baseline.batch.size, request.request.target_batch_size
+    found = calibrated_windows(windows, curves, moments, batch_size, target)
+    return Calibration(
+        baseline=baseline.name,
+        batch_size=batch_size,
+        target_batch_size=target,
+        exponents=request.exponents,
+        seeds=request.seeds,
+        windows=found,
+        curves=tuple(curves),
+        examples=done,
+        share_percent=request.share_percent,
+        seconds=time.perf_counter() - began,
+        conclusion=concluded(found, request.exponents, len(request.seeds)),
+    )
+
+
+def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
+    """The first updates of a training, by their number; it is not evaluated, for it does not come to its end."""
+    # The whole schedule, and no measurement on the way.
+    cadence = type(state.recipe.measurements)()
+    state.recipe = state.recipe.model_copy(update={"measurements": cadence})
+    for _ in train(state, dataset):
+        yield state.update
+        if state.update == updates:
+            return
+
+
+def _moments(request: CalibrationRequest, state: TrainState, dataset: Dataset) -> GradientMoments:
+    recipe = request.baseline.model_copy(update={"batch": Batch(size=request.chunks * request.baseline.batch.size)})
+    # Other examples, in another order, than those of the update that was just made.
+    draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
+    images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
+    squared_mean, variance = gradient_moments(
+        state.model, recipe, images_BCHW, labels_B, request.chunks, recipe.data.train_examples
+    )
+    return GradientMoments(state.seed, state.update, squared_mean, variance)

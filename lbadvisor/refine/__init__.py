@@ -1,0 +1,1 @@
+"""Refining the scaling exponent: the theory is the prior, measurements are the judge."""

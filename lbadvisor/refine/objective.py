@@ -1,0 +1,140 @@
+"""What a trial is: its point's recipe, trained with each seed, and judged on the validation examples."""
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from lbadvisor.advisor.plan import Plan
+from lbadvisor.advisor.recipe import Recipe, recipe_hash
+from lbadvisor.advisor.records import Measurement, Run, RunStatus
+from lbadvisor.advisor.refinement import Metric, Outcome
+from lbadvisor.advisor.search_space import Point, training_key
+from lbadvisor.errors import DivergedError, StoreError
+from lbadvisor.refine.request import RefineRequest, pruning_marks, trial_plan, value_of
+from lbadvisor.refine.study import Claim, SharedStudy
+from lbadvisor.runner import Progress, RunRequest, Started, train_run
+from lbadvisor.store import Store
+from lbadvisor.training.dataset import Preparing
+
+ENDED = (RunStatus.COMPLETE, RunStatus.DIVERGED)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRun:
+    """Something happened in one of a trial's runs."""
+
+    number: int
+    seed: int
+    run: str
+    updates: int
+    event: Preparing | Started | Progress
+
+
+def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
+    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
+
+    Closing the iterator saves the run: the trial is gone on with by whoever claims it next.
+    """
+    plan, recipe = trial_plan(request, claim.point)
+    runs: list[Run] = []
+    for seed in request.seeds:
+        run = ended_run(request, recipe, seed)
+        if run is None:
+            prunes = request.prune and seed == request.seeds[0]
+            run = yield from _trained(request, study, claim, plan, recipe, seed, prunes=prunes)
+            if run.status not in ENDED:
+                return _outcome(request, [run], claim, pruned=True)
+        runs.append(run)
+    return _outcome(request, runs, claim, pruned=False)
+
+
+def ended_run(request: RefineRequest, recipe: Recipe, seed: int) -> Run | None:
+    """A stored run that trained the same with the same seed to its end, or until it diverged."""
+    key = training_key(recipe)
+    with Store.open(request.database, create=False) as store:
+        for run in store.runs():
+            if run.seed == seed and run.status in ENDED and training_key(run.recipe) == key:
+                return run
+    return None
+
+
+def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) -> str:
+    """Such as digits-1024-e0.37-s0-1a2b3c: of the recipe and the seed alone."""
+    lead = f"{request.baseline.name[:50]}-{recipe.batch.size}-e{point[0]:.4g}"
+    return f"{lead}-s{seed}-{recipe_hash(recipe)[:6]}"
+
+
+def _trained(
+    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, recipe: Recipe, seed: int, *, prunes: bool
+) -> Generator[TrialRun, None, Run]:
+    name = run_name(request, recipe, claim.point, seed)
+    events = train_run(
+        RunRequest(
+            recipe=recipe,
+            plan=plan,
+            name=name,
+            seed=seed,
+            device=request.device,
+            database=request.database,
+            data_dir=request.data_dir,
+            micro=request.micro,
+        )
+    )
+    updates = recipe.schedule.updates or 0
+    marks = list(pruning_marks(recipe)) if prunes else []
+    try:
+        for event in events:
+            yield TrialRun(claim.number, seed, name, updates, event)
+            if not isinstance(event, Progress) or event.measurement is None or event.update == updates:
+                continue
+            value = value_of(event.measurement, request.metric)
+            passed = [mark for mark in marks if 100 * event.update >= mark * updates]
+            if value is not None and passed:
+                marks = [mark for mark in marks if mark not in passed]
+                if study.is_hopeless(claim, passed[-1], value):
+                    events.close()
+                    break
+    except DivergedError:
+        pass  # the run is stored as such: its trial is the worst, and no error
+    finally:
+        events.close()
+    with Store.open(request.database, create=False) as store:
+        return store.run(name)
+
+
+def _outcome(request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: bool) -> Outcome:
+    with Store.open(request.database, create=False) as store:
+        measured = store.measurements_of([run.number for run in runs])
+    own = [
+        (run, measurements)
+        for run, measurements in zip(runs, measured, strict=True)
+        if run.name == run_name(request, run.recipe, claim.point, run.seed)
+    ]
+    examples = sum(run.update * run.recipe.batch.size for run, _ in own)
+    return Outcome(
+        values=tuple(
+            run_value(run, measurements, request.metric) for run, measurements in zip(runs, measured, strict=True)
+        ),
+        pruned=pruned,
+        runs=tuple(run.name for run in runs),
+        epochs=examples / request.baseline.data.train_examples,
+        examples=examples,
+        seconds=sum(measurements[-1].seconds for _, measurements in own if measurements),
+    )
+
+
+def run_value(run: Run, measurements: list[Measurement], metric: Metric) -> float:
+    """What the run's last evaluation says; infinite where it diverged. Raises `StoreError` where there is none."""
+    if run.status is RunStatus.DIVERGED:
+        return math.inf
+    values = list(_values(measurements, metric))
+    if not values:
+        raise StoreError(f"the run {run.name} was never evaluated: it cannot be a trial")
+    return values[-1] if math.isfinite(values[-1]) else math.inf
+
+
+def _values(measurements: list[Measurement], metric: Metric) -> Iterator[float]:
+    for measurement in measurements:
+        value = value_of(measurement, metric)
+        if value is not None:
+            yield value

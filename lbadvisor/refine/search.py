@@ -1,0 +1,103 @@
+"""The search: trial after trial until there are as many as were asked for, shared by all processes at it."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lbadvisor.advisor.refinement import Outcome, Trial
+from lbadvisor.advisor.search_space import Point
+from lbadvisor.refine.proposal import propose, theories
+from lbadvisor.refine.study import Busy, Claim, SharedStudy
+
+POLL_SECONDS = 0.5
+
+Event = TypeVar("Event")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a search goes on: trials in all, and the epochs that its runs may take in all (None: no bound)."""
+
+    trials: int
+    epochs_budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialBegins:
+    """A trial begins here, or is gone on with; `ended` others are over, of `wanted`."""
+
+    claim: Claim
+    ended: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnds:
+    """A trial ended here."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Nothing is left to begin; `running` trials of other processes are waited for, and taken over if those die."""
+
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """The epochs budget does not hold another trial: `ended` of `wanted` are over, or will be."""
+
+    ended: int
+    wanted: int
+    spent_epochs: float
+
+
+def search(
+    study: SharedStudy,
+    objective: Callable[[Claim], Generator[Event, None, Outcome]],
+    limits: Limits,
+    *,
+    first: Sequence[Point] = (),
+    price_epochs: Callable[[Point], float] = lambda _: 0.0,
+    floor: float = 0.0,
+    seed: int = 0,
+) -> Generator[Event | TrialBegins | TrialEnds | Waits | BudgetSpent]:
+    """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
+
+    The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
+    Closing the iterator, or a kill, leaves the trial to the next who claims it. The points begin with `first`, then the
+    theories', then Optuna's (`propose`).
+    """
+    spent_at: list[BudgetSpent] = []
+
+    def choose(ended: Sequence[Trial], running: Sequence[Point]) -> Point | None:
+        point = propose(study.space, (*first, *theories(study.space)), ended, running, seed, floor)
+        spent = sum(trial.outcome.epochs for trial in ended) + sum(map(price_epochs, running))
+        # A rounding of the sum is no trial too many.
+        if limits.epochs_budget is not None and spent + price_epochs(point) > limits.epochs_budget * (1 + 1e-9):
+            spent_at.append(BudgetSpent(len(ended) + len(running), limits.trials, spent))
+            return None
+        return point
+
+    while True:
+        claimed = study.claim(limits.trials, choose)
+        match claimed:
+            case None:
+                if spent_at:
+                    yield spent_at[-1]
+                return
+            case Busy(running=running):
+                # Told each time, so that a stop is heard.
+                yield Waits(running)
+                time.sleep(POLL_SECONDS)
+            case Claim():
+                try:
+                    yield TrialBegins(claimed, len(study.trials()), limits.trials)
+                    outcome = yield from objective(claimed)
+                    study.tell(claimed, outcome)
+                    yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
+                finally:
+                    claimed.lock.release()

@@ -1,0 +1,231 @@
+"""A study of Optuna's in the program's own database file, which several processes share and any may die in.
+
+Optuna's heartbeat works in `optimize` only, and a trial that missed it is failed and tried again as another one. Here
+whoever evaluates a trial holds the lock of its file, which goes with the process however it ends: a running trial whose
+lock is free was left by a process that is no more, and the next one goes on with that very trial. Trials are handed out
+under one more lock, the study's.
+"""
+
+import math
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from lbadvisor.advisor.refinement import Outcome, Trial
+from lbadvisor.advisor.search_space import Point, SearchSpace
+from lbadvisor.errors import StoreError
+from lbadvisor.refine.proposal import distributions, named
+from lbadvisor.store import Store
+from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS
+
+OUTCOME = "outcome"
+"""The user attribute of an Optuna trial that keeps its outcome."""
+PRUNES_AFTER_TRIALS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A trial that this process evaluates; `taken_over` from another that left it."""
+
+    number: int
+    point: Point
+    taken_over: bool
+    trial: optuna.trial.Trial
+    lock: filelock.BaseFileLock
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """There is nothing to claim, and other processes are at trials."""
+
+    running: int
+
+
+Choose = Callable[[Sequence[Trial], Sequence[Point]], Point | None]
+"""From the trials that ended, and the points that others are at, to the next point; None: there is to be none."""
+
+
+class SharedStudy:
+    """A study by its name. Every method raises `StoreError` if the file cannot be read or written."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage, space: SearchSpace, folder: Path) -> None:
+        self.space = space
+        self._study, self._storage, self._folder = study, storage, folder
+        self._lock = filelock.FileLock(folder / "study.lock")
+
+    @classmethod
+    def open(cls, database: Path, name: str, space: SearchSpace) -> Self:
+        """The study in the file `database`; it, the file and this program's tables are made where they are missing."""
+        with Store.open(database, create=True):
+            folder = database.parent / "checkpoints" / database.stem / "studies"
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _explained(database), filelock.FileLock(folder / "studies.lock"):
+            storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: _connection(database)})
+            study = optuna.create_study(
+                study_name=name,
+                storage=storage,
+                direction="minimize",
+                load_if_exists=True,
+                # Points are chosen outside (`proposal`): nothing is asked of the study's own sampler.
+                sampler=optuna.samplers.RandomSampler(seed=0),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNES_AFTER_TRIALS),
+            )
+        (folder / name).mkdir(exist_ok=True)
+        return cls(study, storage, space, folder / name)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The study's name, under which Optuna's tools find it."""
+        return self._study.study_name
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has a trial, ended or not."""
+        with _explained(self.name):
+            return bool(self._study.get_trials(deepcopy=False))
+
+    def trials(self) -> list[Trial]:
+        """The trials that ended, by number."""
+        with _explained(self.name):
+            return [
+                Trial(frozen.number, self._point(frozen), _outcome(frozen.user_attrs[OUTCOME]))
+                for frozen in self._study.get_trials(deepcopy=False)
+                if frozen.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            ]
+
+    def take_in(self, found: Sequence[tuple[Point, Outcome]]) -> int:
+        """Add what was measured before, but for points that the study has; how many were added."""
+        with _explained(self.name), self._lock:
+            known = {self._point(frozen) for frozen in self._study.get_trials(deepcopy=False)}
+            new = [(point, outcome) for point, outcome in found if point not in known]
+            for point, outcome in new:
+                self._study.add_trial(
+                    create_trial(
+                        params=named(self.space, point),
+                        distributions=dict(distributions(self.space)),
+                        value=outcome.value,
+                        user_attrs={OUTCOME: _body(outcome)},
+                    )
+                )
+            return len(new)
+
+    def claim(self, wanted: int, choose: Choose) -> Claim | Busy | None:
+        """A trial for this process: one that was left first, else a new one while there are fewer than `wanted`.
+
+        None: nothing is left to do, now or later.
+        """
+        with _explained(self.name), self._lock:
+            running = []
+            for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                lock = self._try_lock(frozen.number)
+                if lock is None:
+                    running.append(self._point(frozen))
+                elif self._storage.get_trial(frozen._trial_id).state is TrialState.RUNNING:
+                    return self._claimed(optuna.trial.Trial(self._study, frozen._trial_id), lock, taken_over=True)
+                else:  # it ended between the two looks
+                    lock.release()
+            ended = self.trials()
+            nothing = Busy(len(running)) if running else None
+            if len(ended) + len(running) >= wanted:
+                return nothing
+            if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                point = choose(ended, running)
+                if point is None:
+                    return nothing
+                self._study.enqueue_trial(named(self.space, point))
+            trial = self._study.ask(dict(distributions(self.space)))
+            lock = self._try_lock(trial.number)
+            if lock is None:
+                raise StoreError(f"study {self.name}: another process holds the lock of the new trial {trial.number}")
+            return self._claimed(trial, lock, taken_over=False)
+
+    def is_hopeless(self, claim: Claim, share_percent: int, value: float) -> bool:
+        """Whether `value`, at that share of the schedule, is above the median of the other trials' there."""
+        with _explained(self.name):
+            if share_percent not in self._storage.get_trial(claim.trial._trial_id).intermediate_values:
+                claim.trial.report(value, share_percent)
+            return bool(claim.trial.should_prune())
+
+    def tell(self, claim: Claim, outcome: Outcome) -> None:
+        """End the trial, and let go of it."""
+        with _explained(self.name):
+            claim.trial.set_user_attr(OUTCOME, _body(outcome))
+            if outcome.pruned:
+                self._study.tell(claim.number, state=TrialState.PRUNED)
+            else:
+                self._study.tell(claim.number, outcome.value)
+        claim.lock.release()
+
+    def _claimed(self, trial: optuna.trial.Trial, lock: filelock.BaseFileLock, *, taken_over: bool) -> Claim:
+        # One that was left before its numbers were noted has them still from when it was enqueued.
+        values = [trial._suggest(name, one) for name, one in distributions(self.space).items()]
+        return Claim(trial.number, tuple(float(value) for value in values), taken_over, trial, lock)
+
+    def _point(self, frozen: FrozenTrial) -> Point:
+        noted: dict[str, float] = frozen.system_attrs.get("fixed_params", {}) | frozen.params
+        return tuple(float(noted[dimension.name]) for dimension in self.space.dimensions)
+
+    def _try_lock(self, number: int) -> filelock.BaseFileLock | None:
+        lock = filelock.FileLock(self._folder / f"trial-{number}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return None
+        return lock
+
+
+def _connection(database: Path) -> sqlite3.Connection:
+    # As the program's own, but with the driver's own transactions, which Optuna counts on: they begin before the first
+    # change of rows, so that none reads first and is turned away when it wants to write.
+    uri = f"{database.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS, check_same_thread=False)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+@contextmanager
+def _explained(what: object) -> Iterator[None]:
+    try:
+        yield
+    except StorageInternalError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise StoreError(f"study in {what}: the database cannot be read or written: {reason}") from error
+
+
+def _body(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as JSON, which has no infinity: null stands for it."""
+    return {
+        "values": [value if math.isfinite(value) else None for value in outcome.values],
+        "pruned": outcome.pruned,
+        "runs": list(outcome.runs),
+        "epochs": outcome.epochs,
+        "examples": outcome.examples,
+        "seconds": outcome.seconds,
+        "taken_in": outcome.taken_in,
+    }
+
+
+def _outcome(body: dict[str, Any]) -> Outcome:
+    values = tuple(math.inf if value is None else value for value in body["values"])
+    return Outcome(**(body | {"values": values, "runs": tuple(body["runs"])}))
