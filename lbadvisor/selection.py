@@ -29,7 +29,7 @@ def select(store: Store, names: Sequence[str], where: Sequence[Condition] = ()) 
     and a ladder's.
     """
     if not names:
-        return Selection(tuple(run for run in store.runs() if meets(run, where)), ())
+        return Selection(_meeting(store, store.runs(), where), ())
     ladders = set(store.ladder_names())
     several = sum(name in ladders for name in names) > 1
     runs: dict[int, Run] = {}
@@ -46,9 +46,19 @@ def select(store: Store, names: Sequence[str], where: Sequence[Condition] = ()) 
             if run.number in runs and run.number not in labels:
                 raise UsageError(f"run {run.number} ({run.name}) is given twice: name each run once")
             runs.setdefault(run.number, run)
-    kept = tuple(run for run in runs.values() if meets(run, where))
+    kept = _meeting(store, list(runs.values()), where)
     numbers = {run.number for run in kept}
     return Selection(kept, tuple((number, label) for number, label in labels.items() if number in numbers))
+
+
+def _meeting(store: Store, runs: Sequence[Run], where: Sequence[Condition]) -> tuple[Run, ...]:
+    """Those of the runs that meet the conditions; measurements are read only for conditions on them."""
+    measured = [condition for condition in where if condition.is_measured]
+    kept = [run for run in runs if meets(run, [condition for condition in where if not condition.is_measured])]
+    if not measured:
+        return tuple(kept)
+    results = store.results_of([run.number for run in kept])
+    return tuple(result.run for result in results if meets(result.run, measured, result))
 
 
 def _run(store: Store, name: str) -> Run:

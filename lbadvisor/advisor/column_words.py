@@ -6,7 +6,7 @@ import re
 
 from lbadvisor.advisor.axis import Axis
 from lbadvisor.advisor.comparison import Position
-from lbadvisor.advisor.metrics import ACCURACY, EVALUATION_LOSS, QUANTITIES, UNITS, Column, Quantity
+from lbadvisor.advisor.metrics import ACCURACY, EVALUATION_LOSS, QUANTITIES, TEST_ACCURACY, UNITS, Column, Quantity
 from lbadvisor.errors import UsageError
 
 WORDS = {quantity.word: quantity for quantity in QUANTITIES}
@@ -22,12 +22,18 @@ def parse_columns(text: str, axis: Axis) -> tuple[Column, ...]:
     parts = [" ".join(part.split()) for part in text.split(",")]
     if not all(parts):
         raise UsageError(f"--columns {text!r}: there is an empty column; for example: best accuracy, accuracy at 5000")
-    return tuple(_column(part, axis) for part in parts)
+    columns = tuple(_column(part, axis) for part in parts)
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise UsageError(f"--columns {text!r}: `{parts[place]}` is there twice")
+    return columns
 
 
 def _column(text: str, axis: Axis) -> Column:
     if text in ("clipped", "clipped updates"):
         return Column(None, "last")
+    if text == "test accuracy":
+        return TEST_ACCURACY
     if match := _AT.fullmatch(text):
         quantity, number, unit = match.groups()
         return Column(_quantity(quantity, text), Position(_axis(unit, axis, text), _number(number, text)))
@@ -44,7 +50,7 @@ def _column(text: str, axis: Axis) -> Column:
 def _quantity(word: str, text: str) -> Quantity:
     if word not in WORDS:
         near = difflib.get_close_matches(word, WORDS, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(WORDS)}, and clipped"
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(WORDS)}, clipped, test accuracy"
         raise UsageError(f"no column `{text}`: no quantity `{word}`: {hint}")
     return WORDS[word]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from lbadvisor.advisor.comparison import Change, Comparison, RunResult, Standing
 from lbadvisor.advisor.gap import gap_of
 from lbadvisor.advisor.groups import Members, group_of, grouped
-from lbadvisor.advisor.metrics import ACCURACY, DEFAULT_COLUMNS, Column, metrics_of
+from lbadvisor.advisor.metrics import ACCURACY, DEFAULT_COLUMNS, TEST_ACCURACY, Column, metrics_of
 from lbadvisor.advisor.recipe import fields_of
 from lbadvisor.advisor.records import Run, RunStatus
 from lbadvisor.advisor.results import summary_of
@@ -30,9 +30,9 @@ def compare_runs(
     """Two or more runs side by side; the group of the first one is the baseline.
 
     `labels` (run's number, arm's name) name the groups of a ladder. `standings` say where the runs, in the order given,
-    stood at positions: each gives the accuracy there as a further metric. `columns` are the metrics that are wanted,
-    none for the default ones; their positions must be among the standings. Raises `UsageError` for fewer than two runs
-    and for a run given twice.
+    stood at positions that all reached: each gives the accuracy there as a further metric. `columns` are the metrics
+    that are wanted, none for the default ones; their positions must be among the standings. Raises `UsageError` for
+    fewer than two runs and for a run given twice.
     """
     if len(results) < 2:
         raise UsageError(f"comparing takes two runs or more: {len(results)} given")
@@ -47,9 +47,9 @@ def compare_runs(
         Standing(s.position, tuple(s.measured[i] for i in places), tuple(s.evaluated[i] for i in places))
         for s in standings
     ]
-    wanted = tuple(columns) or (
-        *DEFAULT_COLUMNS[:1], *(Column(ACCURACY, s.position) for s in standings), *DEFAULT_COLUMNS[1:]
-    )  # fmt: skip
+    tested = [TEST_ACCURACY] if any(result.run.test_accuracy_percent is not None for result in results) else []
+    at_equal_lengths = (Column(ACCURACY, standing.position, shared=True) for standing in standings)
+    wanted = tuple(columns) or (*DEFAULT_COLUMNS[:1], *tested, *at_equal_lengths, *DEFAULT_COLUMNS[1:])
     datasets = {result.run.recipe.data.name for result in results}
     return Comparison(
         runs=tuple(map(summary_of, ordered)),

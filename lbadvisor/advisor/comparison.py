@@ -117,7 +117,8 @@ class Change:
 class Metric:
     """One number of every run, None where it is not known or not finite.
 
-    `values` and `differences` (to the first run) are in the order of the runs, `spreads` in that of the groups.
+    `values` and `differences` (to the first run) are in the order of the runs, `spreads` in that of the groups; a run
+    that diverged is in no spread.
     """
 
     name: str
@@ -153,9 +154,9 @@ class Gap:
 
     `points` and `points_interval` are those of the naive large-batch group (adapted with no part, batch larger than
     that of the first group) where there is one, else of the last group; `closed_percent` and its `interval` are those
-    of `closing_group`, the last other one of those with the most parts adapted, None where that has no meaning. `seeds` is how many seeds stand behind `interval`, or
-    behind `points_interval` where it is None: 1 where nothing is known of the spread. `conclusion` says in plain words
-    what may be concluded.
+    of `closing_group`, the last other one of those with the most parts adapted, None where that has no meaning. `seeds`
+    is how many seeds stand behind `interval`, or behind `points_interval` where it is None: 1 where nothing is known of
+    the spread. `conclusion` says in plain words what may be concluded.
     """
 
     points: float | None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lbadvisor.advisor.comparison import GroupGap
-from lbadvisor.advisor.groups import Members
+from lbadvisor.advisor.groups import Members, group_of
 from lbadvisor.advisor.records import RunStatus
 
 ONE_SEED_NOISE_POINTS = 0.3
@@ -11,12 +11,25 @@ ONE_SEED_NOISE_POINTS = 0.3
 adapted large one by 0.24 points (Hoffer et al. 2017, ResNet44)."""
 
 
-def conclusion(members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, *, comparable: bool) -> str:
-    """The sentences, one after the other; `groups` and the place of the naive one are those of the gap."""
+def conclusion(
+    members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, closing: int | None, *, comparable: bool
+) -> str:
+    """The sentences, one after the other; `groups` and the places of two of them, naive and closing, are the gap's."""
     if not comparable:
         names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
         return f"No gap: the runs are of different data sets ({', '.join(names)})."
-    return " ".join([*_answer(groups, naive, closing), *_caveats(members, groups)])
+    answer = [_of_one_group(members[0])] if len(members) == 1 else _answer(groups, naive, closing)
+    return " ".join([*answer, *_caveats(members, groups)])
+
+
+def _of_one_group(group: Members) -> str:
+    label, results = group
+    spread = group_of(group).accuracy
+    known = "none is evaluated"
+    if spread is not None:
+        deviation = "" if spread.std is None else f" ± {spread.std:.2f}"
+        known = f"their accuracy is {spread.mean:.2f}{deviation}% (mean, standard deviation, of {spread.n})"
+    return f"All are {label}, one recipe with {len(results)} seeds, so there is no gap: {known}."
 
 
 def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) -> Iterator[str]:

@@ -18,6 +18,8 @@ NO_ACCURACY = "not evaluated"
 ONE_SEED = "one seed"
 NO_PAIR = "no seed in common"
 NO_SPREAD = "no spread between the seeds"
+LEAST_WIDTH = 1e-6
+"""An interval that is narrower, in points or as a share, is rounding: the seeds' differences are all equal."""
 NOT_BOUNDED = "not bounded: the gap's own interval holds 0"
 
 
@@ -34,7 +36,7 @@ def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
     closing = None if place is None else groups[place]
     bounded = closing is not None and closing.closed_interval is not None
     return Gap(
-        points=large.points,
+        points=large.points if len(groups) > 1 else None,
         points_interval=large.points_interval,
         closed_percent=None if closing is None else closing.closed_percent,
         interval=None if closing is None else closing.closed_interval,
@@ -91,7 +93,7 @@ def _group_gap(
     left = [base[seed] - own[seed] for seed in seeds]
     interval = mean_interval(left)
     open_because = ONE_SEED if interval is None else None
-    if interval is not None and interval[0] == interval[1]:
+    if interval is not None and interval[1] - interval[0] < LEAST_WIDTH:
         interval, open_because = None, NO_SPREAD
     return GroupGap(label, statistics.fmean(left), interval, open_because, len(seeds), *_closed(base, own, naive))
 
@@ -116,7 +118,7 @@ def _closed(
     interval = ratio_interval(closed, whole)
     if interval is None:
         return percent, None, NOT_BOUNDED
-    if interval[0] == interval[1]:
+    if interval[1] - interval[0] < LEAST_WIDTH:
         return percent, None, NO_SPREAD
     return percent, (100 * interval[0], 100 * interval[1]), None
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lbadvisor.advisor.comparison import Group, RunResult, Spread
 from lbadvisor.advisor.recipe import recipe_hash
 from lbadvisor.advisor.results import accuracy_of
+from lbadvisor.advisor.schedule import in_updates
 
 Members = tuple[str, tuple[RunResult, ...]]
 """A group's label and its runs."""
@@ -15,13 +16,20 @@ Members = tuple[str, tuple[RunResult, ...]]
 def grouped(results: Sequence[RunResult], labels: Sequence[tuple[int, str]]) -> tuple[Members, ...]:
     """The runs in groups of one recipe each, and of one of the `labels` (run's number, arm's name); in their order.
 
-    Of one seed a group has one run: another of the same recipe and seed begins a further group. A group of several runs
-    has their name without the seed at its end, where no label is given; labels are made unique.
+    A run without a label, given next to a ladder, joins the arm that is of its recipe, if one alone is. Of one seed a
+    group has one run: another of the same recipe and seed begins a further group. A group of several runs has their
+    name without the seed at its end, where no label is given; labels are made unique.
     """
     named = dict(labels)
     members: dict[tuple[str | None, str, int], list[RunResult]] = {}
-    for result in results:
-        label, recipe = named.get(result.run.number), recipe_hash(result.run.recipe)
+    recipes = [recipe_hash(in_updates(result.run.recipe)) for result in results]
+    labels_of: dict[str, set[str]] = {}
+    for result, recipe in zip(results, recipes, strict=True):
+        if result.run.number in named:
+            labels_of.setdefault(recipe, set()).add(named[result.run.number])
+    for result, recipe in zip(results, recipes, strict=True):
+        known = labels_of.get(recipe, set())
+        label = named.get(result.run.number, next(iter(known)) if len(known) == 1 else None)
         again = 0
         while any(other.run.seed == result.run.seed for other in members.get((label, recipe, again), ())):
             again += 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lbadvisor.advisor.axis import Axis
 from lbadvisor.advisor.comparison import Better, Metric, Position, RunResult, Standing
 from lbadvisor.advisor.groups import Members, spread
-from lbadvisor.advisor.records import Measurement
+from lbadvisor.advisor.records import Measurement, RunStatus
 from lbadvisor.advisor.results import finite
 
 UNITS = {Axis.UPDATE: "updates", Axis.EPOCH: "epochs", Axis.EXAMPLE: "examples", Axis.SECOND: "seconds"}
@@ -41,12 +41,14 @@ ACCURACY, EVALUATION_LOSS = QUANTITIES[:2]
 class Column:
     """A number that is asked for: of which `quantity`, and where in a run it is taken.
 
-    `where` is "last", "best", "update of best", or a position; of the clipped share, which is a whole run's, the
-    quantity is None.
+    `where` is "last", "best", "update of best", "test" (accuracy alone: on the test set, of a run that held out
+    validation examples), or a position, which is `shared` where it is the furthest that all runs reached; of the
+    clipped share, which is a whole run's, the quantity is None.
     """
 
     quantity: Quantity | None
     where: str | Position
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -54,8 +56,12 @@ class Column:
         if self.quantity is None:
             return "clipped_percent"
         field = self.quantity.field.removeprefix("evaluation_") if self.quantity is ACCURACY else self.quantity.field
+        if isinstance(self.where, Position) and self.shared:
+            return f"{field}_at_equal_{UNITS[self.where.axis]}"
         if isinstance(self.where, Position):
-            return f"{field}_at_{self.where.value:g}_{UNITS[self.where.axis]}"
+            return f"{field}_at_{self.where.value:.15g}_{UNITS[self.where.axis]}"
+        if self.where == "test":
+            return f"test_{field}"
         if self.where == "update of best":
             return f"best_{field.removesuffix('_percent')}_update"
         if self.quantity.field in ("update", "epoch"):
@@ -71,7 +77,10 @@ class Column:
         if isinstance(self.where, Position):
             unit = ", %" if self.quantity is ACCURACY else ""
             what = self.quantity.label.removesuffix(unit)
-            return f"{what} at {self.where.value:,.10g} {UNITS[self.where.axis]}{unit}"
+            place, axis = f"{self.where.value:,.15g}", UNITS[self.where.axis]
+            return f"{what} at {f'equal {axis} ({place})' if self.shared else f'{place} {axis}'}{unit}"
+        if self.where == "test":
+            return f"test {self.quantity.label}"
         if self.where == "update of best":
             return f"update of best {'loss' if self.quantity is EVALUATION_LOSS else 'accuracy'}"
         return f"best {self.quantity.label}" if self.where == "best" else self.quantity.label
@@ -83,6 +92,7 @@ class Column:
 
 
 _LAST = tuple(Column(quantity, "last") for quantity in QUANTITIES)
+TEST_ACCURACY = Column(ACCURACY, "test")
 DEFAULT_COLUMNS = (
     _LAST[0],
     Column(ACCURACY, "best"),
@@ -103,7 +113,8 @@ def metrics_of(
 ) -> tuple[Metric, ...]:
     """Each column's number of every run in the order of the groups; `standings` are in that order, too.
 
-    Raises `ValueError` where a column's position is in no standing.
+    A run that diverged is in no spread: its last numbers are no result, and it has no others. Raises `ValueError` where
+    a column's position is in no standing.
     """
     results = [result for _, runs in members for result in runs]
     at = {standing.position: standing for standing in standings}
@@ -120,6 +131,9 @@ def _metric(
     else:
         value_of = _taken(column)
         values = [value_of(result) for result in results]
+    counted = [
+        None if result.run.status is RunStatus.DIVERGED else v for v, result in zip(values, results, strict=True)
+    ]
     first, ends = values[0], [len(runs) for _, runs in members]
     starts = [sum(ends[:i]) for i in range(len(ends))]
     return Metric(
@@ -128,7 +142,7 @@ def _metric(
         better=column.better,
         values=tuple(values),
         differences=tuple(None if v is None or first is None else v - first for v in values),
-        spreads=tuple(spread(values[start : start + n]) for start, n in zip(starts, ends, strict=True)),
+        spreads=tuple(spread(counted[start : start + n]) for start, n in zip(starts, ends, strict=True)),
     )
 
 
@@ -145,6 +159,8 @@ def _taken(column: Column) -> Callable[[RunResult], float | None]:
     def best(result: RunResult) -> Measurement | None:
         return result.best_loss if quantity is EVALUATION_LOSS else result.best
 
+    if column.where == "test":
+        return lambda result: finite(result.run.test_accuracy_percent)
     if column.where == "best":
         return lambda result: _value(quantity, best(result))
     if column.where == "update of best":

@@ -90,6 +90,9 @@ def query(
         raise UsageError("--json and --csv exclude one another: give one")
     answer = asking.query(_file(database), sql)
     if as_json:
+        twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})
+        if twice:
+            raise UsageError(f"--json: a row would have `{twice[0]}` twice: give each column a name of its own with AS")
         rows = [
             {name: cell.hex() if isinstance(cell, bytes) else _json_number(cell) for name, cell in named}
             for named in (zip(answer.columns, row, strict=True) for row in answer.rows)

@@ -102,7 +102,7 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="FIELD=VALUE",
-        help="Only runs that meet it: batch=1024, status!=diverged, optimizer.lr>=0.1; may be given again.",
+        help="Only runs that meet it: batch=1024, status!=diverged, accuracy>=98, optimizer.lr=0.1; may be repeated.",
     ),
 ]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print GitHub tables.")]

@@ -48,14 +48,17 @@ def value_text(value: object) -> str:
     return str(value)
 
 
-def metric_text(metric: Metric, group: int) -> tuple[str, str]:
+def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str, str]:
     """The value of one group as text, mean ± standard deviation where it has several runs, and the mean's difference.
 
-    The difference is to the first group: = for none, "" where one is not known.
+    The difference is to the first group: = for none, "" where one is not known. A lone run that diverged, which is in
+    no mean, shows what it came to.
     """
     spread, first = metric.spreads[group], metric.spreads[0]
     if spread is None:
-        return ABSENT, ""
+        before = sum(len(one.runs) for one in comparison.groups[:group])
+        lone = len(comparison.groups[group].runs) == 1
+        return number_text(metric.name, metric.values[before] if lone else None), ""
     text = number_text(metric.name, spread.mean)
     if spread.std:
         text += f" ± {number_text(metric.name, spread.std)}"
@@ -87,9 +90,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     ]
     metrics = []
     for metric in comparison.metrics:
-        cells = [Text(metric_text(metric, 0)[0])]
+        cells = [Text(metric_text(comparison, metric, 0)[0])]
         for index in range(1, len(labels)):
-            value, difference = metric_text(metric, index)
+            value, difference = metric_text(comparison, metric, index)
             cells.append(Text.assemble(value, "  ", (difference, _style(metric, index))) if difference else Text(value))
         metrics.append((metric.label, cells))
     _print_titled(console, "What differs", _laid_out("field", labels, changed, upright) if changed else "  nothing")
@@ -207,7 +210,7 @@ def markdown_of(comparison: Comparison) -> str:
     changed = [[change.field, *_change_texts(comparison, change)] for change in _told(comparison)]
     metrics = []
     for metric in comparison.metrics:
-        texts = [metric_text(metric, index) for index in range(len(labels))]
+        texts = [metric_text(comparison, metric, index) for index in range(len(labels))]
         cells = [f"{value} ({difference})" if difference else value for value, difference in texts]
         metrics.append([metric.label, *cells])
     header, rows = _gap_rows(comparison)
@@ -238,7 +241,8 @@ def csv_of(comparison: Comparison) -> str:
         ["number", "name", "group", "status"]
         + [change.field for change in comparison.changed]
         + [name for metric in comparison.metrics for name in (metric.name, f"{metric.name}_difference")]
-        + ["gap_points", "gap_closed_percent"]
+        + ["gap_points", "gap_points_low", "gap_points_high", "gap_pairs"]
+        + ["gap_closed_percent", "gap_closed_percent_low", "gap_closed_percent_high"]
     )
     groups = {number: i for i, group in enumerate(comparison.groups) for number in group.runs}
     for index, run in enumerate(comparison.runs):
@@ -251,5 +255,6 @@ def csv_of(comparison: Comparison) -> str:
         for metric in comparison.metrics:
             row += [metric.values[index], metric.differences[index]]
         gap = comparison.gap.groups[group]
-        writer.writerow([*row, gap.points, gap.closed_percent])
+        points, closed = gap.points_interval or (None, None), gap.closed_interval or (None, None)
+        writer.writerow([*row, gap.points, *points, gap.pairs, gap.closed_percent, *closed])
     return text.getvalue()

@@ -63,6 +63,7 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
         "update": f"{run.update} of {run.updates}",
         "accuracy": number_text("final_accuracy_percent", summary.final_accuracy_percent),
         "best accuracy": number_text("best_accuracy_percent", summary.best_accuracy_percent),
+        "test accuracy": number_text("test_accuracy_percent", run.test_accuracy_percent),
         "training seconds": number_text("seconds", summary.seconds),
         "seed": run.seed,
         "adapted from": _origin_text(run),

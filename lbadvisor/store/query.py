@@ -11,7 +11,11 @@ from lbadvisor.store.schema import require_file
 
 Cell = str | int | float | bytes | None
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-"""All that a query may do; attaching a file, a pragma and every change are none of it."""
+"""All that a query may do; attaching a file, a pragma that sets anything and every change are none of it."""
+DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
+"""Pragmas that set nothing: what the tables hold."""
+INSTRUCTIONS_BETWEEN_SIGNALS = 1_000_000
+"""Of SQLite's virtual machine: a Ctrl-C ends a query that would go on for ever within some hundredths of a second."""
 
 THE_QUERYS_FAULT = (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_TOOBIG)
 """SQLite's codes of an error that is not the file's; None where the driver itself found it."""
@@ -35,10 +39,14 @@ def query(path: Path, sql: str) -> Answer:
     with explained(path), closing(connect_file(path)) as connection:
         connection.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_authorize)
+        # Python hears of a signal only while it runs: it is called at times, and what it raises ends the query.
+        connection.set_progress_handler(lambda: 0, INSTRUCTIONS_BETWEEN_SIGNALS)
         try:
             cursor = connection.execute(sql)
             rows = tuple(cursor.fetchall())
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error
             if getattr(error, "sqlite_errorcode", None) not in THE_QUERYS_FAULT:
                 raise
             if "not authorized" in str(error):
@@ -51,5 +59,8 @@ def query(path: Path, sql: str) -> Answer:
     return Answer(tuple(column[0] for column in cursor.description), rows)
 
 
-def _authorize(action: int, *_: object) -> int:
-    return sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY
+def _authorize(action: int, subject: str | None, *_: object) -> int:
+    # A table-valued function, such as json_each, is asked for as a change of the schema that SQLite does not make.
+    is_function = action == sqlite3.SQLITE_UPDATE and subject == "sqlite_master"
+    is_description = action == sqlite3.SQLITE_PRAGMA and subject in DESCRIBING
+    return sqlite3.SQLITE_OK if action in READING or is_function or is_description else sqlite3.SQLITE_DENY
