@@ -154,9 +154,9 @@ class Gap:
 
     `points` and `points_interval` are those of the naive large-batch group (adapted with no part, batch larger than
     that of the first group) where there is one, else of the last group; `closed_percent` and its `interval` are those
-    of `closing_group`, the last other one of those with the most parts adapted, None where that has no meaning. `seeds` is how many seeds stand behind `interval`, or
-    behind `points_interval` where it is None: 1 where nothing is known of the spread. `conclusion` says in plain words
-    what may be concluded.
+    of `closing_group`, the last other one of those with the most parts adapted, None where that has no meaning. `seeds`
+    is how many seeds stand behind `interval`, or behind `points_interval` where it is None: 1 where nothing is known of
+    the spread. `conclusion` says in plain words what may be concluded.
     """
 
     points: float | None

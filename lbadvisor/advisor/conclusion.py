@@ -11,8 +11,10 @@ ONE_SEED_NOISE_POINTS = 0.3
 adapted large one by 0.24 points (Hoffer et al. 2017, ResNet44)."""
 
 
-def conclusion(members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, *, comparable: bool) -> str:
-    """The sentences, one after the other; `groups` and the place of the naive one are those of the gap."""
+def conclusion(
+    members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, closing: int | None, *, comparable: bool
+) -> str:
+    """The sentences, one after the other; `groups` and the places of two of them, naive and closing, are the gap's."""
     if not comparable:
         names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
         return f"No gap: the runs are of different data sets ({', '.join(names)})."

@@ -167,3 +167,16 @@ def test_the_arms_of_a_ladder_name_their_groups() -> None:
     comparison = compare_runs(found, labels=((1, "SB"), (2, "LB")))
     assert [group.label for group in comparison.groups] == ["SB", "LB"]
     assert comparison.gap.naive_group == "LB"
+
+
+def test_the_whole_method_is_asked_what_it_closes_wherever_it_stands() -> None:
+    half = a_recipe(512, ("lr",))
+    gap = comparison_of(
+        ("sb", SB, [95.0, 95.2]), ("lb", LB, [85.0, 84.0]), ("ra", RA, [94.0, 95.0]), ("half", half, [90.0, 91.0])
+    ).gap
+    assert (gap.naive_group, gap.closing_group) == ("lb", "ra")
+    assert gap.closed_percent == gap_named_in(gap.groups, "ra").closed_percent
+
+
+def gap_named_in(groups: Sequence[GroupGap], group: str) -> GroupGap:
+    return next(gap for gap in groups if gap.group == group)

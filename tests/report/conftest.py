@@ -64,7 +64,7 @@ def made_report(labels: tuple[str, str, str]) -> Report:
             interval=(50.0, 100.0),
             seeds=2,
             naive_group=lb,
-            closing_group=labels[-1],
+            closing_group=ra,
             groups=(
                 GroupGap(sb, 0.0, None, None, 2, None, None, None),
                 GroupGap(lb, 4.0, (3.0, 5.0), None, 2, None, None, None),
