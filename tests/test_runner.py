@@ -252,7 +252,7 @@ def test_a_run_that_could_not_be_saved_even_once_begins_again(request_of):
 
 def test_a_folder_for_checkpoints_that_cannot_be_made_is_named(request_of, tmp_path):
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
-    with pytest.raises(CheckpointError, match=r"checkpoints/runs/a-.* for the run's checkpoints cannot be written"):
+    with pytest.raises(CheckpointError, match=r"checkpoints/runs/1-.* for the run's checkpoints cannot be written"):
         trained(request_of())
 
 
