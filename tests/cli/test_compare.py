@@ -65,6 +65,28 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def ladder(tmp_path: Path) -> Path:
+    """Arms sb and lb over seeds 0 to 2, errors 2, 3, 4 and 12, 14, 16 percent; lb diverged with a seed 3."""
+    path = tmp_path / "ladder.db"
+    with Store.open(path, create=True) as store:
+        rungs = store.add_ladder("rungs", a_recipe(32, None), 512)
+        for arm, batch, parts, accuracies in (
+            ("lb", 512, (), (88.0, 86.0, 84.0)),
+            ("sb", 32, None, (98.0, 97.0, 96.0)),
+        ):
+            for seed, accuracy in enumerate(accuracies):
+                run = store.add_run(f"{arm}-s{seed}", a_recipe(batch, parts), seed, 20, CPU)
+                store.record(run.number, [measured(10, batch, 50.0), measured(20, batch, accuracy)])
+                store.set_status(run.number, RunStatus.COMPLETE, None)
+                store.add_to_ladder(rungs.number, arm, run.number)
+        diverged = store.add_run("lb-s3", a_recipe(512, ()), 3, 20, CPU)
+        store.record(diverged.number, [measured(10, 512, 20.0)])
+        store.set_status(diverged.number, RunStatus.DIVERGED, "the loss is not finite")
+        store.add_to_ladder(rungs.number, "lb", diverged.number)
+    return path
+
+
 def compare(database: Path, *words: str) -> Result:
     return CliRunner().invoke(app, ["compare", *words, "--db", str(database)])
 
@@ -195,3 +217,84 @@ def test_a_missing_database_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     result = compare(tmp_path / "none" / "runs.db", "1", "2")
     assert isinstance(result.exception, StoreError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ladder_is_compared_by_its_name_in_groups_of_seeds(ladder: Path) -> None:
+    """Gaps 10, 11, 12 by seed: mean 11, and 4.303 * 1 / sqrt(3) = 2.48 on each side."""
+    body = json.loads(compare(ladder, "rungs", "--json").stdout)
+    assert [(group["label"], group["seeds"]) for group in body["groups"]] == [("SB", [0, 1, 2]), ("LB", [0, 1, 2, 3])]
+    gap = body["gap"]["groups"][1]
+    assert (gap["points"], gap["pairs"]) == (11.0, 3)
+    assert gap["points_interval"] == pytest.approx([11 - 2.484, 11 + 2.484], abs=1e-3)
+    assert body["groups"][1]["accuracy"] == {"n": 3, "mean": 86.0, "std": 2.0}
+    assert "Diverged, and in no mean: lb-s3." in body["gap"]["conclusion"]
+    lines = [" ".join(line.split()) for line in compare(ladder, "rungs", "--no-curve").stdout.splitlines()]
+    assert "accuracy, % 97.00 ± 1.00 86.00 ± 2.00 -11.00" in lines
+    assert "LB 4 86.00 ± 2.00 +11.00 +8.52 to +13.48 -" in lines
+
+
+def test_one_seed_beside_several_is_warned_of(ladder: Path) -> None:
+    output = " ".join(compare(ladder, "sb-s0", "sb-s1", "lb-s0", "--no-curve").stdout.split())
+    assert "note: groups of one seed (lb-s0) beside groups of several" in output
+    assert "one seed only: nothing may be concluded there" in output
+
+
+def test_conditions_choose_the_runs_that_are_compared(ladder: Path) -> None:
+    body = json.loads(compare(ladder, "--where", "batch=512", "--where", "status=complete", "--json").stdout)
+    assert [run["name"] for run in body["runs"]] == ["lb-s0", "lb-s1", "lb-s2"]
+    assert "one recipe with 3 seeds, so there is no gap" in body["gap"]["conclusion"]
+    seeds = json.loads(compare(ladder, "rungs", "--where", "seed<1", "--json").stdout)
+    assert [run["name"] for run in seeds["runs"]] == ["sb-s0", "lb-s0"]
+
+
+def test_columns_choose_the_metrics_and_at_counts_on_the_axis(ladder: Path) -> None:
+    """15 updates are 7.5 epochs at batch 512; the runs at batch 32 end after 0.6, and the diverged one after 5."""
+    columns = "best accuracy, update of best, accuracy at 15"
+    metrics = json.loads(compare(ladder, "rungs", "--columns", columns, "--json").stdout)["metrics"]
+    assert [metric["name"] for metric in metrics] == [
+        "best_accuracy_percent",
+        "best_accuracy_update",
+        "accuracy_percent_at_15_updates",
+    ]
+    assert metrics[0]["values"] == [98.0, 97.0, 96.0, 88.0, 86.0, 84.0, 20.0]
+    assert metrics[2]["values"] == [50.0] * 6 + [None]
+    by_epoch = json.loads(compare(ladder, "rungs", "--columns", "accuracy at 7.5", "--by", "epoch", "--json").stdout)
+    assert by_epoch["metrics"][0]["values"] == [None, None, None, 50.0, 50.0, 50.0, None]
+
+
+def test_csv_of_groups_has_the_gap_with_its_interval(ladder: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(compare(ladder, "rungs", "--csv").stdout)))
+    assert [row["group"] for row in rows] == ["SB"] * 3 + ["LB"] * 4
+    assert [row["gap_points"] for row in rows] == ["0.0"] * 3 + ["11.0"] * 4
+    assert float(rows[-1]["gap_points_low"]) == pytest.approx(8.516, abs=1e-3)
+    assert (rows[-1]["gap_pairs"], rows[0]["gap_points_low"]) == ("3", "")
+
+
+def test_many_groups_have_a_row_each_and_no_curve(ladder: Path) -> None:
+    with Store.open(ladder, create=False) as store:
+        for place in range(12):
+            recipe = a_recipe(32, None).model_copy(update={"optimizer": Sgd(name="sgd", lr=0.1 + place)})
+            run = store.add_run(f"lr{place}", recipe, 0, 20, CPU)
+            store.record(run.number, [measured(20, 32, 90.0 + place / 10)])
+    output = compare(ladder, "sb-s0", *(f"lr{place}" for place in range(12))).stdout
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert "lr11 11.1" in lines
+    assert any(line.startswith("lr11 91.10") for line in lines)
+    assert "13 groups are too many curves for a terminal: --html FILE draws them" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rungs", "--columns", "acuracy"], "did you mean `accuracy`"),
+        (["rungs", "--columns", "accuracy, accuracy"], "`accuracy` is there twice"),
+        (["rungs", "--where", "batch=big"], "batch is a number"),
+        (["--where", "seed=77"], "two runs or more: 0 given"),
+        ([], "name two runs or more"),
+    ],
+)
+def test_wrong_words_are_usage_errors_and_print_nothing(ladder: Path, words: list[str], message: str) -> None:
+    result = compare(ladder, *words)
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
+    assert result.stdout == ""

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import Environment
 from lbadvisor.cli.app import app
-from lbadvisor.errors import StoreError
+from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.store import Store
 from lbadvisor.store.schema import REVISIONS
 from lbadvisor.training.checkpoint_file import Header, checkpoint_folder, write_checkpoint
@@ -112,3 +112,50 @@ def test_check_fails_with_each_fault_of_a_damaged_database(database: Path) -> No
     as_json = invoke("check", "--json", "--db", str(database))
     assert as_json.exit_code == 1
     assert len(json.loads(as_json.stdout)["faults"]) == 1
+
+
+def test_a_query_is_a_table_json_or_csv(database: Path) -> None:
+    with Store.open(database, create=False) as store:
+        environment = Environment("cpu", "[red]x", "0.1.0", "3.11.7", "2.15.0", None, None)
+        store.add_run("a", load_recipe(DIGITS), 0, 10, environment)
+    sql = "SELECT name, device_name, test_loss AS loss, 9e999 AS endless FROM runs"
+    body = json.loads(invoke("query", "--sql", sql, "--json", "--db", str(database)).stdout)
+    assert body == {
+        "schema": 1,
+        "columns": ["name", "device_name", "loss", "endless"],
+        "rows": [{"name": "a", "device_name": "[red]x", "loss": None, "endless": None}],
+    }
+    csv = invoke("query", "--sql", sql, "--csv", "--db", str(database)).stdout
+    assert csv == "name,device_name,loss,endless\na,[red]x,,inf\n"
+    lines = [
+        " ".join(line.split()) for line in invoke("query", "--sql", sql, "--db", str(database)).stdout.splitlines()
+    ]
+    assert "a [red]x - inf" in lines
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("DELETE FROM runs", "may only read"),
+        ("SELECT * FROM rnus", "no such table: rnus"),
+        ("SELECT 1; SELECT 2", "one statement"),
+    ],
+)
+def test_a_query_that_is_none_is_a_usage_error_of_one_line(database: Path, sql: str, said: str) -> None:
+    result = invoke("query", "--sql", sql, "--db", str(database))
+    assert isinstance(result.exception, UsageError)
+    assert said in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert result.stdout == ""
+
+
+def test_json_refuses_two_columns_of_one_name(database: Path) -> None:
+    result = invoke("query", "--sql", "SELECT 1 AS a, 2 AS a", "--json", "--db", str(database))
+    assert isinstance(result.exception, UsageError)
+    assert "AS" in str(result.exception)
+
+
+def test_a_query_of_a_missing_database_makes_nothing(tmp_path: Path) -> None:
+    result = invoke("query", "--sql", "SELECT 1", "--db", str(tmp_path / "runs.db"))
+    assert isinstance(result.exception, StoreError)
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,8 @@
 """A user's SQL reads, and does nothing else."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,23 @@ def test_a_missing_file_is_not_made_and_another_file_is_no_database(tmp_path: Pa
     (tmp_path / "text.db").write_text("no database" * 100)
     with pytest.raises(StoreError, match="not a SQLite database"):
         query(tmp_path / "text.db", "SELECT * FROM runs")
+
+
+def test_a_query_may_look_into_json_and_ask_what_the_tables_hold(path: Path) -> None:
+    assert query(path, 'SELECT value FROM json_each(\'["lr", "ghost"]\')').rows == (("lr",), ("ghost",))
+    assert ("name",) in query(path, "SELECT name FROM pragma_table_info('runs')").rows
+    assert query(path, "PRAGMA table_info(ladders)").rows[0][1] == "number"
+
+
+def test_a_query_without_end_is_ended_by_a_signal(path: Path) -> None:
+    """In a process of its own: the signal comes while SQLite counts."""
+    program = (
+        "import signal, sys\nfrom pathlib import Path\nfrom lbadvisor.store.query import query\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.3)\n"
+        "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "try:\n    query(Path(sys.argv[1]), sys.argv[2])\n"
+        "except KeyboardInterrupt:\n    sys.exit(7)\n"
+    )
+    sql = "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n) SELECT count(*) FROM n"
+    done = subprocess.run([sys.executable, "-c", program, str(path), sql], timeout=60)
+    assert done.returncode == 7
