@@ -1,18 +1,16 @@
 """The store: recipes, plans, runs and their measurements in one SQLite file. It gives back records, never rows."""
 
 import hashlib
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from lbadvisor.advisor.columns import Columns
@@ -24,6 +22,7 @@ from lbadvisor.store import schema
 from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
 from lbadvisor.store.results import read_result, read_standing
+from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LARGEST_INTEGER = 2**63 - 1
@@ -137,15 +136,15 @@ class Store:
                     **asdict(environment),
                 ),
             )
-            return self._run(connection.execute(_RUNS.where(runs.c.number == number)).one())
+            return run_of(connection.execute(RUNS.where(runs.c.number == number)).one(), self.path)
 
     def find_run(self, name: str) -> Run | None:
         """The run of that name, None if there is none."""
         if not name.isprintable():
             return None
         with self._reading() as connection:
-            row = connection.execute(_RUNS.where(runs.c.name == name)).one_or_none()
-            return None if row is None else self._run(row)
+            row = connection.execute(RUNS.where(runs.c.name == name)).one_or_none()
+            return None if row is None else run_of(row, self.path)
 
     def run(self, name_or_number: str) -> Run:
         """The run of that name, or of that number if it is all digits. Raises `UnknownRunError`, with a near name."""
@@ -160,18 +159,18 @@ class Store:
         row = None
         if len(name_or_number) < len(str(LARGEST_INTEGER)):
             with self._reading() as connection:
-                row = connection.execute(_RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
+                row = connection.execute(RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
         if row is None:
             raise _unknown_number(name_or_number)
-        return self._run(row)
+        return run_of(row, self.path)
 
     def runs(self, status: RunStatus | None = None) -> list[Run]:
         """All runs, or those of one status, by number."""
-        query = _RUNS.order_by(runs.c.number)
+        query = RUNS.order_by(runs.c.number)
         if status is not None:
             query = query.where(runs.c.status == status.value)
         with self._reading() as connection:
-            return [self._run(row) for row in connection.execute(query)]
+            return [run_of(row, self.path) for row in connection.execute(query)]
 
     def run_names(self) -> list[str]:
         """The names of all runs, by number."""
@@ -185,11 +184,11 @@ class Store:
         """
         if not taken:
             return
-        rows = [{"run": run_number, **{name: getattr(one, name) for name in _FIELDS}} for one in taken]
+        rows = [{"run": run_number, **{name: getattr(one, name) for name in FIELDS}} for one in taken]
         statement = sqlite.insert(measurements)
         statement = statement.on_conflict_do_update(
             index_elements=["run", "update"],
-            set_={name: statement.excluded[name] for name in _FIELDS if name != "update"},
+            set_={name: statement.excluded[name] for name in FIELDS if name != "update"},
         )
         with self._writing() as connection:
             latest = max(one.update for one in taken)
@@ -276,7 +275,7 @@ class Store:
         return Ladder(
             number=row.number,
             name=row.name,
-            baseline=_recipe(row.body),
+            baseline=recipe_of(row.body),
             target_batch_size=row.target_batch_size,
             created_at=row.created_at,
             arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
@@ -291,7 +290,7 @@ class Store:
 
         `evaluated_only` leaves out what holds no evaluation, for many long runs. Raises `UnknownRunError`.
         """
-        query = select(*(measurements.c[name] for name in _FIELDS)).order_by(measurements.c["update"])
+        query = select(*(measurements.c[name] for name in FIELDS)).order_by(measurements.c["update"])
         if evaluated_only:
             query = query.where(measurements.c.evaluation_accuracy_percent.is_not(None))
         found = []
@@ -300,7 +299,7 @@ class Store:
                 if connection.scalar(select(runs.c.number).where(runs.c.number == number)) is None:
                     raise _unknown_number(number)
                 rows = connection.execute(query.where(measurements.c.run == number))
-                found.append([_measurement(*row) for row in rows])
+                found.append([measurement_of(*row) for row in rows])
         return found
 
     def results_of(self, run_numbers: Sequence[int]) -> list[RunResult]:
@@ -308,16 +307,16 @@ class Store:
         with self._reading() as connection:
             found = []
             for number in run_numbers:
-                row = connection.execute(_RUNS.where(runs.c.number == number)).one_or_none()
+                row = connection.execute(RUNS.where(runs.c.number == number)).one_or_none()
                 if row is None:
                     raise _unknown_number(number)
-                found.append(read_result(connection, self._run(row), _measurement))
+                found.append(read_result(connection, run_of(row, self.path), measurement_of))
             return found
 
     def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
         """Where the runs stood at each of the positions."""
         with self._reading() as connection:
-            return [read_standing(connection, run_numbers, position, _measurement) for position in positions]
+            return [read_standing(connection, run_numbers, position, measurement_of) for position in positions]
 
     def rename_run(self, run_number: int, name: str) -> None:
         """Give the run another name. Raises `UnknownRunError`, and `StoreError` where it is none, or is taken."""
@@ -357,79 +356,12 @@ class Store:
         with explained(self.path), for_writing(self._engine).begin() as connection:
             yield connection
 
-    def _run(self, row: Row[Any]) -> Run:
-        values = row._mapping
-        try:
-            recipe, status = _recipe(values["body"]), RunStatus(values["status"])
-        except ValueError as error:
-            raise StoreError(
-                f"database {self.path}: run {values['number']} ({values['name']}) was written by another version of "
-                f"the program, or by hand: {str(error).splitlines()[0]}"
-            ) from error
-        return Run(
-            number=values["number"],
-            name=values["name"],
-            recipe=recipe,
-            plan_number=values["plan"],
-            seed=values["seed"],
-            status=status,
-            ended_because=values["ended_because"],
-            update=values["update"],
-            updates=values["updates"],
-            environment=Environment(**{field.name: values[field.name] for field in fields(Environment)}),
-            created_at=values["created_at"],
-            changed_at=values["changed_at"],
-            resumes=values["resumes"],
-            guarantee=None if values["guarantee"] is None else Guarantee(values["guarantee"]),
-            test_loss=values["test_loss"],
-            test_accuracy_percent=values["test_accuracy_percent"],
-        )
-
-
-_FIELDS = tuple(field.name for field in fields(Measurement))
-_RUNS: Select[Any] = select(runs, recipes.c.body).join(recipes, runs.c.recipe == recipes.c.number)
-
-
-@lru_cache(maxsize=256)
-def _recipe(body: str) -> Recipe:
-    return Recipe.model_validate_json(body)
-
 
 def _check_name(name: str) -> None:
     if name.isdecimal():
         raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
     if not name or not name.isprintable() or name != name.strip():
         raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
-
-
-def _measurement(
-    update: int,
-    epoch: float,
-    examples: int,
-    loss: float | None,
-    lr: float,
-    gradient_norm: float | None,
-    clipped_share: float | None,
-    weight_distance: float | None,
-    evaluation_loss: float | None,
-    evaluation_accuracy_percent: float | None,
-    seconds: float,
-) -> Measurement:
-    """The record of a row of `_FIELDS`; a NULL where there must be a number is SQLite's way to keep nan."""
-    return Measurement(
-        update,
-        epoch,
-        examples,
-        math.nan if loss is None else loss,
-        lr,
-        math.nan if gradient_norm is None else gradient_norm,
-        math.nan if clipped_share is None else clipped_share,
-        math.nan if weight_distance is None else weight_distance,
-        # An evaluation gives both or neither.
-        math.nan if evaluation_loss is None and evaluation_accuracy_percent is not None else evaluation_loss,
-        evaluation_accuracy_percent,
-        seconds,
-    )
 
 
 def _recipe_number(connection: Connection, recipe: Recipe) -> int:
