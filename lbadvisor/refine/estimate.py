@@ -30,15 +30,15 @@ FEWEST = 3
 CUT = 4.0
 """A value that is above the median by more than so many times the median's distance to the best is cut there."""
 LEAST_CUT = 1.0
-"""But none below e times the best. Once most trials lie at the best, the median does so too: what is clearly worse would
-else be cut to what their noise may make."""
+"""But none below e times the best. Once most trials lie at the best, so does the median: what is clearly worse would else
+be cut to what their noise may make."""
 
 
 def cut_logarithms(values: Sequence[float], floor: float = 0.0) -> list[float]:
     """log(value + floor) of each, the worst cut: where training breaks down a cliff would set the scale of the valley.
 
-    Values above both median + 4 (median - best) and best + 1, all in logarithms, become the higher of the two; and an
-    infinite one, where that is infinite as well, becomes the worst finite one. Raises `ValueError` where none is finite.
+    Values above both median + 4 (median - best) and best + 1, all in logarithms, become the higher of the two; an
+    infinite one, where that is infinite as well, becomes the worst finite one. Raises `ValueError` where all are.
     """
     logs = np.array([math.log(value + floor) if math.isfinite(value) else math.inf for value in values])
     finite = logs[np.isfinite(logs)]
