@@ -93,10 +93,11 @@ PAPER_ARMS = ("sb", "lb", "lr", "gbn", "ra")
 
 
 def arm_of(name: str) -> Arm:
-    """The arm called `name`. Raises `PlanError`, with a near name."""
-    if name not in ARMS:
-        raise PlanError(f"no arm `{name}`: {did_you_mean(name, ARMS)}")
-    return ARMS[name]
+    """The arm called `name`, as it is typed or as tables write it: `ra`, `+RA`. Raises `PlanError`, with a near one."""
+    for arm in _ARMS:
+        if name.lower() in (arm.name, arm.label.lower()):
+            return arm
+    raise PlanError(f"no arm `{name}`: {did_you_mean(name, ARMS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
     for part in text.split(","):
         name, colon, number = (word.strip() for word in part.partition(":"))
         arm = arm_of(name)
+        name = arm.name
         if name in found:
             raise PlanError(f"the arm {name} is given twice: once is enough, its seeds are {name}:N")
         if colon and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0):

@@ -117,8 +117,8 @@ class Change:
 class Metric:
     """One number of every run, None where it is not known or not finite.
 
-    `values` and `differences` (to the first run) are in the order of the runs, `spreads` in that of the groups; a run
-    that diverged is in no spread.
+    `values` and `differences` are in the order of the runs, `spreads` in that of the groups. A difference is to the
+    first group's run of the same seed, to that group's mean where it has none; a run that diverged is in no spread.
     """
 
     name: str
@@ -136,6 +136,7 @@ class GroupGap:
     `points_interval` and `closed_interval` are (low, high) with a confidence of 95%. `points` is the mean over `pairs`
     seeds that both groups have, or, where `pairs` is 0, the difference of the groups' means. Where an interval is None,
     `points_open` or `closed_open` says why in a few words; both are None for the first group, which has no gap.
+    `closed_of_points` is the naive gap that `closed_percent` is a share of: that over the seeds which all three have.
     """
 
     group: str
@@ -146,6 +147,7 @@ class GroupGap:
     closed_percent: float | None
     closed_interval: tuple[float, float] | None
     closed_open: str | None
+    closed_of_points: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,10 @@ def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) 
         low, high = other.closed_interval
         interval = f" (95% interval {low:.0f} to {high:.0f}%)"
     if other.closed_percent >= 0:
-        yield f"{other.group} closes {other.closed_percent:.0f}% of that gap{interval}: it is {_against(other, base)}."
+        which, of_points = "that gap", other.closed_of_points
+        if of_points is not None and round(of_points, 2) != round(large.points, 2):
+            which = f"the gap of {of_points:.2f} points between the runs it shares seeds with"
+        yield f"{other.group} closes {other.closed_percent:.0f}% of {which}{interval}: it is {_against(other, base)}."
     else:
         yield f"{other.group} widens that gap: it is {_against(other, base)}."
     if large.pairs < 2 and large.points < ONE_SEED_NOISE_POINTS:
@@ -85,14 +88,11 @@ def _caveats(members: Sequence[Members], groups: Sequence[GroupGap]) -> Iterator
     unfinished = [run.name for run in runs if run.status not in (RunStatus.COMPLETE, RunStatus.DIVERGED)]
     if unfinished:
         yield f"Not complete: {', '.join(unfinished)}; the numbers are those so far."
-    single = [group.group for group in groups[1:] if group.pairs == 1]
+    single = [group.group for group in groups[1:] if group.points is not None and group.pairs < 2]
     if all(len(results) == 1 for _, results in members):
-        yield (
-            "One seed each: nothing may be concluded; differences below about "
-            f"{ONE_SEED_NOISE_POINTS:g} points are what another seed may make."
-        )
+        yield "One seed each: nothing may be concluded, for another seed may differ as much."
     elif single:
         yield (
-            f"Of {', '.join(single)} one seed only: nothing may be concluded there; differences below about "
-            f"{ONE_SEED_NOISE_POINTS:g} points are what another seed may make."
+            f"{', '.join(single)}: no two seeds in common with {groups[0].group}, so nothing may be concluded there, "
+            "for another seed may differ as much."
         )

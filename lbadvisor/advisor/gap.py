@@ -20,7 +20,8 @@ NO_PAIR = "no seed in common"
 NO_SPREAD = "no spread between the seeds"
 LEAST_WIDTH = 1e-6
 """An interval that is narrower, in points or as a share, is rounding: the seeds' differences are all equal."""
-NOT_BOUNDED = "not bounded: the gap's own interval holds 0"
+NOT_BOUNDED = "not bounded"
+"""Where the naive gap's own interval holds 0, which the conclusion says."""
 
 
 def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
@@ -100,10 +101,10 @@ def _group_gap(
 
 def _closed(
     base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None
-) -> tuple[float | None, tuple[float, float] | None, str | None]:
-    """Percent of the naive gap that is closed, its interval, and why it has none."""
+) -> tuple[float | None, tuple[float, float] | None, str | None, float | None]:
+    """Percent of the naive gap that is closed, its interval, why it has none, and that gap over the seeds in common."""
     if naive is None:
-        return None, None, None
+        return None, None, None, None
     seeds = [seed for seed in base if seed in own and seed in naive]
     if not seeds:
         return _closed_unpaired(base, own, naive)
@@ -111,22 +112,24 @@ def _closed(
     closed = [own[seed] - naive[seed] for seed in seeds]
     gap = statistics.fmean(whole)
     if gap <= 0:
-        return None, None, None
+        return None, None, None, None
     percent = 100 * statistics.fmean(closed) / gap
     if len(seeds) < 2:
-        return percent, None, ONE_SEED
+        return percent, None, ONE_SEED, gap
     interval = ratio_interval(closed, whole)
     if interval is None:
-        return percent, None, NOT_BOUNDED
+        return percent, None, NOT_BOUNDED, gap
     if interval[1] - interval[0] < LEAST_WIDTH:
-        return percent, None, NO_SPREAD
-    return percent, (100 * interval[0], 100 * interval[1]), None
+        return percent, None, NO_SPREAD, gap
+    return percent, (100 * interval[0], 100 * interval[1]), None, gap
 
 
 def _closed_unpaired(
     base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None
-) -> tuple[float | None, None, str | None]:
+) -> tuple[float | None, None, str | None, float | None]:
     if not naive:
-        return None, None, None
+        return None, None, None, None
     small, large, here = (statistics.fmean(group.values()) for group in (base, naive, own))
-    return (100 * (here - large) / (small - large), None, NO_PAIR) if small > large else (None, None, None)
+    if small <= large:
+        return None, None, None, None
+    return 100 * (here - large) / (small - large), None, NO_PAIR, small - large

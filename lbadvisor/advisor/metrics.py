@@ -134,14 +134,21 @@ def _metric(
     counted = [
         None if result.run.status is RunStatus.DIVERGED else v for v, result in zip(values, results, strict=True)
     ]
-    first, ends = values[0], [len(runs) for _, runs in members]
+    ends = [len(runs) for _, runs in members]
     starts = [sum(ends[:i]) for i in range(len(ends))]
+    base = spread(counted[: ends[0]])
+    of_seed = {result.run.seed: v for result, v in zip(results[: ends[0]], values, strict=False) if v is not None}
+
+    def difference(value: float | None, seed: int) -> float | None:
+        against = of_seed.get(seed, None if base is None else base.mean)
+        return None if value is None or against is None else value - against
+
     return Metric(
         name=column.name,
         label=column.label,
         better=column.better,
         values=tuple(values),
-        differences=tuple(None if v is None or first is None else v - first for v in values),
+        differences=tuple(difference(v, result.run.seed) for v, result in zip(values, results, strict=True)),
         spreads=tuple(spread(counted[start : start + n]) for start, n in zip(starts, ends, strict=True)),
     )
 

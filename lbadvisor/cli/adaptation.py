@@ -36,7 +36,12 @@ def request_of(
     stretch_share: float = 1.0,
 ) -> Request:
     """The request that the options make. `adapt` is all if not given."""
-    parts, rule = parse_parts(adapt or "all"), parse_lr_rule(lr_rule)
+    parts, rule = parse_parts("all" if adapt is None else adapt), parse_lr_rule(lr_rule)
+    given = {"--lr-rule": ("lr", rule != SQRT), "--ghost": ("ghost", ghost is not None)}
+    given["--stretch-share"] = ("regime", stretch_share != 1)
+    for option, (part, is_given) in given.items():
+        if is_given and part not in parts:
+            raise UsageError(f"{option} has no effect without `{part}` among the parts to adapt (--adapt)")
     return Request(target, parts, rule, ghost, betas, weight_decay, stretch_share)
 
 
@@ -79,7 +84,15 @@ def trained_recipe(
     """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
     baseline = baseline_recipe(path, overrides, schedule_scale)
     if target is None:
-        given = {"--adapt": adapt is not None, "--arm": arm is not None, "--stretch-share": stretch_share != 1}
+        given = {
+            "--adapt": adapt is not None,
+            "--arm": arm is not None,
+            "--stretch-share": stretch_share != 1,
+            "--lr-rule": lr_rule != SQRT.name,
+            "--ghost": ghost is not None,
+            "--betas": betas != "sde",
+            "--weight-decay": weight_decay != "keep",
+        }
         for option in (option for option, is_given in given.items() if is_given):
             raise UsageError(f"{option} needs the target batch size: --to B")
         return None, baseline

@@ -59,6 +59,8 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
     from lbadvisor.store import schema
 
     file = _file(database)
+    if schema.revision(file) is None:
+        raise StoreError(schema.wrong_revision(file, None))
     # Of a file that is damaged itself, or of another schema, no runs can be asked.
     faults = schema.check(file) or (_checkpoint_faults(file) if schema.revision(file) == schema.REVISIONS[-1] else [])
     if as_json:

@@ -73,12 +73,13 @@ def ladder(
     planned = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
     ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
     display = LadderDisplay(quiet=quiet)
-    display.show_plan(ladder_name, baseline, target, planned, dry_run=dry_run and not as_json)
+    if not dry_run:
+        display.show_plan(ladder_name, baseline, target, planned, dry_run=False)
 
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
     from lbadvisor.cli.session import micro_size
-    from lbadvisor.ladder import LadderRequest
+    from lbadvisor.ladder import LadderRequest, planned_runs
     from lbadvisor.runner import chosen_device
     from lbadvisor.store import default_database_path
     from lbadvisor.training.data import default_data_dir
@@ -94,6 +95,9 @@ def ladder(
         micro=micro_size(micro),
     )
     if dry_run:
+        # What is refused is told before anything is on stdout.
+        planned_runs(request)
+        display.show_plan(ladder_name, baseline, target, planned, dry_run=not as_json)
         show_dry_run(request, as_json=as_json)
     else:
         train_to_the_end(request, display)

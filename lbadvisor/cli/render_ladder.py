@@ -24,7 +24,9 @@ def print_ladder(console: Console, comparison: Comparison) -> None:
     """The table, what may be concluded, and what there is to note."""
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     for number, heading in enumerate(HEADER):
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+        # On a narrow terminal the intervals take two lines: a number that is cut is lost.
+        interval = heading == "95% interval"
+        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=not interval, overflow="fold")
     for row in _rows(comparison):
         table.add_row(*map(escape, row))
     console.print(table)

@@ -27,6 +27,8 @@ def check_reports(html: Path | None, png: Path | None) -> None:
 
         check_page_target(html)
     if png is not None:
+        if png.suffix.lower() != ".png":
+            raise UsageError(f"--png {png}: the picture is a PNG: give a name that ends in .png")
         from lbadvisor.report.picture import check_picture_target
 
         check_picture_target(png)

@@ -41,7 +41,7 @@ def list_runs(
 
     from lbadvisor.advisor.conditions import Condition, parse_condition
     from lbadvisor.advisor.results import summary_of
-    from lbadvisor.cli.console import print_json, stdout
+    from lbadvisor.cli.console import print_json, stderr, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import runs_table
     from lbadvisor.selection import select
@@ -59,6 +59,8 @@ def list_runs(
     if as_json:
         rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
         print_json({"schema": 1, "runs": rows})
+    elif not summaries and (conditions or ladder):
+        stderr().print("no run meets that: `lbadvisor runs` lists them all")
     else:
         stdout().print(runs_table(summaries))
 
@@ -128,7 +130,17 @@ def delete(
 
     with _opened(database) as store:
         found = {run.number: run for run in map(store.run, names)}.values()
-        listed = ", ".join(f"{run.name} ({run.update} of {run.updates} updates, {run.status})" for run in found)
+        ladders = [ladder for name in store.ladder_names() if (ladder := store.find_ladder(name)) is not None]
+        belongs = {
+            run.number: [ladder.name for ladder in ladders if run.number in {number for _, number in ladder.arms}]
+            for run in found
+        }
+        listed = ", ".join(
+            f"{run.name} ({run.update} of {run.updates} updates, {run.status}"
+            + "".join(f", of the ladder {name}" for name in belongs[run.number])
+            + ")"
+            for run in found
+        )
         if dry_run:
             stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
             return

@@ -30,8 +30,8 @@ FEWEST = 3
 CUT = 4.0
 """A value that is above the median by more than so many times the median's distance to the best is cut there."""
 LEAST_CUT = 1.0
-"""But none below e times the best. Once most trials lie at the best, so does the median: what is clearly worse would else
-be cut to what their noise may make."""
+"""But none below e times the best. Once most trials lie at the best, so does the median: what is clearly worse would be
+cut to what their noise may make."""
 
 
 def cut_logarithms(values: Sequence[float], floor: float = 0.0) -> list[float]:

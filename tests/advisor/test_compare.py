@@ -126,10 +126,7 @@ def test_the_gap_is_the_error_of_the_large_batch_minus_that_of_the_baseline() ->
     assert (gap.interval, gap.seeds) == (None, 1)
     assert "lb is 6.73 points worse than sb" in gap.conclusion
     assert "gbn closes 65% of that gap: it is 2.33 points worse than sb" in gap.conclusion
-    assert (
-        "One seed each: nothing may be concluded; differences below about 0.3 points are what another seed may make"
-        in gap.conclusion
-    )
+    assert "One seed each: nothing may be concluded" in gap.conclusion
 
 
 def test_a_run_better_than_the_baseline_has_a_negative_gap_and_closes_more_than_all_of_it() -> None:

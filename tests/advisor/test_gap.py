@@ -128,7 +128,7 @@ def test_a_gap_that_may_be_zero_leaves_its_share_open_and_says_so() -> None:
     comparison = comparison_of(("sb", SB, [95.0] * 3), ("lb", LB, [97.0, 93.0, 89.0]), ("ra", RA, [95.0, 94.0, 95.5]))
     ra = gap_named(comparison, "ra")
     assert ra.closed_interval is None
-    assert ra.closed_open == "not bounded: the gap's own interval holds 0"
+    assert ra.closed_open == "not bounded"
     assert "whether there is one to close is not shown" in comparison.gap.conclusion
 
 
@@ -143,13 +143,18 @@ def test_only_seeds_that_both_have_are_pairs() -> None:
     assert (ra.points, ra.pairs, ra.points_open) == (1.0, 1, "one seed")
     assert ra.closed_percent == pytest.approx(100 * 8 / 9)
     assert any("groups of one seed (ra-s1) beside groups of several" in note for note in comparison.notes)
-    assert "Of ra-s1 one seed only" in comparison.gap.conclusion
+    assert "ra-s1: no two seeds in common with sb, so nothing may be concluded there" in comparison.gap.conclusion
+    assert ra.closed_of_points == 9.0
+    assert (
+        "ra-s1 closes 89% of the gap of 9.00 points between the runs it shares seeds with" in comparison.gap.conclusion
+    )
 
 
 def test_without_a_common_seed_the_means_are_compared_and_no_interval_is_named() -> None:
     comparison = comparison_of(("sb", SB, {0: 95.0, 1: 97.0}), ("lb", LB, {2: 86.0, 3: 84.0}))
     lb = gap_named(comparison, "lb")
     assert (lb.points, lb.points_interval, lb.points_open) == (11.0, None, "no seed in common")
+    assert "lb: no two seeds in common with sb" in comparison.gap.conclusion
 
 
 def test_a_run_that_diverged_is_in_no_mean_and_is_named() -> None:
@@ -180,3 +185,10 @@ def test_the_whole_method_is_asked_what_it_closes_wherever_it_stands() -> None:
 
 def gap_named_in(groups: Sequence[GroupGap], group: str) -> GroupGap:
     return next(gap for gap in groups if gap.group == group)
+
+
+def test_a_difference_is_to_the_first_groups_run_of_the_same_seed() -> None:
+    comparison = comparison_of(("sb", SB, [95.0, 97.0]), ("lb", LB, {0: 85.0, 1: 88.0, 2: 86.0}))
+    accuracy = comparison.metrics[0]
+    assert accuracy.name == "final_accuracy_percent"
+    assert accuracy.differences == (0.0, 0.0, -10.0, -9.0, 86.0 - 96.0)

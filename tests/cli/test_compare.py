@@ -236,7 +236,7 @@ def test_a_ladder_is_compared_by_its_name_in_groups_of_seeds(ladder: Path) -> No
 def test_one_seed_beside_several_is_warned_of(ladder: Path) -> None:
     output = " ".join(compare(ladder, "sb-s0", "sb-s1", "lb-s0", "--no-curve").stdout.split())
     assert "note: groups of one seed (lb-s0) beside groups of several" in output
-    assert "one seed only: nothing may be concluded there" in output
+    assert "lb-s0: no two seeds in common with sb, so nothing may be concluded there" in output
 
 
 def test_conditions_choose_the_runs_that_are_compared(ladder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
+from lbadvisor.errors import UsageError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RESNET44 = str(RECIPES / "resnet44.toml")
@@ -79,3 +80,23 @@ def test_every_recipe_of_the_project_has_a_plan(path):
     done = plan(str(path), "--to", "1024")
     assert done.exit_code == 0
     assert "what it costs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--adapt", "lr", "--ghost", "16"), "--ghost has no effect without `ghost`"),
+        (("--adapt", "ghost", "--lr-rule", "linear"), "--lr-rule has no effect without `lr`"),
+        (("--adapt", ""), "no part ``"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(words, said):
+    done = CliRunner().invoke(app, ["plan", RESNET44, "--to", "4096", *words])
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+    assert done.stdout == ""
+
+
+def test_an_arm_is_named_as_it_is_typed_or_as_the_tables_write_it():
+    typed, written = (plan(RESNET44, "--to", "4096", "--arm", arm, "--json").stdout for arm in ("gbn", "+GBN"))
+    assert typed == written

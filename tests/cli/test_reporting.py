@@ -153,7 +153,7 @@ def test_nothing_is_written_where_nothing_is_asked_for(store: Store, capsys: pyt
 
 
 def test_a_file_that_is_no_report_is_found_before_any_work(tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
+    notes = tmp_path / "notes.png"
     notes.write_text("mine")
     with pytest.raises(UsageError, match="is no report of lbadvisor"):
         check_reports(notes, None)

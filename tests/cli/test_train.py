@@ -283,6 +283,8 @@ def test_a_run_in_micro_batches_and_bf16_goes_on_with_both(place):
 
 
 WRONG_LINES = {
+    "a ghost without a target": (("train", DIGITS, "--ghost", "16"), 2, "--ghost needs the target batch size"),
+    "a rule without a target": (("train", DIGITS, "--lr-rule", "linear"), 2, "--lr-rule needs the target batch size"),
     "no such command": (["trian"], 2, "trian"),
     "no such recipe": (["train", "nowhere.toml"], 2, "nowhere.toml"),
     "no such option": (["train", DIGITS, "--too", "64"], 2, "--too"),
