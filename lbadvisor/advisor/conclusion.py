@@ -39,7 +39,7 @@ def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) 
         return
     yield f"{'The naive large batch ' if naive is not None else ''}{large.group} is {_against(large, base)}."
     if naive is None:
-        yield "To learn what share of a gap is closed, train the large batch with nothing adapted as well (--adapt none)."
+        yield "What share of a gap is closed shows once the large batch is trained with --adapt none as well."
         return
     if large.points <= 0:
         yield "There is no gap to close."
