@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lbadvisor.advisor.comparison import Better, Change, Comparison, Group, GroupGap, Metric
+from lbadvisor.advisor.records import RunStatus
 
 ABSENT = "-"
 MOST_COLUMNS = 6
@@ -96,12 +97,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             cells.append(Text.assemble(value, "  ", (difference, _style(metric, index))) if difference else Text(value))
         metrics.append((metric.label, cells))
     _print_titled(console, "What differs", _laid_out("field", labels, changed, upright) if changed else "  nothing")
-    title = (
-        "Metrics, and differences to the first group"
-        if _has_several(comparison)
-        else ("Metrics, and differences to the first run")
-    )
-    _print_titled(console, title, _laid_out("metric", labels, metrics, upright))
+    first = "group" if _has_several(comparison) else "run"
+    table = _laid_out("metric", labels, metrics, upright)
+    _print_titled(console, f"Metrics, and differences to the first {first}", table)
     _print_titled(console, "Generalization gap, in points of validation error", gap_table(comparison))
     console.print(Text(comparison.gap.conclusion))
     for note in comparison.notes:
@@ -122,27 +120,37 @@ def _gap_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     if not _has_several(comparison):
         rows = [[gap.group, *_gap_texts(gap)] for gap in comparison.gap.groups]
         return ["run", "gap", "closed"], rows
+    return ["group", "runs", "accuracy, %", "gap", "95% interval", "closed", "95% interval"], group_rows(comparison)
+
+
+def group_rows(comparison: Comparison) -> list[list[str]]:
+    """For each group as text: label, runs, accuracy, gap, its interval, share closed, its interval."""
     rows = []
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         points, closed = _gap_texts(gap)
+        diverged = diverged_runs(comparison, group)
+        runs = f"{len(group.runs)}" + (f", {diverged} diverged" if diverged else "")
         rows.append(
-            [group.label, str(len(group.runs)), accuracy_text(group), points,
-             interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
-             closed, interval_text(gap.closed_interval, gap.closed_open, ".0f", "%")]
+            [group.label, runs, _accuracy_text(group), points,
+             _interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
+             closed, _interval_text(gap.closed_interval, gap.closed_open, ".0f", "%")]
         )  # fmt: skip
-    return ["group", "runs", "accuracy, %", "gap", "95% interval", "closed", "95% interval"], rows
+    return rows
 
 
-def accuracy_text(group: Group) -> str:
-    """Mean and standard deviation of the group's last accuracies, in percent."""
+def diverged_runs(comparison: Comparison, group: Group) -> int:
+    """How many of the group's runs diverged."""
+    return sum(run.number in group.runs and run.status is RunStatus.DIVERGED for run in comparison.runs)
+
+
+def _accuracy_text(group: Group) -> str:
     accuracy = group.accuracy
     if accuracy is None:
         return ABSENT
     return f"{accuracy.mean:.2f}" + ("" if accuracy.std is None else f" ± {accuracy.std:.2f}")
 
 
-def interval_text(interval: tuple[float, float] | None, why_open: str | None, digits: str, unit: str) -> str:
-    """An interval as text, or why there is none."""
+def _interval_text(interval: tuple[float, float] | None, why_open: str | None, digits: str, unit: str) -> str:
     if interval is None:
         return why_open or ""
     low, high = interval

@@ -11,10 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from lbadvisor.advisor.arms import changes, foundation
-from lbadvisor.advisor.comparison import Comparison, Group, GroupGap
-from lbadvisor.advisor.records import RunStatus
+from lbadvisor.advisor.comparison import Comparison
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.render_comparison import ABSENT, accuracy_text, interval_text, json_ready
+from lbadvisor.cli.render_comparison import diverged_runs, group_rows, json_ready
 from lbadvisor.ladder import LadderRequest, PlannedRun
 
 HEADER = ("arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval")
@@ -27,7 +26,7 @@ def print_ladder(console: Console, comparison: Comparison) -> None:
         # On a narrow terminal the intervals take two lines: a number that is cut is lost.
         interval = heading == "95% interval"
         table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=not interval, overflow="fold")
-    for row in _rows(comparison):
+    for row in group_rows(comparison):
         table.add_row(*map(escape, row))
     console.print(table)
     console.print()
@@ -38,7 +37,7 @@ def print_ladder(console: Console, comparison: Comparison) -> None:
 
 def ladder_markdown(comparison: Comparison) -> str:
     """The same as a GitHub table."""
-    lines: list[Sequence[str]] = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *_rows(comparison)]
+    lines: list[Sequence[str]] = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *group_rows(comparison)]
     table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
     return "\n".join([*table, "", comparison.gap.conclusion, *(f"\n- {note}" for note in comparison.notes)])
 
@@ -57,7 +56,7 @@ def ladder_csv(comparison: Comparison) -> str:
         spread = (0, None, None) if accuracy is None else (accuracy.n, accuracy.mean, accuracy.std)
         points = gap.points, *(gap.points_interval or unknown)
         closed = gap.closed_percent, *(gap.closed_interval or unknown)
-        diverged = _diverged(comparison, group)
+        diverged = diverged_runs(comparison, group)
         writer.writerow([group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed])
     return text.getvalue()
 
@@ -113,28 +112,3 @@ def _run_body(planned: PlannedRun) -> dict[str, Any]:
         "status": None if run is None else run.status.value,
         "update": None if run is None else run.update,
     }
-
-
-def _rows(comparison: Comparison) -> list[list[str]]:
-    return [
-        [group.label, _runs_text(comparison, group), accuracy_text(group), *_gap_texts(gap)]
-        for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True)
-    ]
-
-
-def _diverged(comparison: Comparison, group: Group) -> int:
-    return sum(run.number in group.runs and run.status is RunStatus.DIVERGED for run in comparison.runs)
-
-
-def _runs_text(comparison: Comparison, group: Group) -> str:
-    diverged = _diverged(comparison, group)
-    return f"{len(group.runs)}" + (f", {diverged} diverged" if diverged else "")
-
-
-def _gap_texts(gap: GroupGap) -> list[str]:
-    return [
-        ABSENT if gap.points is None else f"{gap.points:+.2f}",
-        interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
-        ABSENT if gap.closed_percent is None else f"{gap.closed_percent:.0f}%",
-        interval_text(gap.closed_interval, gap.closed_open, ".0f", "%"),
-    ]

@@ -26,7 +26,7 @@ def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Dis
     if earlier is not None and earlier.status == "complete":
         display.show_result(*stored(request.database, earlier.name), again=True)
     elif dry_run:
-        display.show_dry_run(request, earlier)
+        display.show_dry_run(request, None if earlier is None else _last_saved(request))
     else:
         _train(request, display)
         run, measurements = stored(request.database, request.name)

@@ -65,9 +65,9 @@ class Display:
                     f"[dim]({escape(line.rule)})[/dim]"
                 )
 
-    def show_dry_run(self, request: "RunRequest", earlier: Run | None) -> None:
-        """What would be done, and where."""
-        begins = "from the start" if earlier is None else f"on from update {earlier.update}"
+    def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
+        """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
+        begins = "from the start" if saved_update is None else f"on from update {saved_update}"
         stdout().print(
             f"would train {escape(request.name)} {begins} on {request.device.type}, data "
             f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
