@@ -22,7 +22,7 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RefusedError(f"another process is training the run {run}: wait for it, or stop it") from None
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the second is what filelock says of a file system without locks
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
             f"the folder {folder} for the run's checkpoints cannot be written ({reason}): let yourself write there, or "
