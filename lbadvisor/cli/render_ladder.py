@@ -8,38 +8,37 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from lbadvisor.advisor.arms import changes, foundation
 from lbadvisor.advisor.comparison import Comparison
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.render_comparison import diverged_runs, group_rows, json_ready
+from lbadvisor.cli.console import say
+from lbadvisor.cli.render_comparison import GROUP_COLUMNS, diverged_runs, group_rows, json_ready
+from lbadvisor.cli.table import Column, Table, markdown, print_table
 from lbadvisor.ladder import LadderRequest, PlannedRun
 
-HEADER = ("arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval")
+_COLUMNS = (Column("arm", "name"), *GROUP_COLUMNS[1:])
 
 
 def print_ladder(console: Console, comparison: Comparison) -> None:
     """The table, what may be concluded, and what there is to note."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    for number, heading in enumerate(HEADER):
-        # On a narrow terminal the intervals take two lines: a number that is cut is lost.
-        interval = heading == "95% interval"
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=not interval, overflow="fold")
-    for row in group_rows(comparison):
-        table.add_row(*map(escape, row))
-    console.print(table)
+    print_table(console, ladder_table(comparison))
     console.print()
-    console.print(escape(comparison.gap.conclusion), soft_wrap=True)
+    say(console, Text(comparison.gap.conclusion))
     for note in comparison.notes:
-        console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
+        say(console, f"[yellow]note[/yellow] {escape(note)}")
+
+
+def ladder_table(comparison: Comparison) -> Table:
+    """Each arm with its accuracy, its gap and the share that it closes, and their intervals."""
+    return Table(_COLUMNS, tuple(tuple(row) for row in group_rows(comparison)))
 
 
 def ladder_markdown(comparison: Comparison) -> str:
     """The same as a GitHub table."""
-    lines: list[Sequence[str]] = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *group_rows(comparison)]
-    table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-    return "\n".join([*table, "", comparison.gap.conclusion, *(f"\n- {note}" for note in comparison.notes)])
+    notes = (f"\n- {note}" for note in comparison.notes)
+    return "\n".join([*markdown(ladder_table(comparison)), comparison.gap.conclusion, *notes])
 
 
 def ladder_csv(comparison: Comparison) -> str:
