@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
+from lbadvisor.advisor.change_text import change_texts
 from lbadvisor.advisor.comparison import Better, Change, Comparison, Group, GroupGap, Metric
 from lbadvisor.advisor.numerals import ABSENT, measured_text, value_text
 from lbadvisor.advisor.records import RunStatus
@@ -145,20 +146,9 @@ def _told(comparison: Comparison) -> list[Change]:
     return [c for c in comparison.changed if c.field != "seed" or not _has_several(comparison)]
 
 
-def _change_texts(comparison: Comparison, change: Change) -> list[str]:
-    """The field's value in each group: all values where a group has several."""
-    places = {run.number: place for place, run in enumerate(comparison.runs)}
-    # A seed is a name made of digits.
-    shown = str if change.field == "seed" else value_text
-    return [
-        ", ".join(dict.fromkeys(shown(change.values[places[number]]) for number in group.runs))
-        for group in comparison.groups
-    ]
-
-
 def _changed_rows(comparison: Comparison) -> list[_Row]:
     return [
-        _Row(change.field, tuple((text, Text()) for text in _change_texts(comparison, change)))
+        _Row(change.field, tuple((text, Text()) for text in change_texts(comparison, change)))
         for change in _told(comparison)
     ]
 
@@ -217,7 +207,7 @@ def _gap_texts(gap: GroupGap) -> tuple[str, str]:
 def markdown_of(comparison: Comparison) -> str:
     """The same as GitHub tables."""
     columns = [Column(group.label) for group in comparison.groups]
-    changed = tuple((change.field, *_change_texts(comparison, change)) for change in _told(comparison))
+    changed = tuple((change.field, *change_texts(comparison, change)) for change in _told(comparison))
     metrics = []
     for metric in comparison.metrics:
         texts = [metric_text(comparison, metric, index) for index in range(len(columns))]
