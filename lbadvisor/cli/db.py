@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from lbadvisor.advisor.numerals import ABSENT
-from lbadvisor.cli.console import print_json, stderr, stdout
+from lbadvisor.cli.console import print_json, say, stderr, stdout
 from lbadvisor.cli.options import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 
@@ -22,9 +22,9 @@ def path(as_json: AsJson = False, database: Database = None) -> None:
     if as_json:
         print_json({"schema": 1, "path": str(file), "exists": file.exists()})
         return
-    stdout().print(Text(str(file)), soft_wrap=True)
+    say(stdout(), Text(str(file)))
     if not file.exists():
-        stderr().print("it is not there yet: `lbadvisor train` makes it")
+        say(stderr(), "it is not there yet: `lbadvisor train` makes it")
 
 
 @db.command("upgrade")
@@ -46,12 +46,12 @@ def upgrade(
     if as_json:
         print_json({"schema": 1, "path": str(file), "before": old, "after": new, "dry_run": dry_run})
     elif old == new:
-        stdout().print(Text(f"{file}: the schema is {new}, the newest"), soft_wrap=True)
+        say(stdout(), Text(f"{file}: the schema is {new}, the newest"))
     elif dry_run:
-        stdout().print(Text(f"{file}: would be upgraded from schema {old} to {new}"), soft_wrap=True)
+        say(stdout(), Text(f"{file}: would be upgraded from schema {old} to {new}"))
     else:
         kept = schema.backup_path(file, str(old))
-        stdout().print(Text(f"{file}: upgraded from schema {old} to {new}; the old file is {kept}"), soft_wrap=True)
+        say(stdout(), Text(f"{file}: upgraded from schema {old} to {new}; the old file is {kept}"))
 
 
 @db.command("check")
@@ -69,7 +69,7 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
         raise typer.Exit(1 if faults else 0)
     if faults:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
-    stdout().print(Text(f"{file}: no fault"), soft_wrap=True)
+    say(stdout(), Text(f"{file}: no fault"))
 
 
 @db.command("query")

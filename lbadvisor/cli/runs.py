@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli import options
@@ -41,7 +42,7 @@ def list_runs(
 
     from lbadvisor.advisor.conditions import Condition, parse_condition
     from lbadvisor.advisor.results import summary_of
-    from lbadvisor.cli.console import print_json, stderr, stdout
+    from lbadvisor.cli.console import print_json, say, stderr, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import runs_table
     from lbadvisor.cli.table import print_table
@@ -61,7 +62,7 @@ def list_runs(
         rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
         print_json({"schema": 1, "runs": rows})
     elif not summaries and (conditions or ladder):
-        stderr().print("no run meets that: `lbadvisor runs` lists them all")
+        say(stderr(), "no run meets that: `lbadvisor runs` lists them all")
     else:
         print_table(stdout(), runs_table(summaries))
 
@@ -105,7 +106,7 @@ def rename(
     database: options.Database = None,
 ) -> None:
     """Give a run another name. Its checkpoints, and its place in ladders, stay its own."""
-    from lbadvisor.cli.console import stderr
+    from lbadvisor.cli.console import say, stderr
     from lbadvisor.cli.names import checked_name
     from lbadvisor.stored_runs import rename_run
 
@@ -115,7 +116,7 @@ def rename(
         if new in store.ladder_names():
             raise UsageError(f"there is a ladder named {new}: give another name")
         rename_run(store, found, new)
-    stderr().print(f"{found.name} is now {new}", markup=False, soft_wrap=True)
+    say(stderr(), escape(f"{found.name} is now {new}"))
 
 
 @runs.command("delete")
@@ -126,7 +127,7 @@ def delete(
     database: options.Database = None,
 ) -> None:
     """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
-    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.cli.console import say, stderr, stdout
     from lbadvisor.stored_runs import delete_run
 
     with _opened(database) as store:
@@ -143,7 +144,7 @@ def delete(
             for run in found
         )
         if dry_run:
-            stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
+            say(stdout(), escape(f"would delete {listed}; nothing was done"))
             return
         if not yes:
             if not sys.stdin.isatty():
@@ -152,7 +153,7 @@ def delete(
                 raise RefusedError("nothing was deleted")
         for run in found:
             delete_run(store, run)
-            stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
+            say(stderr(), escape(f"deleted {run.name}"))
 
 
 @runs.command("export")

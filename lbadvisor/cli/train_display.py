@@ -53,7 +53,7 @@ class Display:
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
-            f"batch {recipe.batch.size}, {schedule.updates:,} updates, seed {seed}"
+            f"batch {recipe.batch.size:,}, {schedule.updates:,} updates, seed {seed}"
             + (", bfloat16 autocast" if recipe.compute.precision == "bf16" else "")
             + (", TF32" if recipe.compute.tf32 else "")
             + (", compiled" if recipe.compute.compile else "")
@@ -65,10 +65,10 @@ class Display:
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
         begins = "from the start" if saved_update is None else f"on from update {saved_update}"
-        stdout().print(
+        say(
+            stdout(),
             f"would train {escape(request.name)} {begins} on {request.device.type}, data "
             f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
-            soft_wrap=True,
         )
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:

@@ -1,5 +1,6 @@
 """Claims about tables on terminals of any width, and where there is none."""
 
+import contextlib
 import io
 import os
 import pty
@@ -10,13 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from rich.text import Text
-from typer.testing import CliRunner
 
-from lbadvisor.cli.app import app
 from lbadvisor.cli.console import ENDLESS, say
 from lbadvisor.cli.table import Column, Table, markdown, print_first_that_fits, print_table
 
-WIDTHS = (80, 100, 120, 200)
 NAME = "digits-1024-ladder-sb-s0"
 SENTENCE = "horizon kept in examples, the baseline's; the spread between ghosts is seen over many ghosts"
 TABLE = Table(
@@ -109,33 +107,82 @@ def test_prose_breaks_between_words_and_a_path_stays_whole() -> None:
 
 
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+COMMANDS = (
+    ("plan", RECIPE, "--to", "1024"),
+    ("models",),
+    ("runs",),
+    ("runs", "show", "1"),
+    ("compare", "digits-256-ladder", "--no-curve"),
+    ("compare", "1", "2", "3", "--no-curve"),
+    ("db", "query", "--sql", "SELECT * FROM runs"),
+    ("ladder", RECIPE, "--to", "256", "--seeds", "2", "--arms", "sb,lb,ra", "--quiet"),
+)
+NOTE = {"left", "out", "for", "width:", "(a", "wider", "terminal", "or", "--json", "shows", "all)", "group"}
+"""What is on a terminal alone: the note below a table, and the corner of one with a row for each group."""
+PLAIN = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")}
 
 
-@pytest.mark.parametrize("words", [("plan", RECIPE, "--to", "1024"), ("models",)], ids=lambda words: words[0])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_on_a_terminal_no_word_of_a_command_is_broken(words: tuple[str, ...], width: int) -> None:
-    """Every word on the terminal is one of those without a terminal."""
-    whole = {word for line in CliRunner().invoke(app, list(words)).stdout.splitlines() for word in line.split()}
-    lines = on_a_terminal(width, *words)
-    assert max(map(len, lines)) <= width
-    told = [line for line in lines if not line.startswith(("left out", "wider", "--json", "shows"))]
-    assert {word for line in told for word in line.split()} <= whole
+ALL = f"""
+from lbadvisor.cli.app import app
+for words in {COMMANDS}:
+    app(words, standalone_mode=False)
+    print("=" * 9)
+"""
+"""Every command in one process: the program takes longer to start than to print."""
 
 
-def on_a_terminal(width: int, *words: str) -> list[str]:
-    """What the command prints on a terminal so wide, without its colours."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a small ladder in its database."""
+    path = tmp_path_factory.mktemp("tables")
+    command = [sys.executable, "-m", "lbadvisor", *COMMANDS[-1]]
+    subprocess.run(command, cwd=path, check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> list[str]:
+    """What each command prints where there is no terminal."""
+    return piped(folder, {"COLUMNS": "80"})
+
+
+def test_where_there_is_no_terminal_no_line_is_broken_even_if_colours_are_forced(
+    folder: Path, plain: list[str]
+) -> None:
+    """Rich takes a pipe with FORCE_COLOR for a terminal."""
+    forced = piped(folder, {"COLUMNS": "80", "FORCE_COLOR": "1"})
+    assert [text.count("\n") for text in forced] == [text.count("\n") for text in plain]
+    assert not any("left out for width" in text for text in plain)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_on_a_terminal_no_command_breaks_a_word(folder: Path, plain: list[str], width: int) -> None:
+    """Every word there is one of those where there is no terminal; only a recipe's lines are longer than the screen."""
+    for words, there, whole in zip(COMMANDS, on_a_terminal(folder, width), plain, strict=True):
+        known = {word.strip(";") for word in whole.split()} | NOTE
+        lines = there.splitlines()
+        assert {word.strip(";") for line in lines for word in line.split()} <= known, words
+        assert all(len(line) <= width or " = " in line for line in lines), words
+
+
+def piped(folder: Path, more: dict[str, str]) -> list[str]:
+    """What each command prints where there is no terminal."""
+    done = subprocess.run([sys.executable, "-c", ALL], cwd=folder, env=PLAIN | more, check=True, capture_output=True)
+    return done.stdout.decode().split("=" * 9)[:-1]
+
+
+def on_a_terminal(folder: Path, width: int) -> list[str]:
+    """What each command prints on a terminal so wide, without its colours."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"COLUMNS": str(width), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, "-m", "lbadvisor", *words]
-    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
+    environment = PLAIN | {"COLUMNS": str(width), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-c", ALL]
+    with subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
         os.close(theirs)
         content = b""
         # Linux ends a terminal that nobody holds any more with an error.
-        try:
+        with contextlib.suppress(OSError):
             while part := os.read(ours, 65536):
                 content += part
-        except OSError:
-            pass
         os.close(ours)
     assert process.returncode == 0
-    return content.decode().replace("\r", "").splitlines()
+    return content.decode().replace("\r", "").split("=" * 9)[:-1]
