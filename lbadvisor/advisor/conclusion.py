@@ -167,6 +167,6 @@ def _caveats(members: Sequence[Members], groups: Sequence[GroupGap]) -> Iterator
         yield "One seed each: nothing may be concluded, for another seed may differ as much."
     elif single:
         yield (
-            f"{', '.join(single)}: no two seeds in common with {groups[0].group}, so nothing may be concluded there, "
-            "for another seed may differ as much."
+            f"{', '.join(single)}: no two seeds in common with {groups[0].group}, so nothing may be concluded about "
+            "the gap, for another seed may differ as much."
         )
