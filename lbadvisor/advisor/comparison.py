@@ -149,7 +149,7 @@ class Estimate:
 
     `seeds` is how many it rests on: those that all groups in question have; 0 if it is made of the groups' means.
     `p_value` is the two-sided one of the paired t-test against 0, `holm_p_value` the same after Holm's correction for
-    all differences of the comparison; both are None for a share, and without an interval.
+    all differences of the comparison, if several were tested; both are None for a share, and without an interval.
     """
 
     value: float | None

@@ -134,7 +134,9 @@ def _difference(accuracies: Accuracies, less: Accuracies) -> Estimate:
 
 
 def _corrected(differences: Sequence[Estimate]) -> list[Estimate]:
-    """The same with Holm's correction for all of them that were tested."""
+    """The same with Holm's correction for all of them that were tested; one alone needs none."""
+    if sum(one.p_value is not None for one in differences) < 2:
+        return list(differences)
     corrected = iter(holm([one.p_value for one in differences if one.p_value is not None]))
     return [one if one.p_value is None else replace(one, holm_p_value=next(corrected)) for one in differences]
 

@@ -32,9 +32,9 @@ def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, in one line; nothing for two groups, whose gap the conclusion spells out."""
     if not _has_steps(comparison):
         return []
-    words = [f"gap: validation error above {comparison.groups[0].label}'s", "step: accuracy gained on the row above"]
+    words = [f"gap: error above {comparison.groups[0].label}'s", "step: accuracy gained on the row above"]
     if comparison.gap.tested > 1:
-        words.append(f"{KEPT}: evidence after Holm's correction for these {comparison.gap.tested} comparisons")
+        words.append(f"{KEPT}: holds after Holm's correction for {comparison.gap.tested} comparisons")
     return ["; ".join(words)]
 
 

@@ -151,7 +151,7 @@ def test_no_sentence_contradicts_its_interval(
     # After Holm: rejected, in the order of p, until the first that is not.
     kept: set[tuple[str, str]] = set()
     for place, (p, pair) in enumerate(tested):
-        if p * (len(tested) - place) >= 0.05:
+        if len(tested) < 2 or p * (len(tested) - place) >= 0.05:
             break
         kept.add(pair)
 
@@ -173,9 +173,7 @@ def test_no_sentence_contradicts_its_interval(
 
     after_holm, _, lost = said.partition("there is evidence that ")[2].partition("; none is left that ")
     for group, pair in zip(gap.groups[2:], steps, strict=True):
-        assert (f"{pair[0]} is better than {pair[1]}" in after_holm) is (
-            pair in kept and group.step.sign > 0 and gap.tested > 1
-        )
+        assert (f"{pair[0]} is better than {pair[1]}" in after_holm) is (pair in kept and group.step.sign > 0)
     assert "no difference is shown" not in said or not any(test and test[0] < 0.05 for test in tests.values())
     assert not lost or any(test and test[0] < 0.05 and pair not in kept for pair, test in tests.items())
 
