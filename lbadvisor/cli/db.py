@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from lbadvisor.advisor.numerals import ABSENT
 from lbadvisor.cli.console import print_json, stderr, stdout
 from lbadvisor.cli.options import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
@@ -82,10 +83,7 @@ def query(
     import csv
     import sys
 
-    from rich import box
-    from rich.table import Table
-
-    from lbadvisor.cli.render_comparison import value_text
+    from lbadvisor.cli.table import Column, Table, print_table
     from lbadvisor.store import query as asking
 
     if as_json and as_csv:
@@ -105,12 +103,16 @@ def query(
         writer.writerow(answer.columns)
         writer.writerows(answer.rows)
     else:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-        for column in answer.columns:
-            table.add_column(Text(column), overflow="fold")
-        for row in answer.rows:
-            table.add_row(*(Text(value_text(cell)) for cell in row))
-        stdout().print(table)
+        # The first column is the most important to who asks.
+        columns = (Column(name, "name", rank=place) for place, name in enumerate(answer.columns))
+        print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
+
+
+def _cell_text(cell: object) -> str:
+    """The cell as SQLite has it, floats with six digits: which numbers are quantities, only who asks knows."""
+    if cell is None:
+        return ABSENT
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
 def _json_number(cell: str | int | float | None) -> str | int | float | None:

@@ -44,6 +44,7 @@ def list_runs(
     from lbadvisor.cli.console import print_json, stderr, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import runs_table
+    from lbadvisor.cli.table import print_table
     from lbadvisor.selection import select
 
     conditions = [parse_condition(text) for text in where or ()]
@@ -62,7 +63,7 @@ def list_runs(
     elif not summaries and (conditions or ladder):
         stderr().print("no run meets that: `lbadvisor runs` lists them all")
     else:
-        stdout().print(runs_table(summaries))
+        print_table(stdout(), runs_table(summaries))
 
 
 @runs.command("show")

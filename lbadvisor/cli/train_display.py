@@ -14,8 +14,8 @@ from lbadvisor.advisor.plan import Plan
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, Run
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import number_text
+from lbadvisor.cli.console import say, stderr, stdout
+from lbadvisor.cli.render_plan import planned_text
 
 if TYPE_CHECKING:
     from lbadvisor.runner import Progress, RunRequest, Started
@@ -46,7 +46,7 @@ class Display:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, soft_wrap=True)
+            say(self._console, text)
 
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
         """The run's name and length, and each changed field of its plan."""
@@ -60,10 +60,7 @@ class Display:
         )
         for line in plan.adjustments if plan else ():
             if line.before != line.after:
-                self._say(
-                    f"  {line.field}: {number_text(line.before)} -> {number_text(line.after)} {line.unit} "
-                    f"[dim]({escape(line.rule)})[/dim]"
-                )
+                self._say(f"  {line.field}: {planned_text(line)} {line.unit} [dim]({escape(line.rule)})[/dim]")
 
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
@@ -120,7 +117,7 @@ class Display:
                 f", {last.epoch:.4g} epochs, accuracy {last.evaluation_accuracy_percent:.2f}% "
                 f"(best {best.evaluation_accuracy_percent:.2f}% at update {best.update}), {last.seconds:.1f} s"
             )
-        stdout().print(text, soft_wrap=True)
+        say(stdout(), text)
 
     @contextmanager
     def progress(self) -> Iterator[ShowsProgress]:

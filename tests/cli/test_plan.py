@@ -21,7 +21,7 @@ def plan(*words):
 def test_the_command_the_project_is_named_for():
     done = plan("--from", "128", "--to", "4096")
     assert done.exit_code == 0
-    for text in ("128 -> 4096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
+    for text in ("128 -> 4,096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
         assert text in done.stdout
 
 
