@@ -31,7 +31,7 @@ def group_table(comparison: Comparison, called: str) -> Table:
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """What the columns mean, in one line; nothing for two groups, whose gap the conclusion spells out."""
+    """What the columns mean, in one line; nothing without steps: the conclusion spells out a gap."""
     if not _has_steps(comparison):
         return []
     words = [f"gap: error above {comparison.groups[0].label}'s", "step: accuracy gained on the row above"]
@@ -73,7 +73,8 @@ def diverged_runs(comparison: Comparison, group: Group) -> int:
 
 
 def _has_steps(comparison: Comparison) -> bool:
-    return len(comparison.groups) > 2
+    # Of one seed each a step says nothing that the gaps do not.
+    return len(comparison.groups) > 2 and any(len(group.runs) > 1 for group in comparison.groups)
 
 
 def _accuracy_text(group: Group) -> str:

@@ -137,6 +137,7 @@ def test_tables_show_what_differs_the_signed_differences_and_the_gap(database: P
     assert "examples 640 10,240 +9,600 10,240 +9,600" in lines
     assert "a|[b] +0.25 75%" in lines
     assert "closes 75% of that gap" in " ".join(lines)
+    assert not any("step:" in line for line in lines)
     assert not any("optimizer.lr" in line for line in lines)
 
 
