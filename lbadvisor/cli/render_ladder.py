@@ -14,31 +14,28 @@ from lbadvisor.advisor.arms import changes, foundation
 from lbadvisor.advisor.comparison import Comparison
 from lbadvisor.advisor.schedule import epochs_of
 from lbadvisor.cli.console import say
-from lbadvisor.cli.render_comparison import GROUP_COLUMNS, diverged_runs, group_rows, json_ready
-from lbadvisor.cli.table import Column, Table, markdown, print_table
+from lbadvisor.cli.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_table, legend
+from lbadvisor.cli.render_comparison import json_ready
+from lbadvisor.cli.table import markdown, print_table
 from lbadvisor.ladder import LadderRequest, PlannedRun
-
-_COLUMNS = (Column("arm", "name"), *GROUP_COLUMNS[1:])
 
 
 def print_ladder(console: Console, comparison: Comparison) -> None:
     """The table, what may be concluded, and what there is to note."""
-    print_table(console, ladder_table(comparison))
+    print_table(console, group_table(comparison, "arm"))
+    for line in legend(comparison):
+        say(console, Text(line))
     console.print()
     say(console, Text(comparison.gap.conclusion))
     for note in comparison.notes:
         say(console, f"[yellow]note[/yellow] {escape(note)}")
 
 
-def ladder_table(comparison: Comparison) -> Table:
-    """Each arm with its accuracy, its gap and the share that it closes, and their intervals."""
-    return Table(_COLUMNS, tuple(tuple(row) for row in group_rows(comparison)))
-
-
 def ladder_markdown(comparison: Comparison) -> str:
     """The same as a GitHub table."""
+    words = (f"{line}\n" for line in legend(comparison))
     notes = (f"\n- {note}" for note in comparison.notes)
-    return "\n".join([*markdown(ladder_table(comparison)), comparison.gap.conclusion, *notes])
+    return "\n".join([*markdown(group_table(comparison, "arm")), *words, comparison.gap.conclusion, *notes])
 
 
 def ladder_csv(comparison: Comparison) -> str:
@@ -47,7 +44,8 @@ def ladder_csv(comparison: Comparison) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["arm", "runs", "diverged", "evaluated", "accuracy_percent_mean", "accuracy_percent_std", "pairs", "gap_points",
-         "gap_points_low", "gap_points_high", "closed_percent", "closed_percent_low", "closed_percent_high"]
+         "gap_points_low", "gap_points_high", "closed_percent", "closed_percent_low", "closed_percent_high",
+         *EVIDENCE_COLUMNS]
     )  # fmt: skip
     unknown = (None, None)
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
@@ -56,7 +54,8 @@ def ladder_csv(comparison: Comparison) -> str:
         points = gap.points, *(gap.points_interval or unknown)
         closed = gap.closed_percent, *(gap.closed_interval or unknown)
         diverged = diverged_runs(comparison, group)
-        writer.writerow([group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed])
+        row = [group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed, *evidence_values(gap)]
+        writer.writerow(row)
     return text.getvalue()
 
 
