@@ -355,8 +355,9 @@ class Recipe(RecipeModel):
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description.
+    """SHA-256 of the recipe as a document, in hexadecimal: of everything but its description.
 
+    Two documents may be one training: `identity.digest_of` tells.
     Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
     """
     body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)

@@ -23,7 +23,8 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 class Header:
     """What a checkpoint says of itself: of which training it is, where that stood, and what made it.
 
-    `run` is the run's name; it and `micro_size` (examples) are None where the first versions did not note them.
+    `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
+    the run's name; `training`, `run` and `micro_size` (examples) are None in files of versions that did not note them.
     """
 
     recipe: str
@@ -35,6 +36,7 @@ class Header:
     torch: str
     micro_size: Annotated[int, Field(ge=1, le=2**53)] | None = None
     run: str | None = None
+    training: str | None = None
 
 
 _HEADER = TypeAdapter(Header)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor import __version__
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.errors import CheckpointError, DataError, RefusedError
 from lbadvisor.training.checkpoint_content import fault_of, read_content
@@ -125,6 +126,7 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None) -> 
         torch=torch.__version__,
         micro_size=state.micro_size,
         run=run,
+        training=digest_of(state.recipe),
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 
@@ -139,7 +141,11 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     # Weights, two moments and the averages are four times the weights; as much again, and room for small tensors.
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
-    if (header.recipe_hash, header.seed) != (recipe_hash(state.recipe), state.seed):
+    # The first versions noted no identity: a run's recipe was then the very document that its checkpoints name.
+    same = header.recipe_hash == recipe_hash(state.recipe)
+    if header.training is not None:
+        same = header.training == digest_of(state.recipe)
+    if not same or header.seed != state.seed:
         raise RefusedError(
             f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
         )

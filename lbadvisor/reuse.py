@@ -1,0 +1,67 @@
+"""Which stored run is a training already: its identity decides, its name is a label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbadvisor.advisor.identity import differences, identity_of
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.records import Run, RunStatus
+from lbadvisor.errors import RefusedError
+from lbadvisor.store import Store, revision
+
+RESULTS = (RunStatus.COMPLETE, RunStatus.DIVERGED)
+"""The status of a run that is not trained again: that it diverged is its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredName:
+    """The name under which a training is stored, or will be; `others` are names of further runs of it."""
+
+    name: str
+    others: tuple[str, ...] = ()
+
+
+def name_of_training(database: Path, recipe: Recipe, seed: int, default: str) -> StoredName:
+    """The name of the stored run that trains `recipe` with `seed`: `preferred` decides; `default` if there is none.
+
+    Creates nothing.
+    """
+    if not has_runs(database):
+        return StoredName(default)
+    with Store.open(database, create=False) as store:
+        found = store.runs_of(identity_of(recipe, seed))
+    run = preferred(found, default)
+    if run is None:
+        return StoredName(default)
+    return StoredName(run.name, tuple(other.name for other in found if other is not run))
+
+
+def preferred(runs: Sequence[Run], name: str | None = None) -> Run | None:
+    """The one of several runs of one training to reuse or resume; None if there is none.
+
+    The run called `name`; else a complete one before a diverged one before any other, then the newest.
+    """
+    return max(
+        runs,
+        key=lambda run: (run.name == name, run.status is RunStatus.COMPLETE, run.status in RESULTS, run.number),
+        default=None,
+    )
+
+
+def has_runs(database: Path) -> bool:
+    """Whether the file holds this program's tables. Another process may be making them at this moment."""
+    return database.exists() and revision(database) is not None
+
+
+def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
+    """Raises `RefusedError` unless `run` trains `recipe` with `seed`, naming the fields that differ."""
+    differing = differences(run.recipe, recipe)
+    if run.seed != seed:
+        differing.append(f"seed: {run.seed} there, {seed} here")
+    if differing:
+        raise RefusedError(
+            f"the run `{run.name}` is of another training:\n  "
+            + "\n  ".join(differing)
+            + "\ngive the same again to resume it, or --name for a new run"
+        )
