@@ -1,12 +1,13 @@
-"""Which stored run is a training already: its identity decides, its name is a label."""
+"""Which stored run or ladder is what is asked for: what it trains decides, its name is a label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lbadvisor.advisor.identity import differences, identity_of
+from lbadvisor.advisor.arms import PlannedArm
+from lbadvisor.advisor.identity import differences, digest_of, identity_of
 from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.records import Run, RunStatus
+from lbadvisor.advisor.records import Ladder, Run, RunStatus
 from lbadvisor.errors import RefusedError
 from lbadvisor.store import Store, revision
 
@@ -16,7 +17,7 @@ RESULTS = (RunStatus.COMPLETE, RunStatus.DIVERGED)
 
 @dataclass(frozen=True, slots=True)
 class StoredName:
-    """The name under which a training is stored, or will be; `others` are names of further runs of it."""
+    """The name under which a training or a ladder is stored, or will be; `others` are further ones of the same."""
 
     name: str
     others: tuple[str, ...] = ()
@@ -65,3 +66,36 @@ def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
             + "\n  ".join(differing)
             + "\ngive the same again to resume it, or --name for a new run"
         )
+
+
+def name_of_ladder(
+    database: Path, baseline: Recipe, target_batch_size: int, arms: Sequence[PlannedArm], default: str
+) -> StoredName:
+    """The name of the stored ladder from `baseline` to the target that has runs of `arms`, and of them alone.
+
+    The one called `default`, whatever it trains; else the newest; `default` if there is none. Creates nothing.
+    """
+    if not has_runs(database):
+        return StoredName(default)
+    wanted = {arm.arm.name: arm.recipe for arm in arms}
+    kind = (digest_of(baseline), target_batch_size)
+    with Store.open(database, create=False) as store:
+        ladders = [one for one in store.ladders() if (digest_of(one.baseline), one.target_batch_size) == kind]
+        trained = {run.number: run.recipe for run in (store.runs() if ladders else ())}
+
+    def fits(ladder: Ladder) -> bool:
+        own = [(wanted[arm], trained[number]) for arm, number in ladder.arms if arm in wanted]
+        # A run may have joined from a ladder of other rules, but not all of them.
+        rules = [(_options(asked), _options(there)) for asked, there in own if there.adapted_from is not None]
+        alike = not rules or any(asked == there for asked, there in rules)
+        return bool(own) and alike and all(digest_of(asked) == digest_of(there) for asked, there in own)
+
+    names = [ladder.name for ladder in reversed(ladders) if ladder.name == default or fits(ladder)]
+    if not names:
+        return StoredName(default)
+    name = default if default in names else names[0]
+    return StoredName(name, tuple(other for other in names if other != name))
+
+
+def _options(recipe: Recipe) -> tuple[str, ...]:
+    return () if recipe.adapted_from is None else recipe.adapted_from.options

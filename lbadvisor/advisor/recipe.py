@@ -297,6 +297,9 @@ class AdaptedFrom(RecipeModel):
     additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
         (), description="what was added that is no part of the adaptation"
     )
+    options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="what else was asked for that is not the default, such as ghost3 or betas-keep"
+    )
     program: str = Field(description="the program that made the adaptation, with its version")
 
 

@@ -11,6 +11,7 @@ from lbadvisor.cli.calibrate import calibrate
 from lbadvisor.cli.compare import compare
 from lbadvisor.cli.db import db
 from lbadvisor.cli.ladder import ladder
+from lbadvisor.cli.ladders import ladders
 from lbadvisor.cli.models import models
 from lbadvisor.cli.plan import plan
 from lbadvisor.cli.refine import refine
@@ -38,6 +39,7 @@ app.command()(compare)
 app.command()(calibrate)
 app.command()(refine)
 app.add_typer(runs)
+app.add_typer(ladders)
 app.command()(models)
 app.add_typer(db)
 app.command()(schema)

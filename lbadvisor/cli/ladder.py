@@ -9,6 +9,7 @@ from lbadvisor.cli import options
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
+    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.arms import PlannedArm
     from lbadvisor.advisor.recipe import Recipe
 
@@ -33,7 +34,7 @@ def ladder(
     overrides: options.Overrides = None,
     recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
-        str | None, typer.Option("--name", help="The ladder's name; made from recipe and target if not given.")
+        str | None, typer.Option("--name", help="The ladder's name; default: derived from recipe, target and options.")
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = None,
@@ -52,14 +53,17 @@ def ladder(
 ) -> None:
     """Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.
 
-    The same command again goes on where it stopped, after Ctrl-C (exit code 75) or a kill; a run of the very same
-    recipe and seed that the database has already is taken, and not trained again. All arms are trained with one seed
-    before the next seed begins.
+    The same command again resumes it, after Ctrl-C (exit code 75) or a kill, and several processes may share one
+    ladder: each takes the next run. A stored run of the same training is reused, whatever its name. All arms are
+    trained with one seed before the next seed begins.
     """
+    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.cli.adaptation import baseline_recipe
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
     from lbadvisor.cli.reporting import check_reports
+    from lbadvisor.reuse import StoredName, name_of_ladder
+    from lbadvisor.store import default_database_path
 
     if target is None:
         raise UsageError("give the target batch size: --to B")
@@ -70,34 +74,38 @@ def ladder(
     check_reports(html, png)
     given = options.replacements(overrides, precision, recompute_statistics=recompute_statistics)
     baseline = baseline_recipe(recipe, given, schedule_scale)
-    planned = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
-    ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
+    asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
+    planned = _planned(baseline, arms, seeds, asked)
+    database, default = database or default_database_path(), ladder_name_of(baseline, asked)
+    given_name = None if name is None else StoredName(checked_name(name, "ladder"))
+    stored = given_name or name_of_ladder(database, baseline, target, planned, default)
     display = LadderDisplay(quiet=quiet)
+    if given_name is None:
+        display.of_runs.show_stored(stored, default, "ladder")
     if not dry_run:
-        display.show_plan(ladder_name, baseline, target, planned, dry_run=False)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=False)
 
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
     from lbadvisor.cli.session import micro_size
     from lbadvisor.ladder import LadderRequest, planned_runs
     from lbadvisor.runner import chosen_device
-    from lbadvisor.store import default_database_path
     from lbadvisor.training.data import default_data_dir
 
     request = LadderRequest(
-        name=ladder_name,
+        name=stored.name,
         baseline=baseline,
         target_batch_size=target,
         arms=planned,
         device=chosen_device(device),
-        database=database or default_database_path(),
+        database=database,
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
     if dry_run:
         # What is refused is told before anything is on stdout.
         planned_runs(request)
-        display.show_plan(ladder_name, baseline, target, planned, dry_run=not as_json)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
         show_dry_run(request, as_json=as_json)
     else:
         train_to_the_end(request, display)
@@ -105,24 +113,16 @@ def ladder(
         show_results(request, form, html, png)
 
 
-def _planned(
-    baseline: "Recipe",
-    target: int,
-    arms: str,
-    seeds: int,
-    ghost: int | None,
-    betas: options.BetasName,
-    weight_decay: options.WeightDecayName,
-) -> "tuple[PlannedArm, ...]":
-    from lbadvisor.advisor.adjustments import Request
+def _planned(baseline: "Recipe", arms: str, seeds: int, asked: "Request") -> "tuple[PlannedArm, ...]":
     from lbadvisor.advisor.arms import parse_arms, planned
 
-    if target == baseline.batch.size:
-        raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")
+    if asked.target_batch_size == baseline.batch.size:
+        raise UsageError(
+            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder leads to a larger one"
+        )
     wanted = parse_arms(arms, seeds)
     if sum(number for _, number in wanted) < 2:
         raise UsageError(
             f"a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm {arms}`"
         )
-    asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
     return tuple(planned(arm, baseline, asked, number) for arm, number in wanted)

@@ -8,7 +8,7 @@ import typer
 
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli import options
-from lbadvisor.errors import RefusedError, UsageError
+from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
     from lbadvisor.store import Store
@@ -125,8 +125,9 @@ def delete(
     database: options.Database = None,
 ) -> None:
     """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    from lbadvisor.cli.asking import confirm
     from lbadvisor.cli.console import stderr, stdout
-    from lbadvisor.stored_runs import delete_run
+    from lbadvisor.stored_runs import delete_run, refuse_in_training
 
     with _opened(database) as store:
         found = {run.number: run for run in map(store.run, names)}.values()
@@ -144,11 +145,8 @@ def delete(
         if dry_run:
             stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
             return
-        if not yes:
-            if not sys.stdin.isatty():
-                raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
-            if not typer.confirm(f"Delete {listed}, with checkpoints?", err=True):
-                raise RefusedError("nothing was deleted")
+        confirm(f"Delete {listed}, with checkpoints?", yes=yes)
+        refuse_in_training(store, list(found))
         for run in found:
             delete_run(store, run)
             stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
