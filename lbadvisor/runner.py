@@ -133,7 +133,7 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
                     store.set_guarantee(run.number, Guarantee.SAME_ORDER)
             state.recipe = run.recipe
             store.set_sums(run.number, state.threads, state.micro_size)
-            store.set_status(run.number, RunStatus.RUNNING, None, resumed=not is_new)
+            store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
             yield Started(run, state.update, tuple(notes))
             yield from recorded(store, run, state, dataset, folder, saved_update, losses)
 
