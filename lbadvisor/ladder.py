@@ -15,8 +15,8 @@ from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Ladder, Run
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
-from lbadvisor.reuse import RESULTS, has_runs, preferred
-from lbadvisor.runner import Progress, RunRequest, Started, find_earlier, train_run
+from lbadvisor.reuse import RESULTS, has_runs, preferred, refuse_another
+from lbadvisor.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoint_file import checkpoint_folder
 from lbadvisor.training.data import preparing
@@ -105,7 +105,7 @@ def planned_runs(request: LadderRequest) -> tuple[PlannedRun, ...]:
     most = max(arm.seeds for arm in request.arms)
     order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
     known = _Known.of(request)
-    return tuple(_planned_run(request, known, arm, seed) for arm, seed in order)
+    return tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
 
 
 def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
@@ -201,15 +201,16 @@ def _run_request(request: LadderRequest, planned: PlannedRun) -> RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the database holds: the ladder's runs by (arm, seed), and all runs by what they train."""
+    """What the database holds: the ladder's runs by (arm, seed), all runs by what they train, and by their names."""
 
     of_ladder: dict[tuple[str, int], Run]
     by_identity: dict[Identity, list[Run]]
+    by_name: dict[str, Run]
 
     @classmethod
     def of(cls, request: LadderRequest) -> "_Known":
         if not has_runs(request.database):
-            return cls({}, {})
+            return cls({}, {}, {})
         with Store.open(request.database, create=False) as store:
             ladder, runs = store.find_ladder(request.name), store.runs()
         if ladder is not None:
@@ -219,7 +220,8 @@ class _Known:
         by_identity: dict[Identity, list[Run]] = {}
         for run in runs:
             by_identity.setdefault(identity_of(run.recipe, run.seed), []).append(run)
-        return cls({(arm, run.seed): run for arm, run in members}, by_identity)
+        of_ladder = {(arm, run.seed): run for arm, run in members}
+        return cls(of_ladder, by_identity, {run.name: run for run in runs})
 
 
 def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
@@ -234,20 +236,20 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
         )
 
 
-def _planned_run(request: LadderRequest, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
+def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
     member = known.of_ladder.get((arm.arm.name, seed))
     if member is not None:
         differing = differences(member.recipe, arm.recipe)
         if differing:
             raise RefusedError(
-                f"the ladder `{request.name}` has {member.name} for the arm {arm.arm.name}, which is of another "
+                f"the ladder `{ladder}` has {member.name} for the arm {arm.arm.name}, which is of another "
                 "training:\n  " + "\n  ".join(differing) + "\ngive the same again, or --name for a new ladder"
             )
         return PlannedRun(arm, seed, member.name, member)
-    name = f"{request.name}-{arm.arm.name}-s{seed}"
+    name = f"{ladder}-{arm.arm.name}-s{seed}"
     run = preferred(known.by_identity.get(identity_of(arm.recipe, seed), ()), name)
     if run is not None:
         return PlannedRun(arm, seed, run.name, run)
-    planned = PlannedRun(arm, seed, name, None)
-    find_earlier(_run_request(request, planned))  # refuses a run of that name that is of another training
-    return planned
+    if name in known.by_name:
+        refuse_another(known.by_name[name], arm.recipe, seed)
+    return PlannedRun(arm, seed, name, None)

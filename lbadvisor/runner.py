@@ -125,7 +125,7 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
                 reasons = _departures(run, environment, state)
                 if reasons:
                     notes.append(
-                        f"the run goes on as it did not begin ({'; '.join(reasons)}): the order of examples is the "
+                        f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
                         "same, the bits are not"
                     )
                 if reasons or other_micro:

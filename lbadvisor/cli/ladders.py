@@ -122,8 +122,10 @@ def _found(store: "Store", name: str) -> "Ladder":
 
 
 def _members(store: "Store", ladder: "Ladder") -> "list[tuple[str, Run]]":
-    """(arm's name, run), in the order in which they joined."""
-    return [(arm, store.run(str(number))) for arm, number in ladder.arms]
+    """(arm's name, run), arm by arm."""
+    from lbadvisor.selection import members_of
+
+    return [(arm, store.run(str(number))) for arm, number in members_of(ladder)]
 
 
 def _opened(database: Path | None) -> "Store":
