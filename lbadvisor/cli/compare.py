@@ -8,9 +8,11 @@ import typer
 
 from lbadvisor.advisor.axis import Axis
 from lbadvisor.cli import options
+from lbadvisor.cli.command import command
 from lbadvisor.errors import UsageError
 
 
+@command
 def compare(
     runs: Annotated[
         list[str] | None,
@@ -44,8 +46,6 @@ def compare(
     from lbadvisor.selection import compare_selection, select
     from lbadvisor.store import Store, default_database_path
 
-    if as_json + as_markdown + as_csv > 1:
-        raise UsageError("--json, --md and --csv exclude one another: give one")
     if not runs and not where:
         raise UsageError("name two runs or more, or a ladder; or choose runs with --where: `lbadvisor runs` lists them")
     wanted = parse_columns(columns, by) if columns is not None else ()

@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import command
 
 
+@command
 def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
     device: Annotated[
