@@ -12,14 +12,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lbadvisor.advisor.catalog import DATASETS, NETWORKS, TORCHVISION
+from lbadvisor.advisor.limits import MOST_COUNT
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
 
 FieldPath = tuple[str | int, ...]
 Table = TypeVar("Table", bound=BaseModel | None)
-MOST_UPDATES = 2**53
-"""Above this a float no longer counts every update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterato
     end = _span(schedule, "epochs", "updates", data, batch)
     if end is None:  # said by `within_schedule`
         return
-    if end.updates > MOST_UPDATES:
+    if end.updates > MOST_COUNT:
         yield Fault(end.path, f"must be at most 2**53 updates, is {end}")
     if end.updates < 1:
         yield _too_short(end)
