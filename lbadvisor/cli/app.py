@@ -1,5 +1,6 @@
 """The command line: its commands, and the one place where an error becomes a message and an exit code."""
 
+import contextlib
 import os
 import sys
 from typing import Annotated
@@ -12,6 +13,7 @@ from lbadvisor.cli.compare import compare
 from lbadvisor.cli.db import db
 from lbadvisor.cli.ladder import ladder
 from lbadvisor.cli.models import models
+from lbadvisor.cli.output import told_if_full
 from lbadvisor.cli.plan import plan
 from lbadvisor.cli.refine import refine
 from lbadvisor.cli.resume import resume
@@ -64,7 +66,8 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     try:
-        app()
+        with told_if_full():
+            app()
     except LbadvisorError as error:
         _report(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -80,5 +83,6 @@ def main() -> None:
 def _report(message: str, exit_code: int) -> None:
     if "--debug" in sys.argv[1:]:
         raise
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):  # the exit code says it if standard error cannot
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(exit_code)

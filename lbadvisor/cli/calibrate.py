@@ -28,8 +28,10 @@ def calibrate(
             "--updates", metavar="N", min=1, help="Updates of each run; default: 5% of a training, 20 to 320."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Runs of each, for the interval.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each, for the interval.")
+    ] = 1,
+    seed: options.FirstSeed = 0,
     exponents: Annotated[
         str, typer.Option("--exponents", metavar="A,B,...", help="Exponents to run the target at.")
     ] = DEFAULT_EXPONENTS,

@@ -51,6 +51,7 @@ ScheduleScale = Annotated[
     float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
+FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="The first seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Micro = Annotated[
     str | None,

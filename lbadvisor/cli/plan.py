@@ -45,7 +45,7 @@ def plan(
     from lbadvisor.advisor.plan import advise, advise_numbers, plan_body
     from lbadvisor.cli.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
     from lbadvisor.cli.console import print_json
-    from lbadvisor.cli.output_file import check_out
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.render_plan import print_plan
     from lbadvisor.errors import UsageError
 

@@ -32,8 +32,10 @@ def refine(
         float | None,
         typer.Option("--epochs-budget", metavar="E", help="Epochs that all the trials' runs may take together."),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Runs per trial, paired by seed.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per trial, paired by seed.")
+    ] = 1,
+    seed: options.FirstSeed = 0,
     also: Annotated[
         str | None, typer.Option("--also", metavar="PARTS", help="Search these too: some of stretch,ghost,clip.")
     ] = None,
@@ -79,7 +81,7 @@ def refine(
     from lbadvisor.advisor.search_space import search_space
     from lbadvisor.advisor.validation import with_validation
     from lbadvisor.cli.adaptation import baseline_recipe, request_of
-    from lbadvisor.cli.output_file import check_out
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.train_display import Display
 
     if out is not None:

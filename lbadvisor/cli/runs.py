@@ -173,7 +173,7 @@ def export(
 ) -> None:
     """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
     from lbadvisor.advisor.conditions import parse_condition
-    from lbadvisor.cli.output_file import check_out
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.render_export import write_csv, write_json
     from lbadvisor.errors import LbadvisorError
     from lbadvisor.selection import select
