@@ -140,7 +140,13 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
         return Recipe.model_validate_json(json.dumps(body))
     except ValidationError as error:
         faults = "; ".join(f"{dotted(finding.path)} {finding.message}" for finding in findings_of(error))
-        raise PlanError(f"at batch size {request.target_batch_size} the adapted recipe is wrong: {faults}") from error
+        longer = "lengthen the schedule" + (
+            "" if "regime" in request.parts else ", or adapt `regime` to keep its updates"
+        )
+        raise PlanError(
+            f"at batch size {request.target_batch_size} the adapted recipe is wrong: {faults}"
+            + (f"; {longer}" if "schedule." in faults else "")
+        ) from error
 
 
 def _put(body: dict[str, Any], field: str, value: Value) -> None:

@@ -153,3 +153,13 @@ def test_a_plan_that_cannot_be_computed_is_refused(words, said):
 def test_a_baseline_of_one_example_has_a_plan_without_ghosts_or_with_larger_ones():
     for words in (("--adapt", "lr,regime,clip"), ("--ghost", "16")):
         assert plan("--from", "1", "--to", "64", *words).exit_code == 0
+
+
+def test_an_adapted_recipe_that_cannot_be_is_said_in_the_words_of_recipes():
+    """12 updates of 32 are 0.4 of 1024: one update, and no place for two milestones."""
+    words = (str(RECIPES / "digits.toml"), "--to", "1024", "--adapt", "lr", "--schedule-scale", "0.03")
+    done = CliRunner().invoke(app, ["plan", *words])
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    said = str(done.exception)
+    assert "schedule.milestones[0].update must come before the end of the schedule, 1 updates" in said
+    assert said.endswith("; lengthen the schedule, or adapt `regime` to keep its updates")
