@@ -3,7 +3,6 @@
 `recipe.py` asks these rules whenever a recipe is made, so that none can exist that breaks one.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lbadvisor.advisor.catalog import DATASETS, NETWORKS, TORCHVISION
 from lbadvisor.advisor.limits import MOST_COUNT
+from lbadvisor.advisor.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
@@ -43,13 +43,6 @@ def refuse(table: Table, faults: Iterable[Fault]) -> Table:
     if errors:
         raise ValidationError.from_exception_data("Recipe", errors)
     return table
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A question for the candidate nearest to `word`, or the list of all candidates where none is near."""
-    names = list(candidates)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(names)}"
 
 
 def one_of(table: BaseModel, epochs: str, updates: str, *, needed: bool = False) -> Iterator[Fault]:

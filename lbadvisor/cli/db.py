@@ -12,7 +12,9 @@ from lbadvisor.cli.console import print_json, stderr, stdout
 from lbadvisor.cli.options import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 
-db = typer.Typer(name="db", no_args_is_help=True, help="Find, upgrade, check and query the database.")
+db = typer.Typer(
+    name="db", add_completion=False, no_args_is_help=True, help="Find, upgrade, check and query the database."
+)
 
 
 @db.command("path")

@@ -1,4 +1,4 @@
-"""`lbadvisor resume`: go on with a stored run, known by its name or number."""
+"""`lbadvisor resume`: resume a stored run, known by its name or number."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def resume(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Go on with a stored run where it stopped: its recipe and seed are those of the database.
+    """Resume a stored run where it stopped: its recipe and seed are those of the database.
 
     Ctrl-C finishes the update, saves, and exits 75, as in `lbadvisor train`.
     """

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 LAST_MEASUREMENTS = 10
 
-runs = typer.Typer(name="runs", invoke_without_command=True, help="List the runs; show, rename, delete, export them.")
+runs = typer.Typer(
+    name="runs",
+    add_completion=False,
+    invoke_without_command=True,
+    help="List the runs; show, rename, delete, export them.",
+)
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
 
 

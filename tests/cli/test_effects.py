@@ -5,33 +5,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer
 
 from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.baseline import baseline_of_numbers
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import all_lines
 from lbadvisor.advisor.rules import FINITE_POPULATION, LR_RULES, SQRT
-from lbadvisor.cli.app import app
 from lbadvisor.cli.command import Words
 from lbadvisor.cli.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
+from lbadvisor.cli.lazy import COMMANDS, loaded
 from lbadvisor.errors import LbadvisorError, UsageError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 DIGITS = str(RECIPES / "digits.toml")
 
 
-def options(group, above=""):
-    """(command, option) of all the program's commands."""
-    for name, command in group.commands.items():
-        for parameter in command.params:
-            if parameter.opts[0].startswith("--") and parameter.name != "help":
-                yield f"{above}{name}", parameter.opts[0]
-        if hasattr(command, "commands"):
-            yield from options(command, f"{name} ")
+def options(name, command):
+    """(command, option) of a command, and of the commands in a group of them."""
+    yield from ((name, parameter.opts[0]) for parameter in command.params if parameter.opts[0].startswith("--"))
+    for inner, its_command in getattr(command, "commands", {}).items():
+        yield from options(f"{name} {inner}", its_command)
 
 
-ALL = list(options(typer.main.get_command(app)))
+ALL = [pair for name in COMMANDS for pair in options(name, loaded(name))]
 
 
 def effect_of(command, option):
