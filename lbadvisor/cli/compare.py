@@ -19,8 +19,17 @@ def compare(
         typer.Argument(metavar="RUN RUN...", help="Runs by name or number, or ladders; the first is the baseline."),
     ] = None,
     where: options.Where = None,
-    columns: options.Columns = None,
-    by: options.By = Axis.UPDATE,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="COLUMNS",
+            help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
+        ),
+    ] = None,
+    by: Annotated[
+        Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")
+    ] = Axis.UPDATE,
     curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Draw evaluation accuracy.")] = True,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,

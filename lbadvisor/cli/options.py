@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from lbadvisor.advisor.axis import Axis
-
 Database = Annotated[
     Path | None,
     typer.Option("--db", metavar="FILE", help="The database. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
@@ -58,15 +56,6 @@ Micro = Annotated[
     typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
-By = Annotated[Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        metavar="COLUMNS",
-        help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
-    ),
-]
 Where = Annotated[
     list[str] | None,
     typer.Option(
