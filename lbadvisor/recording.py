@@ -111,6 +111,7 @@ class _Recording:
         self._flush()
         save_checkpoint(self._folder, self._state, self._run.name)
         self.saved_update = self._state.update
+        self._store.set_saved(self._run.number, self.saved_update)
         now = time.monotonic()
         self._save_due = now + max(self._run.recipe.checkpoints.every_seconds, (now - began) / SAVING_SHARE)
 

@@ -5,8 +5,7 @@ import shutil
 from lbadvisor.advisor.records import Run
 from lbadvisor.errors import StoreError
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoint_folder
-from lbadvisor.training.run_lock import only_process
+from lbadvisor.store.run_folder import checkpoint_folder, only_process
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:

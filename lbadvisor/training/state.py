@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lbadvisor import __version__
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.errors import CheckpointError, DataError, RefusedError
+from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.training.checkpoint_content import fault_of, read_content
-from lbadvisor.training.checkpoint_file import Header, checkpoints, write_checkpoint
+from lbadvisor.training.checkpoint_file import Header, checkpoints, require_training, write_checkpoint
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
@@ -139,10 +139,7 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     # Weights, two moments and the averages are four times the weights; as much again, and room for small tensors.
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
-    if (header.recipe_hash, header.seed) != (recipe_hash(state.recipe), state.seed):
-        raise RefusedError(
-            f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
-        )
+    require_training(path, header, state.recipe, state.seed)
     fault = fault_of(header, content, state)
     if fault is not None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
