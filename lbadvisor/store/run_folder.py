@@ -55,7 +55,7 @@ def already_trained(run: str) -> RefusedError:
     return RefusedError(f"another process is training the run {run}: wait for it, or stop it")
 
 
-def is_trained(folder: Path) -> bool:
+def is_in_training(folder: Path) -> bool:
     """Whether a living process trains the run whose checkpoints lie in `folder`; makes nothing and needs no right to
     write.
 

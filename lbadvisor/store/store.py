@@ -23,7 +23,7 @@ from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
 from lbadvisor.store.results import read_result, read_standing
 from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
-from lbadvisor.store.run_folder import checkpoint_folder, is_trained
+from lbadvisor.store.run_folder import checkpoint_folder, is_in_training
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LARGEST_INTEGER = 2**63 - 1
@@ -355,7 +355,7 @@ class Store:
     def _run(self, row: Row[Any]) -> Run:
         """The record of a row of `RUNS` as the run stands now: the process that trained it may be no more."""
         run = run_of(row, self.path)
-        if run.status is not RunStatus.RUNNING or is_trained(checkpoint_folder(self.path, run)):
+        if run.status is not RunStatus.RUNNING or is_in_training(checkpoint_folder(self.path, run)):
             return run
         return replace(run, status=RunStatus.INTERRUPTED, ended_because=INTERRUPTED_BECAUSE)
 

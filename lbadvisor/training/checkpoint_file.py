@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -20,14 +20,28 @@ KEPT_CHECKPOINTS = 2
 PRUNED = "pruned"
 """The file that says that the checkpoints beside it were deleted on purpose."""
 MOST_HEADER_BYTES = 2**16
+T = TypeVar("T")
 Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a network is shown: images of `shape` (C, H, W) in `classes` classes.
+
+    Of each channel's pixels, from 0 to 255, `mean` is subtracted, and what is left is divided by `deviation`.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a checkpoint says of itself: of which training it is, where that stood, and what made it.
 
-    `run` is the run's name; it and `micro_size` (examples) are None where the first versions did not note them.
+    `run` is the run's name; it, `micro_size` (examples) and `images` are None if an earlier version did not note them.
     """
 
     recipe: str
@@ -39,6 +53,7 @@ class Header:
     torch: str
     micro_size: Annotated[int, Field(ge=1, le=2**53)] | None = None
     run: str | None = None
+    images: Images | None = None
 
 
 _HEADER = TypeAdapter(Header)
@@ -86,7 +101,7 @@ def write_checkpoint(folder: Path, header: Header, payload: bytes | memoryview) 
     return path
 
 
-def newest_sound(folder: Path, run: Run, read: Callable[[Path], Header]) -> tuple[Header | None, list[str]]:
+def newest_sound(folder: Path, run: Run, read: Callable[[Path], T]) -> tuple[T | None, list[str]]:
     """What `read` gives of the run's newest sound checkpoint, None if there is none yet; and what the later ones lack.
 
     Raises `CheckpointError` if there are some and none is sound, or there should be some: see `missing`. A run does not
