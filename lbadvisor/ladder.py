@@ -12,17 +12,15 @@ import torch
 from lbadvisor.advisor.arms import PlannedArm
 from lbadvisor.advisor.identity import Identity, differences, identity_of
 from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.records import Ladder, Run
+from lbadvisor.advisor.records import Ladder, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
 from lbadvisor.reuse import RESULTS, has_runs, preferred, refuse_another
-from lbadvisor.runner import Progress, RunRequest, Started, train_run
+from lbadvisor.runner import Progress, RunRequest, Started, resume_point, train_run
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoint_folder
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.environment import make_deterministic
-from lbadvisor.training.run_lock import is_in_training
 
 __all__ = [
     "LadderRequest",
@@ -100,12 +98,16 @@ def planned_runs(request: LadderRequest) -> tuple[PlannedRun, ...]:
     All arms with seed 0 come first, then all with seed 1: a ladder that is cut short has whole pairs of runs. A run is
     the one that stands for its arm and seed in the ladder already; else a stored run of the same training, whatever its
     name (`reuse.preferred`); else a new one. Raises `RefusedError` if the ladder's name, or a run's, belongs to another
-    training.
+    training, and `CheckpointError` if one that was begun cannot be resumed.
     """
     most = max(arm.seeds for arm in request.arms)
     order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
     known = _Known.of(request)
-    return tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
+    runs = tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
+    for planned in runs:
+        if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
+            resume_point(request.database, planned.run)
+    return runs
 
 
 def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
@@ -157,8 +159,8 @@ def _next(request: LadderRequest, store: Store, left: Sequence[tuple[str, int]])
             run = planned.run
             if run is None or planned.is_done:
                 return planned
-            if not is_in_training(checkpoint_folder(request.database, run)):
-                # It may have ended between the two looks.
+            if run.status is not RunStatus.RUNNING:
+                # What seemed interrupted may have ended between the look at its row and that at its lock.
                 return replace(planned, run=store.run(str(run.number)))
     return None
 

@@ -11,7 +11,8 @@ from lbadvisor.advisor.continuity import loss_jump
 from lbadvisor.advisor.records import Measurement, Run, RunStatus
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.store import Store
-from lbadvisor.training.dataset import Dataset
+from lbadvisor.training.checkpoint_file import Images
+from lbadvisor.training.dataset import Dataset, images_of
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
@@ -52,7 +53,7 @@ def recorded(
     saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
     finite, and the errors of store and checkpoints.
     """
-    recording = _Recording(store, run, state, folder, saved_update)
+    recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
     try:
         if saved_update is None:
             recording.save()
@@ -87,8 +88,11 @@ def recorded(
 class _Recording:
     """What is measured and not stored yet, and when the next save is due."""
 
-    def __init__(self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None) -> None:
+    def __init__(
+        self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None, images: Images
+    ) -> None:
         self._store, self._run, self._state, self._folder = store, run, state, folder
+        self._images = images
         self._pending: list[Measurement] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
@@ -115,8 +119,9 @@ class _Recording:
             raise self._diverged("its weights or its loss are not finite")
         # The rows first: what a checkpoint has behind it is stored.
         self._flush()
-        save_checkpoint(self._folder, self._state, self._run.name)
+        save_checkpoint(self._folder, self._state, self._run.name, self._images)
         self.saved_update = self._state.update
+        self._store.set_saved(self._run.number, self.saved_update)
         now = time.monotonic()
         self._save_due = now + max(self._run.recipe.checkpoints.every_seconds, (now - began) / SAVING_SHARE)
 

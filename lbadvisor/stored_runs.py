@@ -1,13 +1,13 @@
-"""Stored runs renamed and deleted, with what lies beside the database; never while a process trains them."""
+"""Stored runs renamed, pruned and deleted, with what lies beside the database; never while a process trains them."""
 
 import shutil
 from collections.abc import Sequence
 
-from lbadvisor.advisor.records import Run
-from lbadvisor.errors import InTrainingError, StoreError
+from lbadvisor.advisor.records import Run, RunStatus
+from lbadvisor.errors import StoreError
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoint_folder
-from lbadvisor.training.run_lock import is_in_training, only_process
+from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
+from lbadvisor.training.checkpoint_file import checkpoints, prune_checkpoints
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:
@@ -20,11 +20,26 @@ def rename_run(store: Store, run: Run, name: str) -> None:
         store.rename_run(run.number, name)
 
 
-def refuse_in_training(store: Store, runs: Sequence[Run]) -> None:
+def refuse_in_training(runs: Sequence[Run]) -> None:
     """Raises `InTrainingError` if a process trains one of the runs: before any of them is deleted."""
     for run in runs:
-        if is_in_training(checkpoint_folder(store.path, run)):
-            raise InTrainingError(f"another process is training the run {run.name}: wait for it, or stop it")
+        if run.status is RunStatus.RUNNING:
+            raise already_trained(run.name)
+
+
+def prune_run(store: Store, run: Run) -> int:
+    """Delete the checkpoints of the run, keep its results; the bytes that are freed.
+
+    Raises `InTrainingError` while a process trains it, and `CheckpointError` if they cannot be deleted.
+    """
+    folder = checkpoint_folder(store.path, run)
+    with only_process(folder, run.name):
+        return prune_checkpoints(folder)
+
+
+def checkpoint_bytes(store: Store, run: Run) -> int:
+    """What the run's checkpoints take on the disk."""
+    return sum(path.stat().st_size for path in checkpoints(checkpoint_folder(store.path, run)))
 
 
 def delete_run(store: Store, run: Run) -> None:

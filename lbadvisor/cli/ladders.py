@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,11 +19,10 @@ LadderName = Annotated[str, typer.Argument(metavar="LADDER", help="A ladder, by 
 
 
 @ladders.callback()
-def list_ladders(context: typer.Context, as_json: options.AsJson = False, database: options.Database = None) -> None:
+@command
+def list_ladders(words: Words, as_json: options.AsJson = False, database: options.Database = None) -> None:
     """List the ladders, the oldest first."""
-    if context.invoked_subcommand is not None:
-        if as_json or database:
-            raise UsageError(f"options of `ladders {context.invoked_subcommand}` are given after its name")
+    if words.subcommand is not None:
         return
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_ladders import ladder_body, ladders_table
@@ -36,6 +36,7 @@ def list_ladders(context: typer.Context, as_json: options.AsJson = False, databa
 
 
 @ladders.command("show")
+@command
 def show(name: LadderName, as_json: options.AsJson = False, database: options.Database = None) -> None:
     """Show a ladder: its baseline and target, and its runs, arm by arm. `lbadvisor compare LADDER` compares them."""
     from lbadvisor.advisor.results import summary_of
@@ -54,6 +55,7 @@ def show(name: LadderName, as_json: options.AsJson = False, database: options.Da
 
 
 @ladders.command("rename")
+@command
 def rename(
     name: LadderName,
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
@@ -72,6 +74,7 @@ def rename(
 
 
 @ladders.command("delete")
+@command
 def delete(
     name: LadderName,
     with_runs: Annotated[
@@ -102,7 +105,7 @@ def delete(
             stdout().print(f"would delete {what}; nothing was done", markup=False, soft_wrap=True)
             return
         confirm(f"Delete {what}?", yes=yes)
-        refuse_in_training(store, doomed)
+        refuse_in_training(doomed)
         for run in doomed:
             delete_run(store, run)
         store.delete_ladder(ladder.number)
