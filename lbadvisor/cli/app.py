@@ -1,6 +1,5 @@
 """The command line: its commands, and the one place where an error becomes a message and an exit code."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -59,10 +58,6 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code is the error's."""
-    # Waiting threads spin for a moment, then give their core away. OpenMP's own default spins for milliseconds: as fast
-    # on an idle machine (F1 at batch 128: 11.2 ms an update, and 11.3), several times slower beside a busy process.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     try:
         app()
     except LbadvisorError as error:

@@ -64,6 +64,8 @@ def calibrate(
         raise UsageError("give the target batch size: --to B")
     baseline = baseline_recipe(recipe, overrides, schedule_scale)
     request = request_of(target, adapt, "sqrt", ghost, betas, weight_decay)
+    display = Display(quiet=quiet)
+    display.show_loading()
 
     from lbadvisor.advisor.calibration import default_updates
     from lbadvisor.advisor.plan import advise
@@ -83,7 +85,6 @@ def calibrate(
         device=chosen_device(device),
         data_dir=data_dir or default_data_dir(),
     )
-    display = Display(quiet=quiet)
     show_price(asked, display)
     if dry_run:
         stdout().print("nothing was done")

@@ -46,6 +46,7 @@ def verify_resume(
     from lbadvisor.cli.adaptation import trained_recipe
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_proof import proof_json, proof_text, show_part
+    from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import NotIdenticalError
 
     _, trained = trained_recipe(
@@ -60,6 +61,7 @@ def verify_resume(
         weight_decay,
     )
 
+    Display(quiet=quiet).show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size
     from lbadvisor.cli.signals import interrupted_by_all
