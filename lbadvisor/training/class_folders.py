@@ -45,14 +45,12 @@ def read_class_folders(folder: Path) -> tuple[ClassFolder, ClassFolder]:
     """
     train, test = _read_split(folder / "train"), _read_split(_test_folder(folder))
     unlike = [
-        f"only {one.folder} has {_listed(sorted(set(one.classes) - set(other.classes)))}"
+        f"only {one.title} has {_listed(sorted(set(one.classes) - set(other.classes)))}"
         for one, other in ((train, test), (test, train))
         if set(one.classes) - set(other.classes)
     ]
     if unlike:
-        raise DataError(
-            f"the classes of {train.title} and {test.title} differ, and must be the same: {'; '.join(unlike)}"
-        )
+        raise DataError(f"the splits of {folder} must have the same classes: {'; '.join(unlike)}")
     return train, test
 
 
