@@ -44,6 +44,7 @@ def train(
         display.show_stored(stored, default)
     display.show_recipe(stored.name, trained, plan, seed)
 
+    display.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size, train_to_the_end
     from lbadvisor.runner import RunRequest, chosen_device, find_earlier
