@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lbadvisor.advisor.catalog import TORCHVISION
-from lbadvisor.advisor.coherence import did_you_mean
+from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem, reason_of
 from lbadvisor.training.models.shape import Shape
 
