@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.advisor.adjustments import Adjustment
+from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.forecast import Option
 from lbadvisor.advisor.numerals import value_text
 from lbadvisor.advisor.plan import Plan
@@ -36,7 +37,13 @@ def print_plan(plan: Plan) -> None:
     say(console, DIFFUSION)
     console.print()
     for caveat in plan.warnings:
-        say(console, Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f": {caveat.message}"))
+        say(console, caveat_text(caveat))
+
+
+def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:
+    """A warning of a plan; in a ladder with the arms that it is about."""
+    of_arms = f" ({', '.join(arms)})" if arms else ""
+    return Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f"{of_arms}: {caveat.message}")
 
 
 def planned_text(line: Adjustment) -> str:

@@ -9,7 +9,7 @@ from lbadvisor.advisor.comparison import RunSummary
 from lbadvisor.advisor.numerals import ABSENT, measured_text
 from lbadvisor.advisor.records import Measurement, Run
 from lbadvisor.advisor.results import result_of, summary_of
-from lbadvisor.cli.table import Column, Table, print_table
+from lbadvisor.cli.table import Column, Table, print_facts, print_table
 
 _RUNS = (
     Column("run"),
@@ -77,12 +77,13 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
         "resumed": f"{run.resumes} times",
         "guarantee": run.guarantee,
         "device": f"{run.environment.device} ({run.environment.device_name})",
+        "CPU threads": run.threads,
+        "micro-batches": None if run.micro_size is None else f"{run.micro_size} examples",
         "versions": f"lbadvisor {run.environment.lbadvisor_version}, torch {run.environment.torch_version}, "
         f"Python {run.environment.python_version}",
         "git": _git_text(run),
     }
-    rows = ((Text(name, style="bold"), ABSENT if fact is None else str(fact)) for name, fact in facts.items())
-    print_table(console, Table((Column("", "name"), Column("", "prose")), tuple(rows)))
+    print_facts(console, facts)
     console.print(Text("\nRecipe", style="bold"))
     # A line of TOML is not wrapped: what is printed can be saved and read again.
     console.print(Text(dump_recipe(run.recipe)), soft_wrap=True)

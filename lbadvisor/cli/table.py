@@ -4,7 +4,7 @@ A console that is too narrow for a table shows fewer of its columns, and a line 
 terminal is never too narrow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from lbadvisor.advisor.numerals import ABSENT
 from lbadvisor.cli.console import say
 
 GAP = 2
@@ -49,6 +50,7 @@ def print_table(console: Console, table: Table, title: str = "") -> None:
     shown, left_out = _within(table, console.width)
     widths = _widths(shown, console.width)
     grid = rich.table.Table(box=None, pad_edge=False, padding=(0, GAP // 2), header_style="bold")
+    grid.show_header = any(column.title for column in shown.columns)
     for column, width in zip(shown.columns, widths, strict=True):
         grid.add_column(Text(column.title), justify="right" if column.kind == "number" else "left", width=width)
     for row in shown.rows:
@@ -63,6 +65,12 @@ def print_table(console: Console, table: Table, title: str = "") -> None:
         console.print(line, soft_wrap=True)
     if left_out:
         say(console, Text(f"left out for width: {'; '.join(left_out)} (a wider terminal or --json shows all)", "dim"))
+
+
+def print_facts(console: Console, facts: Mapping[str, object]) -> None:
+    """Print what is known by its names; a hyphen for what is not."""
+    rows = ((Text(name, style="bold"), ABSENT if fact is None else str(fact)) for name, fact in facts.items())
+    print_table(console, Table((Column("", "name"), Column("", "prose")), tuple(rows)))
 
 
 def print_first_that_fits(console: Console, tables: Sequence[Table], title: str = "") -> None:
