@@ -11,7 +11,8 @@ from lbadvisor.advisor.continuity import loss_jump
 from lbadvisor.advisor.records import Measurement, Run, RunStatus
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.store import Store
-from lbadvisor.training.dataset import Dataset
+from lbadvisor.training.checkpoint_file import Images
+from lbadvisor.training.dataset import Dataset, images_of
 from lbadvisor.training.loop import mean_loss, train
 from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
@@ -41,17 +42,23 @@ class Progress:
 
 
 def recorded(
-    store: Store, run: Run, state: TrainState, dataset: Dataset, folder: Path, saved_update: int | None
+    store: Store,
+    run: Run,
+    state: TrainState,
+    dataset: Dataset,
+    folder: Path,
+    saved_update: int | None,
+    losses: Sequence[float] = (),
 ) -> Iterator[Progress]:
     """Train `state` to its end; yields after every update.
 
     `saved_update` is that of the checkpoint in `folder` which `state` came from, None where it came from none: then a
-    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. Closing the
-    iterator saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
+    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
+    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
+    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
     finite, and the errors of store and checkpoints.
     """
-    recording = _Recording(store, run, state, folder, saved_update)
-    before = [] if saved_update is None else [m.loss for m in store.measurements(run.number)]
+    recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
     try:
         if saved_update is None:
             recording.save()
@@ -59,7 +66,7 @@ def recorded(
             note = None
             if measurement is not None:
                 recording.add(measurement)
-                note, before = _jump_note(before, measurement, run), []
+                note, losses = _jump_note(losses, measurement, run), ()
             recording.keep()
             yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
         recording.save()
@@ -86,8 +93,11 @@ def recorded(
 class _Recording:
     """What is measured and not stored yet, and when the next save is due."""
 
-    def __init__(self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None) -> None:
+    def __init__(
+        self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None, images: Images
+    ) -> None:
         self._store, self._run, self._state, self._folder = store, run, state, folder
+        self._images = images
         self._pending: list[Measurement] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
@@ -123,8 +133,9 @@ class _Recording:
             raise self._diverged("its weights or its loss are not finite")
         # The rows first: what a checkpoint has behind it is stored.
         self._flush()
-        save_checkpoint(self._folder, self._state, self._run.name)
+        save_checkpoint(self._folder, self._state, self._run.name, self._images)
         self.saved_update = self._state.update
+        self._store.set_saved(self._run.number, self.saved_update)
         now = time.monotonic()
         self._save_due = now + max(self._run.recipe.checkpoints.every_seconds, (now - began) / SAVING_SHARE)
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor import __version__
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.errors import CheckpointError, DataError, RefusedError
+from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.training.checkpoint_content import fault_of, read_content
-from lbadvisor.training.checkpoint_file import Header, checkpoints, write_checkpoint
+from lbadvisor.training.checkpoint_file import Header, Images, checkpoints, require_training, write_checkpoint
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
@@ -125,10 +126,11 @@ def is_finite(state: TrainState) -> bool:
     return bool(state.interval[0].isfinite()) and all(bool(p.isfinite().all()) for p in state.parameters)
 
 
-def save_checkpoint(folder: Path, state: TrainState, run: str | None = None) -> Path:
+def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, images: Images | None = None) -> Path:
     """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
 
-    `run` is the run's name, for the header. Raises `CheckpointError` where the folder cannot be written.
+    `run` is the run's name and `images` what it is trained on, for the header. Raises `CheckpointError`
+    if the folder cannot be written.
     """
     content = {
         "model": state.model.state_dict(),
@@ -149,6 +151,8 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None) -> 
         torch=torch.__version__,
         micro_size=state.micro_size,
         run=run,
+        images=images,
+        training=digest_of(state.recipe),
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 
@@ -163,10 +167,7 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     # Weights, two moments and the averages are four times the weights; as much again, and room for small tensors.
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
-    if (header.recipe_hash, header.seed) != (recipe_hash(state.recipe), state.seed):
-        raise RefusedError(
-            f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
-        )
+    require_training(path, header, state.recipe, state.seed)
     fault = fault_of(header, content, state)
     if fault is not None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
