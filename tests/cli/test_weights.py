@@ -136,7 +136,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(place):
         (("a", "--out", "w.safetensors", "--weights", "averaged"), 2, "the run a has no averaged weights"),
         (("a", "--out", "w.pt"), 2, "without --pt the file is safetensors"),
         (("a", "--out", "w.safetensors", "--pt"), 2, "with --pt the file is torch's own"),
-        (("a", "--out", "there.safetensors"), 2, "there.safetensors is there already"),
+        (("a", "--out", "there.safetensors"), 2, "there.safetensors exists"),
         (("b", "--out", "w.safetensors"), 2, "there is no run named 'b'"),
         (("a", "--out", "w.safetensors", "--db", "none.db"), 1, "no database at none.db"),
     ):
