@@ -13,12 +13,15 @@ from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoint_file import Images
 from lbadvisor.training.dataset import Dataset, images_of
-from lbadvisor.training.loop import train
+from lbadvisor.training.loop import mean_loss, train
 from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
 
 FLUSH_SECONDS = 1.0
 """Measurements are written at most this often, in one transaction: a kill loses no more, a resume makes them again."""
+
+LOSS_SECONDS = 1.0
+"""The training loss is told at most this often between measurements."""
 
 SAVING_SHARE = 0.01
 """Saving takes at most this share of a run's time: where one save took s seconds, the next waits at least s / 0.01."""
@@ -26,14 +29,16 @@ SAVING_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One update was made; with its measurement where one was due, and a note where the user should know of something.
+    """One update was made; with its measurement if one was due, and a note if the user should know of something.
 
-    The note is of a loss that jumped when the run was resumed.
+    The note is of a loss that jumped when the run was resumed. `loss` is the mean training loss since the last
+    measurement, in nats, for whoever watches: told after the first update, then once a second, None in between.
     """
 
     update: int
     measurement: Measurement | None
     note: str | None = None
+    loss: float | None = None
 
 
 def recorded(
@@ -57,7 +62,7 @@ def recorded(
                 recording.add(measurement)
                 note, before = _jump_note(before, measurement, run), []
             recording.keep()
-            yield Progress(state.update, measurement, note)
+            yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
         recording.save()
         recording.end(RunStatus.COMPLETE, f"all {run.updates} updates made")
     except GeneratorExit:
@@ -90,6 +95,7 @@ class _Recording:
         self._pending: list[Measurement] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
+        self._loss_due = self._flushed
         self.saved_update = saved_update
 
     def add(self, measurement: Measurement) -> None:
@@ -97,6 +103,14 @@ class _Recording:
         self._pending.append(measurement)
         if not math.isfinite(measurement.loss):
             raise self._diverged(f"its loss is {measurement.loss}")
+
+    def loss_to_tell(self, measurement: Measurement | None) -> float | None:
+        """The training loss, if it is time to tell it: to ask for it at every update would stop a GPU each time."""
+        now = time.monotonic()
+        if now < self._loss_due:
+            return None
+        self._loss_due = now + LOSS_SECONDS
+        return mean_loss(self._state) if measurement is None else measurement.loss
 
     def keep(self) -> None:
         """Store and save what is due."""

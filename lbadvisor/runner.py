@@ -13,7 +13,7 @@ from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
 from lbadvisor.advisor.records import Environment, Guarantee, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.errors import DataError, RefusedError, StoreError
+from lbadvisor.errors import RefusedError, StoreError
 from lbadvisor.recording import Progress, recorded
 from lbadvisor.store import Store, revision
 from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
@@ -157,12 +157,7 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
 
 
 def _built(recipe: Recipe, request: RunRequest, dataset: Dataset) -> TrainState:
-    try:
-        return start_state(recipe, request.seed, dataset.shape, dataset.classes, request.device)
-    except RuntimeError as error:
-        raise DataError(
-            f"the network {recipe.model.name} cannot be built for images of {dataset.shape}: {error}"
-        ) from error
+    return start_state(recipe, request.seed, dataset.shape, dataset.classes, request.device)
 
 
 def _micro_size(recipe: Recipe, request: RunRequest, dataset: Dataset, earlier: Run | None) -> int | None:

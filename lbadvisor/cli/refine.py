@@ -98,6 +98,7 @@ def refine(
             "examples, a tenth, evenly by class; the schedule keeps its updates"
         )
 
+    display.show_loading()
     # From here on torch and optuna are needed, which take seconds to import.
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_refinement import print_refinement, refinement_body

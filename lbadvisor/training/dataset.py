@@ -72,8 +72,8 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """How far a data set's preparation is, which is made once: `done` of `total` images of one `task`."""
+    """How far a data set's preparation is: `done` of `total` images of one `task`; None: it is not known how many."""
 
     task: str
-    done: int
-    total: int
+    done: int = 0
+    total: int | None = None

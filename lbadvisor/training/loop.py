@@ -1,6 +1,7 @@
 """The training loop. B examples of a batch, K classes."""
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,6 +161,12 @@ def _put_weights(state: TrainState, weights: list[Tensor]) -> None:
     with torch.no_grad():
         for parameter, weight in zip(state.parameters, weights, strict=True):
             parameter.copy_(weight)
+
+
+def mean_loss(state: TrainState) -> float:
+    """Mean training loss of the updates since the last measurement, in nats; nan directly after one."""
+    loss_sum, _, updates = state.interval.tolist()
+    return loss_sum / updates if updates else math.nan
 
 
 def weight_distance(state: TrainState) -> float:
