@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def test_a_killed_run_is_interrupted_everywhere_and_is_resumed_and_a_living_one_
     assert sorted(folder.rglob("*")) == before
     shown = said_of(place, "runs", "show", "a")
     assert "its process was killed, or the machine went down" in shown
+    assert re.search(r"^ *saved +update 0 *$", shown, flags=re.M)
     assert "(interrupted: its process was killed" in " ".join(said_of(place, "compare", "a", "b").split())
     assert place.run("resume", "a", "--dry-run").returncode == 0
     resumed = place.start("resume", "a", "--quiet")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_pruning_frees_what_complete_runs_keep_and_what_needs_it_says_so(place):
     said = "the checkpoints of the run a were pruned: its results are kept, its weights are gone"
     exported = place.run("runs", "export-weights", "a", "--out", "w.safetensors")
     assert (exported.returncode, said in exported.stderr) == (1, True)
+    assert re.search(r"^ *saved +pruned *$", place.run("runs", "show", "a").stdout, flags=re.M)
     resumed = place.run("resume", "a")
     assert (resumed.returncode, resumed.stdout.startswith("a is complete already")) == (0, True)
     assert said in resumed.stderr
