@@ -90,7 +90,7 @@ def _forecast(choices: Sequence[Option]) -> Table:
         Column("what it costs", "name"),
         Column("lr", rank=1),
         Column("updates"),
-        Column("epochs", rank=2),
+        Column("epochs", rank=4),
         Column("examples"),
         Column("diffusion", rank=3),
     )

@@ -76,7 +76,7 @@ def figure_of(report: Report) -> "Figure":
     height = above + CHART_INCHES[1] * rows + below
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(rect=(0, below / height, 1, 1 - (above + below) / height))  # type: ignore[union-attr, call-arg]
+    figure.get_layout_engine().set(rect=(0.004, below / height, 0.99, 1 - (above + below) / height))  # type: ignore[union-attr, call-arg]
     # A user's words may hold dollar signs, which are no formula.
     figure.text(0.15 / width, 1 - 0.15 / height, title, va="top", size=14, weight="bold", parse_math=False)
     figure.text(

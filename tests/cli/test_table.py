@@ -188,3 +188,10 @@ def on_a_terminal(folder: Path, width: int) -> list[str]:
         os.close(ours)
     assert process.returncode == 0
     return content.decode().replace("\r", "").split("=" * 9)[:-1]
+
+
+def test_diffusion_is_shown_on_eighty_columns_where_it_is_explained(folder: Path) -> None:
+    """The epochs, which follow from the updates, give way to it."""
+    lines = on_a_terminal(folder, 80)[0].splitlines()
+    header = next(line for line in lines if line.startswith("what it costs"))
+    assert header.split() == ["what", "it", "costs", "lr", "updates", "examples", "diffusion"]
