@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.arms import parse_arms, planned
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import RunStatus
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import RefusedError, UsageError
 from lbadvisor.ladder import (

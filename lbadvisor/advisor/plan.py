@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from lbadvisor import __version__
 from lbadvisor.advisor import additions, adjustments, rules
-from lbadvisor.advisor.adjustments import Adjustment, Request, Value
+from lbadvisor.advisor.adjustments import Adjustment, Value
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.caveats import Caveat, caveats
 from lbadvisor.advisor.forecast import Option, forecast
+from lbadvisor.advisor.request import Request
+from lbadvisor.advisor.scaling import Scaling, scaling_of
 from lbadvisor.errors import PlanError, RefusedError
 
 if TYPE_CHECKING:
@@ -43,39 +45,47 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
             f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size "
             f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
         )
-    baseline = baseline_of(recipe)
-    plan = advise_numbers(baseline, request)
-    return Plan(
-        baseline=recipe,
-        adapted=_adapted(recipe, request, plan.adjustments),
-        batch_ratio=plan.batch_ratio,
-        adjustments=plan.adjustments,
-        warnings=plan.warnings,
-        forecast=plan.forecast,
-    )
+    scaling = _checked(baseline_of(recipe), request)
+    lines = all_lines(scaling)
+    return _plan(scaling, lines, recipe, _adapted(recipe, scaling, lines))
 
 
 def advise_numbers(baseline: Baseline, request: Request) -> Plan:
-    """The plan for a baseline of which only some numbers are known. Raises `PlanError` and `RefusedError`."""
-    target, examples = request.target_batch_size, baseline.examples
-    ratio = rules.batch_ratio(baseline.batch_size, target)
-    additions.check_additions(baseline, request)
+    """The plan for a baseline of which only some numbers are known. Raises `PlanError`."""
+    scaling = _checked(baseline, request)
+    return _plan(scaling, all_lines(scaling))
+
+
+def _checked(baseline: Baseline, request: Request) -> Scaling:
+    """The scaling of a request that makes sense for the baseline. Raises `PlanError` for another."""
+    target, examples, ghost = request.target_batch_size, baseline.examples, request.ghost_batch_size
+    rules.batch_ratio(baseline.batch_size, target)
     if examples is not None and target > examples:
         raise PlanError(f"the target batch size {target} is above the {examples} training examples")
-    ghost = request.ghost_batch_size
     if ghost is not None and not 2 <= ghost <= target:
         raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
+    scaling = scaling_of(baseline, request)
+    additions.check_additions(scaling)
+    return scaling
+
+
+def _plan(
+    scaling: Scaling,
+    lines: tuple[Adjustment, ...],
+    recipe: "Recipe | None" = None,
+    adapted: "Recipe | None" = None,
+) -> Plan:
     return Plan(
-        baseline=None,
-        adapted=None,
-        batch_ratio=ratio,
-        adjustments=all_lines(baseline, request),
-        warnings=caveats(baseline, request),
-        forecast=forecast(baseline, request),
+        baseline=recipe,
+        adapted=adapted,
+        batch_ratio=scaling.batch_ratio,
+        adjustments=lines,
+        warnings=caveats(scaling),
+        forecast=forecast(scaling),
     )
 
 
-def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
+def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
     """Every line of the plan, in the order of reading."""
     parts = (
         adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
@@ -83,11 +93,12 @@ def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
         adjustments.clipping_lines, additions.regularization_lines, adjustments.weight_decay_lines,
         adjustments.momentum_lines, adjustments.weight_ema_lines, adjustments.cadence_lines,
     )  # fmt: skip
-    return tuple(line for part in parts for line in part(baseline, request))
+    return tuple(line for part in parts for line in part(scaling))
 
 
-def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) -> "Recipe":
+def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) -> "Recipe":
     """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    request = scaling.request
     # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
     from pydantic import ValidationError
 
@@ -105,7 +116,7 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
         parts=request.parts,
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         stretch_share=request.stretch_share,
-        additions=additions.additions_of(baseline_of(recipe), request),
+        additions=additions.additions_of(scaling),
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:
@@ -118,10 +129,10 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
 
 
 def _put(body: dict[str, Any], field: str, value: Value) -> None:
-    table, key = field.split(".")
+    table, key, *rest = field.split(".")
     if key == "milestones" and isinstance(value, tuple):
-        for milestone, update in zip(body[table][key], value, strict=True):
-            milestone["update"] = update
+        for milestone, its_value in zip(body[table][key], value, strict=True):
+            milestone[rest[0] if rest else "update"] = its_value
     elif body[table] is None:
         body[table] = {key: value}
     else:

@@ -8,10 +8,11 @@ import math
 from dataclasses import dataclass, replace
 
 from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Adjustment, Request, Value
+from lbadvisor.advisor.adjustments import Adjustment, Value
 from lbadvisor.advisor.plan import Plan, advise
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import checked
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.rules import LrRule
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import PlanError, UsageError

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbadvisor.advisor.adjustments import BetasRule, Request, WeightDecayRule
 from lbadvisor.advisor.arms import arm_of
 from lbadvisor.advisor.parts import parse_parts
 from lbadvisor.advisor.plan import Plan, advise
+from lbadvisor.advisor.request import BetasRule, Request, WeightDecayRule
 from lbadvisor.advisor.rules import SQRT, parse_lr_rule
 from lbadvisor.errors import LbadvisorError, UsageError
 
@@ -90,8 +90,8 @@ def trained_recipe(
             "--stretch-share": stretch_share != 1,
             "--lr-rule": lr_rule != SQRT.name,
             "--ghost": ghost is not None,
-            "--betas": betas != "sde",
-            "--weight-decay": weight_decay != "keep",
+            "--betas": betas != "auto",
+            "--weight-decay": weight_decay != "auto",
         }
         for option in (option for option, is_given in given.items() if is_given):
             raise UsageError(f"{option} needs the target batch size: --to B")

@@ -28,8 +28,8 @@ def ladder(
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
     schedule_scale: options.ScheduleScale = 1.0,
     ghost: options.Ghost = None,
-    betas: options.Betas = "sde",
-    weight_decay: options.WeightDecay = "keep",
+    betas: options.Betas = "auto",
+    weight_decay: options.WeightDecay = "auto",
     overrides: options.Overrides = None,
     recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
@@ -114,8 +114,8 @@ def _planned(
     betas: options.BetasName,
     weight_decay: options.WeightDecayName,
 ) -> "tuple[PlannedArm, ...]":
-    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.arms import parse_arms, planned
+    from lbadvisor.advisor.request import Request
 
     if target == baseline.batch.size:
         raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")

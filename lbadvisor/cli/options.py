@@ -53,9 +53,9 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
 ]
-BetasName = Literal["sde", "half-life", "keep"]
+BetasName = Literal["auto", "sde", "half-life", "keep"]
 Betas = Annotated[BetasName, typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")]
-WeightDecayName = Literal["keep", "horizon"]
+WeightDecayName = Literal["auto", "keep", "horizon"]
 WeightDecay = Annotated[
     WeightDecayName,
     typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),

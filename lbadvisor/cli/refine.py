@@ -11,9 +11,9 @@ from lbadvisor.cli import options
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.refinement import Refinement
+    from lbadvisor.advisor.request import Request
     from lbadvisor.cli.signals import Stopper
     from lbadvisor.cli.train_display import Display, ShowsProgress
     from lbadvisor.refine.request import RefineRequest
@@ -49,8 +49,8 @@ def refine(
     ] = False,
     adapt: options.Adapt = "all",
     ghost: options.Ghost = None,
-    betas: options.Betas = "sde",
-    weight_decay: options.WeightDecay = "keep",
+    betas: options.Betas = "auto",
+    weight_decay: options.WeightDecay = "auto",
     schedule_scale: options.ScheduleScale = 1.0,
     overrides: options.Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe here.")] = None,

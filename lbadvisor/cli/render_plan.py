@@ -23,6 +23,8 @@ def print_plan(plan: Plan) -> None:
     for table in (_adjustments(plan.adjustments), _notes(plan.adjustments), _forecast(plan.forecast)):
         console.print(table)
         console.print()
+    console.print(f"[dim]{_diffusion_text(plan.forecast)}[/dim]", soft_wrap=True)
+    console.print()
     for caveat in plan.warnings:
         console.print(Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f": {caveat.message}"))
 
@@ -64,20 +66,37 @@ def _notes(lines: tuple[Adjustment, ...]) -> Table:
 
 def _forecast(choices: tuple[Option, ...]) -> Table:
     absolute = choices[0].updates is not None
+    averages = [name for name in ("beta1", "beta2") if getattr(choices[0], name) is not None]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("what it costs", "lr", "updates", "epochs", "examples", "diffusion"):
+    for heading in ("what it costs", "lr", *averages, "updates", "epochs", "examples", "diffusion"):
         table.add_column(heading, justify="left" if heading == "what it costs" else "right")
     for choice in choices:
-        examples_factor = choice.epochs_factor
         table.add_row(
             Text(("> " if choice.chosen else "  ") + choice.name, style="bold" if choice.chosen else ""),
-            f"x {choice.lr_factor:.4g}" if choice.lr is None else f"{choice.lr:.6g}",
-            f"{choice.updates:,}" if absolute and choice.updates is not None else f"x {choice.updates_factor:.4g}",
-            f"x {choice.epochs_factor:.4g}" if choice.epochs is None else f"{choice.epochs:.6g}",
-            f"{choice.examples:,}" if choice.examples is not None else f"x {examples_factor:.4g}",
-            f"x {choice.diffusion:.4g}",
+            _times(choice.lr_factor) if choice.lr is None else number_text(choice.lr),
+            *(f"{getattr(choice, name):.4g}" for name in averages),
+            number_text(choice.updates) if absolute else _times(choice.updates_factor),
+            _times(choice.epochs_factor) if choice.epochs is None else number_text(choice.epochs),
+            number_text(choice.examples) if absolute else _times(choice.epochs_factor),
+            "unknown" if choice.diffusion is None else _times(choice.diffusion),
         )
     return table
+
+
+def _times(factor: float) -> str:
+    return f"x {factor:.4g}"
+
+
+def _diffusion_text(choices: tuple[Option, ...]) -> str:
+    """What the table's last column is, in a sentence."""
+    known = (
+        "updates * lr^2 * the gradient's variance, kept by the paper's rule if the batch is a small part of the data"
+    )
+    if choices[0].beta2 is not None:
+        known = "updates * lr^2, as long as noise rules"
+    if choices[0].diffusion is None:
+        known = "no formula is known for this optimizer"
+    return f"diffusion: how far noise alone moves the weights (the summed variance of their steps); {known}"
 
 
 def number_text(value: Value) -> str:
@@ -87,5 +106,5 @@ def number_text(value: Value) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, tuple):
-        return " ".join(str(v) for v in value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+        return " ".join(number_text(part) for part in value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
