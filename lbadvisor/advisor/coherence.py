@@ -122,9 +122,13 @@ def image_size_needed(data: "Data") -> Iterator[Fault]:
 
 def network_known(model: "Model") -> Iterator[Fault]:
     """The network is one of the catalog, or one of torchvision's."""
-    if network_facts(model.name) is None:
-        known = TORCHVISION_NETWORKS if model.name.startswith(TORCHVISION) else NETWORKS
-        yield Fault(("name",), f'no network is called "{model.name}"', did_you_mean(model.name, known))
+    if network_facts(model.name) is not None:
+        return
+    hint = did_you_mean(model.name, NETWORKS)
+    if model.name.startswith(TORCHVISION):
+        names = [name.removeprefix(TORCHVISION) for name in TORCHVISION_NETWORKS]
+        hint = did_you_mean(model.name.removeprefix(TORCHVISION), names)
+    yield Fault(("name",), f'no network is called "{model.name}"', hint)
 
 
 def batch_fits(batch: "Batch", data: "Data") -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from lbadvisor.cli import options
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.arms import PlannedArm
+    from lbadvisor.advisor.arms import LeftOut, PlannedArm
     from lbadvisor.advisor.recipe import Recipe
 
 
@@ -70,9 +70,11 @@ def ladder(
     check_reports(html, png)
     given = options.replacements(overrides, precision, recompute_statistics=recompute_statistics)
     baseline = baseline_recipe(recipe, given, schedule_scale)
-    planned = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
+    planned, left_out = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
     ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
     display = LadderDisplay(quiet=quiet)
+    for idle in left_out:
+        display.say(f"{idle.arm.label} is left out: it {idle.why}")
     if not dry_run:
         display.show_plan(ladder_name, baseline, target, planned, dry_run=False)
 
@@ -113,16 +115,16 @@ def _planned(
     ghost: int | None,
     betas: options.BetasName,
     weight_decay: options.WeightDecayName,
-) -> "tuple[PlannedArm, ...]":
-    from lbadvisor.advisor.arms import parse_arms, planned
+) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
+    from lbadvisor.advisor.arms import parse_arms, planned_arms
     from lbadvisor.advisor.request import Request
 
     if target == baseline.batch.size:
         raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")
-    wanted = parse_arms(arms, seeds)
-    if sum(number for _, number in wanted) < 2:
+    asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
+    planned, left_out = planned_arms(parse_arms(arms, seeds), baseline, asked)
+    if sum(arm.seeds for arm in planned) < 2:
         raise UsageError(
             f"a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm {arms}`"
         )
-    asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
-    return tuple(planned(arm, baseline, asked, number) for arm, number in wanted)
+    return planned, left_out

@@ -96,7 +96,7 @@ def _diffusion_text(choices: tuple[Option, ...]) -> str:
         known = "updates * lr^2, as long as noise rules"
     if choices[0].diffusion is None:
         known = "no formula is known for this optimizer"
-    return f"diffusion: how far noise alone moves the weights (the summed variance of their steps); {known}"
+    return f"diffusion: how far noise alone moves the weights (the summed variance of their steps): {known}"
 
 
 def number_text(value: Value) -> str:

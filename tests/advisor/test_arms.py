@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbadvisor.advisor.arms import ARMS, PAPER_ARMS, changes, foundation, parse_arms, planned
+from lbadvisor.advisor.arms import ARMS, PAPER_ARMS, changes, foundation, parse_arms, planned, planned_arms
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Recipe, differing_fields, recipe_hash
 from lbadvisor.advisor.request import Request
@@ -248,3 +248,21 @@ def test_the_new_fields_change_no_hash_of_a_recipe_that_does_not_use_them():
     assert {"stretch_share", "additions"}.isdisjoint(body["adapted_from"])
     written = Recipe.model_validate(plan.adapted.model_dump(by_alias=True) | {"regularization": {"dropout": 0.0}})
     assert recipe_hash(written) == recipe_hash(plan.adapted)
+
+
+def test_without_batch_norm_the_ghost_arm_is_left_out_and_the_reason_said():
+    tables = {"model": {"name": "torchvision:convnext_tiny"}, "data": {"name": "pictures", "train_examples": 50_000}}
+    convnext = Recipe.model_validate(BODY | tables)
+    arms, left_out = planned_arms(parse_arms("sb,lb,lr,gbn,ra:1", 3), convnext, ASKED)
+    assert [(arm.arm.name, arm.seeds) for arm in arms] == [("sb", 3), ("lb", 3), ("lr", 3), ("ra", 1)]
+    (idle,) = left_out
+    assert (idle.arm.label, idle.why) == (
+        "+GBN", "changes nothing upon +LR: torchvision:convnext_tiny has no batch norm",
+    )  # fmt: skip
+    assert all(arm.recipe.batch_norm.ghost_batch_size is None for arm in arms)
+
+
+def test_with_batch_norm_no_arm_is_left_out():
+    arms, left_out = planned_arms(parse_arms(",".join(ARMS), 1), RESNET44, ASKED)
+    assert [arm.arm.name for arm in arms] == list(ARMS)
+    assert left_out == ()

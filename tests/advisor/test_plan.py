@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from lbadvisor.advisor.baseline import baseline_of_numbers
 from lbadvisor.advisor.parts import PARTS, parse_parts
@@ -431,3 +432,29 @@ def test_a_plan_comes_back_from_its_json(plan):
 def test_a_text_that_is_no_plan_is_an_error(text, message):
     with pytest.raises(PlanError, match=message):
         plan_of_json(text)
+
+
+@pytest.mark.parametrize(
+    ("network", "has_batch_norm"),
+    [
+        ("convnext_tiny", False),
+        ("vit_b_16", False),
+        ("squeezenet1_1", False),
+        ("resnet50", True),
+        ("regnet_y_8gf", True),
+    ],
+)
+def test_ghosts_are_planned_for_networks_with_batch_norm_alone(network, has_batch_norm):
+    tables = {"model": {"name": f"torchvision:{network}"}, "data": {"name": "pictures", "train_examples": 50_000}}
+    plan = advise(Recipe.model_validate(BODY | tables), Request(4096, PARTS))
+    told = {field for field in lines(plan) if "batch_norm" in field or "running_statistics" in field}
+    assert bool(told) == has_batch_norm
+    assert plan.adapted.batch_norm.ghost_batch_size == (128 if has_batch_norm else None)
+    said = [c.message for c in plan.warnings if c.code == "no-batch-norm"]
+    assert len(said) == (0 if has_batch_norm else 1)
+    assert all("nothing to do" in message for message in said)
+
+
+def test_a_network_that_torchvision_does_not_have_is_no_recipe():
+    with pytest.raises(ValidationError, match='no network is called "torchvision:nope"'):
+        Recipe.model_validate(BODY | {"model": {"name": "torchvision:nope"}})
