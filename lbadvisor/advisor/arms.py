@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from lbadvisor.advisor import rules
 from lbadvisor.advisor.adjustments import Adjustment
 from lbadvisor.advisor.catalog import network_facts
-from lbadvisor.advisor.coherence import did_you_mean
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import Plan, advise
 from lbadvisor.advisor.request import Request
+from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.errors import PlanError
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lbadvisor import __version__
@@ -45,15 +46,29 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
             f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size "
             f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
         )
-    scaling = _checked(baseline_of(recipe), request)
-    lines = all_lines(scaling)
-    return _plan(scaling, lines, recipe, _adapted(recipe, scaling, lines))
+    scaling, plan = _planned(baseline_of(recipe), request)
+    return replace(plan, baseline=recipe, adapted=_adapted(recipe, scaling, plan.adjustments))
 
 
 def advise_numbers(baseline: Baseline, request: Request) -> Plan:
     """The plan for a baseline of which only some numbers are known. Raises `PlanError`."""
-    scaling = _checked(baseline, request)
-    return _plan(scaling, all_lines(scaling))
+    return _planned(baseline, request)[1]
+
+
+def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
+    try:
+        scaling = _checked(baseline, request)
+        plan = Plan(
+            baseline=None,
+            adapted=None,
+            batch_ratio=scaling.batch_ratio,
+            adjustments=all_lines(scaling),
+            warnings=caveats(scaling),
+            forecast=forecast(scaling),
+        )
+    except ArithmeticError as error:
+        raise PlanError(f"the baseline's numbers are too large or too small for a plan: {error}") from error
+    return scaling, _refuse_overflow(plan)
 
 
 def _checked(baseline: Baseline, request: Request) -> Scaling:
@@ -66,23 +81,24 @@ def _checked(baseline: Baseline, request: Request) -> Scaling:
         raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
     scaling = scaling_of(baseline, request)
     additions.check_additions(scaling)
+    if scaling.ghost_batch_size == 1:
+        raise PlanError(
+            "ghost batches of the baseline's size would be of 1 example, which has no variance: give --ghost G, of 2 "
+            "or more, or leave them out: --adapt lr,regime,clip"
+        )
     return scaling
 
 
-def _plan(
-    scaling: Scaling,
-    lines: tuple[Adjustment, ...],
-    recipe: "Recipe | None" = None,
-    adapted: "Recipe | None" = None,
-) -> Plan:
-    return Plan(
-        baseline=recipe,
-        adapted=adapted,
-        batch_ratio=scaling.batch_ratio,
-        adjustments=lines,
-        warnings=caveats(scaling),
-        forecast=forecast(scaling),
-    )
+def _refuse_overflow(plan: Plan) -> Plan:
+    """The plan itself if each of its numbers is finite. Raises `PlanError`."""
+    numbers = [(line.field, value) for line in plan.adjustments for value in (line.before, line.after)]
+    numbers += [
+        (f"{name} of `{option.name}`", value) for option in plan.forecast for name, value in asdict(option).items()
+    ]
+    for name, value in numbers:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PlanError(f"{name} would be {value:g}: the baseline's numbers are too large or too small for a plan")
+    return plan
 
 
 def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
@@ -103,6 +119,7 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
     from pydantic import ValidationError
 
     from lbadvisor.advisor.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.advisor.recipe_problems import dotted, findings_of
     from lbadvisor.advisor.schedule import in_updates
 
     body = in_updates(recipe).model_dump(mode="json")
@@ -122,9 +139,13 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
     try:
         return Recipe.model_validate_json(json.dumps(body))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors(include_url=False))
+        faults = "; ".join(f"{dotted(finding.path)} {finding.message}" for finding in findings_of(error))
+        longer = "lengthen the schedule" + (
+            "" if "regime" in request.parts else ", or adapt `regime` to keep its updates"
+        )
         raise PlanError(
-            f"at batch size {request.target_batch_size} the adapted recipe would not hold together: {faults}"
+            f"at batch size {request.target_batch_size} the adapted recipe is wrong: {faults}"
+            + (f"; {longer}" if "schedule." in faults else "")
         ) from error
 
 

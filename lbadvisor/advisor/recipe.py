@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from lbadvisor.advisor import coherence
 from lbadvisor.advisor.coherence import Fault, one_of, refuse
+from lbadvisor.advisor.limits import MOST_COUNT, MOST_EPOCHS
 from lbadvisor.advisor.parts import Addition, Part
 from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 
-PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
+PositiveInt = Annotated[int, Field(gt=0, le=MOST_COUNT)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
-Epochs = Annotated[float, Field(gt=0, le=1e9)]
+Epochs = Annotated[float, Field(gt=0, le=MOST_EPOCHS)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]

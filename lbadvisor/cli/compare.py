@@ -8,17 +8,28 @@ import typer
 
 from lbadvisor.advisor.axis import Axis
 from lbadvisor.cli import options
+from lbadvisor.cli.command import command
 from lbadvisor.errors import UsageError
 
 
+@command
 def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(metavar="RUN RUN...", help="Runs by name or number, or ladders; the first is the baseline."),
     ] = None,
     where: options.Where = None,
-    columns: options.Columns = None,
-    by: options.By = Axis.UPDATE,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="COLUMNS",
+            help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
+        ),
+    ] = None,
+    by: Annotated[
+        Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")
+    ] = Axis.UPDATE,
     curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Draw evaluation accuracy.")] = True,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,
@@ -44,8 +55,6 @@ def compare(
     from lbadvisor.selection import compare_selection, select
     from lbadvisor.store import Store, default_database_path
 
-    if as_json + as_markdown + as_csv > 1:
-        raise UsageError("--json, --md and --csv exclude one another: give one")
     if not runs and not where:
         raise UsageError("name two runs or more, or a ladder; or choose runs with --where: `lbadvisor runs` lists them")
     wanted = parse_columns(columns, by) if columns is not None else ()

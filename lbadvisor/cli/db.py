@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from lbadvisor.cli.command import command
 from lbadvisor.cli.console import print_json, stderr, stdout
 from lbadvisor.cli.options import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 
-db = typer.Typer(name="db", no_args_is_help=True, help="Find, upgrade, check and query the database.")
+db = typer.Typer(
+    name="db", add_completion=False, no_args_is_help=True, help="Find, upgrade, check and query the database."
+)
 
 
 @db.command("path")
+@command
 def path(as_json: AsJson = False, database: Database = None) -> None:
     """Print where the database is, or would be."""
     file = _file(database)
@@ -27,6 +31,7 @@ def path(as_json: AsJson = False, database: Database = None) -> None:
 
 
 @db.command("upgrade")
+@command
 def upgrade(
     as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -54,6 +59,7 @@ def upgrade(
 
 
 @db.command("check")
+@command
 def check(as_json: AsJson = False, database: Database = None) -> None:
     """Check the database, and the checkpoints of its runs, for damage; the exit code is 1 where there is some."""
     from lbadvisor.store import schema
@@ -72,6 +78,7 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
 
 
 @db.command("query")
+@command
 def query(
     sql: Annotated[str, typer.Option("--sql", metavar="SELECT", help="One SELECT; db/README.md names the tables.")],
     as_json: AsJson = False,
@@ -88,8 +95,6 @@ def query(
     from lbadvisor.cli.render_comparison import value_text
     from lbadvisor.store import query as asking
 
-    if as_json and as_csv:
-        raise UsageError("--json and --csv exclude one another: give one")
     answer = asking.query(_file(database), sql)
     if as_json:
         twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})

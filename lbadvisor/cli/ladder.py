@@ -1,20 +1,25 @@
 """`lbadvisor ladder`: the arms of the paper's table, over seeds."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.arms import LeftOut, PlannedArm
+    from collections.abc import Sequence
+
+    from lbadvisor.advisor.arms import Arm, LeftOut, PlannedArm
     from lbadvisor.advisor.recipe import Recipe
 
 
+@command
 def ladder(
-    recipe: Annotated[Path, typer.Argument(help="The baseline's file.")],
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
     target: options.Target = None,
     arms: Annotated[
         str,
@@ -26,20 +31,13 @@ def ladder(
         ),
     ] = "sb,lb,lr,gbn,ra",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
-    schedule_scale: options.ScheduleScale = 1.0,
-    ghost: options.Ghost = None,
-    betas: options.Betas = "auto",
-    weight_decay: options.WeightDecay = "auto",
-    overrides: options.Overrides = None,
-    recompute_statistics: options.RecomputeStatistics = False,
+    rules: options.Rules,
+    changes: options.Changes,
     name: Annotated[
         str | None, typer.Option("--name", help="The ladder's name; made from recipe and target if not given.")
     ] = None,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
-    micro: options.Micro = None,
+    machine: options.Machine,
     database: options.Database = None,
-    data_dir: options.DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what each arm changes and costs, and do nothing.")
     ] = False,
@@ -56,21 +54,16 @@ def ladder(
     recipe and seed that the database has already is taken, and not trained again. All arms are trained with one seed
     before the next seed begins.
     """
-    from lbadvisor.cli.adaptation import baseline_recipe
+    from lbadvisor.advisor.arms import parse_arms
+    from lbadvisor.cli.adaptation import baseline_recipe, target_of
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
     from lbadvisor.cli.reporting import check_reports
 
-    if target is None:
-        raise UsageError("give the target batch size: --to B")
-    if as_json + as_markdown + as_csv > 1:
-        raise UsageError("--json, --md and --csv exclude one another: give one")
-    if dry_run and (html or png or as_markdown or as_csv):
-        raise UsageError("--dry-run trains nothing, so there are no results to write: it goes with --json, or alone")
+    target = target_of(target)
     check_reports(html, png)
-    given = options.replacements(overrides, precision, recompute_statistics=recompute_statistics)
-    baseline = baseline_recipe(recipe, given, schedule_scale)
-    planned, left_out = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
+    baseline = baseline_recipe(recipe, changes)
+    planned, left_out = _planned(baseline, rules, target, parse_arms(arms, seeds), words)
     ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
     display = LadderDisplay(quiet=quiet)
     for idle in left_out:
@@ -91,10 +84,10 @@ def ladder(
         baseline=baseline,
         target_batch_size=target,
         arms=planned,
-        device=chosen_device(device),
+        device=chosen_device(machine.device),
         database=database or default_database_path(),
-        data_dir=data_dir or default_data_dir(),
-        micro=micro_size(micro),
+        data_dir=machine.data_dir or default_data_dir(),
+        micro=micro_size(machine.micro),
     )
     if dry_run:
         # What is refused is told before anything is on stdout.
@@ -108,23 +101,23 @@ def ladder(
 
 
 def _planned(
-    baseline: "Recipe",
-    target: int,
-    arms: str,
-    seeds: int,
-    ghost: int | None,
-    betas: options.BetasName,
-    weight_decay: options.WeightDecayName,
+    baseline: "Recipe", rules: options.Rules, target: int, wanted: "Sequence[tuple[Arm, int]]", words: Words
 ) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
-    from lbadvisor.advisor.arms import parse_arms, planned_arms
-    from lbadvisor.advisor.request import Request
+    """The arms that are wanted, each with its seeds, and those left out. Raises `UsageError` for rules of no arm."""
+    from lbadvisor.advisor.arms import planned_arms
+    from lbadvisor.advisor.baseline import baseline_of
+    from lbadvisor.cli.adaptation import request_by
+    from lbadvisor.cli.effects import Planned, refuse_without_effect
 
     if target == baseline.batch.size:
         raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")
-    asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
-    planned, left_out = planned_arms(parse_arms(arms, seeds), baseline, asked)
+    asked = request_by(rules, target, ())
+    requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
+    refuse_without_effect(words, Planned(baseline_of(baseline), requests))
+    planned, left_out = planned_arms(wanted, baseline, asked)
     if sum(arm.seeds for arm in planned) < 2:
         raise UsageError(
-            f"a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm {arms}`"
+            "a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm "
+            f"{wanted[0][0].name}`"
         )
     return planned, left_out

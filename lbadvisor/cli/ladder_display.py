@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lbadvisor.advisor.arms import PlannedArm, changes, foundation
+from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, RunStatus
 from lbadvisor.advisor.schedule import epochs_of
 from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import number_text
+from lbadvisor.cli.render_plan import caveat_text, number_text
 from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, facts_of
 
 if TYPE_CHECKING:
@@ -150,6 +151,12 @@ def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms
         if changed:
             console.print(f"    [dim]{escape('; '.join(changed))}[/dim]", soft_wrap=True)
     console.print(_costs(baseline, arms))
+    warned: dict[Caveat, list[str]] = {}
+    for arm in arms:
+        for caveat in arm.plan.warnings if arm.plan is not None else ():
+            warned.setdefault(caveat, []).append(arm.arm.name)
+    for caveat, names in warned.items():
+        console.print(caveat_text(caveat, names), soft_wrap=True)
 
 
 def _costs(baseline: Recipe, arms: Sequence[PlannedArm]) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
     from lbadvisor.refine.run import Event
 
 
+@command
 def refine(
-    recipe: Annotated[Path, typer.Argument(help="A baseline recipe's file.")],
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
     target: options.Target = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all, those of earlier calls too.")] = 12,
     epochs_budget: Annotated[
         float | None,
         typer.Option("--epochs-budget", metavar="E", help="Epochs that all the trials' runs may take together."),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Runs per trial, paired by seed.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per trial, paired by seed.")
+    ] = 1,
+    seed: options.FirstSeed = 0,
     also: Annotated[
         str | None, typer.Option("--also", metavar="PARTS", help="Search these too: some of stretch,ghost,clip.")
     ] = None,
@@ -47,12 +53,9 @@ def refine(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Begin with the exponent that `lbadvisor calibrate` gives.")
     ] = False,
-    adapt: options.Adapt = "all",
-    ghost: options.Ghost = None,
-    betas: options.Betas = "auto",
-    weight_decay: options.WeightDecay = "auto",
-    schedule_scale: options.ScheduleScale = 1.0,
-    overrides: options.Overrides = None,
+    adapt: options.Parts = None,
+    rules: options.Rules,
+    changes: options.Changes,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe here.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
@@ -74,18 +77,17 @@ def refine(
     kept. Past runs of the database are taken in as trials; the same command goes on where it stopped, and several may
     share the work. Nothing is given up before its end, unless --prune says so.
     """
+    from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.advisor.search_space import search_space
     from lbadvisor.advisor.validation import with_validation
     from lbadvisor.cli.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.train_display import Display
-    from lbadvisor.errors import UsageError
 
-    if target is None:
-        raise UsageError("give the target batch size: --to B")
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} is there already: give another --out, or --force")
-    original = baseline_recipe(recipe, overrides, schedule_scale)
-    request = request_of(target, adapt, "sqrt", ghost, betas, weight_decay)
+    if out is not None:
+        check_out(out, force=force, source=recipe)
+    original = baseline_recipe(recipe, changes)
+    request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(original))
     baseline = with_validation(original)
     names = tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else ()
     space = search_space(baseline, request, *bounds, names)
@@ -135,7 +137,7 @@ def refine(
         asked = _calibrated(asked, display, quiet=quiet)
     refinement = _refined(asked, display)
     if out is not None:
-        _write(out, original, request, refinement, force=force)
+        _write(out, original, request, refinement)
     if as_json:
         print_json(refinement_body(refinement))
     else:
@@ -256,7 +258,7 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
     return replace(asked, first=(point,))
 
 
-def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement", *, force: bool) -> None:
+def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement") -> None:
     """The recipe for all training examples at the kept point; each changed line, and where its exponent is from."""
     from dataclasses import replace
 
@@ -278,4 +280,4 @@ def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refi
         replace(line, formula=f"{line.formula} ({source})") if line.field == "optimizer.lr" else line
         for line in plan.adjustments
     )
-    write_recipe(path, replace(plan, adjustments=lines), force=force)
+    write_recipe(path, replace(plan, adjustments=lines))

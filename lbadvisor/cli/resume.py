@@ -1,12 +1,14 @@
-"""`lbadvisor resume`: go on with a stored run, known by its name or number."""
+"""`lbadvisor resume`: resume a stored run, known by its name or number."""
 
 from typing import Annotated
 
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import command
 
 
+@command
 def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
     device: Annotated[
@@ -18,7 +20,7 @@ def resume(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Go on with a stored run where it stopped: its recipe and seed are those of the database.
+    """Resume a stored run where it stopped: its recipe and seed are those of the database.
 
     Ctrl-C finishes the update, saves, and exits 75, as in `lbadvisor train`.
     """

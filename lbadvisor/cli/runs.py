@@ -8,6 +8,7 @@ import typer
 
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 from lbadvisor.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 
 LAST_MEASUREMENTS = 10
 
-runs = typer.Typer(name="runs", invoke_without_command=True, help="List the runs; show, rename, delete, export them.")
+runs = typer.Typer(
+    name="runs",
+    add_completion=False,
+    invoke_without_command=True,
+    help="List the runs; show, rename, delete, export them.",
+)
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
 
 
 @runs.callback()
+@command
 def list_runs(
-    context: typer.Context,
+    words: Words,
     as_json: options.AsJson = False,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only the runs that stand so.")] = None,
     recipe: Annotated[
@@ -33,9 +40,7 @@ def list_runs(
     database: options.Database = None,
 ) -> None:
     """List the runs, the oldest first."""
-    if context.invoked_subcommand is not None:
-        if as_json or status or recipe or ladder or where or limit or database:
-            raise UsageError(f"options of `runs {context.invoked_subcommand}` are given after its name")
+    if words.subcommand is not None:
         return
     import dataclasses
 
@@ -66,6 +71,7 @@ def list_runs(
 
 
 @runs.command("show")
+@command
 def show(
     run: RunName,
     as_json: options.AsJson = False,
@@ -98,6 +104,7 @@ def show(
 
 
 @runs.command("rename")
+@command
 def rename(
     run: RunName,
     name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
@@ -118,6 +125,7 @@ def rename(
 
 
 @runs.command("delete")
+@command
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by name or number.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -155,6 +163,7 @@ def delete(
 
 
 @runs.command("export")
+@command
 def export(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
@@ -169,14 +178,16 @@ def export(
 ) -> None:
     """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
     from lbadvisor.advisor.conditions import parse_condition
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.render_export import write_csv, write_json
     from lbadvisor.errors import LbadvisorError
     from lbadvisor.selection import select
+    from lbadvisor.store import default_database_path
     from lbadvisor.training.files import write_atomically
 
     conditions = [parse_condition(text) for text in where or ()]
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} is there already: give another --out, or --force")
+    if out is not None:
+        check_out(out, force=force, source=database or default_database_path())
     write = write_json if as_json else write_csv
     with _opened(database) as store:
         selection = select(store, names or (), conditions)

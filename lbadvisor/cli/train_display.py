@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
+from rich.text import Text
 
 from lbadvisor.advisor.clipped_share import MOST_CLIPPED, clipped_share
 from lbadvisor.advisor.plan import Plan
@@ -15,7 +16,7 @@ from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, Run
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import number_text
+from lbadvisor.cli.render_plan import caveat_text, number_text
 
 if TYPE_CHECKING:
     from lbadvisor.runner import Progress, RunRequest, Started
@@ -44,12 +45,12 @@ class Display:
         self._quiet = quiet
         self._console = stderr()
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str | Text) -> None:
         if not self._quiet:
             self._console.print(text, soft_wrap=True)
 
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
-        """The run's name and length, and each changed field of its plan."""
+        """The run's name and length, each changed field of its plan, and what the plan warns of."""
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
@@ -64,6 +65,8 @@ class Display:
                     f"  {line.field}: {number_text(line.before)} -> {number_text(line.after)} {line.unit} "
                     f"[dim]({escape(line.rule)})[/dim]"
                 )
+        for caveat in plan.warnings if plan else ():
+            self._say(caveat_text(caveat))
 
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""

@@ -267,3 +267,21 @@ def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):
     assert (code, out) == (2, "")
     assert said in err.splitlines()[-1]
     assert list(place.folder.iterdir()) == []
+
+
+def test_what_the_plans_warn_of_is_said_once_with_the_arms_it_is_about(place):
+    """1024 of 1297 examples are 79%: the README's own headline."""
+    code, out, err = place.run(DIGITS, "--to", "1024", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.count("warning batch-near-data (lb, lr, gbn, ra): B_L << N does not hold: the batch is 79% of the") == 1
+    assert out.count("warning sqrt-without-regime (lr, gbn): ") == 1
+    assert out.count("warning regime-price (ra): ") == 1
+
+
+def test_what_the_plans_warn_of_is_on_stderr_unless_it_is_quiet(place):
+    words = (DIGITS, "--to", "1024", "--arms", "lb", "--seeds", "2")
+    code, out, err = place.run(*words)
+    assert code == 0, err
+    assert err.count("warning batch-near-data (lb): B_L << N does not hold") == 1
+    assert "warning" not in out
+    assert "warning" not in place.run(*words, "--quiet")[2]

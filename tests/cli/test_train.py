@@ -351,3 +351,12 @@ def test_a_folder_that_cannot_be_written_is_an_error(place):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "lbadvisor.db" in done.stderr
+
+
+def test_what_the_plan_warns_of_is_said_before_training(place):
+    words = ("train", DIGITS, "--to", "1024", "--arm", "lb")
+    done = place.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
+    assert "warning" not in done.stdout
+    assert "warning" not in place.run(*words, "--quiet").stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plotly.offline import get_plotlyjs
 
-from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.errors import UsageError
 from lbadvisor.report.page import page_of, write_page
 
 HOSTILE = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "\"'&{{ 7*7 }}<!--")
@@ -165,9 +165,9 @@ def test_a_path_that_cannot_be_written_is_an_error_that_names_it(report_of, tmp_
     with pytest.raises(UsageError, match="is a folder"):
         write_page(tmp_path, report_of())
     missing = tmp_path / "none" / "report.html"
-    with pytest.raises(LbadvisorError, match=re.escape(f"{missing} cannot be written: there is no folder")):
+    with pytest.raises(UsageError, match=re.escape(f"{missing} cannot be written: there is no folder")):
         write_page(missing, report_of())
     blocked = tmp_path / "file" / "report.html"
     blocked.parent.write_text("")
-    with pytest.raises(LbadvisorError, match="there is no folder"):
+    with pytest.raises(UsageError, match="there is no folder"):
         write_page(blocked, report_of())

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor.advisor.catalog import TORCHVISION
-from lbadvisor.advisor.coherence import did_you_mean
+from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem
 from lbadvisor.training.models.shape import Shape
 
