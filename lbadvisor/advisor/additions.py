@@ -25,8 +25,12 @@ def additions_of(scaling: Scaling) -> tuple[Addition, ...]:
 
 
 def check_additions(scaling: Scaling) -> None:
-    """Raise `PlanError` if an addition makes no sense with the rest of the request."""
+    """Raise `PlanError` if an addition, or the stretch's share, makes no sense with the rest of the request."""
     baseline, request, ratio = scaling.baseline, scaling.request, scaling.batch_ratio
+    if request.stretch_share != 1 and "regime" not in request.parts:
+        raise PlanError(
+            f"a stretch share of {request.stretch_share:g} is one of the regime's stretch: adapt regime as well"
+        )
     if request.warmup_epochs is not None and request.warmup_epochs <= 0:
         raise PlanError(f"a warm-up of {request.warmup_epochs:g} epochs is none: it must be above 0")
     if request.warmup_epochs is not None and scaling.lr_factor <= 1:

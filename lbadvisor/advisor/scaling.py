@@ -79,7 +79,11 @@ def scaling_of(baseline: Baseline, request: Request) -> Scaling:
     """The factors of `request` for `baseline`. Raises `PlanError` where a rule cannot be applied."""
     target, parts, examples = request.target_batch_size, request.parts, baseline.examples
     ratio = rules.batch_ratio(baseline.batch_size, target)
-    _check_stretch_share(request, ratio)
+    if "regime" in parts and not 1 / ratio <= request.stretch_share <= 1:
+        raise PlanError(
+            f"a stretch share of {request.stretch_share:g} does not lie between 1/r = {1 / ratio:g}, where the epochs "
+            "stay, and 1, where the updates do"
+        )
     lr_factor = rules.lr_factor(request.lr_rule, baseline.batch_size, target, examples) if "lr" in parts else 1.0
     updates_factor = request.stretch_share if "regime" in parts else baseline.batch_size / target
     fewer = 1 / request.stretch_share if "regime" in parts else ratio
@@ -103,14 +107,3 @@ def scaling_of(baseline: Baseline, request: Request) -> Scaling:
         noise_factor=noise_factor,
         diffusion=None if per_update is None else updates_factor * per_update,
     )
-
-
-def _check_stretch_share(request: Request, ratio: float) -> None:
-    share = request.stretch_share
-    if share != 1 and "regime" not in request.parts:
-        raise PlanError(f"a stretch share of {share:g} is one of the regime's stretch: adapt regime as well")
-    if not 1 / ratio <= share <= 1:
-        raise PlanError(
-            f"a stretch share of {share:g} does not lie between 1/r = {1 / ratio:g}, where the epochs stay, and 1, "
-            "where the updates do"
-        )

@@ -39,8 +39,8 @@ Betas = Annotated[
     BetasName,
     typer.Option(
         "--betas",
-        help="Adam, RMSprop: sde scales both betas; half-life keeps beta2's in examples, and beta1; keep; auto: sde while "
-        "it holds, then half-life.",
+        help="Adam, RMSprop: sde scales both betas; half-life keeps beta2's in examples, and beta1; keep; auto: sde "
+        "while it holds, then half-life.",
     ),
 ]
 WeightDecayName = Literal["auto", "keep", "horizon"]

@@ -285,3 +285,14 @@ def test_what_the_plans_warn_of_is_on_stderr_unless_it_is_quiet(place):
     assert err.count("warning batch-near-data (lb): B_L << N does not hold") == 1
     assert "warning" not in out
     assert "warning" not in place.run(*words, "--quiet")[2]
+
+
+def test_without_batch_norm_the_ghost_arm_is_left_out_and_that_is_said(tmp_path, capsys, monkeypatch):
+    recipe = tmp_path / "convnext.toml"
+    text = Path(DIGITS).read_text().replace('name = "digits_mlp"', 'name = "torchvision:convnext_tiny"')
+    recipe.write_text(text)
+    code, out, err = Place(tmp_path, capsys, monkeypatch).run(str(recipe), "--to", "256", "--dry-run")
+    assert code == 0
+    assert "+GBN is left out: it changes nothing upon +LR: torchvision:convnext_tiny has no batch norm" in err
+    assert "4 arms, 12 runs" in out
+    assert "ghost_batch_size" not in out
