@@ -13,7 +13,7 @@ from lbadvisor.advisor.recipe import Recipe, differing_fields, recipe_hash
 from lbadvisor.advisor.records import Ladder, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DivergedError, RefusedError
-from lbadvisor.runner import Progress, RunRequest, Started, find_earlier, train_run
+from lbadvisor.runner import Progress, RunRequest, Started, find_earlier, resume_point, train_run
 from lbadvisor.store import Store
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
@@ -88,12 +88,16 @@ def planned_runs(request: LadderRequest) -> tuple[PlannedRun, ...]:
     All arms with seed 0 come first, then all with seed 1: a ladder that is cut short has whole pairs of runs. A run is
     the one that stands for its arm and seed in the ladder already; else any stored run of the very same recipe and
     seed, whatever its name, one with a result first; else a new one. Raises `RefusedError` where the ladder's name, or
-    a run's, belongs to another training.
+    a run's, belongs to another training, and `CheckpointError` if one that was begun cannot be resumed.
     """
     most = max(arm.seeds for arm in request.arms)
     order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
     known = _Known.of(request)
-    return tuple(_planned_run(request, known, arm, seed) for arm, seed in order)
+    runs = tuple(_planned_run(request, known, arm, seed) for arm, seed in order)
+    for planned in runs:
+        if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
+            resume_point(request.database, planned.run)
+    return runs
 
 
 def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Progress | RunEnds]:

@@ -13,10 +13,11 @@ from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
 from lbadvisor.advisor.records import Environment, Guarantee, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.errors import CheckpointError, DataError, RefusedError, StoreError
+from lbadvisor.errors import RefusedError, StoreError
 from lbadvisor.recording import Progress, recorded
 from lbadvisor.store import Store, revision
-from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, clear_parts
+from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
+from lbadvisor.training.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.environment import (
@@ -29,7 +30,6 @@ from lbadvisor.training.environment import (
 from lbadvisor.training.memory import largest_micro_size
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 from lbadvisor.training.precision import check_compute
-from lbadvisor.training.run_lock import only_process
 from lbadvisor.training.state import TrainState, load_checkpoint, start_state
 
 __all__ = ["Progress", "RunRequest", "Started", "checkpoint_folder", "chosen_device", "find_earlier", "train_run"]
@@ -98,6 +98,18 @@ def find_earlier(request: RunRequest) -> Run | None:
     return run
 
 
+def resume_point(database: Path, run: Run) -> tuple[int | None, list[str]]:
+    """The update from which the run would be resumed, None if from its start; what there is to say. Changes nothing.
+
+    Raises what resuming it would: `RefusedError` while another process trains it, and what `newest_sound` raises.
+    """
+    if run.status is RunStatus.RUNNING:
+        raise already_trained(run.name)
+    folder = checkpoint_folder(database, run)
+    header, damaged = newest_sound(folder, run, lambda path: header_of(path, run))
+    return None if header is None else header.update, _passed_over(damaged)
+
+
 def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[Preparing | Started | Progress]:
     """Train the request's run to its end, from its last checkpoint if it has one; yields after every update.
 
@@ -145,12 +157,7 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
 
 
 def _built(recipe: Recipe, request: RunRequest, dataset: Dataset) -> TrainState:
-    try:
-        return start_state(recipe, request.seed, dataset.shape, dataset.classes, request.device)
-    except RuntimeError as error:
-        raise DataError(
-            f"the network {recipe.model.name} cannot be built for images of {dataset.shape}: {error}"
-        ) from error
+    return start_state(recipe, request.seed, dataset.shape, dataset.classes, request.device)
 
 
 def _micro_size(recipe: Recipe, request: RunRequest, dataset: Dataset, earlier: Run | None) -> int | None:
@@ -208,8 +215,7 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
 def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, list[str]]:
     """Load the newest sound checkpoint into `state`: its update, None if there is none yet; what there is to say.
 
-    Raises `CheckpointError` where there are some and none is sound, or the run was saved and there are none: a run
-    does not begin again unasked.
+    Raises what `newest_sound` raises.
     """
     notes: list[str] = []
     if run.status is RunStatus.DIVERGED:
@@ -217,20 +223,10 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
             f"the run had diverged by update {run.update}; it goes on from its last sound state, and diverges again "
             "unless the hardware was at fault"
         )
-    damaged: list[str] = []
-    for path in checkpoints(folder):
-        try:
-            header = load_checkpoint(path, state)
-            return header.update, [*notes, *(f"{what}: going on from the one before" for what in damaged)]
-        except CheckpointError as error:
-            damaged.append(str(error))
-    if damaged:
-        raise CheckpointError(
-            "\n".join(damaged) + "\nno sound checkpoint is left: put one back, or train anew with --name"
-        )
-    if run.update:
-        raise CheckpointError(
-            f"the run {run.name} had come to update {run.update}, and no checkpoint is in {folder}: put them back, or "
-            "train anew with --name"
-        )
-    return None, notes
+    header, damaged = newest_sound(folder, run, lambda path: load_checkpoint(path, state))
+    notes += _passed_over(damaged)
+    return None if header is None else header.update, notes
+
+
+def _passed_over(damaged: list[str]) -> list[str]:
+    return [f"{what}: resuming from the one before" for what in damaged]

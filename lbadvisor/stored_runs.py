@@ -1,12 +1,12 @@
-"""Stored runs renamed and deleted, with what lies beside the database; never while a process trains them."""
+"""Stored runs renamed, pruned and deleted, with what lies beside the database; never while a process trains them."""
 
 import shutil
 
 from lbadvisor.advisor.records import Run
 from lbadvisor.errors import StoreError
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoint_folder
-from lbadvisor.training.run_lock import only_process
+from lbadvisor.store.run_folder import checkpoint_folder, only_process
+from lbadvisor.training.checkpoint_file import checkpoints, prune_checkpoints
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:
@@ -17,6 +17,21 @@ def rename_run(store: Store, run: Run, name: str) -> None:
         return
     with only_process(folder, run.name):
         store.rename_run(run.number, name)
+
+
+def prune_run(store: Store, run: Run) -> int:
+    """Delete the checkpoints of the run, keep its results; the bytes that are freed.
+
+    Raises `RefusedError` while a process trains it, and `CheckpointError` if they cannot be deleted.
+    """
+    folder = checkpoint_folder(store.path, run)
+    with only_process(folder, run.name):
+        return prune_checkpoints(folder)
+
+
+def checkpoint_bytes(store: Store, run: Run) -> int:
+    """What the run's checkpoints take on the disk."""
+    return sum(path.stat().st_size for path in checkpoints(checkpoint_folder(store.path, run)))
 
 
 def delete_run(store: Store, run: Run) -> None:

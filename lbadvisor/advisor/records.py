@@ -32,9 +32,13 @@ class Measurement:
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """Where a run stands.
+
+    INTERRUPTED is never stored: so a run is read that is stored as running and that no living process trains.
+    """
 
     RUNNING = "running"
+    INTERRUPTED = "interrupted"
     STOPPED = "stopped"
     COMPLETE = "complete"
     DIVERGED = "diverged"

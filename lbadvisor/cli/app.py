@@ -1,7 +1,6 @@
 """The command line: its commands, and the one place where an error becomes a message and an exit code."""
 
 import contextlib
-import os
 import sys
 from typing import Annotated
 
@@ -39,10 +38,6 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code is the error's."""
-    # Waiting threads spin for a moment, then give their core away. OpenMP's own default spins for milliseconds: as fast
-    # on an idle machine (F1 at batch 128: 11.2 ms an update, and 11.3), several times slower beside a busy process.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     try:
         with told_if_full():
             app()

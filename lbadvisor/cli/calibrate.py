@@ -64,6 +64,8 @@ def calibrate(
 
     baseline = baseline_recipe(recipe, changes)
     request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(baseline))
+    display = Display(quiet=quiet)
+    display.show_loading()
 
     from lbadvisor.advisor.calibration import default_updates
     from lbadvisor.advisor.plan import advise
@@ -83,7 +85,6 @@ def calibrate(
         device=chosen_device(device),
         data_dir=data_dir or default_data_dir(),
     )
-    display = Display(quiet=quiet)
     show_price(asked, display)
     if dry_run:
         stdout().print("nothing was done")

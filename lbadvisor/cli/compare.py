@@ -42,7 +42,8 @@ def compare(
 
     Runs that differ only in their seed are one group, with mean ± standard deviation. A difference is the group's value
     minus that of the first. The generalization gap is the validation error of a group minus that of the first, in
-    points: above 0, the group is worse; its interval is of seeds in pairs. With --where and no run, all that meet it.
+    points: above 0, the group is worse. A step is the accuracy gained on the group before. Intervals are of seeds in
+    pairs; * marks a difference that holds after Holm's correction. With --where and no run, all runs that meet it.
     """
     import dataclasses
 

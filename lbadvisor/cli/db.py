@@ -61,19 +61,23 @@ def upgrade(
 @db.command("check")
 @command
 def check(as_json: AsJson = False, database: Database = None) -> None:
-    """Check the database, and the checkpoints of its runs, for damage; the exit code is 1 where there is some."""
+    """Check the database and its runs' checkpoints: damaged or missing, the exit code is 1. Pruned is no fault."""
     from lbadvisor.store import schema
 
     file = _file(database)
     if schema.revision(file) is None:
         raise StoreError(schema.wrong_revision(file, None))
+    faults, pruned = schema.check(file), list[str]()
     # Of a file that is damaged itself, or of another schema, no runs can be asked.
-    faults = schema.check(file) or (_checkpoint_faults(file) if schema.revision(file) == schema.REVISIONS[-1] else [])
+    if not faults and schema.revision(file) == schema.REVISIONS[-1]:
+        faults, pruned = _checkpoint_faults(file)
     if as_json:
-        print_json({"schema": 1, "path": str(file), "faults": faults})
+        print_json({"schema": 1, "path": str(file), "faults": faults, "pruned": pruned})
         raise typer.Exit(1 if faults else 0)
     if faults:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
+    for name in pruned:
+        stderr().print(Text(f"the checkpoints of {name} were pruned"), soft_wrap=True)
     stdout().print(Text(f"{file}: no fault"), soft_wrap=True)
 
 
@@ -123,21 +127,32 @@ def _json_number(cell: str | int | float | None) -> str | int | float | None:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
-def _checkpoint_faults(file: Path) -> list[str]:
-    """The checkpoints that a resume would pass over; the user learns of them while others are left."""
-    from lbadvisor.errors import CheckpointError
-    from lbadvisor.store import Store
-    from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, read_checkpoint
+def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
+    """What a resume would pass over or refuse, which the user learns while others are left; the runs that were pruned.
 
-    faults = []
+    A checkpoint that goes meanwhile was replaced by the process that trains the run.
+    """
+    from lbadvisor.errors import CheckpointError, RefusedError
+    from lbadvisor.store import Store
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoint_file import checkpoints, header_of, missing, pruned
+
+    faults, gone = [], []
     with Store.open(file, create=False) as store:
         runs = store.runs()
-    for path in (path for run in runs for path in checkpoints(checkpoint_folder(file, run))):
-        try:
-            read_checkpoint(path)
-        except CheckpointError as error:
-            faults.append(str(error))
-    return faults
+    for run in runs:
+        folder = checkpoint_folder(file, run)
+        for path in checkpoints(folder):
+            try:
+                header_of(path, run)
+            except (CheckpointError, RefusedError) as error:
+                if path.exists():
+                    faults.append(str(error))
+        if pruned(folder, run):
+            gone.append(run.name)
+        elif fault := missing(folder, run):
+            faults.append(fault)
+    return faults, gone
 
 
 def _file(database: Path | None) -> Path:

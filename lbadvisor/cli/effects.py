@@ -205,6 +205,9 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "runs --limit": ALWAYS,
     "runs show --measurements": ALWAYS,
     "runs delete --yes": (ASKED,),
+    "runs prune --yes": (ASKED,),
+    "runs export-weights --pt": ALWAYS,
+    "runs export-weights --weights": ALWAYS,
     "runs export --where": ALWAYS,
     "db query --sql": ALWAYS,
 }

@@ -71,6 +71,7 @@ def ladder(
     if not dry_run:
         display.show_plan(ladder_name, baseline, target, planned, dry_run=False)
 
+    display.of_runs.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
     from lbadvisor.cli.session import micro_size

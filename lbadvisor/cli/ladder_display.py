@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +19,7 @@ from lbadvisor.advisor.records import Measurement, RunStatus
 from lbadvisor.advisor.schedule import epochs_of
 from lbadvisor.cli.console import stderr, stdout
 from lbadvisor.cli.render_plan import caveat_text, number_text
-from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, facts_of
+from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, facts_of, images_text
 
 if TYPE_CHECKING:
     from lbadvisor.ladder import PlannedRun, RunBegins, RunEnds
@@ -200,7 +200,7 @@ class _Bars:
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(),
+            TimeLeft(),
             TextColumn("{task.fields[facts]}"),
             console=display.console,
             transient=True,
@@ -217,7 +217,7 @@ class _Bars:
     def prepare(self, event: "Preparing") -> None:
         if event.task not in self._preparing:
             self._preparing[event.task] = self.bar.add_task(escape(event.task), count="", facts="")
-        count = f"{event.done}/{event.total} images"
+        count = images_text(event)
         self.bar.update(self._preparing[event.task], completed=event.done, total=event.total, count=count)
 
     def begin(self, event: "RunBegins") -> None:
@@ -270,7 +270,8 @@ class _Lines:
         now = time.monotonic()
         if now - self._shown >= PLAIN_LINE_SECONDS or event.done in (0, event.total):
             self._shown = now
-            self._display.say(escape(f"{event.task}: {event.done} of {event.total} images"))
+            done = images_text(event)
+            self._display.say(escape(f"{event.task}: {done}" if done else event.task))
 
     def begin(self, event: "RunBegins") -> None:
         self._planned, self._shown = event.planned, time.monotonic()

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +34,7 @@ def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
     events = train_ladder(request)
     current: PlannedRun | None = None
     update, done, interrupted = None, 0, False
-    with Stopper() as stopper, display.progress(runs) as show:
+    with Stopper() as stopper, display.progress(runs) as show, closing(events):
         try:
             for event in events:
                 match event:

@@ -1,7 +1,7 @@
 """`lbadvisor refine`: search the scaling exponent, and say whether it is worth more than the theory's."""
 
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -98,6 +98,7 @@ def refine(
             "examples, a tenth, evenly by class; the schedule keeps its updates"
         )
 
+    display.show_loading()
     # From here on torch and optuna are needed, which take seconds to import.
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_refinement import print_refinement, refinement_body
@@ -149,7 +150,7 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.refine.run import refine as events_of
 
     events = events_of(asked)
-    with Stopper() as stopper:
+    with Stopper() as stopper, closing(events):
         ended = _followed(events, stopper, display, asked)
     if ended is None:
         display.show_line(f"{stopper.signal_name}: what is under way is saved; the same command goes on within it")

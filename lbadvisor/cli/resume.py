@@ -31,6 +31,9 @@ def resume(
     with Store.open(file, create=False) as store:
         found = store.run(run)
 
+    display = Display(quiet=quiet)
+    display.show_recipe(found.name, found.recipe, None, found.seed)
+    display.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size, train_to_the_end
     from lbadvisor.runner import RunRequest, chosen_device
@@ -46,6 +49,4 @@ def resume(
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
-    display = Display(quiet=quiet)
-    display.show_recipe(found.name, found.recipe, None, found.seed)
     train_to_the_end(request, found, display, dry_run=dry_run)

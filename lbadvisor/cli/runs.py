@@ -1,8 +1,8 @@
-"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, deleted, exported."""
+"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, pruned, deleted, exported."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ runs = typer.Typer(
     name="runs",
     add_completion=False,
     invoke_without_command=True,
-    help="List the runs; show, rename, delete, export them.",
+    help="List the runs; show, rename, prune, delete, export them.",
 )
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
 
@@ -152,14 +152,96 @@ def delete(
         if dry_run:
             stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
             return
-        if not yes:
-            if not sys.stdin.isatty():
-                raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
-            if not typer.confirm(f"Delete {listed}, with checkpoints?", err=True):
-                raise RefusedError("nothing was deleted")
+        _confirm(f"Delete {listed}, with checkpoints?", yes=yes)
         for run in found:
             delete_run(store, run)
             stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
+
+
+@runs.command("prune")
+@command
+def prune(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Delete the checkpoints of complete runs, for good, and keep their results. Asks before it does.
+
+    What needs a run's weights, such as export-weights, is then no longer possible.
+    """
+    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.selection import select
+    from lbadvisor.stored_runs import checkpoint_bytes, prune_run
+
+    with _opened(database) as store:
+        found = select(store, names or ()).runs
+        sizes = {run.number: checkpoint_bytes(store, run) for run in found}
+        complete = [run for run in found if run.status is RunStatus.COMPLETE and sizes[run.number]]
+        for run in found if names else ():
+            if run.status is not RunStatus.COMPLETE:
+                kept = f"{run.name} is {run.status}, not complete: its checkpoints are kept"
+                stderr().print(kept, markup=False, soft_wrap=True)
+        size = _size_text(sum(sizes[run.number] for run in complete))
+        listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
+        if not complete:
+            stdout().print("no complete run has checkpoints: there is nothing to prune")
+        elif dry_run:
+            said = f"would free {size}: the checkpoints of {listed}; nothing was done"
+            stdout().print(said, markup=False, soft_wrap=True)
+        else:
+            _confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
+            freed = sum(prune_run(store, run) for run in complete)
+            pruned = ", ".join(run.name for run in complete)
+            said = f"pruned {pruned}: {_size_text(freed)} freed, the results are kept"
+            stderr().print(said, markup=False, soft_wrap=True)
+
+
+@runs.command("export-weights")
+@command
+def export_weights(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Write them there.")],
+    as_torch: Annotated[
+        bool, typer.Option("--pt", help="Write a plain state dict as torch saves it, instead of safetensors.")
+    ] = False,
+    which: Annotated[
+        Literal["averaged", "last"] | None,
+        typer.Option("--weights", help="Default: the averaged ones if the recipe averages, else the last."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Write a run's weights as a state dict of the plain network, ghost batch norm as batch norm.
+
+    They are those of its newest checkpoint. The metadata of a safetensors file say what they are: recipe, seed, update,
+    classes, and how pixels are normalized.
+    """
+    from lbadvisor.cli.output import check_out
+    from lbadvisor.store import default_database_path
+
+    check_out(out, force=force, source=database or default_database_path())
+    if as_torch and out.suffix == ".safetensors":
+        raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
+    if not as_torch and out.suffix in (".pt", ".pth"):
+        raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
+    from lbadvisor.cli.console import stderr
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.weights import read_weights, write_weights
+
+    with _opened(database) as store:
+        found = store.run(run)
+        weights = read_weights(checkpoint_folder(store.path, found), found, which)
+    write_weights(out, weights, as_torch=as_torch)
+    for note in weights.notes:
+        stderr().print(f"note {note}", markup=False, soft_wrap=True)
+    said = (
+        f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of {found.updates}, "
+        f"{len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
+    )
+    stderr().print(said, markup=False, soft_wrap=True)
 
 
 @runs.command("export")
@@ -198,6 +280,20 @@ def export(
             write_atomically(out, lambda file: write(file, store, selection))
         except OSError as error:
             raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    """Ask it on the terminal. Raises `RefusedError` if the answer is no, or nobody is there to answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
+    if not typer.confirm(question, err=True):
+        raise RefusedError("nothing was deleted")
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _opened(database: Path | None) -> "Store":

@@ -37,6 +37,7 @@ def train(
     display = Display(quiet=quiet)
     display.show_recipe(run_name, trained, plan, seed)
 
+    display.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size, train_to_the_end
     from lbadvisor.runner import RunRequest, chosen_device, find_earlier

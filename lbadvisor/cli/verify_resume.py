@@ -40,10 +40,12 @@ def verify_resume(
     from lbadvisor.cli.adaptation import trained_recipe
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_proof import proof_json, proof_text, show_part
+    from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import NotIdenticalError
 
     _, trained = trained_recipe(recipe, changes, adapt, words)
 
+    Display(quiet=quiet).show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size
     from lbadvisor.cli.signals import interrupted_by_all

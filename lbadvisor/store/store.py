@@ -4,13 +4,13 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Insert, Row, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from lbadvisor.advisor.columns import Columns
@@ -23,10 +23,13 @@ from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
 from lbadvisor.store.results import read_result, read_standing
 from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
+from lbadvisor.store.run_folder import checkpoint_folder, is_in_training
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LARGEST_INTEGER = 2**63 - 1
 """SQLite's; a seed and a run's number are at most this."""
+
+INTERRUPTED_BECAUSE = "its process was killed, or the machine went down"
 
 
 def default_database_path() -> Path:
@@ -144,7 +147,7 @@ class Store:
             return None
         with self._reading() as connection:
             row = connection.execute(RUNS.where(runs.c.name == name)).one_or_none()
-            return None if row is None else run_of(row, self.path)
+            return None if row is None else self._run(row)
 
     def run(self, name_or_number: str) -> Run:
         """The run of that name, or of that number if it is all digits. Raises `UnknownRunError`, with a near name."""
@@ -162,15 +165,13 @@ class Store:
                 row = connection.execute(RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
         if row is None:
             raise _unknown_number(name_or_number)
-        return run_of(row, self.path)
+        return self._run(row)
 
     def runs(self, status: RunStatus | None = None) -> list[Run]:
         """All runs, or those of one status, by number."""
-        query = RUNS.order_by(runs.c.number)
-        if status is not None:
-            query = query.where(runs.c.status == status.value)
         with self._reading() as connection:
-            return [run_of(row, self.path) for row in connection.execute(query)]
+            found = [self._run(row) for row in connection.execute(RUNS.order_by(runs.c.number))]
+        return [run for run in found if status in (None, run.status)]
 
     def run_names(self) -> list[str]:
         """The names of all runs, by number."""
@@ -196,14 +197,19 @@ class Store:
             connection.execute(statement, rows)
 
     def discard_after(self, run_number: int, update: int) -> None:
-        """Forget what was measured after `update`, a checkpoint's, since a resumed run measures it again.
+        """Let the run stand at `update`, a checkpoint's, and forget what was measured later: it is measured again.
 
         Raises `UnknownRunError`.
         """
         later = (measurements.c.run == run_number) & (measurements.c["update"] > update)
         with self._writing() as connection:
-            _change(connection, run_number, update=func.min(runs.c["update"], update))
+            _change(connection, run_number, update=update)
             connection.execute(delete(measurements).where(later))
+
+    def set_saved(self, run_number: int, update: int) -> None:
+        """The run's state of that update is saved: it has come so far at least. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, update=func.max(runs.c["update"], update))
 
     def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
         """Where the run stands and why it ended, None if it did not; `resumed` counts one more resume.
@@ -310,7 +316,7 @@ class Store:
                 row = connection.execute(RUNS.where(runs.c.number == number)).one_or_none()
                 if row is None:
                     raise _unknown_number(number)
-                found.append(read_result(connection, run_of(row, self.path), measurement_of))
+                found.append(read_result(connection, self._run(row), measurement_of))
             return found
 
     def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
@@ -345,6 +351,13 @@ class Store:
                     raise _unknown_number(number)
                 found = read_columns(connection, number)
             yield found
+
+    def _run(self, row: Row[Any]) -> Run:
+        """The record of a row of `RUNS` as the run stands now: the process that trained it may be no more."""
+        run = run_of(row, self.path)
+        if run.status is not RunStatus.RUNNING or is_in_training(checkpoint_folder(self.path, run)):
+            return run
+        return replace(run, status=RunStatus.INTERRUPTED, ended_because=INTERRUPTED_BECAUSE)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
