@@ -33,6 +33,7 @@ def ladder(
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
     rules: options.Rules,
     changes: options.Changes,
+    recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
         str | None, typer.Option("--name", help="The ladder's name; made from recipe and target if not given.")
     ] = None,
@@ -55,14 +56,14 @@ def ladder(
     before the next seed begins.
     """
     from lbadvisor.advisor.arms import parse_arms
-    from lbadvisor.cli.adaptation import baseline_recipe, target_of
+    from lbadvisor.cli.adaptation import baseline_recipe, target_of, with_statistics
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
     from lbadvisor.cli.reporting import check_reports
 
     target = target_of(target)
     check_reports(html, png)
-    baseline = baseline_recipe(recipe, changes)
+    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics))
     planned, left_out = _planned(baseline, rules, target, parse_arms(arms, seeds), words)
     ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
     display = LadderDisplay(quiet=quiet)

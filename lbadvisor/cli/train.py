@@ -15,6 +15,7 @@ def train(
     *,
     adapt: options.Adapt,
     changes: options.Changes,
+    recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
         str | None, typer.Option("--name", help="The run's name; default: derived from recipe, options and seed.")
     ] = None,
@@ -28,10 +29,11 @@ def train(
 
     Ctrl-C finishes the update, saves, and exits 75. Runs are kept in the database; see `lbadvisor runs`.
     """
-    from lbadvisor.cli.adaptation import trained_recipe
+    from lbadvisor.cli.adaptation import trained_recipe, with_statistics
     from lbadvisor.cli.names import checked_name, run_name_of
     from lbadvisor.cli.train_display import Display
 
+    changes = with_statistics(changes, recomputed=recompute_statistics)
     plan, trained = trained_recipe(recipe, changes, adapt, words)
     run_name = checked_name(name, "run") if name is not None else run_name_of(trained, seed)
     display = Display(quiet=quiet)
