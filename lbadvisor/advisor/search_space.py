@@ -107,7 +107,7 @@ def search_space(
     if GHOST in also:
         ghost = adapted.batch_norm.ghost_batch_size
         if ghost is None:
-            raise UsageError("--also ghost: the plan has no ghost batches; --adapt must name ghost")
+            raise UsageError("--also ghost: no ghost batches: --adapt must name ghost, and the network have batch norm")
         tried = [ghost * 2.0**n for n in range(GHOST_DOUBLINGS[0], GHOST_DOUBLINGS[1] + 1)]
         tried = [size for size in tried if size == int(size) and 2 <= size <= adapted.batch.size]
         if len(tried) < 2:
@@ -117,7 +117,7 @@ def search_space(
         dimensions.append(Dimension(GHOST, tried[0], tried[-1], float(ghost)))
     if CLIP in also:
         if adapted.clipping is None:
-            raise UsageError("--also clip: the plan clips nothing; --adapt must name clip")
+            raise UsageError("--also clip: the plan clips nothing: --adapt must name clip, and the optimizer be sgd")
         dimensions.append(Dimension(CLIP, *CLIP_FACTORS, 1.0))
     return SearchSpace(tuple(dimensions))
 
