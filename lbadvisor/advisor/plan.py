@@ -12,7 +12,7 @@ from lbadvisor.advisor.adjustments import Adjustment, Value
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.caveats import Caveat, caveats
 from lbadvisor.advisor.forecast import Option, forecast
-from lbadvisor.advisor.request import Request
+from lbadvisor.advisor.request import Request, options_of
 from lbadvisor.advisor.scaling import Scaling, scaling_of
 from lbadvisor.errors import PlanError, RefusedError
 
@@ -134,6 +134,7 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         stretch_share=request.stretch_share,
         additions=additions.additions_of(scaling),
+        options=options_of(request),
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:
