@@ -31,6 +31,21 @@ def options(name, command):
 ALL = [pair for name in COMMANDS for pair in options(name, loaded(name))]
 
 
+def callbacks(command):
+    """The function of a command, and of the commands in a group of them, as typer got it."""
+    if command.callback is not None:
+        yield command.callback.__wrapped__
+    for inner in getattr(command, "commands", {}).values():
+        yield from callbacks(inner)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_checks_its_words(name):
+    spread = [function.__code__.co_qualname for function in callbacks(loaded(name))]
+    assert spread
+    assert set(spread) == {"command.<locals>.checked"}
+
+
 def effect_of(command, option):
     return f"{command} {option}" if f"{command} {option}" in EFFECTS else option
 
@@ -103,6 +118,7 @@ WITHOUT_EFFECT = [
     *((("compare", "a", "b", "--json", option), "exclude one another") for option in ("--md", "--csv")),
     (("db", "query", "--sql", "SELECT 1", "--json", "--csv"), "exclude one another"),
     (("runs", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
     (("runs", "--limit", "3", "export"), "given after its name"),
 ]
