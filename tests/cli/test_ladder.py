@@ -272,7 +272,8 @@ def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):
 def test_what_the_plans_warn_of_is_said_once_with_the_arms_it_is_about(place):
     """1024 of 1297 examples are 79%: the README's own headline."""
     code, out, err = place.run(DIGITS, "--to", "1024", "--dry-run")
-    assert (code, err) == (0, "")
+    assert code == 0, err
+    assert "warning" not in err
     assert out.count("warning batch-near-data (lb, lr, gbn, ra): B_L << N does not hold: the batch is 79% of the") == 1
     assert out.count("warning sqrt-without-regime (lr, gbn): ") == 1
     assert out.count("warning regime-price (ra): ") == 1
