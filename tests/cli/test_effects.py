@@ -118,6 +118,8 @@ WITHOUT_EFFECT = [
     *((("compare", "a", "b", "--json", option), "exclude one another") for option in ("--md", "--csv")),
     (("db", "query", "--sql", "SELECT 1", "--json", "--csv"), "exclude one another"),
     (("runs", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "--json", "show", "a"), "given after its name"),
     (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
     (("runs", "--limit", "3", "export"), "given after its name"),
