@@ -115,6 +115,7 @@ WITHOUT_EFFECT = [
     (("db", "query", "--sql", "SELECT 1", "--json", "--csv"), "exclude one another"),
     (("runs", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
     (("runs", "--limit", "3", "export"), "given after its name"),
 ]
