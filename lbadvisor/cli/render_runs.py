@@ -55,8 +55,10 @@ def _parts_text(run: RunSummary) -> str:
     return ", ".join(run.parts) or "none"
 
 
-def print_run(console: Console, run: Run, measured: list[Measurement], shown: list[Measurement]) -> None:
-    """All that is known of one run, with those of its measurements that are `shown`."""
+def print_run(
+    console: Console, run: Run, saved: str | None, measured: list[Measurement], shown: list[Measurement]
+) -> None:
+    """All that is known of one run, what is `saved` of it, and those of its measurements that are `shown`."""
     from lbadvisor.advisor.recipe_file import dump_recipe
 
     summary = summary_of(result_of(run, measured))
@@ -65,6 +67,7 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
         "status": run.status,
         "ended because": run.ended_because,
         "update": f"{run.update:,} of {run.updates:,}",
+        "saved": saved,
         "accuracy": measured_text("final_accuracy_percent", summary.final_accuracy_percent),
         "best accuracy": measured_text("best_accuracy_percent", summary.best_accuracy_percent),
         "test accuracy": measured_text("test_accuracy_percent", run.test_accuracy_percent),

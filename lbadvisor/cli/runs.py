@@ -88,21 +88,27 @@ def show(
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import print_run
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoint_file import checkpoints, pruned, update_of
 
     with _opened(database) as store:
         found = store.run(run)
         measured = store.measurements(found.number)
+        folder = checkpoint_folder(store.path, found)
+    saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
     if as_json:
         print_json(
             {
                 "schema": 1,
                 "run": dataclasses.asdict(found, dict_factory=json_ready),
+                "saved_updates": saved_updates,
                 "measurements": [dataclasses.asdict(m, dict_factory=json_ready) for m in shown],
             }
         )
     else:
-        print_run(stdout(), found, measured, shown)
+        saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
+        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown)
 
 
 @runs.command("rename")
