@@ -121,6 +121,7 @@ WITHOUT_EFFECT = [
     (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("ladders", "--json", "show", "a"), "given after its name"),
     (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
     (("runs", "--limit", "3", "export"), "given after its name"),
 ]
