@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import typer
 from rich.markup import escape
 
-from lbadvisor.cli.console import print_json, stdout
+from lbadvisor.cli.console import print_json, say, stdout
 from lbadvisor.cli.ladder_display import LadderDisplay
 from lbadvisor.cli.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
 from lbadvisor.cli.reporting import write_reports
 from lbadvisor.cli.session import stored
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
-from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, planned_runs, train_ladder
+from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, Waits, planned_runs, train_ladder
 from lbadvisor.selection import Selection, compare_selection
 from lbadvisor.store import Store
 from lbadvisor.training.dataset import Preparing
@@ -51,6 +51,8 @@ def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
                     case RunEnds():
                         show.end(event, stored(request.database, event.run.name)[1])
                         current, update, done = None, None, done + 1
+                    case Waits():
+                        show.wait(event)
                 if stopper.signal_name is not None:
                     # Closing the ladder saves the run in training.
                     events.close()
@@ -99,9 +101,9 @@ def show_dry_run(request: LadderRequest, *, as_json: bool) -> None:
         return
     left = [run for run in runs if not run.is_done]
     begun = sum(run.run is not None for run in left)
-    stdout().print(
+    say(
+        stdout(),
         f"would train {len(left)} of {len(runs)} runs{f', {begun} of them begun already,' if begun else ''} on "
         f"{request.device.type}, data "
         f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
-        soft_wrap=True,
     )
