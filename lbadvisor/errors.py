@@ -12,7 +12,8 @@ LbadvisorError          1   it failed
 ├── UsageError          2   what was asked for makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
 │   └── PlanError       2   a rule cannot be applied to these numbers
-└── RefusedError        3   it makes sense, and would harm: adapting twice, going on with another recipe
+└── RefusedError        3   it makes sense, and would harm: adapting twice, resuming with another recipe
+    └── InTrainingError 3   another process trains the run
 """
 
 from dataclasses import dataclass
@@ -72,6 +73,10 @@ class RefusedError(LbadvisorError):
     """What was asked for is possible, and would silently spoil something."""
 
     exit_code = 3
+
+
+class InTrainingError(RefusedError):
+    """Another process trains the run at this moment."""
 
 
 def reason_of(error: BaseException) -> str:

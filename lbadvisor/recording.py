@@ -42,17 +42,23 @@ class Progress:
 
 
 def recorded(
-    store: Store, run: Run, state: TrainState, dataset: Dataset, folder: Path, saved_update: int | None
+    store: Store,
+    run: Run,
+    state: TrainState,
+    dataset: Dataset,
+    folder: Path,
+    saved_update: int | None,
+    losses: Sequence[float] = (),
 ) -> Iterator[Progress]:
     """Train `state` to its end; yields after every update.
 
     `saved_update` is that of the checkpoint in `folder` which `state` came from, None where it came from none: then a
-    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. Closing the
-    iterator saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
+    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
+    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
+    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
     finite, and the errors of store and checkpoints.
     """
     recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
-    before = [] if saved_update is None else [m.loss for m in store.measurements(run.number)]
     try:
         if saved_update is None:
             recording.save()
@@ -60,7 +66,7 @@ def recorded(
             note = None
             if measurement is not None:
                 recording.add(measurement)
-                note, before = _jump_note(before, measurement, run), []
+                note, losses = _jump_note(losses, measurement, run), ()
             recording.keep()
             yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
         recording.save()

@@ -9,13 +9,15 @@ from typing import Literal
 import torch
 
 from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.identity import with_cadence_of
 from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
 from lbadvisor.advisor.records import Environment, Guarantee, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.errors import RefusedError, StoreError
+from lbadvisor.errors import StoreError
 from lbadvisor.recording import Progress, recorded
-from lbadvisor.store import Store, revision
+from lbadvisor.reuse import has_runs, refuse_another
+from lbadvisor.store import Store
 from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
 from lbadvisor.training.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data import preparing
@@ -72,29 +74,14 @@ class Started:
 def find_earlier(request: RunRequest) -> Run | None:
     """The stored run of the request's name, if there is one. Creates nothing.
 
-    A file without this program's tables has none: another process may be making it at this moment.
-
-    Raises `RefusedError` where it is one of another recipe or seed, naming the fields that differ.
+    Raises `RefusedError` if it is another training, naming the fields that differ.
     """
-    if not request.database.exists() or revision(request.database) is None:
+    if not has_runs(request.database):
         return None
     with Store.open(request.database, create=False) as store:
         run = store.find_run(request.name)
-    if run is None:
-        return None
-    differing = [
-        f"{field}: {before} there, {after} here"
-        for field, before, after in differing_fields(run.recipe, in_updates(request.recipe))
-        if field != "description"
-    ]
-    if run.seed != request.seed:
-        differing.append(f"seed: {run.seed} there, {request.seed} here")
-    if differing:
-        raise RefusedError(
-            f"the run `{run.name}` is of another training:\n  "
-            + "\n  ".join(differing)
-            + "\ngive the same again to go on with it, or --name for a new run"
-        )
+    if run is not None:
+        refuse_another(run, request.recipe, request.seed)
     return run
 
 
@@ -140,20 +127,27 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
             saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
             other_micro, micro_notes = _micro_notes(state, micro_size)
             notes += micro_notes
+            losses: list[float] = []
             if not is_new:
                 store.discard_after(run.number, state.update)
+                run, cadence_notes = _with_cadence(store, run, request.recipe)
+                notes += cadence_notes
+                if saved_update is not None and not cadence_notes:
+                    losses = [m.loss for m in store.measurements(run.number)]
                 reasons = _departures(run, environment, state)
                 if reasons:
                     notes.append(
-                        f"the run goes on as it did not begin ({'; '.join(reasons)}): the order of examples is the "
+                        f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
                         "same, the bits are not"
                     )
                 if reasons or other_micro:
                     run = replace(run, guarantee=Guarantee.SAME_ORDER)
                     store.set_guarantee(run.number, Guarantee.SAME_ORDER)
-            store.set_status(run.number, RunStatus.RUNNING, None, resumed=not is_new)
+            state.recipe = run.recipe
+            store.set_sums(run.number, state.threads, state.micro_size)
+            store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
             yield Started(run, state.update, tuple(notes))
-            yield from recorded(store, run, state, dataset, folder, saved_update)
+            yield from recorded(store, run, state, dataset, folder, saved_update, losses)
 
 
 def _built(recipe: Recipe, request: RunRequest, dataset: Dataset) -> TrainState:
@@ -181,6 +175,19 @@ def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[
     if size is not None and size < state.recipe.batch.size:
         return False, [f"each update goes in micro-batches of {size}"]
     return False, []
+
+
+def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str]]:
+    """Have the run measured and saved as often as `recipe` says; what there is to say of it."""
+    new = with_cadence_of(run.recipe, recipe)
+    differing = differing_fields(in_updates(run.recipe), new)
+    changed = [
+        f"{field} {after} (before: {'none' if before is None else before})" for field, before, after in differing
+    ]
+    if not changed:
+        return run, []
+    store.set_recipe(run.number, new)
+    return replace(run, recipe=new), [f"from here on {', '.join(changed)}"]
 
 
 def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:

@@ -134,6 +134,7 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         stretch_share=request.stretch_share,
         additions=additions.additions_of(baseline_of(recipe), request),
+        options=adjustments.options_of(request),
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:

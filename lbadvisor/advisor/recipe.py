@@ -298,6 +298,9 @@ class AdaptedFrom(RecipeModel):
     additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
         (), description="what was added that is no part of the adaptation"
     )
+    options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="what else was asked for that is not the default, such as ghost3 or betas-keep"
+    )
     program: str = Field(description="the program that made the adaptation, with its version")
 
 
@@ -356,8 +359,9 @@ class Recipe(RecipeModel):
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description.
+    """SHA-256 of the recipe as a document, in hexadecimal: of everything but its description.
 
+    Two documents may be one training: `identity.digest_of` tells.
     Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
     """
     body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)

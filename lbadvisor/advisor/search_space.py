@@ -3,7 +3,6 @@
 A point of the space is a tuple of numbers, one for each of its dimensions, the exponent always the first.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 
@@ -174,22 +173,3 @@ def _adapted(plan: Plan) -> Recipe:
     if plan.adapted is None:
         raise PlanError("a plan without a recipe has nothing to refine")
     return plan.adapted
-
-
-def training_key(recipe: Recipe) -> str:
-    """A text that recipes in updates share where they train the same: all but names, prose, provenance and saving.
-
-    Numbers are taken to 9 digits: an exponent that was computed from a learning rate gives that rate back to rounding.
-    """
-    body = recipe.model_dump(mode="json", exclude={"name", "description", "adapted_from", "checkpoints"})
-    return json.dumps(_rounded(body), sort_keys=True)
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return value

@@ -198,6 +198,8 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "runs --limit": ALWAYS,
     "runs show --measurements": ALWAYS,
     "runs delete --yes": (ASKED,),
+    "ladders delete --with-runs": ALWAYS,
+    "ladders delete --yes": (ASKED,),
     "runs prune --yes": (ASKED,),
     "runs export-weights --pt": ALWAYS,
     "runs export-weights --weights": ALWAYS,

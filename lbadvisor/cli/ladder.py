@@ -11,6 +11,7 @@ from lbadvisor.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.arms import Arm, PlannedArm
     from lbadvisor.advisor.recipe import Recipe
 
@@ -34,7 +35,7 @@ def ladder(
     rules: options.Rules,
     changes: options.Changes,
     name: Annotated[
-        str | None, typer.Option("--name", help="The ladder's name; made from recipe and target if not given.")
+        str | None, typer.Option("--name", help="The ladder's name; default: derived from recipe, target and options.")
     ] = None,
     machine: options.Machine,
     database: options.Database = None,
@@ -50,24 +51,31 @@ def ladder(
 ) -> None:
     """Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.
 
-    The same command again goes on where it stopped, after Ctrl-C (exit code 75) or a kill; a run of the very same
-    recipe and seed that the database has already is taken, and not trained again. All arms are trained with one seed
-    before the next seed begins.
+    The same command again resumes it, after Ctrl-C (exit code 75) or a kill, and several processes may share one
+    ladder: each takes the next run. A stored run of the same training is reused, whatever its name. All arms are
+    trained with one seed before the next seed begins.
     """
     from lbadvisor.advisor.arms import parse_arms
-    from lbadvisor.cli.adaptation import baseline_recipe, target_of
+    from lbadvisor.cli.adaptation import baseline_recipe, request_by, target_of
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
     from lbadvisor.cli.reporting import check_reports
+    from lbadvisor.reuse import StoredName, name_of_ladder
+    from lbadvisor.store import default_database_path
 
     target = target_of(target)
     check_reports(html, png)
     baseline = baseline_recipe(recipe, changes)
-    planned = _planned(baseline, rules, target, parse_arms(arms, seeds), words)
-    ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
+    asked = request_by(rules, target, ())
+    planned = _planned(baseline, asked, parse_arms(arms, seeds), words)
+    database, default = database or default_database_path(), ladder_name_of(baseline, asked)
+    given = None if name is None else StoredName(checked_name(name, "ladder"))
+    stored = given or name_of_ladder(database, baseline, target, planned, default)
     display = LadderDisplay(quiet=quiet)
+    if given is None:
+        display.of_runs.show_stored(stored, default, "ladder")
     if not dry_run:
-        display.show_plan(ladder_name, baseline, target, planned, dry_run=False)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=False)
 
     display.of_runs.show_loading()
     # From here on torch is needed, which takes seconds to import.
@@ -75,23 +83,22 @@ def ladder(
     from lbadvisor.cli.session import micro_size
     from lbadvisor.ladder import LadderRequest, planned_runs
     from lbadvisor.runner import chosen_device
-    from lbadvisor.store import default_database_path
     from lbadvisor.training.data import default_data_dir
 
     request = LadderRequest(
-        name=ladder_name,
+        name=stored.name,
         baseline=baseline,
         target_batch_size=target,
         arms=planned,
         device=chosen_device(machine.device),
-        database=database or default_database_path(),
+        database=database,
         data_dir=machine.data_dir or default_data_dir(),
         micro=micro_size(machine.micro),
     )
     if dry_run:
         # What is refused is told before anything is on stdout.
         planned_runs(request)
-        display.show_plan(ladder_name, baseline, target, planned, dry_run=not as_json)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
         show_dry_run(request, as_json=as_json)
     else:
         train_to_the_end(request, display)
@@ -100,22 +107,22 @@ def ladder(
 
 
 def _planned(
-    baseline: "Recipe", rules: options.Rules, target: int, wanted: "Sequence[tuple[Arm, int]]", words: Words
+    baseline: "Recipe", asked: "Request", wanted: "Sequence[tuple[Arm, int]]", words: Words
 ) -> "tuple[PlannedArm, ...]":
     """The arms that are wanted, each with its number of seeds. Raises `UsageError` for rules that none of them has."""
     from lbadvisor.advisor.arms import planned
     from lbadvisor.advisor.baseline import baseline_of
-    from lbadvisor.cli.adaptation import request_by
     from lbadvisor.cli.effects import Planned, refuse_without_effect
 
-    if target == baseline.batch.size:
-        raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")
+    if asked.target_batch_size == baseline.batch.size:
+        raise UsageError(
+            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder leads to a larger one"
+        )
     if sum(number for _, number in wanted) < 2:
         raise UsageError(
             "a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm "
             f"{wanted[0][0].name}`"
         )
-    asked = request_by(rules, target, ())
     requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
     refuse_without_effect(words, Planned(baseline_of(baseline), requests))
     return tuple(planned(arm, baseline, asked, number) for arm, number in wanted)

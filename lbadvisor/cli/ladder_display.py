@@ -22,7 +22,7 @@ from lbadvisor.cli.render_plan import caveat_text, number_text
 from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, facts_of, images_text
 
 if TYPE_CHECKING:
-    from lbadvisor.ladder import PlannedRun, RunBegins, RunEnds
+    from lbadvisor.ladder import PlannedRun, RunBegins, RunEnds, Waits
     from lbadvisor.runner import Progress
     from lbadvisor.training.dataset import Preparing
 
@@ -45,12 +45,15 @@ class ShowsLadder(Protocol):
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
         """A run has its result."""
 
+    def wait(self, event: "Waits") -> None:
+        """Other processes train the runs that are left."""
+
 
 class LadderDisplay:
     """The messages of one `ladder` command, to stderr; none where it is quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+        self._quiet, self._waited_for = quiet, 0
         self.of_runs = Display(quiet=quiet)
         self.console = stderr()
 
@@ -107,6 +110,13 @@ class LadderDisplay:
         else:
             yield _Lines(self, runs)
 
+    def show_wait(self, event: "Waits") -> None:
+        """What is waited for, once."""
+        if event.runs != self._waited_for:
+            self._waited_for = event.runs
+            what = "the last run" if event.runs == 1 else f"the last {event.runs} runs"
+            self.say(f"waiting for {what}: another process trains {'it' if event.runs == 1 else 'them'}")
+
     def show_end(self, event: "RunEnds", measurements: Sequence[Measurement], done: int, of: int) -> None:
         """How a run ended, in a line; and what there is to warn of, where it was trained just now."""
         self.say(escape(f"{done:>{len(str(of))}}/{of} {_title(event.planned)}: {_ended(event, measurements)}"))
@@ -120,7 +130,7 @@ def _title(planned: "PlannedRun") -> str:
 
 def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
     run = event.run
-    there = f" (taken: {run.name})" if event.was_there else ""
+    there = f" (reused: {run.name})" if event.was_there else ""
     if run.status is RunStatus.DIVERGED:
         return f"diverged at update {run.update} of {run.updates}{there}"
     text = f"{run.updates:,} updates"
@@ -188,6 +198,9 @@ class _Silent:
         pass
 
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
+        pass
+
+    def wait(self, event: "Waits") -> None:
         pass
 
 
@@ -261,6 +274,9 @@ class _Bars:
         self.bar.update(self._all, completed=self._behind, count=self._count())
         self._display.show_end(event, measurements, self._done, len(self._runs))
 
+    def wait(self, event: "Waits") -> None:
+        self._display.show_wait(event)
+
 
 class _Lines:
     def __init__(self, display: LadderDisplay, runs: Sequence["PlannedRun"]) -> None:
@@ -289,3 +305,6 @@ class _Lines:
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
         self._done += 1
         self._display.show_end(event, measurements, self._done, len(self._runs))
+
+    def wait(self, event: "Waits") -> None:
+        self._display.show_wait(event)

@@ -9,7 +9,7 @@ import typer
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli import options
 from lbadvisor.cli.command import Words, command
-from lbadvisor.errors import RefusedError, UsageError
+from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
     from lbadvisor.store import Store
@@ -139,8 +139,9 @@ def delete(
     database: options.Database = None,
 ) -> None:
     """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    from lbadvisor.cli.asking import confirm
     from lbadvisor.cli.console import stderr, stdout
-    from lbadvisor.stored_runs import delete_run
+    from lbadvisor.stored_runs import delete_run, refuse_in_training
 
     with _opened(database) as store:
         found = {run.number: run for run in map(store.run, names)}.values()
@@ -158,7 +159,8 @@ def delete(
         if dry_run:
             stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
             return
-        _confirm(f"Delete {listed}, with checkpoints?", yes=yes)
+        confirm(f"Delete {listed}, with checkpoints?", yes=yes)
+        refuse_in_training(list(found))
         for run in found:
             delete_run(store, run)
             stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
@@ -178,6 +180,7 @@ def prune(
 
     What needs a run's weights, such as export-weights, is then no longer possible.
     """
+    from lbadvisor.cli.asking import confirm
     from lbadvisor.cli.console import stderr, stdout
     from lbadvisor.selection import select
     from lbadvisor.stored_runs import checkpoint_bytes, prune_run
@@ -198,7 +201,7 @@ def prune(
             said = f"would free {size}: the checkpoints of {listed}; nothing was done"
             stdout().print(said, markup=False, soft_wrap=True)
         else:
-            _confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
+            confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
             freed = sum(prune_run(store, run) for run in complete)
             pruned = ", ".join(run.name for run in complete)
             said = f"pruned {pruned}: {_size_text(freed)} freed, the results are kept"
@@ -286,16 +289,6 @@ def export(
             write_atomically(out, lambda file: write(file, store, selection))
         except OSError as error:
             raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    """Ask it on the terminal. Raises `RefusedError` if the answer is no, or nobody is there to answer."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
-    if not typer.confirm(question, err=True):
-        raise RefusedError("nothing was deleted")
 
 
 def _size_text(size_bytes: int) -> str:

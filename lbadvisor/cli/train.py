@@ -31,26 +31,32 @@ def train(
     from lbadvisor.cli.adaptation import trained_recipe
     from lbadvisor.cli.names import checked_name, run_name_of
     from lbadvisor.cli.train_display import Display
+    from lbadvisor.reuse import StoredName, name_of_training
+    from lbadvisor.store import default_database_path
 
     plan, trained = trained_recipe(recipe, changes, adapt, words)
-    run_name = checked_name(name, "run") if name is not None else run_name_of(trained, seed)
+    database, default = database or default_database_path(), run_name_of(trained, seed)
+    # A name that is given is the run's; else the training is known by what it is, whatever its run is called.
+    given = None if name is None else StoredName(checked_name(name, "run"))
+    stored = given or name_of_training(database, trained, seed, default)
     display = Display(quiet=quiet)
-    display.show_recipe(run_name, trained, plan, seed)
+    if given is None:
+        display.show_stored(stored, default)
+    display.show_recipe(stored.name, trained, plan, seed)
 
     display.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size, train_to_the_end
     from lbadvisor.runner import RunRequest, chosen_device, find_earlier
-    from lbadvisor.store import default_database_path
     from lbadvisor.training.data import default_data_dir
 
     request = RunRequest(
         recipe=trained,
         plan=plan,
-        name=run_name,
+        name=stored.name,
         seed=seed,
         device=chosen_device(machine.device),
-        database=database or default_database_path(),
+        database=database,
         data_dir=machine.data_dir or default_data_dir(),
         micro=micro_size(machine.micro),
     )

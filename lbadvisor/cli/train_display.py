@@ -19,6 +19,7 @@ from lbadvisor.cli.console import stderr, stdout
 from lbadvisor.cli.render_plan import caveat_text, number_text
 
 if TYPE_CHECKING:
+    from lbadvisor.reuse import StoredName
     from lbadvisor.runner import Progress, RunRequest, Started
     from lbadvisor.training.dataset import Preparing
 
@@ -74,6 +75,12 @@ class Display:
                 )
         for caveat in plan.warnings if plan else ():
             self._say(caveat_text(caveat))
+
+    def show_stored(self, stored: "StoredName", default: str, what: str = "training") -> None:
+        """The name under which it is stored, unless that is its default name and the only one."""
+        if stored.name != default or stored.others:
+            names = ", and as ".join(f"`{name}`" for name in (stored.name, *stored.others))
+            self.show_note(f"this {what} is stored as {names}" + (": --name chooses" if stored.others else ""))
 
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""

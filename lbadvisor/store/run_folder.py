@@ -8,7 +8,7 @@ from pathlib import Path
 import filelock
 
 from lbadvisor.advisor.records import Run
-from lbadvisor.errors import CheckpointError, RefusedError
+from lbadvisor.errors import CheckpointError, InTrainingError
 
 LOCK_SECONDS = 0.5
 """So long the lock is asked for: whoever asks whether a run is trained holds it for a moment."""
@@ -29,8 +29,8 @@ def checkpoint_folder(database: Path, run: Run) -> Path:
 def only_process(folder: Path, run: str) -> Iterator[None]:
     """While entered no other process trains the run whose checkpoints lie in `folder`, which is made.
 
-    The lock is the operating system's and goes with the process, however that ends. Raises `RefusedError` while another
-    process holds it, and `CheckpointError` if the folder cannot be written.
+    The lock is the operating system's and goes with the process, however that ends. Raises `InTrainingError` while
+    another process holds it, and `CheckpointError` if the folder cannot be written.
     """
     lock = filelock.FileLock(_lock_file(folder))
     try:
@@ -50,9 +50,9 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
         lock.release()
 
 
-def already_trained(run: str) -> RefusedError:
+def already_trained(run: str) -> InTrainingError:
     """The refusal to train a run that another process is training."""
-    return RefusedError(f"another process is training the run {run}: wait for it, or stop it")
+    return InTrainingError(f"another process is training the run {run}: wait for it, or stop it")
 
 
 def is_in_training(folder: Path) -> bool:

@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Insert, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from lbadvisor.advisor.columns import Columns
 from lbadvisor.advisor.comparison import Position, RunResult, Standing
+from lbadvisor.advisor.identity import Identity, digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.records import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.errors import StoreError, UnknownRunError
@@ -25,6 +26,9 @@ from lbadvisor.store.results import read_result, read_standing
 from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
 from lbadvisor.store.run_folder import checkpoint_folder, is_in_training
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
+
+LADDERS: Select[Any] = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
+"""The rows that `_ladder_of` takes."""
 
 LARGEST_INTEGER = 2**63 - 1
 """SQLite's; a seed and a run's number are at most this."""
@@ -173,6 +177,13 @@ class Store:
             found = [self._run(row) for row in connection.execute(RUNS.order_by(runs.c.number))]
         return [run for run in found if status in (None, run.status)]
 
+    def runs_of(self, identity: Identity) -> list[Run]:
+        """All runs of that identity, by number: one training, whatever its runs are called."""
+        query = RUNS.where(runs.c.seed == identity.seed).order_by(runs.c.number)
+        with self._reading() as connection:
+            of_seed = [self._run(row) for row in connection.execute(query)]
+        return [run for run in of_seed if digest_of(run.recipe) == identity.recipe]
+
     def run_names(self) -> list[str]:
         """The names of all runs, by number."""
         with self._reading() as connection:
@@ -230,6 +241,16 @@ class Store:
         with self._writing() as connection:
             _change(connection, run_number, guarantee=guarantee.value)
 
+    def set_sums(self, run_number: int, threads: int, micro_size: int | None) -> None:
+        """How the run splits its sums from here on. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, threads=threads, micro_size=micro_size)
+
+    def set_recipe(self, run_number: int, recipe: Recipe) -> None:
+        """Another recipe of the same training, such as one with another cadence. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, recipe=_recipe_number(connection, recipe))
+
     def set_test(self, run_number: int, loss: float, accuracy_percent: float) -> None:
         """What the run's last weights reach on the test set: nats and percent. Raises `UnknownRunError`."""
         with self._writing() as connection:
@@ -241,7 +262,7 @@ class Store:
         Raises `StoreError` where there is one of another baseline or target.
         """
         with self._writing() as connection:
-            found = self._ladder(connection, name)
+            found = _find_ladder(connection, name)
             if found is None:
                 values = {
                     "name": name,
@@ -250,9 +271,9 @@ class Store:
                     "created_at": datetime.now(UTC),
                 }
                 connection.execute(insert(ladders).values(values))
-                found = self._ladder(connection, name)
+                found = _find_ladder(connection, name)
         assert found is not None
-        if (recipe_hash(found.baseline), found.target_batch_size) != (recipe_hash(baseline), target_batch_size):
+        if (digest_of(found.baseline), found.target_batch_size) != (digest_of(baseline), target_batch_size):
             raise StoreError(f"there is a ladder named {name!r} of another training: give another name")
         return found
 
@@ -265,27 +286,30 @@ class Store:
     def find_ladder(self, name: str) -> Ladder | None:
         """The ladder of that name, None if there is none."""
         with self._reading() as connection:
-            return self._ladder(connection, name)
+            return _find_ladder(connection, name)
+
+    def ladders(self) -> list[Ladder]:
+        """All ladders, by number."""
+        with self._reading() as connection:
+            return [_ladder_of(connection, row) for row in connection.execute(LADDERS.order_by(ladders.c.number))]
 
     def ladder_names(self) -> list[str]:
         """The names of all ladders, by number."""
         with self._reading() as connection:
             return list(connection.scalars(select(ladders.c.name).order_by(ladders.c.number)))
 
-    def _ladder(self, connection: Connection, name: str) -> Ladder | None:
-        query = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
-        row = connection.execute(query.where(ladders.c.name == name)).one_or_none()
-        if row is None:
-            return None
-        members = select(ladder_runs.c.arm, ladder_runs.c.run).where(ladder_runs.c.ladder == row.number)
-        return Ladder(
-            number=row.number,
-            name=row.name,
-            baseline=recipe_of(row.body),
-            target_batch_size=row.target_batch_size,
-            created_at=row.created_at,
-            arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
-        )
+    def rename_ladder(self, ladder_number: int, name: str) -> None:
+        """Give the ladder another name. Raises `StoreError` if another ladder has it."""
+        with self._writing() as connection:
+            taken = connection.scalar(select(ladders.c.number).where(ladders.c.name == name))
+            if taken not in (None, ladder_number):
+                raise StoreError(f"there is a ladder named {name!r} already: give another name")
+            connection.execute(update(ladders).where(ladders.c.number == ladder_number).values(name=name))
+
+    def delete_ladder(self, ladder_number: int) -> None:
+        """Delete the ladder; its runs stay."""
+        with self._writing() as connection:
+            connection.execute(delete(ladders).where(ladders.c.number == ladder_number))
 
     def measurements(self, run_number: int) -> list[Measurement]:
         """What was measured in a run, by update. Raises `UnknownRunError`."""
@@ -375,6 +399,23 @@ def _check_name(name: str) -> None:
         raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
     if not name or not name.isprintable() or name != name.strip():
         raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
+
+
+def _find_ladder(connection: Connection, name: str) -> Ladder | None:
+    row = connection.execute(LADDERS.where(ladders.c.name == name)).one_or_none()
+    return None if row is None else _ladder_of(connection, row)
+
+
+def _ladder_of(connection: Connection, row: Row[Any]) -> Ladder:
+    members = select(ladder_runs.c.arm, ladder_runs.c.run).where(ladder_runs.c.ladder == row.number)
+    return Ladder(
+        number=row.number,
+        name=row.name,
+        baseline=recipe_of(row.body),
+        target_batch_size=row.target_batch_size,
+        created_at=row.created_at,
+        arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
+    )
 
 
 def _recipe_number(connection: Connection, recipe: Recipe) -> int:

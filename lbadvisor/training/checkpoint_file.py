@@ -10,6 +10,7 @@ from typing import IO, Annotated, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.records import Run
 from lbadvisor.errors import CheckpointError, RefusedError
@@ -41,7 +42,9 @@ class Images:
 class Header:
     """What a checkpoint says of itself: of which training it is, where that stood, and what made it.
 
-    `run` is the run's name; it, `micro_size` (examples) and `images` are None if an earlier version did not note them.
+    `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
+    the run's name; it, `training`, `micro_size` (examples) and `images` are None if an earlier version did not note
+    them.
     """
 
     recipe: str
@@ -54,6 +57,7 @@ class Header:
     micro_size: Annotated[int, Field(ge=1, le=2**53)] | None = None
     run: str | None = None
     images: Images | None = None
+    training: str | None = None
 
 
 _HEADER = TypeAdapter(Header)
@@ -172,7 +176,11 @@ def header_of(path: Path, run: Run) -> Header:
 
 def require_training(path: Path, header: Header, recipe: Recipe, seed: int) -> None:
     """Raises `RefusedError` if the checkpoint is of another recipe or seed."""
-    if (header.recipe_hash, header.seed) != (recipe_hash(recipe), seed):
+    same = header.training == digest_of(recipe)
+    if header.training is None:
+        # The first versions noted no identity: a run's recipe was then the very document that its checkpoints name.
+        same = header.recipe_hash == recipe_hash(recipe)
+    if not same or header.seed != seed:
         raise RefusedError(
             f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
         )

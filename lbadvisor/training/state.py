@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor import __version__
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.training.checkpoint_content import fault_of, read_content
@@ -151,6 +152,7 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
         micro_size=state.micro_size,
         run=run,
         images=images,
+        training=digest_of(state.recipe),
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 

@@ -261,7 +261,9 @@ def test_each_metric_says_which_direction_is_good(name: str, better: Better) -> 
 def test_only_the_fields_that_differ_are_listed_and_the_seed_and_the_device_with_them() -> None:
     cuda = Environment("cuda", "a card", "0.1.0", "3.11.0", "2.15.0", None, None)
     comparison = compare_runs([(a_run(1, "a"), []), (a_run(2, "b", seed=2, environment=cuda), [])])
-    assert changed(comparison) == {"seed": (1, 2), "device": ("cpu", "cuda")}
+    assert changed(comparison) == {
+        "seed": (1, 2), "device": ("cpu", "cuda"), "device_name": ("a processor", "a card")
+    }  # fmt: skip
     assert changed(compare_runs([(a_run(1, "a"), []), (a_run(2, "b"), [])])) == {}
 
 

@@ -148,7 +148,7 @@ def test_arms_that_are_done_are_not_trained_again(place):
     assert code == 0, err
     assert "2 of 3 runs have their result already" in err
     assert "2/3 lb s0: 5 updates" in err
-    assert "(taken: digits-256-ladder-lb-s0)" in err
+    assert "(reused: digits-256-ladder-lb-s0)" in err
     assert [(run.number, run.changed_at) for run in place.runs()][:2] == first
 
 
@@ -161,7 +161,7 @@ def test_a_run_of_train_is_taken(place, monkeypatch):
         main_code = end.code or 0
     assert main_code == 0
     _, _, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1")
-    assert "(taken: mine)" in err
+    assert "(reused: mine)" in err
 
 
 def test_the_costly_arm_may_have_fewer_seeds(place):
