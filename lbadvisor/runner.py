@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.catalog import network_facts
 from lbadvisor.advisor.identity import with_cadence_of
 from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
@@ -57,7 +57,7 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         check_compute(self.recipe.compute, self.device)
-        facts = NETWORKS.get(self.recipe.model.name)
+        facts = network_facts(self.recipe.model.name)
         if isinstance(self.micro, int) and facts is not None:
             check_micro_size(self.recipe, self.micro, has_batch_norm=facts.batch_norm)
 

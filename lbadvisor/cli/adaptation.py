@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.arms import arm_of
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.parts import Part, parse_parts
 from lbadvisor.advisor.plan import Plan, advise
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.rules import parse_lr_rule
 from lbadvisor.cli.command import Words
 from lbadvisor.cli.effects import Planned, refuse_without_effect
@@ -25,14 +25,19 @@ def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
     from lbadvisor.advisor.schedule import scaled
 
     overrides, scale = list(changes.overrides or ()), changes.schedule_scale
-    if changes.recompute_statistics:
-        overrides.append("batch_norm.recompute_at_end=true")
     if changes.precision is not None:
         overrides.append(f"compute.precision={changes.precision}")
     recipe = load_recipe(path, overrides)
     if not 0 < scale <= 1000:
         raise UsageError(f"--schedule-scale {scale:g} does not lie above 0 and at most at 1000")
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
+
+
+def with_statistics(changes: Changes, *, recomputed: bool) -> Changes:
+    """The changes, and exact statistics at the end of training if they are asked for."""
+    if not recomputed:
+        return changes
+    return replace(changes, overrides=[*(changes.overrides or ()), "batch_norm.recompute_at_end=true"])
 
 
 def target_of(target: int | None) -> int:

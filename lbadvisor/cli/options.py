@@ -34,12 +34,22 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
 ]
-BetasName = Literal["sde", "half-life", "keep"]
-Betas = Annotated[BetasName, typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")]
-WeightDecayName = Literal["keep", "horizon"]
+BetasName = Literal["auto", "sde", "half-life", "keep"]
+Betas = Annotated[
+    BetasName,
+    typer.Option(
+        "--betas",
+        help="Adam, RMSprop: sde scales both betas; half-life keeps beta2's in examples, and beta1; keep; auto: sde "
+        "while it holds, then half-life.",
+    ),
+]
+WeightDecayName = Literal["auto", "keep", "horizon"]
 WeightDecay = Annotated[
     WeightDecayName,
-    typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
+    typer.Option(
+        "--weight-decay",
+        help="keep: as the paper does; horizon: keep its share of the run; auto: horizon for AdamW, else keep.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -47,6 +57,10 @@ Overrides = Annotated[
 ]
 ScheduleScale = Annotated[
     float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
+]
+RecomputeStatistics = Annotated[
+    bool,
+    typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="The first seed.")]
@@ -73,8 +87,8 @@ class Rules:
     """The rules that every adaptation has, whatever parts of it are asked for."""
 
     ghost: Ghost = None
-    betas: Betas = "sde"
-    weight_decay: WeightDecay = "keep"
+    betas: Betas = "auto"
+    weight_decay: WeightDecay = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +118,6 @@ class Changes:
 
     schedule_scale: ScheduleScale = 1.0
     overrides: Overrides = None
-    recompute_statistics: Annotated[
-        bool,
-        typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
-    ] = False
     precision: Annotated[
         str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")
     ] = None

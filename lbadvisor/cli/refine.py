@@ -12,9 +12,9 @@ from lbadvisor.cli.command import Words, command
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.refinement import Refinement
+    from lbadvisor.advisor.request import Request
     from lbadvisor.cli.signals import Stopper
     from lbadvisor.cli.train_display import Display, ShowsProgress
     from lbadvisor.refine.request import RefineRequest
@@ -100,7 +100,9 @@ def refine(
 
     display.show_loading()
     # From here on torch and optuna are needed, which take seconds to import.
-    from lbadvisor.cli.console import print_json, stdout
+    from rich.markup import escape
+
+    from lbadvisor.cli.console import print_json, say, stdout
     from lbadvisor.cli.render_refinement import print_refinement, refinement_body
     from lbadvisor.cli.session import micro_size
     from lbadvisor.refine.request import RefineRequest, price_epochs
@@ -132,7 +134,9 @@ def refine(
         f"{'what is behind after the first drop of the learning rate' if prune else 'before its end'}"
     )
     if dry_run:
-        stdout().print(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
+        say(
+            stdout(), escape(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
+        )
         return
     if calibrate:
         asked = _calibrated(asked, display, quiet=quiet)

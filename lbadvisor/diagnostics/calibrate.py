@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.calibration import (
     Calibration,
     DistanceCurve,
@@ -20,6 +19,7 @@ from lbadvisor.advisor.calibration import (
 )
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Batch, Recipe
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.advisor.search_space import lr_rule_of
 from lbadvisor.diagnostics.gradient_moments import gradient_moments

@@ -1,6 +1,8 @@
 """`lbadvisor plan` as its users type it."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def plan(*words):
 def test_the_command_the_project_is_named_for():
     done = plan("--from", "128", "--to", "4096")
     assert done.exit_code == 0
-    for text in ("128 -> 4096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
+    for text in ("128 -> 4,096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
         assert text in done.stdout
 
 
@@ -102,6 +104,21 @@ def test_an_arm_is_named_as_it_is_typed_or_as_the_tables_write_it():
     assert typed == written
 
 
+def test_a_field_that_is_set_neither_before_nor_after_has_no_line():
+    """Of a baseline whose length is not known: the object says so, the table for people does not."""
+    words = ("--from", "128", "--to", "4096")
+    lines = json.loads(plan(*words, "--json").stdout)["adjustments"]
+    assert [line["field"] for line in lines if line["before"] is None and line["after"] is None] == ["clipping.updates"]
+    assert "clipping.updates" not in plan(*words).stdout
+
+
+def test_diffusion_is_explained_below_the_table_that_it_stands_in():
+    lines = plan("--from", "128", "--to", "4096").stdout.splitlines()
+    begin = next(place for place, line in enumerate(lines) if line.startswith("what it costs"))
+    explained = next(place for place, line in enumerate(lines) if line.startswith("diffusion: "))
+    assert begin < explained < begin + 10
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -163,3 +180,67 @@ def test_an_adapted_recipe_that_cannot_be_is_said_in_the_words_of_recipes():
     said = str(done.exception)
     assert "schedule.milestones[0].update must come before the end of the schedule, 1 updates" in said
     assert said.endswith("; lengthen the schedule, or adapt `regime` to keep its updates")
+
+
+def of_numbers(*words):
+    body = json.loads(plan("--from", "256", *words, "--json").stdout)
+    return {line["field"]: line for line in body["adjustments"]}, {w["code"]: w["message"] for w in body["warnings"]}
+
+
+@pytest.mark.parametrize("target", ["512", "2048", "2559", "4096", "1000000"])
+def test_adamw_without_a_recipe_has_a_plan_at_any_ratio(target):
+    lines, warnings = of_numbers("--to", target, "--optimizer", "adamw", "--lr", "3e-4")
+    ratio = int(target) / 256
+    assert lines["optimizer.lr"]["after"] == pytest.approx(3e-4 * ratio**0.5)
+    assert "Malladi" in lines["optimizer.lr"]["source"]
+    assert lines["optimizer.beta1"]["after"] == pytest.approx(1 - ratio * 0.1 if ratio < 9 else 0.9)
+    assert lines["optimizer.weight_decay"]["before"] == 0.01
+    assert ("betas-beyond-sde" in warnings) == (ratio > 9)
+    assert not any("SGD" in message and "paper" not in message for message in warnings.values())
+
+
+def test_the_optimizers_numbers_can_be_given_without_a_recipe():
+    words = ("--optimizer", "adamw", "--lr", "1e-3", "--beta1", "0.8", "--beta2", "0.95", "--epsilon", "1e-6")
+    lines, _ = of_numbers("--to", "512", *words, "--weight-decay-value", "0.1")
+    before = {field: line["before"] for field, line in lines.items() if field.startswith("optimizer.")}
+    assert before == {
+        "optimizer.lr": 1e-3,
+        "optimizer.beta1": 0.8,
+        "optimizer.beta2": 0.95,
+        "optimizer.epsilon": 1e-6,
+        "optimizer.weight_decay": 0.1,
+    }
+    assert lines["weight_decay_horizon_updates"]["before"] == pytest.approx(10_000)
+    lines, _ = of_numbers("--to", "512", "--momentum", "0.9")
+    assert lines["momentum_horizon_examples"]["before"] == 2560
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--beta1", "0.9"), "sgd has no beta1: only adam, adamw have"),
+        (("--optimizer", "adam", "--momentum", "0.9"), "adam has no momentum: only sgd, rmsprop have"),
+        (("--optimizer", "adam", "--beta2", "1"), "the beta2 must be below 1, is 1"),
+        (("--optimizer", "adam", "--epsilon", "0"), "the epsilon must be above 0, is 0"),
+        (("--weight-decay-value", "-1"), "the weight decay must be at least 0, is -1"),
+        (("--optimizer", "adamw", "--betas", "sde"), "--betas sde breaks down here"),
+    ],
+)
+def test_numbers_that_the_optimizer_cannot_have_are_refused(words, said):
+    done = CliRunner().invoke(app, ["plan", "--from", "256", "--to", "4096", *words])
+    assert isinstance(done.exception, UsageError)
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    assert said in str(done.exception)
+
+
+def test_a_network_that_torchvision_lacks_is_refused_without_torch(tmp_path):
+    """`plan` in a process of its own, where importing torch is an error."""
+    recipe = tmp_path / "r.toml"
+    text = Path(RESNET44).read_text().replace('name = "resnet44"', 'name = "torchvision:nope"')
+    recipe.write_text(text.replace('"torchvision:nope"', '"nope"', 1))
+    program = "import sys; sys.modules['torch'] = None; from lbadvisor.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "plan", str(recipe), "--to", "256"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'no network is called "torchvision:nope"' in done.stderr

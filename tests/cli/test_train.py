@@ -348,7 +348,11 @@ WRONG_LINES = {
     "comparing nothing stored": (["compare", "a", "b"], 1, "no database"),
     "an unknown rule": (["plan", "--from", "128", "--to", "256", "--lr-rule", "sqr"], 2, "sqrt"),
     "a plan of nothing": (["plan", "--to", "256"], 2, "--from B"),
-    "adam beyond its rule": (["plan", "--from", "128", "--to", "4096", "--optimizer", "adam"], 3, "1279"),
+    "malladi's rule beyond its limit": (
+        ["plan", "--from", "128", "--to", "4096", "--optimizer", "adam", "--betas", "sde"],
+        2,
+        "1279",
+    ),
     "a smaller plan": (["plan", "--from", "128", "--to", "64"], 2, "below the baseline's 128"),
 }
 
