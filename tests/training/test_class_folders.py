@@ -1,8 +1,9 @@
 """Class folders as users have them: each thing in them is an image of its class, or is named."""
 
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -205,16 +206,14 @@ for read in (read_class_folders, lambda path: size_of(str(path / "train" / "ant"
 @pytest.mark.parametrize("closed", ["train", "train/ant", "train/ant/0.png"])
 def test_what_may_not_be_read_is_named(insects, closed):
     """A folder that may not be listed is no empty one, whose images would be left out in silence."""
-    for folder in insects.parents:
-        if folder.stat().st_uid == os.geteuid() and "pytest" in str(folder):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    (insects / closed).chmod(0)
-    done = subprocess.run(
-        [sys.executable, "-c", READ_AS_NOBODY, str(insects)], capture_output=True, text=True, cwd=Path.cwd()
-    )
-    (insects / closed).chmod(0o755)
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
+        Path(place).chmod(0o755)
+        copy = Path(shutil.copytree(insects, Path(place) / "insects"))
+        (copy / closed).chmod(0)
+        done = subprocess.run([sys.executable, "-c", READ_AS_NOBODY, str(copy)], capture_output=True, text=True)
+        (copy / closed).chmod(0o755)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1].endswith("train/ant/0.png cannot be read: Permission denied")
     if closed != "train/ant/0.png":
-        assert lines[0] == f"{insects / closed} cannot be read: Permission denied"
+        assert lines[0] == f"{copy / closed} cannot be read: Permission denied"
