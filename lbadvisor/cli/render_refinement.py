@@ -35,10 +35,12 @@ def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -
         accuracies = ", ".join(f"{accuracy:.2f}%" for accuracy in result.accuracies_percent)
         console.print(f"test set, measured once: {point_text(refinement.space, result.point)}: {accuracies}")
     if refinement.paired is not None:
-        paired, metric = refinement.paired, refinement.metric
+        paired = refinement.paired
         console.print(
-            f"by {paired.seeds} seeds, in pairs: the chosen trial gains {value_text(paired.gain, metric)} (95% "
-            f"{value_text(paired.low, metric, unit=False)} to {value_text(paired.high, metric, unit=False)})"
+            f"by {paired.seeds} seeds, in pairs: the chosen trial's {refinement.metric} is {paired.gain_percent:.1f}% "
+            f"below the theory's (95% {paired.low_percent:.1f} to {paired.high_percent:.1f}, allowing for the choice "
+            f"among {paired.others} trials)",
+            soft_wrap=True,
         )
     console.print(Text(refinement.conclusion), soft_wrap=True)
 
@@ -61,7 +63,7 @@ def _trials(refinement: Refinement) -> Table:
             _value(trial, refinement),
             "there already" if outcome.taken_in else f"{outcome.epochs:.4g}",
             "" if outcome.taken_in else f"{outcome.seconds:.1f}",
-            Text(", ".join(outcome.runs) + (" (given up)" if outcome.pruned else "")),
+            Text(", ".join(outcome.runs) + (" (stopped early)" if outcome.pruned else "")),
             style="bold" if chosen else "",
         )
     return table
