@@ -24,11 +24,11 @@ from lbadvisor.refine.evidence import Evidence
 Array = npt.NDArray[np.floating[Any]]
 
 LENGTH_SCALES = (0.4, 0.6, 0.9, 1.4, 2.0, 3.0)
-HEIGHTS = (0.5, 1.0, 2.0, 4.0)
-NOISES = (0.05, 0.1, 0.2, 0.4, 0.8)
+HEIGHTS = (0.25, 0.5, 1.0, 2.0)
+NOISES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.1)
 """In standard deviations of the trials' values: equally likely beforehand."""
-TREND = 2.0
-"""The standard deviation of the polynomial's coefficients, in the same unit."""
+TREND = 0.5
+"""The standard deviation of the polynomial's coefficients, in heights of the departure."""
 DEGREE = 4
 """Of the polynomial. A quadratic would hold that the valley is even: with its sides of curvature 2 and 12 the 95%
 intervals held the best exponent in 66% of studies. Without a polynomial the process would forget, away from the trials,
@@ -95,7 +95,7 @@ def mean(process: Process, points: Sequence[Point]) -> Array:
 def moments(process: Process, points: Sequence[Point]) -> tuple[Array, Array, Array]:
     """The weight of each setting (L*K), and its mean and standard deviation at each point (L*K, Q)."""
     asked_QD = _scaled(process.space, points)
-    prior_KQ = process.heights_K[:, None] + _trend(asked_QD, asked_QD).diagonal()
+    prior_KQ = process.heights_K[:, None] * (1 + _trend(asked_QD, asked_QD).diagonal())
     conditioned = list(_conditioned(process, asked_QD))
     variance_SQ = np.concatenate([prior_KQ - (across_KNQ**2).sum(1) for _, across_KNQ in conditioned])
     means_SQ = np.concatenate([means_KQ for means_KQ, _ in conditioned])
@@ -127,7 +127,7 @@ def _conditioned(process: Process, asked_QD: Array) -> Iterator[tuple[Array, Arr
 def _prior(heights_K: Array, length: float, one_ND: Array, other_QD: Array) -> Array:
     """The covariance of the values at two sets of places (K, N, Q), before there is any trial."""
     departure_NQ = Matern(length, nu=2.5)(one_ND, other_QD)
-    covariance_KNQ: Array = heights_K[:, None, None] * departure_NQ + _trend(one_ND, other_QD)
+    covariance_KNQ: Array = heights_K[:, None, None] * (departure_NQ + _trend(one_ND, other_QD))
     return covariance_KNQ
 
 
