@@ -1,7 +1,7 @@
 """Every error that `lbadvisor` raises on purpose, and the exit code that the command line gives it.
 
 LbadvisorError          1   it failed
-├── DataError           1   a data set is missing, damaged or not what the recipe says
+├── DataError           1   a data set is missing, damaged, or cannot be trained on
 ├── StoreError          1   the database cannot be opened, read or written
 │   └── UnknownRunError 2   no run of that name or number
 ├── CheckpointError     1   a checkpoint is damaged
@@ -12,7 +12,8 @@ LbadvisorError          1   it failed
 ├── UsageError          2   what was asked for makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
 │   └── PlanError       2   a rule cannot be applied to these numbers
-└── RefusedError        3   it makes sense, and would harm: adapting twice, going on with another recipe
+└── RefusedError        3   it makes sense, and would harm: adapting twice, resuming with another recipe
+    └── InTrainingError 3   another process trains the run
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class LbadvisorError(Exception):
 
 
 class DataError(LbadvisorError):
-    """A data set is missing, damaged or not what the recipe says."""
+    """A data set is missing, damaged, or cannot be trained on."""
 
 
 class StoreError(LbadvisorError):
@@ -72,6 +73,20 @@ class RefusedError(LbadvisorError):
     """What was asked for is possible, and would silently spoil something."""
 
     exit_code = 3
+
+
+class InTrainingError(RefusedError):
+    """Another process trains the run at this moment."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of the system or of another library says, as one line of words: `Permission denied`."""
+    cause = getattr(error, "reason", None)  # what a download that failed wraps
+    if isinstance(cause, BaseException):
+        return reason_of(cause)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)

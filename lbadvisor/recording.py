@@ -11,13 +11,17 @@ from lbadvisor.advisor.continuity import loss_jump
 from lbadvisor.advisor.records import Measurement, Run, RunStatus
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.store import Store
-from lbadvisor.training.dataset import Dataset
-from lbadvisor.training.loop import train
+from lbadvisor.training.checkpoint_file import Images
+from lbadvisor.training.dataset import Dataset, images_of
+from lbadvisor.training.loop import mean_loss, train
 from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
 
 FLUSH_SECONDS = 1.0
 """Measurements are written at most this often, in one transaction: a kill loses no more, a resume makes them again."""
+
+LOSS_SECONDS = 1.0
+"""The training loss is told at most this often between measurements."""
 
 SAVING_SHARE = 0.01
 """Saving takes at most this share of a run's time: where one save took s seconds, the next waits at least s / 0.01."""
@@ -25,28 +29,36 @@ SAVING_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One update was made; with its measurement where one was due, and a note where the user should know of something.
+    """One update was made; with its measurement if one was due, and a note if the user should know of something.
 
-    The note is of a loss that jumped when the run was resumed.
+    The note is of a loss that jumped when the run was resumed. `loss` is the mean training loss since the last
+    measurement, in nats, for whoever watches: told after the first update, then once a second, None in between.
     """
 
     update: int
     measurement: Measurement | None
     note: str | None = None
+    loss: float | None = None
 
 
 def recorded(
-    store: Store, run: Run, state: TrainState, dataset: Dataset, folder: Path, saved_update: int | None
+    store: Store,
+    run: Run,
+    state: TrainState,
+    dataset: Dataset,
+    folder: Path,
+    saved_update: int | None,
+    losses: Sequence[float] = (),
 ) -> Iterator[Progress]:
     """Train `state` to its end; yields after every update.
 
     `saved_update` is that of the checkpoint in `folder` which `state` came from, None where it came from none: then a
-    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. Closing the
-    iterator saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
+    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
+    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
+    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
     finite, and the errors of store and checkpoints.
     """
-    recording = _Recording(store, run, state, folder, saved_update)
-    before = [] if saved_update is None else [m.loss for m in store.measurements(run.number)]
+    recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
     try:
         if saved_update is None:
             recording.save()
@@ -54,9 +66,9 @@ def recorded(
             note = None
             if measurement is not None:
                 recording.add(measurement)
-                note, before = _jump_note(before, measurement, run), []
+                note, losses = _jump_note(losses, measurement, run), ()
             recording.keep()
-            yield Progress(state.update, measurement, note)
+            yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
         recording.save()
         recording.end(RunStatus.COMPLETE, f"all {run.updates} updates made")
     except GeneratorExit:
@@ -81,11 +93,15 @@ def recorded(
 class _Recording:
     """What is measured and not stored yet, and when the next save is due."""
 
-    def __init__(self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None) -> None:
+    def __init__(
+        self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None, images: Images
+    ) -> None:
         self._store, self._run, self._state, self._folder = store, run, state, folder
+        self._images = images
         self._pending: list[Measurement] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
+        self._loss_due = self._flushed
         self.saved_update = saved_update
 
     def add(self, measurement: Measurement) -> None:
@@ -93,6 +109,14 @@ class _Recording:
         self._pending.append(measurement)
         if not math.isfinite(measurement.loss):
             raise self._diverged(f"its loss is {measurement.loss}")
+
+    def loss_to_tell(self, measurement: Measurement | None) -> float | None:
+        """The training loss, if it is time to tell it: to ask for it at every update would stop a GPU each time."""
+        now = time.monotonic()
+        if now < self._loss_due:
+            return None
+        self._loss_due = now + LOSS_SECONDS
+        return mean_loss(self._state) if measurement is None else measurement.loss
 
     def keep(self) -> None:
         """Store and save what is due."""
@@ -109,8 +133,9 @@ class _Recording:
             raise self._diverged("its weights or its loss are not finite")
         # The rows first: what a checkpoint has behind it is stored.
         self._flush()
-        save_checkpoint(self._folder, self._state, self._run.name)
+        save_checkpoint(self._folder, self._state, self._run.name, self._images)
         self.saved_update = self._state.update
+        self._store.set_saved(self._run.number, self.saved_update)
         now = time.monotonic()
         self._save_due = now + max(self._run.recipe.checkpoints.every_seconds, (now - began) / SAVING_SHARE)
 

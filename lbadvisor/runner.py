@@ -9,14 +9,17 @@ from typing import Literal
 import torch
 
 from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.identity import with_cadence_of
 from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
 from lbadvisor.advisor.records import Environment, Guarantee, Run, RunStatus
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.errors import CheckpointError, DataError, RefusedError, StoreError
+from lbadvisor.errors import StoreError
 from lbadvisor.recording import Progress, recorded
-from lbadvisor.store import Store, revision
-from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, clear_parts
+from lbadvisor.reuse import has_runs, refuse_another
+from lbadvisor.store import Store
+from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
+from lbadvisor.training.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
 from lbadvisor.training.environment import (
@@ -29,7 +32,6 @@ from lbadvisor.training.environment import (
 from lbadvisor.training.memory import largest_micro_size
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 from lbadvisor.training.precision import check_compute
-from lbadvisor.training.run_lock import only_process
 from lbadvisor.training.state import TrainState, load_checkpoint, start_state
 
 __all__ = ["Progress", "RunRequest", "Started", "checkpoint_folder", "chosen_device", "find_earlier", "train_run"]
@@ -72,30 +74,27 @@ class Started:
 def find_earlier(request: RunRequest) -> Run | None:
     """The stored run of the request's name, if there is one. Creates nothing.
 
-    A file without this program's tables has none: another process may be making it at this moment.
-
-    Raises `RefusedError` where it is one of another recipe or seed, naming the fields that differ.
+    Raises `RefusedError` if it is another training, naming the fields that differ.
     """
-    if not request.database.exists() or revision(request.database) is None:
+    if not has_runs(request.database):
         return None
     with Store.open(request.database, create=False) as store:
         run = store.find_run(request.name)
-    if run is None:
-        return None
-    differing = [
-        f"{field}: {before} there, {after} here"
-        for field, before, after in differing_fields(run.recipe, in_updates(request.recipe))
-        if field != "description"
-    ]
-    if run.seed != request.seed:
-        differing.append(f"seed: {run.seed} there, {request.seed} here")
-    if differing:
-        raise RefusedError(
-            f"the run `{run.name}` is of another training:\n  "
-            + "\n  ".join(differing)
-            + "\ngive the same again to go on with it, or --name for a new run"
-        )
+    if run is not None:
+        refuse_another(run, request.recipe, request.seed)
     return run
+
+
+def resume_point(database: Path, run: Run) -> tuple[int | None, list[str]]:
+    """The update from which the run would be resumed, None if from its start; what there is to say. Changes nothing.
+
+    Raises what resuming it would: `RefusedError` while another process trains it, and what `newest_sound` raises.
+    """
+    if run.status is RunStatus.RUNNING:
+        raise already_trained(run.name)
+    folder = checkpoint_folder(database, run)
+    header, damaged = newest_sound(folder, run, lambda path: header_of(path, run))
+    return None if header is None else header.update, _passed_over(damaged)
 
 
 def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[Preparing | Started | Progress]:
@@ -128,29 +127,31 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
             saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
             other_micro, micro_notes = _micro_notes(state, micro_size)
             notes += micro_notes
+            losses: list[float] = []
             if not is_new:
                 store.discard_after(run.number, state.update)
+                run, cadence_notes = _with_cadence(store, run, request.recipe)
+                notes += cadence_notes
+                if saved_update is not None and not cadence_notes:
+                    losses = [m.loss for m in store.measurements(run.number)]
                 reasons = _departures(run, environment, state)
                 if reasons:
                     notes.append(
-                        f"the run goes on as it did not begin ({'; '.join(reasons)}): the order of examples is the "
+                        f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
                         "same, the bits are not"
                     )
                 if reasons or other_micro:
                     run = replace(run, guarantee=Guarantee.SAME_ORDER)
                     store.set_guarantee(run.number, Guarantee.SAME_ORDER)
-            store.set_status(run.number, RunStatus.RUNNING, None, resumed=not is_new)
+            state.recipe = run.recipe
+            store.set_sums(run.number, state.threads, state.micro_size)
+            store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
             yield Started(run, state.update, tuple(notes))
-            yield from recorded(store, run, state, dataset, folder, saved_update)
+            yield from recorded(store, run, state, dataset, folder, saved_update, losses)
 
 
 def _built(recipe: Recipe, request: RunRequest, dataset: Dataset) -> TrainState:
-    try:
-        return start_state(recipe, request.seed, dataset.shape, dataset.classes, request.device)
-    except RuntimeError as error:
-        raise DataError(
-            f"the network {recipe.model.name} cannot be built for images of {dataset.shape}: {error}"
-        ) from error
+    return start_state(recipe, request.seed, dataset.shape, dataset.classes, request.device)
 
 
 def _micro_size(recipe: Recipe, request: RunRequest, dataset: Dataset, earlier: Run | None) -> int | None:
@@ -174,6 +175,19 @@ def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[
     if size is not None and size < state.recipe.batch.size:
         return False, [f"each update goes in micro-batches of {size}"]
     return False, []
+
+
+def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str]]:
+    """Have the run measured and saved as often as `recipe` says; what there is to say of it."""
+    new = with_cadence_of(run.recipe, recipe)
+    differing = differing_fields(in_updates(run.recipe), new)
+    changed = [
+        f"{field} {after} (before: {'none' if before is None else before})" for field, before, after in differing
+    ]
+    if not changed:
+        return run, []
+    store.set_recipe(run.number, new)
+    return replace(run, recipe=new), [f"from here on {', '.join(changed)}"]
 
 
 def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
@@ -208,8 +222,7 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
 def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, list[str]]:
     """Load the newest sound checkpoint into `state`: its update, None if there is none yet; what there is to say.
 
-    Raises `CheckpointError` where there are some and none is sound, or the run was saved and there are none: a run
-    does not begin again unasked.
+    Raises what `newest_sound` raises.
     """
     notes: list[str] = []
     if run.status is RunStatus.DIVERGED:
@@ -217,20 +230,10 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
             f"the run had diverged by update {run.update}; it goes on from its last sound state, and diverges again "
             "unless the hardware was at fault"
         )
-    damaged: list[str] = []
-    for path in checkpoints(folder):
-        try:
-            header = load_checkpoint(path, state)
-            return header.update, [*notes, *(f"{what}: going on from the one before" for what in damaged)]
-        except CheckpointError as error:
-            damaged.append(str(error))
-    if damaged:
-        raise CheckpointError(
-            "\n".join(damaged) + "\nno sound checkpoint is left: put one back, or train anew with --name"
-        )
-    if run.update:
-        raise CheckpointError(
-            f"the run {run.name} had come to update {run.update}, and no checkpoint is in {folder}: put them back, or "
-            "train anew with --name"
-        )
-    return None, notes
+    header, damaged = newest_sound(folder, run, lambda path: load_checkpoint(path, state))
+    notes += _passed_over(damaged)
+    return None if header is None else header.update, notes
+
+
+def _passed_over(damaged: list[str]) -> list[str]:
+    return [f"{what}: resuming from the one before" for what in damaged]

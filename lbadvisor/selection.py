@@ -8,7 +8,7 @@ from lbadvisor.advisor.compare import compare_runs
 from lbadvisor.advisor.comparison import Comparison, Position
 from lbadvisor.advisor.conditions import Condition, meets
 from lbadvisor.advisor.metrics import Column
-from lbadvisor.advisor.records import Run
+from lbadvisor.advisor.records import Ladder, Run
 from lbadvisor.advisor.results import shared_positions
 from lbadvisor.errors import UnknownRunError, UsageError
 from lbadvisor.store import Store
@@ -71,12 +71,16 @@ def _run(store: Store, name: str) -> Run:
         raise UnknownRunError(f"{error}; ladders: {', '.join(known)}") from None
 
 
-def _members(store: Store, name: str) -> list[tuple[int, str]]:
-    """(run's number, arm's label), in the order of the arms as they are listed, whatever was trained first."""
-    ladder = store.find_ladder(name)
-    arms = ladder.arms if ladder is not None else ()
+def members_of(ladder: Ladder) -> list[tuple[str, int]]:
+    """(arm's name, run's number), in the order of the arms as they are listed, whatever was trained first."""
     order = list(ARMS)
-    known = sorted(arms, key=lambda member: order.index(member[0]) if member[0] in order else len(order))
+    return sorted(ladder.arms, key=lambda member: order.index(member[0]) if member[0] in order else len(order))
+
+
+def _members(store: Store, name: str) -> list[tuple[int, str]]:
+    """(run's number, arm's label)."""
+    ladder = store.find_ladder(name)
+    known = members_of(ladder) if ladder is not None else ()
     return [(number, ARMS[arm].label if arm in ARMS else arm) for arm, number in known]
 
 

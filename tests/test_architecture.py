@@ -46,6 +46,7 @@ def test_each_module_imports_only_to_its_right():
         ["runs", "delete", "--help"],
         ["db", "query", "--help"],
         ["ladder", "--help"],
+        ["ladders", "--help"],
         ["refine", "--help"],
         ["calibrate", "--help"],
     ],

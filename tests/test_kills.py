@@ -14,8 +14,9 @@ import torch
 
 from lbadvisor.advisor.records import Guarantee, RunStatus
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoint_content import read_content
-from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints
+from lbadvisor.training.checkpoint_file import checkpoints
 
 DIGITS = str(Path(__file__).parents[1] / "recipes" / "digits.toml")
 WORDS = (

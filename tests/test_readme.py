@@ -57,11 +57,16 @@ def test_the_first_command_prints_what_the_readme_shows(run):
     command, *shown = BLOCKS[0][1].splitlines()
     printed = run(command.removeprefix("$ "), only_stdout=True)
     for lines in (printed, shown):
-        header, *arms, blank, sentence = lines
+        header, *arms, legend, blank, sentence = lines
         assert re.split(r"  +", header) == [
-            "arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval"
+            "arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval", "step, points",
+            "95% interval",
         ]  # fmt: skip
         assert [row.split()[0] for row in arms] == ["SB", "LB", "+LR", "+GBN", "+RA"]
+        assert legend == (
+            "gap: error above SB's; step: accuracy gained on the row above; *: holds after Holm's correction for 7 "
+            "comparisons"
+        )
         assert blank == ""
         assert sentence.startswith("The naive large batch LB is ")
         accuracy, deviation = ({row.split()[0]: float(row.split()[i]) for row in arms} for i in (2, 4))

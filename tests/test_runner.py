@@ -230,7 +230,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_again(request_of):
     trained(request, until=31)
     before = stored(request)
     shutil.rmtree(saved(request)[0].parent)
-    with pytest.raises(CheckpointError, match="had come to update 30, and no checkpoint is in"):
+    with pytest.raises(CheckpointError, match="had come to update 31, and no checkpoint is in"):
         trained(request)
     assert stored(request) == before
 

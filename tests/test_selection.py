@@ -71,7 +71,7 @@ def test_names_numbers_and_ladders_mix_and_a_run_of_the_ladder_is_there_once(sto
         (["best_accuracy<81", "status=complete"], ["lb-s0"]),
         (["accuracy=none"], ["new"]),
         (["seconds>5", "optimizer.lr=0.05", "number<=3"], ["sb-s0", "sb-s1"]),
-        (["schedule.milestones[0].lr_factor=none", "status=running"], ["new"]),
+        (["schedule.milestones[0].lr_factor=none", "status=interrupted"], ["new"]),
         (["batch=7"], []),
     ],
 )
@@ -89,7 +89,7 @@ def test_conditions_choose_among_all_runs_or_among_those_named(
         ("optimizer.lrr=0.1", "did you mean `optimizer.lr`"),
         ("clipping.norm=1", "did you mean `clipping.max_norm`"),
         ("optimizer=sgd", "no field `optimizer`"),
-        ("status=compleet", "no status 'compleet': there are running, stopped, complete"),
+        ("status=compleet", "no status 'compleet': there are running, interrupted, stopped, complete"),
         ("optimizer.nesterov=1", "is true or false"),
         ("schedule.epochs=10", "give schedule.updates"),
         ("schedule.milestones[0].epoch=10", r"give schedule.milestones\[0\].update"),

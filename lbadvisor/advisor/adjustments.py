@@ -4,7 +4,7 @@ Each function here makes the lines of one part of the plan from a baseline and a
 recipe's own dotted path is what the adapted recipe gets; nothing else is changed in it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from lbadvisor.advisor import rules
@@ -40,6 +40,26 @@ class Request:
     dropout: float | None = None
     label_noise: float | None = None
     drop_connect: float | None = None
+
+
+_NOTED = ("target_batch_size", "parts", "lr_rule", "stretch_share")
+_ADDED = ("warmup_epochs", "noise", "dropout", "label_noise", "drop_connect")
+
+
+def options_of(request: Request) -> tuple[str, ...]:
+    """What the request asks for that is neither a part, a rule of the learning rate nor an addition, nor the default.
+
+    In words for a name, such as ghost3 and betas-keep.
+    """
+    asked = {
+        field.name: value
+        for field in fields(Request)
+        if field.name not in _NOTED + _ADDED and (value := getattr(request, field.name)) != field.default
+    }
+    return tuple(
+        f"ghost{value}" if name == "ghost_batch_size" else f"{name.replace('_', '-')}-{value}"
+        for name, value in asked.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from lbadvisor.advisor import rules
 from lbadvisor.advisor.adjustments import Adjustment, Request
-from lbadvisor.advisor.coherence import did_you_mean
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import Plan, advise
+from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.errors import PlanError
 
 if TYPE_CHECKING:

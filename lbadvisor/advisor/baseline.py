@@ -1,10 +1,11 @@
 """The numbers of a small-batch training that the rules read, from a recipe or from a few given numbers."""
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.limits import MOST_COUNT, MOST_EPOCHS
 from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 from lbadvisor.errors import PlanError
 
@@ -109,9 +110,15 @@ def baseline_of_numbers(
     """
     if optimizer not in ADAPTIVE_DEFAULTS:
         raise PlanError(f"no optimizer `{optimizer}`: there are {', '.join(ADAPTIVE_DEFAULTS)}")
-    for name, value in (("learning rate", lr), ("number of epochs", epochs), ("number of examples", examples)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise PlanError(f"the {name} must be above 0, is {value:g}")
+    limits = {
+        "batch size": (batch_size, MOST_COUNT),
+        "learning rate": (lr, sys.float_info.max),
+        "number of epochs": (epochs, MOST_EPOCHS),
+        "number of examples": (examples, MOST_COUNT),
+    }
+    for name, (value, most) in limits.items():
+        if value is not None and not 0 < value <= most:
+            raise PlanError(f"the {name} must be above 0 and at most {most:g}, is {value:g}")
     if examples is not None and batch_size > examples:
         raise PlanError(f"the baseline batch size {batch_size} is above the {examples} training examples")
     beta1, beta2, epsilon = ADAPTIVE_DEFAULTS[optimizer]

@@ -142,7 +142,8 @@ def _of_the_sample(baseline: Baseline, request: Request) -> Iterator[Caveat]:
     if target > examples / 10:
         yield Caveat(
             "batch-near-data",
-            f"the batch is {target / examples:.0%} of the training examples: the rules assume it well below a tenth",
+            f"B_L << N does not hold: the batch is {target / examples:.0%} of the training examples, and the rules "
+            "assume well below a tenth",
         )
     per_epoch = examples / target
     if per_epoch < FEW_UPDATES_PER_EPOCH:

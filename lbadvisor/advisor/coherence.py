@@ -3,7 +3,6 @@
 `recipe.py` asks these rules whenever a recipe is made, so that none can exist that breaks one.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -12,14 +11,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lbadvisor.advisor.catalog import DATASETS, NETWORKS, TORCHVISION
+from lbadvisor.advisor.limits import MOST_COUNT
+from lbadvisor.advisor.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
 
 FieldPath = tuple[str | int, ...]
 Table = TypeVar("Table", bound=BaseModel | None)
-MOST_UPDATES = 2**53
-"""Above this a float no longer counts every update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +43,6 @@ def refuse(table: Table, faults: Iterable[Fault]) -> Table:
     if errors:
         raise ValidationError.from_exception_data("Recipe", errors)
     return table
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A question for the candidate nearest to `word`, or the list of all candidates where none is near."""
-    names = list(candidates)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(names)}"
 
 
 def one_of(table: BaseModel, epochs: str, updates: str, *, needed: bool = False) -> Iterator[Fault]:
@@ -137,7 +129,7 @@ def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterato
     end = _span(schedule, "epochs", "updates", data, batch)
     if end is None:  # said by `within_schedule`
         return
-    if end.updates > MOST_UPDATES:
+    if end.updates > MOST_COUNT:
         yield Fault(end.path, f"must be at most 2**53 updates, is {end}")
     if end.updates < 1:
         yield _too_short(end)

@@ -3,21 +3,18 @@
 The first group is the baseline of every difference: difference = this minus the first.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 from lbadvisor.advisor.comparison import Change, Comparison, RunResult, Standing
 from lbadvisor.advisor.gap import gap_of
 from lbadvisor.advisor.groups import Members, group_of, grouped
+from lbadvisor.advisor.identity import LABELS
 from lbadvisor.advisor.metrics import ACCURACY, DEFAULT_COLUMNS, TEST_ACCURACY, Column, metrics_of
 from lbadvisor.advisor.recipe import fields_of
 from lbadvisor.advisor.records import Run, RunStatus
 from lbadvisor.advisor.results import summary_of
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import UsageError
-
-# Prose and provenance: they differ between any baseline and its adaptation, and decide no result.
-_NO_CAUSE = re.compile(r"name|description|adapted_from\..*")
 
 
 def compare_runs(
@@ -70,13 +67,24 @@ def _changes(runs: Sequence[Run]) -> tuple[Change, ...]:
 
 def _fields(run: Run) -> dict[str, object]:
     fields: dict[str, object] = {
-        name: value for name, value in fields_of(in_updates(run.recipe)) if not _NO_CAUSE.fullmatch(name)
+        name: value for name, value in fields_of(in_updates(run.recipe)) if name.split(".")[0] not in LABELS
     }
     if run.recipe.adapted_from is not None:
         # One field and not one per part: to have adapted nothing is a value as well.
         fields["adapted_from.parts"] = run.recipe.adapted_from.parts
         fields["adapted_from.lr_rule"] = run.recipe.adapted_from.lr_rule
-    return fields | {"seed": run.seed, "device": run.environment.device}
+    environment = run.environment
+    # What decides a run's bits beside its recipe: two runs with other bits differ in one of these fields.
+    return fields | {
+        "seed": run.seed,
+        "device": environment.device,
+        "device_name": environment.device_name,
+        "torch_version": environment.torch_version,
+        "lbadvisor_version": environment.lbadvisor_version,
+        "threads": run.threads,
+        "micro_batch_size": run.micro_size,
+        "guarantee": run.guarantee,
+    }
 
 
 def _notes(members: Sequence[Members]) -> Iterator[str]:

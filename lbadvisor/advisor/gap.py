@@ -1,51 +1,88 @@
 """The generalization gap between groups of runs, and how much of it is closed, each with its interval.
 
 The gap is a difference of errors: validation error of a group minus that of the first, in points (Hoffer et al. 2017,
-arXiv:1705.08741); it is positive where the group is worse. Runs of equal seeds are pairs: they share the order of their
+arXiv:1705.08741); it is positive if the group is worse. Runs of equal seeds are pairs: they share the order of their
 examples and the draws of their weights.
 """
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
-from lbadvisor.advisor.comparison import Gap, GroupGap, RunResult
+from lbadvisor.advisor.comparison import Estimate, Gap, GroupGap, Open, RunResult
 from lbadvisor.advisor.conclusion import conclusion
+from lbadvisor.advisor.evidence import holm, p_value
 from lbadvisor.advisor.groups import Members
 from lbadvisor.advisor.intervals import mean_interval, ratio_interval
 from lbadvisor.advisor.results import accuracy_of
 
-NO_ACCURACY = "not evaluated"
-ONE_SEED = "one seed"
-NO_PAIR = "no seed in common"
-NO_SPREAD = "no spread between the seeds"
-LEAST_WIDTH = 1e-6
-"""An interval that is narrower, in points or as a share, is rounding: the seeds' differences are all equal."""
-NOT_BOUNDED = "not bounded"
-"""Where the naive gap's own interval holds 0, which the conclusion says."""
+ROUNDING = 1e-6
+"""A gap, or the width of an interval, that is smaller, in points or as a share, is rounding."""
+
+Accuracies = dict[int, float]
+"""Final accuracies in percent, by seed."""
+
+NOTHING = Estimate(None, None, None, 0)
 
 
 def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
-    """The gap of each group to the first; none is known where the runs are not `comparable` (of several data sets)."""
+    """The gap of each group to the first; none is known if the runs are not `comparable` (of several data sets)."""
     naive = next((i for i, group in enumerate(members) if i > 0 and _is_naive(group, members[0])), None)
-    by_seed = [_accuracies(runs) if comparable else {} for _, runs in members]
-    groups = tuple(
-        _group_gap(label, by_seed[0], by_seed[i], None if naive in (None, i) else by_seed[naive or 0], first=i == 0)
-        for i, (label, _) in enumerate(members)
-    )
+    accuracies = [_accuracies(runs) if comparable else {} for _, runs in members]
+    groups = _groups([label for label, _ in members], accuracies, naive)
     large = groups[len(groups) - 1 if naive is None else naive]
     place = None if naive is None else _closing(members, naive)
     closing = None if place is None else groups[place]
-    bounded = closing is not None and closing.closed_interval is not None
+    share = NOTHING if closing is None else closing.share
     return Gap(
         points=large.points if len(groups) > 1 else None,
         points_interval=large.points_interval,
-        closed_percent=None if closing is None else closing.closed_percent,
-        interval=None if closing is None else closing.closed_interval,
-        seeds=max(1, closing.pairs if bounded and closing is not None else large.pairs),
+        closed_percent=share.value,
+        interval=share.interval,
+        seeds=max(1, large.pairs if share.value is None else share.seeds),
         naive_group=None if naive is None else groups[naive].group,
         closing_group=None if closing is None else closing.group,
         groups=groups,
         conclusion=conclusion(members, groups, naive, place, comparable=comparable),
+        tested=sum(one.p_value is not None for group in groups for one in (group.gap, group.step)),
+    )
+
+
+def _groups(labels: Sequence[str], accuracies: Sequence[Accuracies], naive: int | None) -> tuple[GroupGap, ...]:
+    base, others = accuracies[0], accuracies[1:]
+    # What one table states is one family: each group against the first, and against the one before it.
+    differences = _corrected(
+        [_difference(base, own) for own in others] + [_difference(own, before) for before, own in pairwise(others)]
+    )
+    gaps = [Estimate(0.0 if base else None, None, None, len(base)), *differences[: len(others)]]
+    steps = [NOTHING, NOTHING, *differences[len(others) :]]
+    shares = [
+        (NOTHING, None) if naive is None or i in (0, naive) else _share(base, accuracies[naive], own, gaps[naive])
+        for i, own in enumerate(accuracies)
+    ]
+    return tuple(
+        GroupGap(
+            group=label,
+            points=gap.value,
+            points_interval=gap.interval,
+            points_open=gap.open,
+            pairs=gap.seeds,
+            closed_percent=share.value,
+            closed_interval=share.interval,
+            closed_open=share.open,
+            closed_of_points=of_points,
+            closed_pairs=share.seeds,
+            p_value=gap.p_value,
+            holm_p_value=gap.holm_p_value,
+            step_points=step.value,
+            step_interval=step.interval,
+            step_open=step.open,
+            step_pairs=step.seeds,
+            step_p_value=step.p_value,
+            step_holm_p_value=step.holm_p_value,
+        )
+        for label, gap, (share, of_points), step in zip(labels, gaps, shares, steps, strict=False)
     )
 
 
@@ -79,57 +116,52 @@ def _accuracies(runs: Sequence[RunResult]) -> dict[int, float]:
     return {seed: accuracy for seed, accuracy in known if accuracy is not None}
 
 
-def _group_gap(
-    label: str, base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None, *, first: bool
-) -> GroupGap:
-    if first:
-        points = 0.0 if base else None
-        return GroupGap(label, points, None, None, len(base), None, None, None)
-    if not base or not own:
-        return GroupGap(label, None, None, NO_ACCURACY, 0, None, None, None)
-    seeds = [seed for seed in base if seed in own]
+def _difference(accuracies: Accuracies, less: Accuracies) -> Estimate:
+    """The mean of `accuracies` minus `less`, in pairs of one seed."""
+    if not accuracies or not less:
+        return Estimate(None, None, Open.NOT_EVALUATED, 0)
+    seeds = [seed for seed in accuracies if seed in less]
     if not seeds:
-        points = statistics.fmean(base.values()) - statistics.fmean(own.values())
-        return GroupGap(label, points, None, NO_PAIR, 0, *_closed_unpaired(base, own, naive))
-    left = [base[seed] - own[seed] for seed in seeds]
-    interval = mean_interval(left)
-    open_because = ONE_SEED if interval is None else None
-    if interval is not None and interval[1] - interval[0] < LEAST_WIDTH:
-        interval, open_because = None, NO_SPREAD
-    return GroupGap(label, statistics.fmean(left), interval, open_because, len(seeds), *_closed(base, own, naive))
+        means = statistics.fmean(accuracies.values()) - statistics.fmean(less.values())
+        return Estimate(means, None, Open.NO_COMMON_SEED, 0)
+    differences = [accuracies[seed] - less[seed] for seed in seeds]
+    mean, interval = statistics.fmean(differences), mean_interval(differences)
+    if interval is None:
+        return Estimate(mean, None, Open.ONE_SEED, 1)
+    if interval[1] - interval[0] < ROUNDING:
+        return Estimate(mean, None, Open.NO_SPREAD, len(seeds))
+    return Estimate(mean, interval, None, len(seeds), p_value(differences))
 
 
-def _closed(
-    base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None
-) -> tuple[float | None, tuple[float, float] | None, str | None, float | None]:
-    """Percent of the naive gap that is closed, its interval, why it has none, and that gap over the seeds in common."""
-    if naive is None:
-        return None, None, None, None
-    seeds = [seed for seed in base if seed in own and seed in naive]
-    if not seeds:
-        return _closed_unpaired(base, own, naive)
-    whole = [base[seed] - naive[seed] for seed in seeds]
-    closed = [own[seed] - naive[seed] for seed in seeds]
-    gap = statistics.fmean(whole)
-    if gap <= 0:
-        return None, None, None, None
-    percent = 100 * statistics.fmean(closed) / gap
+def _corrected(differences: Sequence[Estimate]) -> list[Estimate]:
+    """The same with Holm's correction for all of them that were tested; one alone needs none."""
+    if sum(one.p_value is not None for one in differences) < 2:
+        return list(differences)
+    corrected = iter(holm([one.p_value for one in differences if one.p_value is not None]))
+    return [one if one.p_value is None else replace(one, holm_p_value=next(corrected)) for one in differences]
+
+
+def _share(base: Accuracies, naive: Accuracies, own: Accuracies, gap: Estimate) -> tuple[Estimate, float | None]:
+    """Percent of the naive `gap` that is closed, and that gap over the seeds which all three groups have."""
+    if not base or not naive or not own:
+        return Estimate(None, None, Open.NOT_EVALUATED, 0), None
+    seeds = [seed for seed in base if seed in naive and seed in own]
+    if seeds:
+        whole = [base[seed] - naive[seed] for seed in seeds]
+        closed = [own[seed] - naive[seed] for seed in seeds]
+    else:
+        small, large, here = (statistics.fmean(one.values()) for one in (base, naive, own))
+        whole, closed = [small - large], [here - large]
+    of_points = statistics.fmean(whole)
+    if min(of_points, gap.value or 0.0) < ROUNDING:
+        return Estimate(None, None, Open.NO_GAP, len(seeds)), None
+    percent = 100 * statistics.fmean(closed) / of_points
     if len(seeds) < 2:
-        return percent, None, ONE_SEED, gap
+        too_few = Open.ONE_SEED if seeds else Open.NO_COMMON_SEED
+        return Estimate(percent, None, Open.NO_GAP_SHOWN if gap.holds_zero else too_few, len(seeds)), of_points
     interval = ratio_interval(closed, whole)
     if interval is None:
-        return percent, None, NOT_BOUNDED, gap
-    if interval[1] - interval[0] < LEAST_WIDTH:
-        return percent, None, NO_SPREAD, gap
-    return percent, (100 * interval[0], 100 * interval[1]), None, gap
-
-
-def _closed_unpaired(
-    base: dict[int, float], own: dict[int, float], naive: dict[int, float] | None
-) -> tuple[float | None, None, str | None, float | None]:
-    if not naive:
-        return None, None, None, None
-    small, large, here = (statistics.fmean(group.values()) for group in (base, naive, own))
-    if small <= large:
-        return None, None, None, None
-    return 100 * (here - large) / (small - large), None, NO_PAIR, small - large
+        return Estimate(percent, None, Open.NOT_BOUNDED, len(seeds)), of_points
+    if interval[1] - interval[0] < ROUNDING:
+        return Estimate(percent, None, Open.NO_SPREAD, len(seeds)), of_points
+    return Estimate(percent, (100 * interval[0], 100 * interval[1]), None, len(seeds)), of_points

@@ -5,24 +5,23 @@ import statistics
 from collections.abc import Sequence
 
 from lbadvisor.advisor.comparison import Group, RunResult, Spread
-from lbadvisor.advisor.recipe import recipe_hash
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.results import accuracy_of
-from lbadvisor.advisor.schedule import in_updates
 
 Members = tuple[str, tuple[RunResult, ...]]
 """A group's label and its runs."""
 
 
 def grouped(results: Sequence[RunResult], labels: Sequence[tuple[int, str]]) -> tuple[Members, ...]:
-    """The runs in groups of one recipe each, and of one of the `labels` (run's number, arm's name); in their order.
+    """Groups of runs that differ in nothing but the seed, each under one of the `labels` (run's number, arm's name).
 
-    A run without a label, given next to a ladder, joins the arm that is of its recipe, if one alone is. Of one seed a
-    group has one run: another of the same recipe and seed begins a further group. A group of several runs has their
-    name without the seed at its end, where no label is given; labels are made unique.
+    In the order of the runs. A run without a label, given next to a ladder, joins the arm that trains the same, if only
+    one does. A group has one run of each seed: another of the same identity begins a further group. Several runs
+    without a label are called by their name without the seed at its end; labels are made unique.
     """
     named = dict(labels)
     members: dict[tuple[str | None, str, int], list[RunResult]] = {}
-    recipes = [recipe_hash(in_updates(result.run.recipe)) for result in results]
+    recipes = [digest_of(result.run.recipe) for result in results]
     labels_of: dict[str, set[str]] = {}
     for result, recipe in zip(results, recipes, strict=True):
         if result.run.number in named:

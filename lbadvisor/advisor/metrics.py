@@ -113,8 +113,8 @@ def metrics_of(
 ) -> tuple[Metric, ...]:
     """Each column's number of every run in the order of the groups; `standings` are in that order, too.
 
-    A run that diverged is in no spread: its last numbers are no result, and it has no others. Raises `ValueError` where
-    a column's position is in no standing.
+    A run that diverged is in no spread and no difference: its last numbers are no result, and it has no others. Raises
+    `ValueError` if a column's position is in no standing.
     """
     results = [result for _, runs in members for result in runs]
     at = {standing.position: standing for standing in standings}
@@ -137,7 +137,7 @@ def _metric(
     ends = [len(runs) for _, runs in members]
     starts = [sum(ends[:i]) for i in range(len(ends))]
     base = spread(counted[: ends[0]])
-    of_seed = {result.run.seed: v for result, v in zip(results[: ends[0]], values, strict=False) if v is not None}
+    of_seed = {result.run.seed: v for result, v in zip(results[: ends[0]], counted, strict=False) if v is not None}
 
     def difference(value: float | None, seed: int) -> float | None:
         against = of_seed.get(seed, None if base is None else base.mean)
@@ -148,7 +148,7 @@ def _metric(
         label=column.label,
         better=column.better,
         values=tuple(values),
-        differences=tuple(difference(v, result.run.seed) for v, result in zip(values, results, strict=True)),
+        differences=tuple(difference(v, result.run.seed) for v, result in zip(counted, results, strict=True)),
         spreads=tuple(spread(counted[start : start + n]) for start, n in zip(starts, ends, strict=True)),
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +66,40 @@ def advise_numbers(baseline: Baseline, request: Request) -> Plan:
     ghost = request.ghost_batch_size
     if ghost is not None and not 2 <= ghost <= target:
         raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
-    return Plan(
-        baseline=None,
-        adapted=None,
-        batch_ratio=ratio,
-        adjustments=all_lines(baseline, request),
-        warnings=caveats(baseline, request),
-        forecast=forecast(baseline, request),
-    )
+    if "ghost" in request.parts and baseline.has_batch_norm and _ghost_batch_size(baseline, request) < 2:
+        raise PlanError(
+            "ghost batches of the baseline's size would be of 1 example, which has no variance: give --ghost G, of 2 "
+            "or more, or leave them out: --adapt lr,regime,clip"
+        )
+    try:
+        return _refuse_overflow(
+            Plan(
+                baseline=None,
+                adapted=None,
+                batch_ratio=ratio,
+                adjustments=all_lines(baseline, request),
+                warnings=caveats(baseline, request),
+                forecast=forecast(baseline, request),
+            )
+        )
+    except ArithmeticError as error:
+        raise PlanError(f"the baseline's numbers are too large or too small for a plan: {error}") from error
+
+
+def _ghost_batch_size(baseline: Baseline, request: Request) -> int:
+    return request.ghost_batch_size or baseline.ghost_batch_size or baseline.batch_size
+
+
+def _refuse_overflow(plan: Plan) -> Plan:
+    """The plan itself if each of its numbers is finite. Raises `PlanError`."""
+    numbers = [(line.field, value) for line in plan.adjustments for value in (line.before, line.after)]
+    numbers += [
+        (f"{name} of `{option.name}`", value) for option in plan.forecast for name, value in asdict(option).items()
+    ]
+    for name, value in numbers:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PlanError(f"{name} would be {value:g}: the baseline's numbers are too large or too small for a plan")
+    return plan
 
 
 def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
@@ -92,6 +119,7 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
     from pydantic import ValidationError
 
     from lbadvisor.advisor.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.advisor.recipe_problems import dotted, findings_of
     from lbadvisor.advisor.schedule import in_updates
 
     body = in_updates(recipe).model_dump(mode="json")
@@ -106,14 +134,19 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         stretch_share=request.stretch_share,
         additions=additions.additions_of(baseline_of(recipe), request),
+        options=adjustments.options_of(request),
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:
         return Recipe.model_validate_json(json.dumps(body))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors(include_url=False))
+        faults = "; ".join(f"{dotted(finding.path)} {finding.message}" for finding in findings_of(error))
+        longer = "lengthen the schedule" + (
+            "" if "regime" in request.parts else ", or adapt `regime` to keep its updates"
+        )
         raise PlanError(
-            f"at batch size {request.target_batch_size} the adapted recipe would not hold together: {faults}"
+            f"at batch size {request.target_batch_size} the adapted recipe is wrong: {faults}"
+            + (f"; {longer}" if "schedule." in faults else "")
         ) from error
 
 

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from lbadvisor.advisor import coherence
 from lbadvisor.advisor.coherence import Fault, one_of, refuse
+from lbadvisor.advisor.limits import MOST_COUNT, MOST_EPOCHS
 from lbadvisor.advisor.parts import Addition, Part
 from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 
-PositiveInt = Annotated[int, Field(gt=0, le=2**53)]
+PositiveInt = Annotated[int, Field(gt=0, le=MOST_COUNT)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
-Epochs = Annotated[float, Field(gt=0, le=1e9)]
+Epochs = Annotated[float, Field(gt=0, le=MOST_EPOCHS)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
@@ -297,6 +298,9 @@ class AdaptedFrom(RecipeModel):
     additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
         (), description="what was added that is no part of the adaptation"
     )
+    options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="what else was asked for that is not the default, such as ghost3 or betas-keep"
+    )
     program: str = Field(description="the program that made the adaptation, with its version")
 
 
@@ -355,8 +359,9 @@ class Recipe(RecipeModel):
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of all that decides a run's result, in hexadecimal: everything but the recipe's description.
+    """SHA-256 of the recipe as a document, in hexadecimal: of everything but its description.
 
+    Two documents may be one training: `identity.digest_of` tells.
     Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
     """
     body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)

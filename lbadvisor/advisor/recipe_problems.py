@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from lbadvisor.advisor.coherence import did_you_mean
 from lbadvisor.advisor.recipe import Recipe, RecipeModel
+from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.advisor.toml_places import TomlPath
 
 

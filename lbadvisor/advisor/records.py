@@ -32,9 +32,13 @@ class Measurement:
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """Where a run stands.
+
+    INTERRUPTED is never stored: so a run is read that is stored as running and that no living process trains.
+    """
 
     RUNNING = "running"
+    INTERRUPTED = "interrupted"
     STOPPED = "stopped"
     COMPLETE = "complete"
     DIVERGED = "diverged"
@@ -69,8 +73,10 @@ class Environment:
 class Run:
     """One training of one recipe with one seed, as stored. Times are UTC.
 
-    `guarantee` is None for a run of a program that did not note it; the test numbers (mean cross-entropy in nats,
-    accuracy in percent) are None unless the run held out validation examples and was then measured on the test set.
+    Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: the batch in one
+    piece); both decide bits. `guarantee` and `threads` are None for a run of a program that did not note them; the
+    test numbers (mean cross-entropy in nats, accuracy in percent) are None unless the run held out validation examples
+    and was then measured on the test set.
     """
 
     number: int
@@ -89,6 +95,8 @@ class Run:
     guarantee: Guarantee | None = None
     test_loss: float | None = None
     test_accuracy_percent: float | None = None
+    threads: int | None = None
+    micro_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

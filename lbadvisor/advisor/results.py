@@ -67,8 +67,8 @@ def finite(value: float | None) -> float | None:
 
 
 def shared_positions(results: Sequence[RunResult]) -> tuple[Position, ...]:
-    """The furthest updates and examples to which all evaluated runs came; none where these are the runs' ends alike."""
-    finals = [result.final for result in results if result.final is not None]
+    """The furthest updates and examples that all runs with an accuracy reached; none if all of them end there."""
+    finals = [result.final for result in results if result.final is not None and accuracy_of(result) is not None]
     if len(finals) < 2:
         return ()
     positions = []

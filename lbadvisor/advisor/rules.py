@@ -3,7 +3,6 @@
 Notation: B_S baseline batch size, B_L target batch size, r = B_L/B_S (unitless), N training examples.
 """
 
-import difflib
 import math
 from dataclasses import dataclass
 
@@ -79,6 +78,8 @@ def parse_lr_rule(text: str) -> LrRule:
         if not -2 <= exponent <= 2:
             raise PlanError(f"learning-rate rule `{text}`: an exponent lies between -2 and 2")
         return LrRule(text, exponent)
+    import difflib  # only an error needs it
+
     near = difflib.get_close_matches(text, [*LR_RULES, "exponent=0.5"], n=1)
     hint = f"; did you mean `{near[0]}`?" if near else ""
     raise PlanError(f"no learning-rate rule `{text}`: there are {', '.join(LR_RULES)} and exponent=x{hint}")

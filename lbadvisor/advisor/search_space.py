@@ -3,7 +3,6 @@
 A point of the space is a tuple of numbers, one for each of its dimensions, the exponent always the first.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -105,8 +104,8 @@ def search_space(
 ) -> SearchSpace:
     """The space of a refinement of `request`: exponents from `low` to `high`, and the dimensions named in `also`.
 
-    Raises `UsageError` for bounds without the theory's 0.5 between them, for a name that there is not, and for one
-    whose part of the plan the request does not adapt.
+    Raises `UsageError` for the baseline's own batch size, for bounds without the theory's 0.5 between them, for a name
+    that there is not, and for one whose part of the plan the request does not adapt.
     """
     if not (-2 <= low < 0.5 < high <= 2):
         raise UsageError(f"exponents from {low:g} to {high:g}: they lie between -2 and 2, with 0.5 between them")
@@ -118,9 +117,12 @@ def search_space(
         raise UsageError(f"--also {unknown[0]}: there are {', '.join(FURTHER)}")
     plan = advise(baseline, request)
     adapted, ratio = _adapted(plan), plan.batch_ratio
+    if ratio == 1:
+        raise UsageError(
+            f"the target batch size {request.target_batch_size} is the baseline's own: every exponent gives the same "
+            "learning rate, so there is nothing to search"
+        )
     if STRETCH in also:
-        if ratio == 1:
-            raise UsageError("--also stretch: the target is the baseline's batch size, nothing is stretched")
         dimensions.append(Dimension(STRETCH, 1.0, ratio, ratio if "regime" in request.parts else 1.0))
     if GHOST in also:
         ghost = adapted.batch_norm.ghost_batch_size
@@ -193,22 +195,3 @@ def _adapted(plan: Plan) -> Recipe:
     if plan.adapted is None:
         raise PlanError("a plan without a recipe has nothing to refine")
     return plan.adapted
-
-
-def training_key(recipe: Recipe) -> str:
-    """A text that recipes in updates share where they train the same: all but names, prose, provenance and saving.
-
-    Numbers are taken to 9 digits: an exponent that was computed from a learning rate gives that rate back to rounding.
-    """
-    body = recipe.model_dump(mode="json", exclude={"name", "description", "adapted_from", "checkpoints"})
-    return json.dumps(_rounded(body), sort_keys=True)
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return value

@@ -1,118 +1,90 @@
-"""From the command line's words to a baseline recipe and a request; `plan` and `train` share it."""
+"""From the command line's words to a baseline recipe, what is asked of the advisor, and what is trained."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbadvisor.advisor.adjustments import BetasRule, Request, WeightDecayRule
+from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.arms import arm_of
-from lbadvisor.advisor.parts import parse_parts
+from lbadvisor.advisor.baseline import Baseline, baseline_of
+from lbadvisor.advisor.parts import Part, parse_parts
 from lbadvisor.advisor.plan import Plan, advise
-from lbadvisor.advisor.rules import SQRT, parse_lr_rule
+from lbadvisor.advisor.rules import parse_lr_rule
+from lbadvisor.cli.command import Words
+from lbadvisor.cli.effects import Planned, refuse_without_effect
+from lbadvisor.cli.options import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.recipe import Recipe
 
 
-def baseline_recipe(path: Path, overrides: Sequence[str] | None, schedule_scale: float) -> "Recipe":
+def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
     """The recipe of `path` with the command line's replacements, its schedule scaled."""
     from lbadvisor.advisor.recipe_file import checked, load_recipe
     from lbadvisor.advisor.schedule import scaled
 
-    recipe = load_recipe(path, overrides or ())
-    if not 0 < schedule_scale <= 1000:
-        raise UsageError(f"--schedule-scale {schedule_scale:g} does not lie above 0 and at most at 1000")
-    return checked(scaled(recipe, schedule_scale), f"{path} with --schedule-scale {schedule_scale:g}")
+    overrides, scale = list(changes.overrides or ()), changes.schedule_scale
+    if changes.recompute_statistics:
+        overrides.append("batch_norm.recompute_at_end=true")
+    if changes.precision is not None:
+        overrides.append(f"compute.precision={changes.precision}")
+    recipe = load_recipe(path, overrides)
+    if not 0 < scale <= 1000:
+        raise UsageError(f"--schedule-scale {scale:g} does not lie above 0 and at most at 1000")
+    return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
 
 
-def request_of(
-    target: int,
-    adapt: str | None,
-    lr_rule: str,
-    ghost: int | None,
-    betas: BetasRule,
-    weight_decay: WeightDecayRule,
-    stretch_share: float = 1.0,
-) -> Request:
-    """The request that the options make. `adapt` is all if not given."""
-    parts, rule = parse_parts("all" if adapt is None else adapt), parse_lr_rule(lr_rule)
-    given = {"--lr-rule": ("lr", rule != SQRT), "--ghost": ("ghost", ghost is not None)}
-    given["--stretch-share"] = ("regime", stretch_share != 1)
-    for option, (part, is_given) in given.items():
-        if is_given and part not in parts:
-            raise UsageError(f"{option} has no effect without `{part}` among the parts to adapt (--adapt)")
-    return Request(target, parts, rule, ghost, betas, weight_decay, stretch_share)
-
-
-def arm_or_request_of(
-    target: int,
-    adapt: str | None,
-    lr_rule: str,
-    ghost: int | None,
-    betas: BetasRule,
-    weight_decay: WeightDecayRule,
-    *,
-    arm: str | None,
-    stretch_share: float,
-) -> Request | None:
-    """The request of the arm where one is named, None for the baseline itself; else that of the other options."""
-    if arm is None:
-        return request_of(target, adapt, lr_rule, ghost, betas, weight_decay, stretch_share)
-    rule = parse_lr_rule(lr_rule)
-    given = {"--adapt": adapt is not None, "--lr-rule": rule != SQRT, "--stretch-share": stretch_share != 1}
-    for option in (option for option, is_given in given.items() if is_given):
-        raise UsageError(f"{option} and --arm {arm} exclude one another: the arm says what is adapted")
-    make = arm_of(arm).request
-    return None if make is None else make(Request(target, (), rule, ghost, betas, weight_decay))
-
-
-def trained_recipe(
-    path: Path,
-    overrides: Sequence[str],
-    schedule_scale: float,
-    target: int | None,
-    adapt: str | None,
-    lr_rule: str,
-    ghost: int | None,
-    betas: BetasRule,
-    weight_decay: WeightDecayRule,
-    *,
-    arm: str | None = None,
-    stretch_share: float = 1.0,
-) -> "tuple[Plan | None, Recipe]":
-    """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
-    baseline = baseline_recipe(path, overrides, schedule_scale)
+def target_of(target: int | None) -> int:
+    """The target batch size. Raises `UsageError` if there is none."""
     if target is None:
-        given = {
-            "--adapt": adapt is not None,
-            "--arm": arm is not None,
-            "--stretch-share": stretch_share != 1,
-            "--lr-rule": lr_rule != SQRT.name,
-            "--ghost": ghost is not None,
-            "--betas": betas != "sde",
-            "--weight-decay": weight_decay != "keep",
-        }
-        for option in (option for option, is_given in given.items() if is_given):
-            raise UsageError(f"{option} needs the target batch size: --to B")
-        return None, baseline
-    request = arm_or_request_of(
-        target, adapt, lr_rule, ghost, betas, weight_decay, arm=arm, stretch_share=stretch_share
+        raise UsageError("give the target batch size: --to B")
+    return target
+
+
+def request_by(rules: Rules, target: int, parts: tuple[Part, ...]) -> Request:
+    """The request to adapt `parts` by these rules."""
+    return Request(target, parts, ghost_batch_size=rules.ghost, betas=rules.betas, weight_decay=rules.weight_decay)
+
+
+def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
+    """What the parts and rules ask of `baseline`. Raises `UsageError` for an option that has no effect there."""
+    parts = parse_parts("all" if adapt.parts is None else adapt.parts)
+    request = replace(
+        request_by(adapt.rules, target_of(adapt.target), parts),
+        lr_rule=parse_lr_rule(adapt.lr_rule),
+        stretch_share=adapt.stretch_share,
     )
+    refuse_without_effect(words, Planned(baseline, (request,)))
+    return request
+
+
+def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request | None:
+    """The same, or what the arm asks if one is named: None for the arm that is the baseline itself."""
+    if adapt.arm is None:
+        return request_of(adapt, words, baseline)
+    make = arm_of(adapt.arm).request
+    request = None if make is None else make(request_by(adapt.rules, target_of(adapt.target), ()))
+    refuse_without_effect(words, Planned(baseline, () if request is None else (request,)))
+    return request
+
+
+def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
+    """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
+    baseline = baseline_recipe(path, changes)
+    request = None if adapt.target is None else arm_or_request_of(adapt, words, baseline_of(baseline))
     if request is None:
         return None, baseline
     plan = advise(baseline, request)
     return plan, plan.adapted or baseline
 
 
-def write_recipe(path: Path, plan: Plan, *, force: bool) -> None:
+def write_recipe(path: Path, plan: Plan) -> None:
     """Write the plan's adapted recipe, each changed line with its reason behind it."""
     from lbadvisor.advisor.recipe_file import dump_recipe
 
     if plan.adapted is None:
         raise UsageError("a plan without a recipe has no adapted recipe to write")
-    if path.exists() and not force:
-        raise UsageError(f"{path} is there already: give another --out, or --force")
     comments = {
         line.field: f"{line.rule}: {line.formula}"
         for line in plan.adjustments

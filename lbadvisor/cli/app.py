@@ -1,46 +1,25 @@
 """The command line: its commands, and the one place where an error becomes a message and an exit code."""
 
-import os
+import contextlib
 import sys
 from typing import Annotated
 
 import typer
 
 from lbadvisor import __version__
-from lbadvisor.cli.calibrate import calibrate
-from lbadvisor.cli.compare import compare
-from lbadvisor.cli.db import db
-from lbadvisor.cli.ladder import ladder
-from lbadvisor.cli.models import models
-from lbadvisor.cli.plan import plan
-from lbadvisor.cli.refine import refine
-from lbadvisor.cli.resume import resume
-from lbadvisor.cli.runs import runs
-from lbadvisor.cli.schema import schema
-from lbadvisor.cli.train import train
-from lbadvisor.cli.verify_resume import verify_resume
+from lbadvisor.cli.lazy import LazyGroup
+from lbadvisor.cli.output import told_if_full
 from lbadvisor.errors import LbadvisorError
 
 app = typer.Typer(
     name="lbadvisor",
+    cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Move a training recipe to a larger batch: plan it, train it, compare it.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 75 stopped by a signal after saving.",
 )
-app.command()(plan)
-app.command()(train)
-app.command()(resume)
-app.command()(verify_resume)
-app.command()(ladder)
-app.command()(compare)
-app.command()(calibrate)
-app.command()(refine)
-app.add_typer(runs)
-app.command()(models)
-app.add_typer(db)
-app.command()(schema)
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,12 +38,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code is the error's."""
-    # Waiting threads spin for a moment, then give their core away. OpenMP's own default spins for milliseconds: as fast
-    # on an idle machine (F1 at batch 128: 11.2 ms an update, and 11.3), several times slower beside a busy process.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     try:
-        app()
+        with told_if_full():
+            app()
     except LbadvisorError as error:
         _report(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -80,5 +56,6 @@ def main() -> None:
 def _report(message: str, exit_code: int) -> None:
     if "--debug" in sys.argv[1:]:
         raise
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):  # the exit code says it if standard error cannot
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(exit_code)

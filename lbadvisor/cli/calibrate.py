@@ -1,11 +1,11 @@
 """`lbadvisor calibrate`: the exponent at which the target batch moves the weights as far as the baseline."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.calibration import Calibration
@@ -16,8 +16,11 @@ DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
 """Where drift rules, the answer is 0: it must not be at the edge."""
 
 
+@command
 def calibrate(
-    recipe: Annotated[Path, typer.Argument(help="A baseline recipe's file.")],
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
     target: options.Target = None,
     updates: Annotated[
         int | None,
@@ -26,9 +29,10 @@ def calibrate(
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="K", min=1, help="Runs of each kind; two or more give an interval.")
+        int,
+        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each kind; two or more give an interval."),
     ] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    seed: options.FirstSeed = 0,
     exponents: Annotated[
         str, typer.Option("--exponents", metavar="A,B,...", help="Exponents at which to run the target.")
     ] = DEFAULT_EXPONENTS,
@@ -40,11 +44,8 @@ def calibrate(
             help="Parts to adapt; clipping is left out by default, because it bounds the steps that are compared.",
         ),
     ] = "lr,ghost,regime",
-    ghost: options.Ghost = None,
-    betas: options.Betas = "sde",
-    weight_decay: options.WeightDecay = "keep",
-    schedule_scale: options.ScheduleScale = 1.0,
-    overrides: options.Overrides = None,
+    rules: options.Rules,
+    changes: options.Changes,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     micro: Annotated[
         str | None,
@@ -60,17 +61,17 @@ def calibrate(
     For each window of updates, print the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent that
     the measured gradient noise predicts. Nothing is stored.
     """
+    from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.cli.adaptation import baseline_recipe, request_of
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_calibration import calibration_body, print_calibration
     from lbadvisor.cli.session import micro_size
     from lbadvisor.cli.train_display import Display
-    from lbadvisor.errors import UsageError
 
-    if target is None:
-        raise UsageError("give the target batch size: --to B")
-    baseline = baseline_recipe(recipe, overrides, schedule_scale)
-    request = request_of(target, adapt, "sqrt", ghost, betas, weight_decay)
+    baseline = baseline_recipe(recipe, changes)
+    request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(baseline))
+    display = Display(quiet=quiet)
+    display.show_loading()
 
     from lbadvisor.advisor.calibration import default_updates
     from lbadvisor.advisor.plan import advise
@@ -91,7 +92,6 @@ def calibrate(
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
-    display = Display(quiet=quiet)
     show_price(asked, display)
     if dry_run:
         stdout().print("nothing was done")

@@ -8,17 +8,28 @@ import typer
 
 from lbadvisor.advisor.axis import Axis
 from lbadvisor.cli import options
+from lbadvisor.cli.command import command
 from lbadvisor.errors import UsageError
 
 
+@command
 def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(metavar="RUN RUN...", help="Runs by name or number, or ladders; the first is the baseline."),
     ] = None,
     where: options.Where = None,
-    columns: options.Columns = None,
-    by: options.By = Axis.UPDATE,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="COLUMNS",
+            help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
+        ),
+    ] = None,
+    by: Annotated[
+        Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")
+    ] = Axis.UPDATE,
     curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Draw evaluation accuracy.")] = True,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,
@@ -31,7 +42,8 @@ def compare(
 
     Runs that differ only in their seed are one group, with mean ± standard deviation. A difference is the group's value
     minus that of the first. The generalization gap is the validation error of a group minus that of the first, in
-    points: above 0, the group is worse; its interval is of seeds in pairs. With --where and no run, all that meet it.
+    points: above 0, the group is worse. A step is the accuracy gained on the group before. Intervals are of seeds in
+    pairs; * marks a difference that holds after Holm's correction. With --where and no run, all runs that meet it.
     """
     import dataclasses
 
@@ -44,8 +56,6 @@ def compare(
     from lbadvisor.selection import compare_selection, select
     from lbadvisor.store import Store, default_database_path
 
-    if as_json + as_markdown + as_csv > 1:
-        raise UsageError("--json, --md and --csv exclude one another: give one")
     if not runs and not where:
         raise UsageError("name two runs or more, or a ladder; or choose runs with --where: `lbadvisor runs` lists them")
     wanted = parse_columns(columns, by) if columns is not None else ()

@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from lbadvisor.cli.command import command
 from lbadvisor.cli.console import print_json, stderr, stdout
 from lbadvisor.cli.options import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 
-db = typer.Typer(name="db", no_args_is_help=True, help="Find, upgrade, check and query the database.")
+db = typer.Typer(
+    name="db", add_completion=False, no_args_is_help=True, help="Find, upgrade, check and query the database."
+)
 
 
 @db.command("path")
+@command
 def path(as_json: AsJson = False, database: Database = None) -> None:
     """Print where the database is, or would be."""
     file = _file(database)
@@ -27,6 +31,7 @@ def path(as_json: AsJson = False, database: Database = None) -> None:
 
 
 @db.command("upgrade")
+@command
 def upgrade(
     as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -54,24 +59,30 @@ def upgrade(
 
 
 @db.command("check")
+@command
 def check(as_json: AsJson = False, database: Database = None) -> None:
-    """Check the database, and the checkpoints of its runs, for damage; the exit code is 1 where there is some."""
+    """Check the database and its runs' checkpoints: damaged or missing, the exit code is 1. Pruned is no fault."""
     from lbadvisor.store import schema
 
     file = _file(database)
     if schema.revision(file) is None:
         raise StoreError(schema.wrong_revision(file, None))
+    faults, pruned = schema.check(file), list[str]()
     # Of a file that is damaged itself, or of another schema, no runs can be asked.
-    faults = schema.check(file) or (_checkpoint_faults(file) if schema.revision(file) == schema.REVISIONS[-1] else [])
+    if not faults and schema.revision(file) == schema.REVISIONS[-1]:
+        faults, pruned = _checkpoint_faults(file)
     if as_json:
-        print_json({"schema": 1, "path": str(file), "faults": faults})
+        print_json({"schema": 1, "path": str(file), "faults": faults, "pruned": pruned})
         raise typer.Exit(1 if faults else 0)
     if faults:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
+    for name in pruned:
+        stderr().print(Text(f"the checkpoints of {name} were pruned"), soft_wrap=True)
     stdout().print(Text(f"{file}: no fault"), soft_wrap=True)
 
 
 @db.command("query")
+@command
 def query(
     sql: Annotated[str, typer.Option("--sql", metavar="SELECT", help="One SELECT; db/README.md names the tables.")],
     as_json: AsJson = False,
@@ -88,8 +99,6 @@ def query(
     from lbadvisor.cli.render_comparison import value_text
     from lbadvisor.store import query as asking
 
-    if as_json and as_csv:
-        raise UsageError("--json and --csv exclude one another: give one")
     answer = asking.query(_file(database), sql)
     if as_json:
         twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})
@@ -118,21 +127,32 @@ def _json_number(cell: str | int | float | None) -> str | int | float | None:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
-def _checkpoint_faults(file: Path) -> list[str]:
-    """The checkpoints that a resume would pass over; the user learns of them while others are left."""
-    from lbadvisor.errors import CheckpointError
-    from lbadvisor.store import Store
-    from lbadvisor.training.checkpoint_file import checkpoint_folder, checkpoints, read_checkpoint
+def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
+    """What a resume would pass over or refuse, which the user learns while others are left; the runs that were pruned.
 
-    faults = []
+    A checkpoint that goes meanwhile was replaced by the process that trains the run.
+    """
+    from lbadvisor.errors import CheckpointError, RefusedError
+    from lbadvisor.store import Store
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoint_file import checkpoints, header_of, missing, pruned
+
+    faults, gone = [], []
     with Store.open(file, create=False) as store:
         runs = store.runs()
-    for path in (path for run in runs for path in checkpoints(checkpoint_folder(file, run))):
-        try:
-            read_checkpoint(path)
-        except CheckpointError as error:
-            faults.append(str(error))
-    return faults
+    for run in runs:
+        folder = checkpoint_folder(file, run)
+        for path in checkpoints(folder):
+            try:
+                header_of(path, run)
+            except (CheckpointError, RefusedError) as error:
+                if path.exists():
+                    faults.append(str(error))
+        if pruned(folder, run):
+            gone.append(run.name)
+        elif fault := missing(folder, run):
+            faults.append(fault)
+    return faults, gone
 
 
 def _file(database: Path | None) -> Path:

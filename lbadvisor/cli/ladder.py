@@ -1,20 +1,26 @@
 """`lbadvisor ladder`: the arms of the paper's table, over seeds."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.arms import PlannedArm
+    from collections.abc import Sequence
+
+    from lbadvisor.advisor.adjustments import Request
+    from lbadvisor.advisor.arms import Arm, PlannedArm
     from lbadvisor.advisor.recipe import Recipe
 
 
+@command
 def ladder(
-    recipe: Annotated[Path, typer.Argument(help="The baseline's file.")],
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
     target: options.Target = None,
     arms: Annotated[
         str,
@@ -26,20 +32,13 @@ def ladder(
         ),
     ] = "sb,lb,lr,gbn,ra",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
-    schedule_scale: options.ScheduleScale = 1.0,
-    ghost: options.Ghost = None,
-    betas: options.Betas = "sde",
-    weight_decay: options.WeightDecay = "keep",
-    overrides: options.Overrides = None,
-    recompute_statistics: options.RecomputeStatistics = False,
+    rules: options.Rules,
+    changes: options.Changes,
     name: Annotated[
-        str | None, typer.Option("--name", help="The ladder's name; made from recipe and target if not given.")
+        str | None, typer.Option("--name", help="The ladder's name; default: derived from recipe, target and options.")
     ] = None,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
-    micro: options.Micro = None,
+    machine: options.Machine,
     database: options.Database = None,
-    data_dir: options.DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what each arm changes and costs, and do nothing.")
     ] = False,
@@ -52,52 +51,54 @@ def ladder(
 ) -> None:
     """Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.
 
-    The same command again goes on where it stopped, after Ctrl-C (exit code 75) or a kill; a run of the very same
-    recipe and seed that the database has already is taken, and not trained again. All arms are trained with one seed
-    before the next seed begins.
+    The same command again resumes it, after Ctrl-C (exit code 75) or a kill, and several processes may share one
+    ladder: each takes the next run. A stored run of the same training is reused, whatever its name. All arms are
+    trained with one seed before the next seed begins.
     """
-    from lbadvisor.cli.adaptation import baseline_recipe
+    from lbadvisor.advisor.arms import parse_arms
+    from lbadvisor.cli.adaptation import baseline_recipe, request_by, target_of
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
     from lbadvisor.cli.reporting import check_reports
+    from lbadvisor.reuse import StoredName, name_of_ladder
+    from lbadvisor.store import default_database_path
 
-    if target is None:
-        raise UsageError("give the target batch size: --to B")
-    if as_json + as_markdown + as_csv > 1:
-        raise UsageError("--json, --md and --csv exclude one another: give one")
-    if dry_run and (html or png or as_markdown or as_csv):
-        raise UsageError("--dry-run trains nothing, so there are no results to write: it goes with --json, or alone")
+    target = target_of(target)
     check_reports(html, png)
-    given = options.replacements(overrides, precision, recompute_statistics=recompute_statistics)
-    baseline = baseline_recipe(recipe, given, schedule_scale)
-    planned = _planned(baseline, target, arms, seeds, ghost, betas, weight_decay)
-    ladder_name = checked_name(name, "ladder") if name is not None else ladder_name_of(baseline, target)
+    baseline = baseline_recipe(recipe, changes)
+    asked = request_by(rules, target, ())
+    planned = _planned(baseline, asked, parse_arms(arms, seeds), words)
+    database, default = database or default_database_path(), ladder_name_of(baseline, asked)
+    given = None if name is None else StoredName(checked_name(name, "ladder"))
+    stored = given or name_of_ladder(database, baseline, target, planned, default)
     display = LadderDisplay(quiet=quiet)
+    if given is None:
+        display.of_runs.show_stored(stored, default, "ladder")
     if not dry_run:
-        display.show_plan(ladder_name, baseline, target, planned, dry_run=False)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=False)
 
+    display.of_runs.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
     from lbadvisor.cli.session import micro_size
     from lbadvisor.ladder import LadderRequest, planned_runs
     from lbadvisor.runner import chosen_device
-    from lbadvisor.store import default_database_path
     from lbadvisor.training.data import default_data_dir
 
     request = LadderRequest(
-        name=ladder_name,
+        name=stored.name,
         baseline=baseline,
         target_batch_size=target,
         arms=planned,
-        device=chosen_device(device),
-        database=database or default_database_path(),
-        data_dir=data_dir or default_data_dir(),
-        micro=micro_size(micro),
+        device=chosen_device(machine.device),
+        database=database,
+        data_dir=machine.data_dir or default_data_dir(),
+        micro=micro_size(machine.micro),
     )
     if dry_run:
         # What is refused is told before anything is on stdout.
         planned_runs(request)
-        display.show_plan(ladder_name, baseline, target, planned, dry_run=not as_json)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
         show_dry_run(request, as_json=as_json)
     else:
         train_to_the_end(request, display)
@@ -106,23 +107,22 @@ def ladder(
 
 
 def _planned(
-    baseline: "Recipe",
-    target: int,
-    arms: str,
-    seeds: int,
-    ghost: int | None,
-    betas: options.BetasName,
-    weight_decay: options.WeightDecayName,
+    baseline: "Recipe", asked: "Request", wanted: "Sequence[tuple[Arm, int]]", words: Words
 ) -> "tuple[PlannedArm, ...]":
-    from lbadvisor.advisor.adjustments import Request
-    from lbadvisor.advisor.arms import parse_arms, planned
+    """The arms that are wanted, each with its number of seeds. Raises `UsageError` for rules that none of them has."""
+    from lbadvisor.advisor.arms import planned
+    from lbadvisor.advisor.baseline import baseline_of
+    from lbadvisor.cli.effects import Planned, refuse_without_effect
 
-    if target == baseline.batch.size:
-        raise UsageError(f"the target batch size {target} is the baseline's own: a ladder leads to a larger one")
-    wanted = parse_arms(arms, seeds)
+    if asked.target_batch_size == baseline.batch.size:
+        raise UsageError(
+            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder leads to a larger one"
+        )
     if sum(number for _, number in wanted) < 2:
         raise UsageError(
-            f"a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm {arms}`"
+            "a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm "
+            f"{wanted[0][0].name}`"
         )
-    asked = Request(target, (), ghost_batch_size=ghost, betas=betas, weight_decay=weight_decay)
+    requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
+    refuse_without_effect(words, Planned(baseline_of(baseline), requests))
     return tuple(planned(arm, baseline, asked, number) for arm, number in wanted)

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from lbadvisor.advisor.arms import PlannedArm, changes, foundation
+from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, RunStatus
 from lbadvisor.advisor.schedule import epochs_of
 from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import number_text
-from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, facts_of
+from lbadvisor.cli.render_plan import caveat_text, number_text
+from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, facts_of, images_text
 
 if TYPE_CHECKING:
-    from lbadvisor.ladder import PlannedRun, RunBegins, RunEnds
+    from lbadvisor.ladder import PlannedRun, RunBegins, RunEnds, Waits
     from lbadvisor.runner import Progress
     from lbadvisor.training.dataset import Preparing
 
@@ -44,12 +45,15 @@ class ShowsLadder(Protocol):
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
         """A run has its result."""
 
+    def wait(self, event: "Waits") -> None:
+        """Other processes train the runs that are left."""
+
 
 class LadderDisplay:
     """The messages of one `ladder` command, to stderr; none where it is quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+        self._quiet, self._waited_for = quiet, 0
         self.of_runs = Display(quiet=quiet)
         self.console = stderr()
 
@@ -106,6 +110,13 @@ class LadderDisplay:
         else:
             yield _Lines(self, runs)
 
+    def show_wait(self, event: "Waits") -> None:
+        """What is waited for, once."""
+        if event.runs != self._waited_for:
+            self._waited_for = event.runs
+            what = "the last run" if event.runs == 1 else f"the last {event.runs} runs"
+            self.say(f"waiting for {what}: another process trains {'it' if event.runs == 1 else 'them'}")
+
     def show_end(self, event: "RunEnds", measurements: Sequence[Measurement], done: int, of: int) -> None:
         """How a run ended, in a line; and what there is to warn of, where it was trained just now."""
         self.say(escape(f"{done:>{len(str(of))}}/{of} {_title(event.planned)}: {_ended(event, measurements)}"))
@@ -119,7 +130,7 @@ def _title(planned: "PlannedRun") -> str:
 
 def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
     run = event.run
-    there = f" (taken: {run.name})" if event.was_there else ""
+    there = f" (reused: {run.name})" if event.was_there else ""
     if run.status is RunStatus.DIVERGED:
         return f"diverged at update {run.update} of {run.updates}{there}"
     text = f"{run.updates:,} updates"
@@ -150,6 +161,12 @@ def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms
         if changed:
             console.print(f"    [dim]{escape('; '.join(changed))}[/dim]", soft_wrap=True)
     console.print(_costs(baseline, arms))
+    warned: dict[Caveat, list[str]] = {}
+    for arm in arms:
+        for caveat in arm.plan.warnings if arm.plan is not None else ():
+            warned.setdefault(caveat, []).append(arm.arm.name)
+    for caveat, names in warned.items():
+        console.print(caveat_text(caveat, names), soft_wrap=True)
 
 
 def _costs(baseline: Recipe, arms: Sequence[PlannedArm]) -> Table:
@@ -183,6 +200,9 @@ class _Silent:
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
         pass
 
+    def wait(self, event: "Waits") -> None:
+        pass
+
 
 class _Bars:
     """One bar of all the runs, by the examples that they see, and one of the run in training."""
@@ -193,7 +213,7 @@ class _Bars:
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(),
+            TimeLeft(),
             TextColumn("{task.fields[facts]}"),
             console=display.console,
             transient=True,
@@ -210,7 +230,7 @@ class _Bars:
     def prepare(self, event: "Preparing") -> None:
         if event.task not in self._preparing:
             self._preparing[event.task] = self.bar.add_task(escape(event.task), count="", facts="")
-        count = f"{event.done}/{event.total} images"
+        count = images_text(event)
         self.bar.update(self._preparing[event.task], completed=event.done, total=event.total, count=count)
 
     def begin(self, event: "RunBegins") -> None:
@@ -254,6 +274,9 @@ class _Bars:
         self.bar.update(self._all, completed=self._behind, count=self._count())
         self._display.show_end(event, measurements, self._done, len(self._runs))
 
+    def wait(self, event: "Waits") -> None:
+        self._display.show_wait(event)
+
 
 class _Lines:
     def __init__(self, display: LadderDisplay, runs: Sequence["PlannedRun"]) -> None:
@@ -263,7 +286,8 @@ class _Lines:
         now = time.monotonic()
         if now - self._shown >= PLAIN_LINE_SECONDS or event.done in (0, event.total):
             self._shown = now
-            self._display.say(escape(f"{event.task}: {event.done} of {event.total} images"))
+            done = images_text(event)
+            self._display.say(escape(f"{event.task}: {done}" if done else event.task))
 
     def begin(self, event: "RunBegins") -> None:
         self._planned, self._shown = event.planned, time.monotonic()
@@ -281,3 +305,6 @@ class _Lines:
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:
         self._done += 1
         self._display.show_end(event, measurements, self._done, len(self._runs))
+
+    def wait(self, event: "Waits") -> None:
+        self._display.show_wait(event)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,7 @@ from lbadvisor.cli.render_ladder import ladder_csv, ladder_json, ladder_markdown
 from lbadvisor.cli.reporting import write_reports
 from lbadvisor.cli.session import stored
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
-from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, planned_runs, train_ladder
+from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, Waits, planned_runs, train_ladder
 from lbadvisor.selection import Selection, compare_selection
 from lbadvisor.store import Store
 from lbadvisor.training.dataset import Preparing
@@ -33,7 +34,7 @@ def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
     events = train_ladder(request)
     current: PlannedRun | None = None
     update, done, interrupted = None, 0, False
-    with Stopper() as stopper, display.progress(runs) as show:
+    with Stopper() as stopper, display.progress(runs) as show, closing(events):
         try:
             for event in events:
                 match event:
@@ -50,6 +51,8 @@ def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
                     case RunEnds():
                         show.end(event, stored(request.database, event.run.name)[1])
                         current, update, done = None, None, done + 1
+                    case Waits():
+                        show.wait(event)
                 if stopper.signal_name is not None:
                     # Closing the ladder saves the run in training.
                     events.close()

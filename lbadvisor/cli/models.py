@@ -1,8 +1,10 @@
 """`lbadvisor models`: the networks and data sets that a recipe can name."""
 
+from lbadvisor.cli.command import command
 from lbadvisor.cli.options import AsJson
 
 
+@command
 def models(as_json: AsJson = False) -> None:
     """List the networks, and the data sets that a name alone finds."""
     from dataclasses import asdict

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.recipe import Recipe
 
 
@@ -25,7 +26,7 @@ def checked_name(name: str, what: str) -> str:
 
 
 def run_name_of(recipe: "Recipe", seed: int) -> str:
-    """Such as digits-32-s0, or digits-1024-lr+ghost-s0 for a recipe that was adapted in part."""
+    """Such as digits-32-s0, or digits-1024-lr+ghost-ghost16-s0: what differs from the default adaptation is in it."""
     words = [recipe.name, str(recipe.batch.size)]
     if recipe.adapted_from is not None:
         from lbadvisor.advisor.parts import PARTS
@@ -36,17 +37,20 @@ def run_name_of(recipe: "Recipe", seed: int) -> str:
             words.append(recipe.adapted_from.lr_rule.replace("=", ""))
         if recipe.adapted_from.stretch_share != 1:
             words.append(f"stretch{recipe.adapted_from.stretch_share:g}")
-        words += recipe.adapted_from.additions
-    return "-".join([*words, *_compute_words(recipe), f"s{seed}"])
+        words += (*recipe.adapted_from.additions, *recipe.adapted_from.options)
+    return "-".join([*words, *_recipe_words(recipe), f"s{seed}"])
 
 
-def ladder_name_of(baseline: "Recipe", target_batch_size: int) -> str:
-    """Such as digits-1024-ladder."""
-    return "-".join([baseline.name, str(target_batch_size), *_compute_words(baseline), "ladder"])
+def ladder_name_of(baseline: "Recipe", asked: "Request") -> str:
+    """Such as digits-1024-ladder, or digits-1024-ghost16-ladder."""
+    from lbadvisor.advisor.adjustments import options_of
+
+    words = [baseline.name, str(asked.target_batch_size), *options_of(asked), *_recipe_words(baseline)]
+    return "-".join([*words, "ladder"])
 
 
-def _compute_words(recipe: "Recipe") -> list[str]:
-    words: list[str] = []
+def _recipe_words(recipe: "Recipe") -> list[str]:
+    words = ["recomputed"] if recipe.batch_norm.recompute_at_end else []
     if recipe.compute.precision != "float32":
         words.append(recipe.compute.precision)
     if recipe.compute.tf32:

@@ -1,11 +1,10 @@
-"""The options that several commands share, each written once."""
+"""The options that several commands share, each written once, and the groups of them that are one value."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-
-from lbadvisor.advisor.axis import Axis
 
 Database = Annotated[
     Path | None,
@@ -25,29 +24,11 @@ HtmlPage = Annotated[
 PngPicture = Annotated[
     Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Replaces its own.")
 ]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's file.")]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
-Adapt = Annotated[
+Parts = Annotated[
     str | None,
     typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all (default), none, some of lr,ghost,regime,clip."),
-]
-ArmName = Annotated[
-    str | None,
-    typer.Option("--arm", metavar="ARM", help="Adapt as this arm of a ladder does (see `lbadvisor ladder`)."),
-]
-StretchShare = Annotated[
-    float,
-    typer.Option("--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, 1/r to 1."),
-]
-LrRule = Annotated[
-    str,
-    typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x."),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Replace a value of the recipe; may be given again."),
-]
-ScheduleScale = Annotated[
-    float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
 ]
 Ghost = Annotated[
     int | None,
@@ -60,43 +41,21 @@ WeightDecay = Annotated[
     WeightDecayName,
     typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
 ]
-AdaptWithTarget = Annotated[
-    str | None,
-    typer.Option("--adapt", metavar="PARTS", help="With --to: all, none, or some of lr,ghost,regime,clip."),
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Replace a value of the recipe; may be repeated."),
 ]
-RecomputeStatistics = Annotated[
-    bool,
-    typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
+ScheduleScale = Annotated[
+    float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
 ]
-Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
+FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="The first seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Micro = Annotated[
     str | None,
     typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
-
-
-def replacements(given: list[str] | None, precision: str | None, *, recompute_statistics: bool) -> list[str]:
-    """Every `table.key=value` of the command line, those that have an option of their own at the end."""
-    found = list(given or ())
-    if recompute_statistics:
-        found.append("batch_norm.recompute_at_end=true")
-    if precision is not None:
-        found.append(f"compute.precision={precision}")
-    return found
-
-
-By = Annotated[Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        metavar="COLUMNS",
-        help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
-    ),
-]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -107,3 +66,57 @@ Where = Annotated[
 ]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print GitHub tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules that every adaptation has, whatever parts of it are asked for."""
+
+    ghost: Ghost = None
+    betas: Betas = "sde"
+    weight_decay: WeightDecay = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapt:
+    """How the baseline is adapted; without a target it is not."""
+
+    target: Target = None
+    arm: Annotated[
+        str | None,
+        typer.Option("--arm", metavar="ARM", help="Adapt as this arm of a ladder does (see `lbadvisor ladder`)."),
+    ] = None
+    parts: Parts = None
+    lr_rule: Annotated[
+        str,
+        typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x."),
+    ] = "sqrt"
+    rules: Rules = Rules()
+    stretch_share: Annotated[
+        float,
+        typer.Option("--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, 1/r to 1."),
+    ] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the command line changes in the recipe, before anything is adapted."""
+
+    schedule_scale: ScheduleScale = 1.0
+    overrides: Overrides = None
+    recompute_statistics: Annotated[
+        bool,
+        typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
+    ] = False
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What computes, and where the data sets lie."""
+
+    device: Device = "auto"
+    micro: Micro = None
+    data_dir: DataDir = None

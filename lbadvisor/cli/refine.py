@@ -1,13 +1,14 @@
 """`lbadvisor refine`: search the scaling exponent, and say whether it is worth more than the theory's."""
 
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
     from lbadvisor.refine.run import Event
 
 
+@command
 def refine(
-    recipe: Annotated[Path, typer.Argument(help="A baseline recipe's file.")],
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
     target: options.Target = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in total, including earlier calls.")] = 12,
     epochs_budget: Annotated[
         float | None,
         typer.Option("--epochs-budget", metavar="E", help="Epochs that all runs of all trials may take together."),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Runs per trial, paired by seed.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per trial, paired by seed.")
+    ] = 1,
+    seed: options.FirstSeed = 0,
     also: Annotated[
         str | None, typer.Option("--also", metavar="PARTS", help="Search these too: any of stretch,ghost,clip.")
     ] = None,
@@ -49,12 +55,9 @@ def refine(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Start with the exponent that `lbadvisor calibrate` finds.")
     ] = False,
-    adapt: options.Adapt = "all",
-    ghost: options.Ghost = None,
-    betas: options.Betas = "sde",
-    weight_decay: options.WeightDecay = "keep",
-    schedule_scale: options.ScheduleScale = 1.0,
-    overrides: options.Overrides = None,
+    adapt: options.Parts = None,
+    rules: options.Rules,
+    changes: options.Changes,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe to this file.")
     ] = None,
@@ -79,18 +82,17 @@ def refine(
     resumes a search that was stopped, and several processes may share one. Every trial trains to its end, unless you
     give --prune.
     """
+    from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.advisor.search_space import search_space
     from lbadvisor.advisor.validation import with_validation
     from lbadvisor.cli.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.train_display import Display
-    from lbadvisor.errors import UsageError
 
-    if target is None:
-        raise UsageError("give the target batch size: --to B")
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} exists already: give another --out, or --force")
-    original = baseline_recipe(recipe, overrides, schedule_scale)
-    request = request_of(target, adapt, "sqrt", ghost, betas, weight_decay)
+    if out is not None:
+        check_out(out, force=force, source=recipe)
+    original = baseline_recipe(recipe, changes)
+    request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(original))
     baseline = with_validation(original)
     names = tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else ()
     space = search_space(baseline, request, *bounds, names)
@@ -101,6 +103,7 @@ def refine(
             "examples, a tenth, evenly by class; the schedule keeps its updates"
         )
 
+    display.show_loading()
     # From here on torch and optuna are needed, which take seconds to import.
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_refinement import print_refinement, refinement_body
@@ -140,7 +143,7 @@ def refine(
         asked = _calibrated(asked, display, quiet=quiet)
     refinement = _refined(asked, display)
     if out is not None:
-        _write(out, original, request, refinement, force=force)
+        _write(out, original, request, refinement)
     if as_json:
         print_json(refinement_body(refinement))
     else:
@@ -152,7 +155,7 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.refine.run import refine as events_of
 
     events = events_of(asked)
-    with Stopper() as stopper:
+    with Stopper() as stopper, closing(events):
         ended = _followed(events, stopper, display, asked)
     if ended is None:
         display.show_line(f"{stopper.signal_name}: the trial is saved; the same command resumes it")
@@ -263,7 +266,7 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
     return replace(asked, first=(point,))
 
 
-def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement", *, force: bool) -> None:
+def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement") -> None:
     """The recipe for all training examples at the kept point; each changed line, and where its exponent is from."""
     from dataclasses import replace
 
@@ -285,4 +288,4 @@ def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refi
         replace(line, formula=f"{line.formula} ({source})") if line.field == "optimizer.lr" else line
         for line in plan.adjustments
     )
-    write_recipe(path, replace(plan, adjustments=lines), force=force)
+    write_recipe(path, replace(plan, adjustments=lines))

@@ -13,12 +13,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lbadvisor.advisor.comparison import Better, Change, Comparison, Group, GroupGap, Metric
-from lbadvisor.advisor.records import RunStatus
+from lbadvisor.advisor.comparison import Better, Change, Comparison, Metric
+from lbadvisor.advisor.metrics import ACCURACY, Column
+from lbadvisor.cli.group_rows import ABSENT as ABSENT
+from lbadvisor.cli.group_rows import (
+    EVIDENCE_COLUMNS,
+    closed_text,
+    evidence_values,
+    group_header,
+    group_rows,
+    legend,
+    points_text,
+)
 
-ABSENT = "-"
 MOST_COLUMNS = 6
 """Of more groups the tables have a row each, and not a column."""
+_OF_GAP = Column(ACCURACY, "last").name
 _WHOLE = ("updates", "examples", "update")
 
 
@@ -52,8 +62,8 @@ def value_text(value: object) -> str:
 def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str, str]:
     """The value of one group as text, mean ± standard deviation where it has several runs, and the mean's difference.
 
-    The difference is to the first group: = for none, "" where one is not known. A lone run that diverged, which is in
-    no mean, shows what it came to.
+    The difference is to the first group: = for none, "" if it is not known, or is the gap, which has a table of its own
+    and the other sign. A lone run that diverged, which is in no mean, shows what it came to.
     """
     spread, first = metric.spreads[group], metric.spreads[0]
     if spread is None:
@@ -63,7 +73,7 @@ def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str
     text = number_text(metric.name, spread.mean)
     if spread.std:
         text += f" ± {number_text(metric.name, spread.std)}"
-    if group == 0 or first is None:
+    if group == 0 or first is None or metric.name == _OF_GAP:
         return text, ""
     difference = spread.mean - first.mean
     return text, number_text(metric.name, difference, "+") if difference else "="
@@ -101,6 +111,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     table = _laid_out("metric", labels, metrics, upright)
     _print_titled(console, f"Metrics, and differences to the first {first}", table)
     _print_titled(console, "Generalization gap, in points of validation error", gap_table(comparison))
+    for line in legend(comparison):
+        console.print(Text(line))
     console.print(Text(comparison.gap.conclusion))
     for note in comparison.notes:
         console.print(Text(f"note: {note}"))
@@ -118,43 +130,9 @@ def gap_table(comparison: Comparison) -> Table:
 
 def _gap_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     if not _has_several(comparison):
-        rows = [[gap.group, *_gap_texts(gap)] for gap in comparison.gap.groups]
-        return ["run", "gap", "closed"], rows
-    return ["group", "runs", "accuracy, %", "gap", "95% interval", "closed", "95% interval"], group_rows(comparison)
-
-
-def group_rows(comparison: Comparison) -> list[list[str]]:
-    """For each group as text: label, runs, accuracy, gap, its interval, share closed, its interval."""
-    rows = []
-    for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
-        points, closed = _gap_texts(gap)
-        diverged = diverged_runs(comparison, group)
-        runs = f"{len(group.runs)}" + (f", {diverged} diverged" if diverged else "")
-        rows.append(
-            [group.label, runs, _accuracy_text(group), points,
-             _interval_text(gap.points_interval, gap.points_open, "+.2f", ""),
-             closed, _interval_text(gap.closed_interval, gap.closed_open, ".0f", "%")]
-        )  # fmt: skip
-    return rows
-
-
-def diverged_runs(comparison: Comparison, group: Group) -> int:
-    """How many of the group's runs diverged."""
-    return sum(run.number in group.runs and run.status is RunStatus.DIVERGED for run in comparison.runs)
-
-
-def _accuracy_text(group: Group) -> str:
-    accuracy = group.accuracy
-    if accuracy is None:
-        return ABSENT
-    return f"{accuracy.mean:.2f}" + ("" if accuracy.std is None else f" ± {accuracy.std:.2f}")
-
-
-def _interval_text(interval: tuple[float, float] | None, why_open: str | None, digits: str, unit: str) -> str:
-    if interval is None:
-        return why_open or ""
-    low, high = interval
-    return f"{low:{digits}}{unit} to {high:{digits}}{unit}"
+        rows = [[gap.group, points_text(gap), closed_text(gap)] for gap in comparison.gap.groups]
+        return ["run", "gap, points", "closed"], rows
+    return ["group", *group_header(comparison)], group_rows(comparison)
 
 
 def _has_several(comparison: Comparison) -> bool:
@@ -207,11 +185,6 @@ def _style(metric: Metric, group: int) -> str:
     return "green" if (spread.mean > first.mean) is (metric.better is Better.HIGHER) else "red"
 
 
-def _gap_texts(gap: GroupGap) -> tuple[str, str]:
-    points = ABSENT if gap.points is None else f"{gap.points:+.2f}"
-    return points, ABSENT if gap.closed_percent is None else f"{gap.closed_percent:.0f}%"
-
-
 def markdown_of(comparison: Comparison) -> str:
     """The same as GitHub tables."""
     labels = [group.label for group in comparison.groups]
@@ -225,7 +198,8 @@ def markdown_of(comparison: Comparison) -> str:
     lines = [
         *_markdown_table(["field", *labels], changed),
         *_markdown_table(["metric", *labels], metrics),
-        *_markdown_table(["gap, points" if name == "gap" else name for name in header], rows),
+        *_markdown_table(header, rows),
+        *(f"{line}\n" for line in legend(comparison)),
         comparison.gap.conclusion,
         *(f"\n- {note}" for note in comparison.notes),
     ]
@@ -250,7 +224,7 @@ def csv_of(comparison: Comparison) -> str:
         + [change.field for change in comparison.changed]
         + [name for metric in comparison.metrics for name in (metric.name, f"{metric.name}_difference")]
         + ["gap_points", "gap_points_low", "gap_points_high", "gap_pairs"]
-        + ["gap_closed_percent", "gap_closed_percent_low", "gap_closed_percent_high"]
+        + ["gap_closed_percent", "gap_closed_percent_low", "gap_closed_percent_high", *EVIDENCE_COLUMNS]
     )
     groups = {number: i for i, group in enumerate(comparison.groups) for number in group.runs}
     for index, run in enumerate(comparison.runs):
@@ -264,5 +238,6 @@ def csv_of(comparison: Comparison) -> str:
             row += [metric.values[index], metric.differences[index]]
         gap = comparison.gap.groups[group]
         points, closed = gap.points_interval or (None, None), gap.closed_interval or (None, None)
-        writer.writerow([*row, gap.points, *points, gap.pairs, gap.closed_percent, *closed])
+        row += [gap.points, *points, gap.pairs, gap.closed_percent, *closed, *evidence_values(gap)]
+        writer.writerow(row)
     return text.getvalue()

@@ -13,22 +13,23 @@ from rich.table import Table
 from lbadvisor.advisor.arms import changes, foundation
 from lbadvisor.advisor.comparison import Comparison
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.render_comparison import diverged_runs, group_rows, json_ready
+from lbadvisor.cli.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_header, group_rows, legend
+from lbadvisor.cli.render_comparison import json_ready
 from lbadvisor.ladder import LadderRequest, PlannedRun
-
-HEADER = ("arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval")
 
 
 def print_ladder(console: Console, comparison: Comparison) -> None:
     """The table, what may be concluded, and what there is to note."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    for number, heading in enumerate(HEADER):
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    for number, heading in enumerate(["arm", *group_header(comparison)]):
         # On a narrow terminal the intervals take two lines: a number that is cut is lost.
         interval = heading == "95% interval"
         table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=not interval, overflow="fold")
     for row in group_rows(comparison):
         table.add_row(*map(escape, row))
     console.print(table)
+    for line in legend(comparison):
+        console.print(line, soft_wrap=True)
     console.print()
     console.print(escape(comparison.gap.conclusion), soft_wrap=True)
     for note in comparison.notes:
@@ -37,9 +38,11 @@ def print_ladder(console: Console, comparison: Comparison) -> None:
 
 def ladder_markdown(comparison: Comparison) -> str:
     """The same as a GitHub table."""
-    lines: list[Sequence[str]] = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *group_rows(comparison)]
+    header = ["arm", *group_header(comparison)]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *group_rows(comparison)]
     table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-    return "\n".join([*table, "", comparison.gap.conclusion, *(f"\n- {note}" for note in comparison.notes)])
+    words = (f"{line}\n" for line in legend(comparison))
+    return "\n".join([*table, "", *words, comparison.gap.conclusion, *(f"\n- {note}" for note in comparison.notes)])
 
 
 def ladder_csv(comparison: Comparison) -> str:
@@ -48,7 +51,8 @@ def ladder_csv(comparison: Comparison) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["arm", "runs", "diverged", "evaluated", "accuracy_percent_mean", "accuracy_percent_std", "pairs", "gap_points",
-         "gap_points_low", "gap_points_high", "closed_percent", "closed_percent_low", "closed_percent_high"]
+         "gap_points_low", "gap_points_high", "closed_percent", "closed_percent_low", "closed_percent_high",
+         *EVIDENCE_COLUMNS]
     )  # fmt: skip
     unknown = (None, None)
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
@@ -57,7 +61,8 @@ def ladder_csv(comparison: Comparison) -> str:
         points = gap.points, *(gap.points_interval or unknown)
         closed = gap.closed_percent, *(gap.closed_interval or unknown)
         diverged = diverged_runs(comparison, group)
-        writer.writerow([group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed])
+        row = [group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed, *evidence_values(gap)]
+        writer.writerow(row)
     return text.getvalue()
 
 

@@ -1,10 +1,13 @@
 """A plan as tables on stdout."""
 
+from collections.abc import Sequence
+
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from lbadvisor.advisor.adjustments import Adjustment, Value
+from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.forecast import Option
 from lbadvisor.advisor.plan import Plan
 from lbadvisor.cli.console import stdout
@@ -24,7 +27,13 @@ def print_plan(plan: Plan) -> None:
         console.print(table)
         console.print()
     for caveat in plan.warnings:
-        console.print(Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f": {caveat.message}"))
+        console.print(caveat_text(caveat))
+
+
+def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:
+    """A warning of a plan; in a ladder with the arms that it is about."""
+    of_arms = f" ({', '.join(arms)})" if arms else ""
+    return Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f"{of_arms}: {caveat.message}")
 
 
 def _adjustments(lines: tuple[Adjustment, ...]) -> Table:

@@ -67,13 +67,13 @@ def show_part(*, quiet: bool) -> Iterator[Show]:
 
         def tell(event: "Preparing | ProofProgress") -> None:
             name, done, total = _counted(event)
-            if done == total:
+            if total is not None and done == total:
                 console.print(f"{name}: {done} of {total}", soft_wrap=True, markup=False)
 
         yield tell
 
 
-def _counted(event: "Preparing | ProofProgress") -> tuple[str, int, int]:
+def _counted(event: "Preparing | ProofProgress") -> tuple[str, int, int | None]:
     if isinstance(event, Preparing):
         return event.task, event.done, event.total
     return f"updates, {event.part}", event.update, event.until

@@ -1,12 +1,14 @@
-"""`lbadvisor resume`: go on with a stored run, known by its name or number."""
+"""`lbadvisor resume`: resume a stored run, known by its name or number."""
 
 from typing import Annotated
 
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import command
 
 
+@command
 def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
     device: Annotated[
@@ -18,7 +20,7 @@ def resume(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Go on with a stored run where it stopped: its recipe and seed are those of the database.
+    """Resume a stored run where it stopped: its recipe and seed are those of the database.
 
     Ctrl-C finishes the update, saves, and exits 75, as in `lbadvisor train`.
     """
@@ -29,6 +31,9 @@ def resume(
     with Store.open(file, create=False) as store:
         found = store.run(run)
 
+    display = Display(quiet=quiet)
+    display.show_recipe(found.name, found.recipe, None, found.seed)
+    display.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size, train_to_the_end
     from lbadvisor.runner import RunRequest, chosen_device
@@ -44,6 +49,4 @@ def resume(
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )
-    display = Display(quiet=quiet)
-    display.show_recipe(found.name, found.recipe, None, found.seed)
     train_to_the_end(request, found, display, dry_run=dry_run)

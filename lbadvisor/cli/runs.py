@@ -1,27 +1,34 @@
-"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, deleted, exported."""
+"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, pruned, deleted, exported."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli import options
-from lbadvisor.errors import RefusedError, UsageError
+from lbadvisor.cli.command import Words, command
+from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
     from lbadvisor.store import Store
 
 LAST_MEASUREMENTS = 10
 
-runs = typer.Typer(name="runs", invoke_without_command=True, help="List the runs; show, rename, delete, export them.")
+runs = typer.Typer(
+    name="runs",
+    add_completion=False,
+    invoke_without_command=True,
+    help="List the runs; show, rename, prune, delete, export them.",
+)
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
 
 
 @runs.callback()
+@command
 def list_runs(
-    context: typer.Context,
+    words: Words,
     as_json: options.AsJson = False,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only the runs that stand so.")] = None,
     recipe: Annotated[
@@ -33,9 +40,7 @@ def list_runs(
     database: options.Database = None,
 ) -> None:
     """List the runs, the oldest first."""
-    if context.invoked_subcommand is not None:
-        if as_json or status or recipe or ladder or where or limit or database:
-            raise UsageError(f"options of `runs {context.invoked_subcommand}` are given after its name")
+    if words.subcommand is not None:
         return
     import dataclasses
 
@@ -66,6 +71,7 @@ def list_runs(
 
 
 @runs.command("show")
+@command
 def show(
     run: RunName,
     as_json: options.AsJson = False,
@@ -98,6 +104,7 @@ def show(
 
 
 @runs.command("rename")
+@command
 def rename(
     run: RunName,
     name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
@@ -118,6 +125,7 @@ def rename(
 
 
 @runs.command("delete")
+@command
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by name or number.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -125,8 +133,9 @@ def delete(
     database: options.Database = None,
 ) -> None:
     """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    from lbadvisor.cli.asking import confirm
     from lbadvisor.cli.console import stderr, stdout
-    from lbadvisor.stored_runs import delete_run
+    from lbadvisor.stored_runs import delete_run, refuse_in_training
 
     with _opened(database) as store:
         found = {run.number: run for run in map(store.run, names)}.values()
@@ -144,17 +153,102 @@ def delete(
         if dry_run:
             stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
             return
-        if not yes:
-            if not sys.stdin.isatty():
-                raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
-            if not typer.confirm(f"Delete {listed}, with checkpoints?", err=True):
-                raise RefusedError("nothing was deleted")
+        confirm(f"Delete {listed}, with checkpoints?", yes=yes)
+        refuse_in_training(list(found))
         for run in found:
             delete_run(store, run)
             stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
 
 
+@runs.command("prune")
+@command
+def prune(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Delete the checkpoints of complete runs, for good, and keep their results. Asks before it does.
+
+    What needs a run's weights, such as export-weights, is then no longer possible.
+    """
+    from lbadvisor.cli.asking import confirm
+    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.selection import select
+    from lbadvisor.stored_runs import checkpoint_bytes, prune_run
+
+    with _opened(database) as store:
+        found = select(store, names or ()).runs
+        sizes = {run.number: checkpoint_bytes(store, run) for run in found}
+        complete = [run for run in found if run.status is RunStatus.COMPLETE and sizes[run.number]]
+        for run in found if names else ():
+            if run.status is not RunStatus.COMPLETE:
+                kept = f"{run.name} is {run.status}, not complete: its checkpoints are kept"
+                stderr().print(kept, markup=False, soft_wrap=True)
+        size = _size_text(sum(sizes[run.number] for run in complete))
+        listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
+        if not complete:
+            stdout().print("no complete run has checkpoints: there is nothing to prune")
+        elif dry_run:
+            said = f"would free {size}: the checkpoints of {listed}; nothing was done"
+            stdout().print(said, markup=False, soft_wrap=True)
+        else:
+            confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
+            freed = sum(prune_run(store, run) for run in complete)
+            pruned = ", ".join(run.name for run in complete)
+            said = f"pruned {pruned}: {_size_text(freed)} freed, the results are kept"
+            stderr().print(said, markup=False, soft_wrap=True)
+
+
+@runs.command("export-weights")
+@command
+def export_weights(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Write them there.")],
+    as_torch: Annotated[
+        bool, typer.Option("--pt", help="Write a plain state dict as torch saves it, instead of safetensors.")
+    ] = False,
+    which: Annotated[
+        Literal["averaged", "last"] | None,
+        typer.Option("--weights", help="Default: the averaged ones if the recipe averages, else the last."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Write a run's weights as a state dict of the plain network, ghost batch norm as batch norm.
+
+    They are those of its newest checkpoint. The metadata of a safetensors file say what they are: recipe, seed, update,
+    classes, and how pixels are normalized.
+    """
+    from lbadvisor.cli.output import check_out
+    from lbadvisor.store import default_database_path
+
+    check_out(out, force=force, source=database or default_database_path())
+    if as_torch and out.suffix == ".safetensors":
+        raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
+    if not as_torch and out.suffix in (".pt", ".pth"):
+        raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
+    from lbadvisor.cli.console import stderr
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.weights import read_weights, write_weights
+
+    with _opened(database) as store:
+        found = store.run(run)
+        weights = read_weights(checkpoint_folder(store.path, found), found, which)
+    write_weights(out, weights, as_torch=as_torch)
+    for note in weights.notes:
+        stderr().print(f"note {note}", markup=False, soft_wrap=True)
+    said = (
+        f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of {found.updates}, "
+        f"{len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
+    )
+    stderr().print(said, markup=False, soft_wrap=True)
+
+
 @runs.command("export")
+@command
 def export(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
@@ -169,14 +263,16 @@ def export(
 ) -> None:
     """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
     from lbadvisor.advisor.conditions import parse_condition
+    from lbadvisor.cli.output import check_out
     from lbadvisor.cli.render_export import write_csv, write_json
     from lbadvisor.errors import LbadvisorError
     from lbadvisor.selection import select
+    from lbadvisor.store import default_database_path
     from lbadvisor.training.files import write_atomically
 
     conditions = [parse_condition(text) for text in where or ()]
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} is there already: give another --out, or --force")
+    if out is not None:
+        check_out(out, force=force, source=database or default_database_path())
     write = write_json if as_json else write_csv
     with _opened(database) as store:
         selection = select(store, names or (), conditions)
@@ -187,6 +283,10 @@ def export(
             write_atomically(out, lambda file: write(file, store, selection))
         except OSError as error:
             raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _opened(database: Path | None) -> "Store":

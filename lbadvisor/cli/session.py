@@ -1,5 +1,6 @@
 """One sitting of a run: trained to its end, or stopped by a signal after it was saved."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -7,9 +8,9 @@ import typer
 
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.errors import UsageError
-from lbadvisor.runner import Progress, Started, checkpoint_folder, train_run
+from lbadvisor.runner import Progress, Started, checkpoint_folder, resume_point, train_run
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoints, update_of
+from lbadvisor.training.checkpoint_file import checkpoints, pruned, update_of
 from lbadvisor.training.dataset import Preparing
 
 if TYPE_CHECKING:
@@ -25,8 +26,14 @@ def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Dis
     """
     if earlier is not None and earlier.status == "complete":
         display.show_result(*stored(request.database, earlier.name), again=True)
+        gone = pruned(checkpoint_folder(request.database, earlier), earlier)
+        if gone is not None:
+            display.show_note(gone)
     elif dry_run:
-        display.show_dry_run(request, None if earlier is None else _last_saved(request))
+        saved_update, notes = (None, []) if earlier is None else resume_point(request.database, earlier)
+        for note in notes:
+            display.show_note(note)
+        display.show_dry_run(request, saved_update)
     else:
         _train(request, display)
         run, measurements = stored(request.database, request.name)
@@ -55,7 +62,8 @@ def micro_size(text: str | None) -> int | Literal["auto"] | None:
 
 def _train(request: "RunRequest", display: "Display") -> None:
     events, update = train_run(request), None
-    with Stopper() as stopper, display.progress() as show:
+    # However it ends, a terminal that is closed among the ways, the run is saved.
+    with Stopper() as stopper, display.progress() as show, closing(events):
         try:
             for event in events:
                 match event:
@@ -74,7 +82,7 @@ def _train(request: "RunRequest", display: "Display") -> None:
                     events.close()
                     break
         except KeyboardInterrupt:
-            # Where the run stood between two updates closing still saves it; within one, the last checkpoint holds.
+            # Between two updates closing still saves the run; within one, the last checkpoint holds.
             events.close()
             interrupted = True
         else:

@@ -1,7 +1,7 @@
 """Signals that ask a long command to stop."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
@@ -9,7 +9,9 @@ from typing import Self
 STOPPED_BY_SIGNAL = 75
 """Exit code of a command that was stopped and saved: EX_TEMPFAIL of sysexits.h, "the same command goes on"."""
 
-ASKED_TO_STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+ASKED_TO_STOP = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+"""SIGHUP comes when the terminal is closed."""
 
 
 class Stopper:
@@ -22,12 +24,11 @@ class Stopper:
         self.signal_name: str | None = None
 
     def __enter__(self) -> Self:
-        self._earlier = {number: signal.signal(number, self._note) for number in ASKED_TO_STOP}
+        self._restore = _handled_by(self._note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
+        self._restore()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.signal_name is None:
@@ -39,9 +40,21 @@ class Stopper:
 @contextmanager
 def interrupted_by_all() -> Iterator[None]:
     """While entered each of the signals is a KeyboardInterrupt: what was begun is cleared away."""
-    earlier = {number: signal.signal(number, signal.default_int_handler) for number in ASKED_TO_STOP}
+    restore = _handled_by(signal.default_int_handler)
     try:
         yield
     finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        restore()
+
+
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Callable[[], None]:
+    """Let `handler` have the signals; gives back what undoes that."""
+    # Under `nohup` SIGHUP is ignored, and stays so.
+    taken = [n for n in ASKED_TO_STOP if n.name != "SIGHUP" or signal.getsignal(n) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, handler) for number in taken}
+
+    def restore() -> None:
+        for number, before in earlier.items():
+            signal.signal(number, before)
+
+    return restore

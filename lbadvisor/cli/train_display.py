@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
+from rich.text import Text
 
 from lbadvisor.advisor.clipped_share import MOST_CLIPPED, clipped_share
 from lbadvisor.advisor.plan import Plan
@@ -15,13 +16,17 @@ from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, Run
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import number_text
+from lbadvisor.cli.render_plan import caveat_text, number_text
 
 if TYPE_CHECKING:
+    from lbadvisor.reuse import StoredName
     from lbadvisor.runner import Progress, RunRequest, Started
     from lbadvisor.training.dataset import Preparing
 
 PLAIN_LINE_SECONDS = 5.0
+"""Without a terminal there is at most one line in this time,"""
+PLAIN_SILENCE_SECONDS = 60.0
+"""and at least one in this, if no evaluation is due."""
 
 
 class ShowsProgress(Protocol):
@@ -44,12 +49,16 @@ class Display:
         self._quiet = quiet
         self._console = stderr()
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str | Text) -> None:
         if not self._quiet:
             self._console.print(text, soft_wrap=True)
 
+    def show_loading(self) -> None:
+        """What the next seconds are for: PyTorch is about to be imported."""
+        self._say("[dim]loading PyTorch[/dim]")
+
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
-        """The run's name and length, and each changed field of its plan."""
+        """The run's name and length, each changed field of its plan, and what the plan warns of."""
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
@@ -64,6 +73,14 @@ class Display:
                     f"  {line.field}: {number_text(line.before)} -> {number_text(line.after)} {line.unit} "
                     f"[dim]({escape(line.rule)})[/dim]"
                 )
+        for caveat in plan.warnings if plan else ():
+            self._say(caveat_text(caveat))
+
+    def show_stored(self, stored: "StoredName", default: str, what: str = "training") -> None:
+        """The name under which it is stored, unless that is its default name and the only one."""
+        if stored.name != default or stored.others:
+            names = ", and as ".join(f"`{name}`" for name in (stored.name, *stored.others))
+            self.show_note(f"this {what} is stored as {names}" + (": --name chooses" if stored.others else ""))
 
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
@@ -161,14 +178,27 @@ class _Silent:
         pass
 
 
+class TimeLeft(TimeRemainingColumn):
+    """The time that is left, and that it is that; nothing as long as it is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Such as 0:01:20 left."""
+        return Text("") if task.time_remaining is None else super().render(task).append(" left")
+
+
+def images_text(event: "Preparing") -> str:
+    """How far a data set's preparation is, nothing if that is not known."""
+    return "" if event.total is None else f"{event.done} of {event.total} images"
+
+
 class _Bar:
     def __init__(self, display: Display) -> None:
         self._display = display
         self.bar = ProgressBar(
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TimeLeft(),
             TextColumn("{task.fields[facts]}"),
             console=display._console,
             transient=True,
@@ -177,26 +207,31 @@ class _Bar:
 
     def prepare(self, event: "Preparing") -> None:
         if event.task not in self._preparing:
-            self._preparing[event.task] = self.bar.add_task("", facts=escape(event.task), rate="")
-        self.bar.update(self._preparing[event.task], completed=event.done, total=event.total)
+            self._preparing[event.task] = self.bar.add_task("", count="", rate="", facts=escape(event.task))
+        task = self._preparing[event.task]
+        self.bar.update(task, completed=event.done, total=event.total, count=images_text(event))
 
     def start(self, event: "Started") -> None:
         for task in self._preparing.values():
             self.bar.remove_task(task)
         self._display.show_start(event)
-        self._began, self._first = time.monotonic(), event.update
-        self._task = self.bar.add_task("", total=event.run.updates, completed=event.update, facts="", rate="")
+        self._began, self._first, self._updates = time.monotonic(), event.update, event.run.updates
+        self._task = self.bar.add_task("", total=self._updates, completed=event.update, count="", rate="", facts="")
+        self._measured: Measurement | None = None
         self._accuracy = ""
 
     def advance(self, event: "Progress") -> None:
         if event.note is not None:
             self._display.show_note(event.note)
         rate = (event.update - self._first) / max(time.monotonic() - self._began, 1e-9)
-        self.bar.update(self._task, completed=event.update, rate=f"{rate:.3g}/s")
+        count = f"{event.update}/{self._updates} updates"
+        self.bar.update(self._task, completed=event.update, count=count, rate=f"{rate:.3g}/s")
         if event.measurement is not None:
+            self._measured = event.measurement
             if event.measurement.evaluation_accuracy_percent is not None:
                 self._accuracy = f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
-            self.bar.update(self._task, facts=facts_of(event.measurement) + self._accuracy)
+        if event.measurement is not None or event.loss is not None:
+            self.bar.update(self._task, facts=facts_of(self._measured, event.loss) + self._accuracy)
 
 
 class _Lines:
@@ -207,31 +242,50 @@ class _Lines:
         now = time.monotonic()
         if now - self._shown >= PLAIN_LINE_SECONDS or event.done in (0, event.total):
             self._shown = now
-            self._display.show_line(f"{event.task}: {event.done} of {event.total} images")
+            done = images_text(event)
+            self._display.show_line(f"{event.task}: {done}" if done else event.task)
 
     def start(self, event: "Started") -> None:
         self._shown = float("-inf")
         self._display.show_start(event)
-        self._updates = event.run.updates
+        self._began, self._first, self._updates = time.monotonic(), event.update, event.run.updates
+        self._measured: Measurement | None = None
 
     def advance(self, event: "Progress") -> None:
         if event.note is not None:
             self._display.show_note(event.note)
-        measurement, now = event.measurement, time.monotonic()
-        if measurement is None or measurement.evaluation_accuracy_percent is None:
+        self._measured = event.measurement or self._measured
+        now = time.monotonic()
+        evaluated = self._accuracy(event)
+        wait = PLAIN_LINE_SECONDS if evaluated else PLAIN_SILENCE_SECONDS
+        if event.loss is None and event.measurement is None:
             return
-        if now - self._shown >= PLAIN_LINE_SECONDS or event.update == self._updates:
-            self._shown = now
-            self._display.show_line(
-                f"update {event.update}/{self._updates} {facts_of(measurement)} "
-                f"accuracy {measurement.evaluation_accuracy_percent:.2f}% {measurement.seconds:.1f} s"
-            )
+        if now - self._shown < wait and event.update < self._updates:
+            return
+        self._shown = now
+        seconds = now - self._began
+        left = seconds / (event.update - self._first) * (self._updates - event.update)
+        self._display.show_line(
+            f"update {event.update}/{self._updates} {facts_of(self._measured, event.loss)}{evaluated} {seconds:.1f} s"
+            + (f", about {left:.0f} s left" if left else "")
+        )
+
+    @staticmethod
+    def _accuracy(event: "Progress") -> str:
+        if event.measurement is None or event.measurement.evaluation_accuracy_percent is None:
+            return ""
+        return f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
 
 
-def facts_of(measurement: Measurement) -> str:
-    """Epoch, loss, learning rate, gradient norm, and the clipped share where there is one."""
+def facts_of(measurement: Measurement | None, loss: float | None = None) -> str:
+    """Epoch, loss, learning rate, gradient norm, and the clipped share if there is one; only a `loss` before them.
+
+    A `loss` is a later one than the measurement's.
+    """
+    if measurement is None:
+        return "" if loss is None else f"loss {loss:.4f}"
     text = (
-        f"epoch {measurement.epoch:.4g} loss {measurement.loss:.4f} lr {measurement.lr:.4g} "
+        f"epoch {measurement.epoch:.4g} loss {measurement.loss if loss is None else loss:.4f} lr {measurement.lr:.4g} "
         f"|g| {measurement.gradient_norm:.3g}"
     )
     return text + (f" clipped {measurement.clipped_share:.0%}" if measurement.clipped_share else "")

@@ -6,10 +6,14 @@ from typing import Annotated
 import typer
 
 from lbadvisor.cli import options
+from lbadvisor.cli.command import Words, command
 
 
+@command
 def verify_resume(
-    recipe: Annotated[Path, typer.Argument(help="A recipe's file.")],
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
     updates: Annotated[
         int | None,
         typer.Option("--updates", metavar="N", min=2, help="Make the recipe's first N updates, twice. Default: 24."),
@@ -18,20 +22,10 @@ def verify_resume(
         int | None,
         typer.Option("--at", metavar="K", min=1, help="Kill one of the runs behind update K. Default: the middle."),
     ] = None,
-    target: options.Target = None,
-    adapt: options.AdaptWithTarget = None,
-    lr_rule: options.LrRule = "sqrt",
-    ghost: options.Ghost = None,
-    betas: options.Betas = "sde",
-    weight_decay: options.WeightDecay = "keep",
-    schedule_scale: options.ScheduleScale = 1.0,
-    overrides: options.Overrides = None,
-    recompute_statistics: options.RecomputeStatistics = False,
+    adapt: options.Adapt,
+    changes: options.Changes,
     seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
-    micro: options.Micro = None,
-    data_dir: options.DataDir = None,
+    machine: options.Machine,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,20 +40,12 @@ def verify_resume(
     from lbadvisor.cli.adaptation import trained_recipe
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_proof import proof_json, proof_text, show_part
+    from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import NotIdenticalError
 
-    _, trained = trained_recipe(
-        recipe,
-        options.replacements(overrides, precision, recompute_statistics=recompute_statistics),
-        schedule_scale,
-        target,
-        adapt,
-        lr_rule,
-        ghost,
-        betas,
-        weight_decay,
-    )
+    _, trained = trained_recipe(recipe, changes, adapt, words)
 
+    Display(quiet=quiet).show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.session import micro_size
     from lbadvisor.cli.signals import interrupted_by_all
@@ -72,10 +58,10 @@ def verify_resume(
         plan=None,
         name="proof",
         seed=seed,
-        device=chosen_device(device),
+        device=chosen_device(machine.device),
         database=Path("proof.db"),
-        data_dir=data_dir or default_data_dir(),
-        micro=micro_size(micro),
+        data_dir=machine.data_dir or default_data_dir(),
+        micro=micro_size(machine.micro),
     )
     with interrupted_by_all(), show_part(quiet=quiet) as show:
         for event in prove(request, updates, kill_at):

@@ -4,19 +4,19 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+from lbadvisor.advisor.identity import digest_of, identity_of
 from lbadvisor.advisor.plan import Plan
-from lbadvisor.advisor.recipe import Recipe, recipe_hash
+from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, Run, RunStatus
 from lbadvisor.advisor.refinement import Metric, Outcome
-from lbadvisor.advisor.search_space import Point, training_key
+from lbadvisor.advisor.search_space import Point
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.refine.request import RefineRequest, pruning_marks, trial_plan, value_of
 from lbadvisor.refine.study import Claim, SharedStudy
+from lbadvisor.reuse import RESULTS, preferred
 from lbadvisor.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.store import Store
 from lbadvisor.training.dataset import Preparing
-
-ENDED = (RunStatus.COMPLETE, RunStatus.DIVERGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Genera
         if run is None:
             prunes = request.prune and seed == request.seeds[0]
             run = yield from _trained(request, study, claim, plan, recipe, seed, prunes=prunes)
-            if run.status not in ENDED:
+            if run.status not in RESULTS:
                 return _outcome(request, [run], claim, pruned=True)
         runs.append(run)
     return _outcome(request, runs, claim, pruned=False)
@@ -50,18 +50,14 @@ def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Genera
 
 def ended_run(request: RefineRequest, recipe: Recipe, seed: int) -> Run | None:
     """A stored run that trained the same with the same seed to its end, or until it diverged."""
-    key = training_key(recipe)
     with Store.open(request.database, create=False) as store:
-        for run in store.runs():
-            if run.seed == seed and run.status in ENDED and training_key(run.recipe) == key:
-                return run
-    return None
+        return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
 
 
 def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) -> str:
     """Such as digits-1024-e0.37-s0-1a2b3c: of the recipe and the seed alone."""
     lead = f"{request.baseline.name[:50]}-{recipe.batch.size}-e{point[0]:.4g}"
-    return f"{lead}-s{seed}-{recipe_hash(recipe)[:6]}"
+    return f"{lead}-s{seed}-{digest_of(recipe)[:6]}"
 
 
 def _trained(

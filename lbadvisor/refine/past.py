@@ -2,11 +2,13 @@
 
 import math
 
-from lbadvisor.advisor.records import Run, RunStatus
+from lbadvisor.advisor.identity import digest_of
+from lbadvisor.advisor.records import Run
 from lbadvisor.advisor.refinement import Outcome
-from lbadvisor.advisor.search_space import Point, training_key
-from lbadvisor.refine.objective import ENDED, run_value
+from lbadvisor.advisor.search_space import Point
+from lbadvisor.refine.objective import run_value
 from lbadvisor.refine.request import RefineRequest, trial_plan
+from lbadvisor.reuse import RESULTS, preferred
 from lbadvisor.store import Store
 
 
@@ -17,23 +19,20 @@ def past_trials(request: RefineRequest) -> list[tuple[Point, Outcome]]:
     validation examples among it, is then checked. They cost nothing now.
     """
     with Store.open(request.database, create=False) as store:
-        by_point: dict[Point, dict[int, Run]] = {}
+        by_point: dict[Point, dict[int, list[Run]]] = {}
         for run in store.runs():
-            if run.seed in request.seeds and run.status in ENDED:
+            if run.seed in request.seeds and run.status in RESULTS:
                 point = _point_of(run, request)
                 if point is not None:
-                    # Of several runs of one training the first that did not diverge: they differ in nothing else.
-                    of_seeds = by_point.setdefault(point, {})
-                    if run.seed not in of_seeds or of_seeds[run.seed].status is RunStatus.DIVERGED:
-                        of_seeds[run.seed] = run
+                    by_point.setdefault(point, {}).setdefault(run.seed, []).append(run)
         found = []
         for point, of_seeds in by_point.items():
             if len(of_seeds) < len(request.seeds):
                 continue
-            runs = [of_seeds[seed] for seed in request.seeds]
-            measured = store.measurements_of([run.number for run in runs])
-            values = (run_value(run, rows, request.metric) for run, rows in zip(runs, measured, strict=True))
-            found.append((point, Outcome(tuple(values), runs=tuple(run.name for run in runs), taken_in=True)))
+            chosen = [one for seed in request.seeds if (one := preferred(of_seeds[seed])) is not None]
+            measured = store.measurements_of([one.number for one in chosen])
+            values = (run_value(one, rows, request.metric) for one, rows in zip(chosen, measured, strict=True))
+            found.append((point, Outcome(tuple(values), runs=tuple(one.name for one in chosen), taken_in=True)))
     return found
 
 
@@ -46,4 +45,4 @@ def _point_of(run: Run, request: RefineRequest) -> Point | None:
     if not request.space.holds(point):
         return None
     _, recipe = trial_plan(request, point)
-    return point if training_key(recipe) == training_key(run.recipe) else None
+    return point if digest_of(recipe) == digest_of(run.recipe) else None

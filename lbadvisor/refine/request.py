@@ -11,8 +11,9 @@ import torch
 
 from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.catalog import DATASETS
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.plan import Plan
-from lbadvisor.advisor.recipe import Recipe, recipe_hash
+from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.refinement import Measure, Metric
 from lbadvisor.advisor.schedule import epochs_of
@@ -74,7 +75,7 @@ class RefineRequest:
     def study_name(self) -> str:
         """Made from all that decides what a trial is: the same words again find the same study."""
         body = [
-            recipe_hash(self.baseline),
+            digest_of(self.baseline),
             asdict(self.request),
             asdict(self.space),
             self.seeds,

@@ -8,6 +8,7 @@ from lbadvisor.advisor.records import Run, RunStatus
 from lbadvisor.errors import CheckpointError, UsageError
 from lbadvisor.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.training.checkpoint_file import pruned
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.loop import evaluate
 from lbadvisor.training.state import checkpoints, load_checkpoint, start_state
@@ -38,7 +39,8 @@ def _measured(run: Run, folder: Path, data_dir: Path, device: torch.device) -> t
     state = start_state(run.recipe, run.seed, dataset.shape, dataset.classes, device)
     found = checkpoints(folder)
     if not found:
-        raise CheckpointError(f"the run {run.name} has no checkpoint left in {folder}: its test set stays unmeasured")
+        gone = pruned(folder, run) or f"the run {run.name} has no checkpoint left in {folder}"
+        raise CheckpointError(f"the test set stays unmeasured: {gone}")
     load_checkpoint(found[0], state)
     if state.update != run.updates:
         raise CheckpointError(f"the run {run.name} has no checkpoint of its end in {folder}")

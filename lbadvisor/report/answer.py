@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lbadvisor.advisor.comparison import Comparison, Gap, GroupGap, Spread
+from lbadvisor.advisor.comparison import Comparison, Estimate, Spread
 from lbadvisor.report import texts
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +18,18 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A group of runs in one row; `batch_sizes` are those of its runs, each once."""
+    """A group of runs in one row; `batch_sizes` are those of its runs, each once.
+
+    `gap`, `share` (of the naive gap that it closes) and `step` (the accuracy gained on the arm above) are `GroupGap`'s.
+    """
 
     label: str
     runs: int
     batch_sizes: tuple[int, ...]
     accuracy: Spread | None
-    gap: GroupGap
+    gap: Estimate
+    share: Estimate
+    step: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +41,29 @@ class Difference:
 
 
 def headline_of(comparison: Comparison) -> Headline:
-    """The share of the gap that is closed, else the gap itself, else that none is known."""
-    gap = comparison.gap
-    closing = _closing(gap)
-    first = comparison.groups[0].label
-    if closing is not None and closing.closed_percent is not None:
-        number = f"{texts.number(closing.closed_percent, 0)}%"
-        caption = f"of the generalization gap is closed by {closing.group}"
-        certainty = _certainty(closing.closed_interval, closing.closed_open, "%", 0, gap.seeds)
-    elif (large := _large(gap)) is not None and large.points is not None:
-        number = texts.signed(large.points)
-        caption = f"points: the generalization gap of {large.group} to {first}"
-        certainty = _certainty(large.points_interval, large.points_open, "", 2, gap.seeds)
+    """The share of the gap that is closed, or added, if one is shown; else the gap itself, else that none is known."""
+    gap, first = comparison.gap, comparison.groups[0].label
+    named = {group.group: group for group in gap.groups}
+    closing, large = named.get(gap.closing_group or ""), named.get(gap.naive_group or "", gap.groups[-1])
+    if closing is not None and closing.share.value is not None and not closing.share.holds_zero:
+        share = closing.share.value
+        number = f"{texts.number(abs(share), 0)}%"
+        done = "is closed" if share >= 0 else "is added"
+        caption = f"of the generalization gap {done} by {closing.group}; {_certainty(closing.share, '%', 0)}"
+    elif large.gap.value is not None:
+        number = texts.signed(large.gap.value)
+        shown = ", not told from 0" if large.gap.holds_zero else ""
+        caption = f"points: the generalization gap of {large.group} to {first}{shown}; {_certainty(large.gap, '', 2)}"
     else:
         return Headline(texts.ABSENT, "no generalization gap is known", gap.conclusion)
-    return Headline(number, f"{caption}; {certainty}", gap.conclusion)
+    return Headline(number, caption, gap.conclusion)
 
 
-def _closing(gap: Gap) -> GroupGap | None:
-    """The group whose share the gap's `closed_percent` is."""
-    if gap.closed_percent is None:
-        return None
-    return next((group for group in gap.groups if group.group == gap.closing_group), None)
-
-
-def _large(gap: Gap) -> GroupGap | None:
-    """The group whose points the gap's are."""
-    return next((group for group in gap.groups if group.group == gap.naive_group), gap.groups[-1])
-
-
-def _certainty(ends: Interval | None, open_because: str | None, unit: str, digits: int, seeds: int) -> str:
-    if ends is None:
-        return f"no interval: {open_because}" if open_because else "no interval"
-    return f"95% interval {texts.interval(ends, digits)}{unit}, {seeds} seed{'s' if seeds != 1 else ''}"
+def _certainty(estimate: Estimate, unit: str, digits: int) -> str:
+    if estimate.interval is None:
+        return f"no interval: {estimate.open}" if estimate.open else "no interval"
+    interval = f"95% interval {texts.interval(estimate.interval, digits)}{unit}"
+    return f"{interval}, {estimate.seeds} seed{'s' if estimate.seeds != 1 else ''}"
 
 
 def arms_of(comparison: Comparison) -> tuple[Arm, ...]:
@@ -82,7 +75,9 @@ def arms_of(comparison: Comparison) -> tuple[Arm, ...]:
             runs=len(group.runs),
             batch_sizes=tuple(dict.fromkeys(batch_sizes[number] for number in group.runs)),
             accuracy=group.accuracy,
-            gap=gap,
+            gap=gap.gap,
+            share=gap.share,
+            step=gap.step,
         )
         for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True)
     )

@@ -98,6 +98,7 @@ def page_of(report: Report) -> str:
             looks=looks_of(len(arms)),
             far_apart=far_apart(charts),
             spans=_spans(arms),
+            steps=len(arms) > 2,
             charts=[NumberedChart(chart, tuple(_rows(chart, report))) for chart in charts],
             many=len(arms) > MANY_GROUPS,
             bands=any(group.runs > 1 for group in report.curves),

@@ -14,12 +14,12 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number with so many digits behind the point; a dash for None."""
-    return ABSENT if value is None else f"{value:,.{digits}f}".replace(",", THIN).replace("-", MINUS)
+    return ABSENT if value is None else f"{value:z,.{digits}f}".replace(",", THIN).replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 2) -> str:
     """The same, a plus before what is above 0."""
-    return ABSENT if value is None else f"{value:+,.{digits}f}".replace(",", THIN).replace("-", MINUS)
+    return ABSENT if value is None else f"{value:+z,.{digits}f}".replace(",", THIN).replace("-", MINUS)
 
 
 def whole(value: float | None) -> str:

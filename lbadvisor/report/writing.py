@@ -12,15 +12,15 @@ HEAD_BYTES = 4096
 
 
 def check_target(path: Path, mark: bytes) -> None:
-    """Raise `UsageError` where `path` is a folder, or a file that has no `mark` in its beginning.
+    """Raise `UsageError` if `path` is a folder, or in none, or a file that has no `mark` in its beginning.
 
     A report is derived from stored runs and made again in seconds, so an older report is written over without asking;
-    anything else is somebody's file. Raises `LbadvisorError` where the folder does not exist or cannot be read.
+    anything else is somebody's file. Raises `LbadvisorError` if the file cannot be read.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file in it")
     if not path.absolute().parent.is_dir():
-        raise LbadvisorError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -1,6 +1,9 @@
 """A connection to the database file: how it is opened, how its transactions begin, and what its errors say."""
 
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -47,12 +50,49 @@ def open_engine(
 def connect_file(
     path: Path, *, create: bool = False, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS
 ) -> sqlite3.Connection:
-    """SQLite's own connection to the file `path`, which it may make only with `create`."""
-    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    """SQLite's own connection to the file `path`, which it may make only with `create`.
+
+    A file that may not be written, or lies in a folder that may not, can be read all the same; writing then fails with
+    SQLITE_READONLY.
+    """
+    if create:
+        return _connect(path, "mode=rwc", lock_timeout_seconds)
+    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return _connect(path, "mode=rw", lock_timeout_seconds)
+    connection = _connect_for_reading(path, lock_timeout_seconds)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _connect(path: Path, options: str, lock_timeout_seconds: float) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?{options}"
     # The driver begins no transaction of its own (isolation_level None): it would begin one only before a change of
     # rows, and a deferred one. `timeout` is SQLite's busy_timeout. A connection that waits in a pool may go from thread
     # to thread, to one at a time.
     return sqlite3.connect(uri, uri=True, timeout=lock_timeout_seconds, isolation_level=None, check_same_thread=False)
+
+
+def _connect_for_reading(path: Path, lock_timeout_seconds: float) -> sqlite3.Connection:
+    """A connection that needs no right to write, and sees what has not come into the file `path` itself yet.
+
+    https://www.sqlite.org/wal.html#read_only_databases
+    """
+    log, index, journal = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
+    if log.exists() and index.exists():
+        # Of a living writer, or left by one: SQLite reads both as they are.
+        return _connect(path, "mode=ro", lock_timeout_seconds)
+    left = [file for file in (log, journal) if file.exists() and file.stat().st_size]
+    if not left:
+        # Nobody writes: a writer in WAL mode would have both, and has the right that is lacking here.
+        return _connect(path, "mode=ro&immutable=1", lock_timeout_seconds)
+    # SQLite would have to write an index, or to roll back: it does so in a copy, which is then read into memory.
+    with tempfile.TemporaryDirectory(prefix="lbadvisor-") as folder:
+        for file in (path, *left):
+            shutil.copyfile(file, Path(folder) / file.name)
+        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        with closing(_connect(Path(folder) / path.name, "mode=rw", lock_timeout_seconds)) as copy:
+            copy.backup(memory)
+    return memory
 
 
 def use_wal(path: Path) -> None:

@@ -54,6 +54,8 @@ def run_of(row: Row[Any], path: Path) -> Run:
         guarantee=guarantee,
         test_loss=values["test_loss"],
         test_accuracy_percent=values["test_accuracy_percent"],
+        threads=values["threads"],
+        micro_size=values["micro_size"],
     )
 
 

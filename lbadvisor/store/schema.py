@@ -20,7 +20,7 @@ from lbadvisor.store.views import VIEWS
 VERSION_TABLE = "lbadvisor_version"
 """Where Alembic keeps the revision; its default, `alembic_version`, is Optuna's."""
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of `migrations/versions`, oldest first; here, so that opening a database need not load Alembic."""
 
 MIGRATIONS = "lbadvisor.store:migrations"

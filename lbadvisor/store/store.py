@@ -4,17 +4,18 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Insert, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from lbadvisor.advisor.columns import Columns
 from lbadvisor.advisor.comparison import Position, RunResult, Standing
+from lbadvisor.advisor.identity import Identity, digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.records import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.errors import StoreError, UnknownRunError
@@ -23,10 +24,16 @@ from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
 from lbadvisor.store.results import read_result, read_standing
 from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
+from lbadvisor.store.run_folder import checkpoint_folder, is_in_training
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
+
+LADDERS: Select[Any] = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
+"""The rows that `_ladder_of` takes."""
 
 LARGEST_INTEGER = 2**63 - 1
 """SQLite's; a seed and a run's number are at most this."""
+
+INTERRUPTED_BECAUSE = "its process was killed, or the machine went down"
 
 
 def default_database_path() -> Path:
@@ -144,7 +151,7 @@ class Store:
             return None
         with self._reading() as connection:
             row = connection.execute(RUNS.where(runs.c.name == name)).one_or_none()
-            return None if row is None else run_of(row, self.path)
+            return None if row is None else self._run(row)
 
     def run(self, name_or_number: str) -> Run:
         """The run of that name, or of that number if it is all digits. Raises `UnknownRunError`, with a near name."""
@@ -162,15 +169,20 @@ class Store:
                 row = connection.execute(RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
         if row is None:
             raise _unknown_number(name_or_number)
-        return run_of(row, self.path)
+        return self._run(row)
 
     def runs(self, status: RunStatus | None = None) -> list[Run]:
         """All runs, or those of one status, by number."""
-        query = RUNS.order_by(runs.c.number)
-        if status is not None:
-            query = query.where(runs.c.status == status.value)
         with self._reading() as connection:
-            return [run_of(row, self.path) for row in connection.execute(query)]
+            found = [self._run(row) for row in connection.execute(RUNS.order_by(runs.c.number))]
+        return [run for run in found if status in (None, run.status)]
+
+    def runs_of(self, identity: Identity) -> list[Run]:
+        """All runs of that identity, by number: one training, whatever its runs are called."""
+        query = RUNS.where(runs.c.seed == identity.seed).order_by(runs.c.number)
+        with self._reading() as connection:
+            of_seed = [self._run(row) for row in connection.execute(query)]
+        return [run for run in of_seed if digest_of(run.recipe) == identity.recipe]
 
     def run_names(self) -> list[str]:
         """The names of all runs, by number."""
@@ -196,14 +208,19 @@ class Store:
             connection.execute(statement, rows)
 
     def discard_after(self, run_number: int, update: int) -> None:
-        """Forget what was measured after `update`, a checkpoint's, since a resumed run measures it again.
+        """Let the run stand at `update`, a checkpoint's, and forget what was measured later: it is measured again.
 
         Raises `UnknownRunError`.
         """
         later = (measurements.c.run == run_number) & (measurements.c["update"] > update)
         with self._writing() as connection:
-            _change(connection, run_number, update=func.min(runs.c["update"], update))
+            _change(connection, run_number, update=update)
             connection.execute(delete(measurements).where(later))
+
+    def set_saved(self, run_number: int, update: int) -> None:
+        """The run's state of that update is saved: it has come so far at least. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, update=func.max(runs.c["update"], update))
 
     def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
         """Where the run stands and why it ended, None if it did not; `resumed` counts one more resume.
@@ -224,6 +241,16 @@ class Store:
         with self._writing() as connection:
             _change(connection, run_number, guarantee=guarantee.value)
 
+    def set_sums(self, run_number: int, threads: int, micro_size: int | None) -> None:
+        """How the run splits its sums from here on. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, threads=threads, micro_size=micro_size)
+
+    def set_recipe(self, run_number: int, recipe: Recipe) -> None:
+        """Another recipe of the same training, such as one with another cadence. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            _change(connection, run_number, recipe=_recipe_number(connection, recipe))
+
     def set_test(self, run_number: int, loss: float, accuracy_percent: float) -> None:
         """What the run's last weights reach on the test set: nats and percent. Raises `UnknownRunError`."""
         with self._writing() as connection:
@@ -235,7 +262,7 @@ class Store:
         Raises `StoreError` where there is one of another baseline or target.
         """
         with self._writing() as connection:
-            found = self._ladder(connection, name)
+            found = _find_ladder(connection, name)
             if found is None:
                 values = {
                     "name": name,
@@ -244,9 +271,9 @@ class Store:
                     "created_at": datetime.now(UTC),
                 }
                 connection.execute(insert(ladders).values(values))
-                found = self._ladder(connection, name)
+                found = _find_ladder(connection, name)
         assert found is not None
-        if (recipe_hash(found.baseline), found.target_batch_size) != (recipe_hash(baseline), target_batch_size):
+        if (digest_of(found.baseline), found.target_batch_size) != (digest_of(baseline), target_batch_size):
             raise StoreError(f"there is a ladder named {name!r} of another training: give another name")
         return found
 
@@ -259,27 +286,30 @@ class Store:
     def find_ladder(self, name: str) -> Ladder | None:
         """The ladder of that name, None if there is none."""
         with self._reading() as connection:
-            return self._ladder(connection, name)
+            return _find_ladder(connection, name)
+
+    def ladders(self) -> list[Ladder]:
+        """All ladders, by number."""
+        with self._reading() as connection:
+            return [_ladder_of(connection, row) for row in connection.execute(LADDERS.order_by(ladders.c.number))]
 
     def ladder_names(self) -> list[str]:
         """The names of all ladders, by number."""
         with self._reading() as connection:
             return list(connection.scalars(select(ladders.c.name).order_by(ladders.c.number)))
 
-    def _ladder(self, connection: Connection, name: str) -> Ladder | None:
-        query = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
-        row = connection.execute(query.where(ladders.c.name == name)).one_or_none()
-        if row is None:
-            return None
-        members = select(ladder_runs.c.arm, ladder_runs.c.run).where(ladder_runs.c.ladder == row.number)
-        return Ladder(
-            number=row.number,
-            name=row.name,
-            baseline=recipe_of(row.body),
-            target_batch_size=row.target_batch_size,
-            created_at=row.created_at,
-            arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
-        )
+    def rename_ladder(self, ladder_number: int, name: str) -> None:
+        """Give the ladder another name. Raises `StoreError` if another ladder has it."""
+        with self._writing() as connection:
+            taken = connection.scalar(select(ladders.c.number).where(ladders.c.name == name))
+            if taken not in (None, ladder_number):
+                raise StoreError(f"there is a ladder named {name!r} already: give another name")
+            connection.execute(update(ladders).where(ladders.c.number == ladder_number).values(name=name))
+
+    def delete_ladder(self, ladder_number: int) -> None:
+        """Delete the ladder; its runs stay."""
+        with self._writing() as connection:
+            connection.execute(delete(ladders).where(ladders.c.number == ladder_number))
 
     def measurements(self, run_number: int) -> list[Measurement]:
         """What was measured in a run, by update. Raises `UnknownRunError`."""
@@ -310,7 +340,7 @@ class Store:
                 row = connection.execute(RUNS.where(runs.c.number == number)).one_or_none()
                 if row is None:
                     raise _unknown_number(number)
-                found.append(read_result(connection, run_of(row, self.path), measurement_of))
+                found.append(read_result(connection, self._run(row), measurement_of))
             return found
 
     def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
@@ -346,6 +376,13 @@ class Store:
                 found = read_columns(connection, number)
             yield found
 
+    def _run(self, row: Row[Any]) -> Run:
+        """The record of a row of `RUNS` as the run stands now: the process that trained it may be no more."""
+        run = run_of(row, self.path)
+        if run.status is not RunStatus.RUNNING or is_in_training(checkpoint_folder(self.path, run)):
+            return run
+        return replace(run, status=RunStatus.INTERRUPTED, ended_because=INTERRUPTED_BECAUSE)
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with explained(self.path), self._engine.begin() as connection:
@@ -362,6 +399,23 @@ def _check_name(name: str) -> None:
         raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
     if not name or not name.isprintable() or name != name.strip():
         raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
+
+
+def _find_ladder(connection: Connection, name: str) -> Ladder | None:
+    row = connection.execute(LADDERS.where(ladders.c.name == name)).one_or_none()
+    return None if row is None else _ladder_of(connection, row)
+
+
+def _ladder_of(connection: Connection, row: Row[Any]) -> Ladder:
+    members = select(ladder_runs.c.arm, ladder_runs.c.run).where(ladder_runs.c.ladder == row.number)
+    return Ladder(
+        number=row.number,
+        name=row.name,
+        baseline=recipe_of(row.body),
+        target_batch_size=row.target_batch_size,
+        created_at=row.created_at,
+        arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
+    )
 
 
 def _recipe_number(connection: Connection, recipe: Recipe) -> int:

@@ -91,6 +91,8 @@ runs = Table(
     Column("guarantee", Text),
     Column("test_loss", Float),
     Column("test_accuracy_percent", Float),
+    Column("threads", Integer),
+    Column("micro_size", Integer),
     UniqueConstraint("name"),
     # The number of a run that was taken out is never given to another one: users have written it down.
     sqlite_autoincrement=True,

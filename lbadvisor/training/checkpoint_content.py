@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lbadvisor.errors import CheckpointError
+from lbadvisor.errors import CheckpointError, OutOfMemoryError, reason_of
 from lbadvisor.training.checkpoint_file import Header, read_checkpoint
+from lbadvisor.training.out_of_memory import naming_memory
 
 if TYPE_CHECKING:
     from lbadvisor.training.state import TrainState
@@ -33,10 +34,12 @@ def read_content(path: Path, device: torch.device, most_bytes: float = float("in
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 # A thousand times as large once it is unpacked, maybe; torch writes as it is.
                 raise ValueError("it is compressed")
-        content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        with naming_memory(f"{device}'s memory does not hold the state in {path}: free some"):
+            content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    except OutOfMemoryError:
+        raise
     except Exception as error:  # what a stranger's bytes make the unpickler raise is nowhere said
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"the checkpoint {path} holds what no training saves: {reason}") from error
+        raise CheckpointError(f"the checkpoint {path} holds what no training saves: {reason_of(error)}") from error
     missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
         raise CheckpointError(f"the checkpoint {path} holds what no training saves: no {', no '.join(missing)}")

@@ -3,27 +3,48 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lbadvisor.advisor.identity import digest_of
+from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.advisor.records import Run
-from lbadvisor.errors import CheckpointError
+from lbadvisor.errors import CheckpointError, RefusedError
 from lbadvisor.training.files import write_atomically
 
 MAGIC = b"lbadvisor checkpoint 1\n"
 KEPT_CHECKPOINTS = 2
+PRUNED = "pruned"
+"""The file that says that the checkpoints beside it were deleted on purpose."""
 MOST_HEADER_BYTES = 2**16
+T = TypeVar("T")
 Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a network is shown: images of `shape` (C, H, W) in `classes` classes.
+
+    Of each channel's pixels, from 0 to 255, `mean` is subtracted, and what is left is divided by `deviation`.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a checkpoint says of itself: of which training it is, where that stood, and what made it.
 
-    `run` is the run's name; it and `micro_size` (examples) are None where the first versions did not note them.
+    `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
+    the run's name; it, `training`, `micro_size` (examples) and `images` are None if an earlier version did not note
+    them.
     """
 
     recipe: str
@@ -35,21 +56,12 @@ class Header:
     torch: str
     micro_size: Annotated[int, Field(ge=1, le=2**53)] | None = None
     run: str | None = None
+    images: Images | None = None
+    training: str | None = None
 
 
 _HEADER = TypeAdapter(Header)
 _NAME = re.compile(r"update-[0-9]+\.ckpt")
-
-
-def checkpoint_folder(database: Path, run: Run) -> Path:
-    """Where the run's checkpoints lie: beside the database, under its number and the moment when the run was made.
-
-    The first versions had its name instead of its number, which a run can lose: the moment tells them apart as well.
-    """
-    folder, moment = database.parent / "checkpoints" / database.stem, f"{run.created_at:%Y%m%dT%H%M%S.%f}"
-    own = folder / f"{run.number}-{moment}"
-    earlier = None if own.exists() else next(iter(sorted(folder.glob(f"*-{moment}"))), None)
-    return earlier or own
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -91,6 +103,87 @@ def write_checkpoint(folder: Path, header: Header, payload: bytes | memoryview) 
             "once there is room and leave to write"
         ) from error
     return path
+
+
+def newest_sound(folder: Path, run: Run, read: Callable[[Path], T]) -> tuple[T | None, list[str]]:
+    """What `read` gives of the run's newest sound checkpoint, None if there is none yet; and what the later ones lack.
+
+    Raises `CheckpointError` if there are some and none is sound, or there should be some: see `missing`. A run does not
+    begin again unasked.
+    """
+    damaged: list[str] = []
+    for path in checkpoints(folder):
+        try:
+            return read(path), damaged
+        except CheckpointError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise CheckpointError(
+            "\n".join(damaged) + "\nno sound checkpoint is left: put one back, or train anew with --name"
+        )
+    absent = pruned(folder, run) or missing(folder, run)
+    if absent:
+        raise CheckpointError(absent)
+    return None, []
+
+
+def missing(folder: Path, run: Run) -> str | None:
+    """What is wrong if the run has come somewhere and no checkpoint is in `folder`; None if nothing is."""
+    if not run.update or checkpoints(folder):
+        return None
+    return (
+        f"the run {run.name} had come to update {run.update}, and no checkpoint is in {folder}: put them back, or "
+        "train anew with --name"
+    )
+
+
+def pruned(folder: Path, run: Run) -> str | None:
+    """That the run's checkpoints were pruned; None if they were not."""
+    if checkpoints(folder) or not (folder / PRUNED).exists():
+        return None
+    return (
+        f"the checkpoints of the run {run.name} were pruned: its results are kept, its weights are gone; to have them, "
+        "train anew with --name"
+    )
+
+
+def prune_checkpoints(folder: Path) -> int:
+    """Delete the checkpoints in `folder` and note there that it was on purpose; the bytes that are freed.
+
+    Raises `CheckpointError` if the folder cannot be written.
+    """
+    freed = 0
+    try:
+        (folder / PRUNED).touch()
+        for path in checkpoints(folder):
+            size = path.stat().st_size
+            path.unlink()
+            freed += size
+    except OSError as error:
+        raise CheckpointError(f"the checkpoints in {folder} cannot be deleted: {error.strerror or error}") from error
+    return freed
+
+
+def header_of(path: Path, run: Run) -> Header:
+    """The header of the run's checkpoint `path`.
+
+    Raises `CheckpointError` if it is not sound, and `RefusedError` if it is of another training.
+    """
+    header, _ = read_checkpoint(path)
+    require_training(path, header, run.recipe, run.seed)
+    return header
+
+
+def require_training(path: Path, header: Header, recipe: Recipe, seed: int) -> None:
+    """Raises `RefusedError` if the checkpoint is of another recipe or seed."""
+    same = header.training == digest_of(recipe)
+    if header.training is None:
+        # The first versions noted no identity: a run's recipe was then the very document that its checkpoints name.
+        same = header.recipe_hash == recipe_hash(recipe)
+    if not same or header.seed != seed:
+        raise RefusedError(
+            f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
+        )
 
 
 def clear_parts(folder: Path) -> None:

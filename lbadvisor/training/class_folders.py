@@ -1,7 +1,12 @@
-"""Class folders: images in one folder per class, listed and not yet read."""
+"""Class folders: images in one folder per class, listed and not yet read.
+
+Whatever lies there is an image of its class, or an error that names it. Hidden files and folders are no part of a data
+set: such as .DS_Store, and the .ipynb_checkpoints with copies of images.
+"""
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +14,12 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from lbadvisor.errors import DataError
+from lbadvisor.errors import DataError, reason_of
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Those of torchvision's `ImageFolder`, in small or capital letters."""
+TEST_SPLITS = ("test", "val")
+"""Folders that the test split may be in. ImageNet's own test images have no labels: its test split is `val`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +38,96 @@ class ClassFolder:
 
 
 def read_class_folders(folder: Path) -> tuple[ClassFolder, ClassFolder]:
-    """The splits `folder`/train and `folder`/test. Raises `DataError` where one is empty or their classes differ."""
-    train, test = _read_split(folder / "train"), _read_split(folder / "test")
-    if train.classes != test.classes:
-        unlike = sorted(set(train.classes) ^ set(test.classes))
-        raise DataError(
-            f"the class folders in {folder}/train and {folder}/test differ: {', '.join(unlike[:3])} is in one of them "
-            "only, so the classes' numbers would not agree"
-        )
+    """The splits `folder`/train and `folder`/test, or `folder`/val if there are no class folders in test.
+
+    Raises `DataError` if a folder cannot be read, a class has no image, the splits do not have the same classes, or
+    something is no image, or is one and lies in no class folder.
+    """
+    train, test = _read_split(folder / "train"), _read_split(_test_folder(folder))
+    unlike = [
+        f"only {one.title} has {_listed(sorted(set(one.classes) - set(other.classes)))}"
+        for one, other in ((train, test), (test, train))
+        if set(one.classes) - set(other.classes)
+    ]
+    if unlike:
+        raise DataError(f"the splits of {folder} must have the same classes: {'; '.join(unlike)}")
     return train, test
 
 
-def _read_split(folder: Path) -> ClassFolder:
-    from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+def _test_folder(folder: Path) -> Path:
+    there = [folder / name for name in TEST_SPLITS if (folder / name).is_dir()]
+    if not there:
+        raise DataError(
+            f"the data set {folder} has no test split: put class folders with images in {folder / 'test'}, or in "
+            f"{folder / 'val'}"
+        )
+    return next((split for split in there if any(is_folder for _, is_folder in _inside(str(split)))), there[0])
 
+
+def _read_split(folder: Path) -> ClassFolder:
+    inside = _inside(str(folder))
+    classes = [os.path.basename(path) for path, is_folder in inside if is_folder]  # noqa: PTH119 - they are strings
+    stray = [path for path, is_folder in inside if not is_folder and _is_named_as_image(path)]
+    if stray:
+        raise DataError(f"images must lie in a folder of their class, and {_listed(stray)} in {folder} do not")
+    if not classes:
+        raise DataError(f"there is no class folder in {folder}: put the images of each class in a folder there")
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = _images_of(os.path.join(folder, name))  # noqa: PTH118
+        paths += found
+        labels += [label] * len(found)
+    return ClassFolder(folder, tuple(classes), tuple(paths), torch.tensor(labels, dtype=torch.int64))
+
+
+def _images_of(folder: str) -> list[str]:
+    """The images in a class folder and the folders in it, in the order of torchvision's `ImageFolder`."""
+    files = sorted(_files_below(folder, frozenset()), key=os.path.split)
+    others = [path for path in files if not _is_named_as_image(path)]
+    if others:
+        raise DataError(
+            f"the class folder {folder} has files that are not images: {_listed(others)}; remove them, or convert them "
+            f"(images end in {', '.join(IMAGE_ENDINGS)})"
+        )
+    if not files:
+        raise DataError(f"the class folder {folder} has no image: add some, or remove the class from every split")
+    return files
+
+
+def _files_below(folder: str, above: frozenset[str]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in above:
+        raise DataError(f"{folder} leads back to {real}, which it lies in: remove this link")
+    for path, is_folder in _inside(folder):
+        if is_folder:
+            yield from _files_below(path, above | {real})
+        else:
+            yield path
+
+
+def _inside(folder: str) -> list[tuple[str, bool]]:
+    """What lies in a folder, sorted, and whether it is a folder itself; links are followed."""
     try:
-        classes, class_numbers = find_classes(folder)
-        files = make_dataset(folder, class_numbers, extensions=IMG_EXTENSIONS)
-    except FileNotFoundError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"the class folders in {folder} cannot be read: {reason}") from error
-    labels_N = torch.tensor([number for _, number in files], dtype=torch.int64)
-    return ClassFolder(folder, tuple(classes), tuple(path for path, _ in files), labels_N)
+        with os.scandir(folder) as entries:
+            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        kinds = [(entry.path, entry.is_dir(), entry.is_file()) for entry in found]
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {reason_of(error)}") from error
+    for path, is_folder, is_file in kinds:
+        if not is_folder and not is_file:
+            raise DataError(f"{path} is no file and no folder, or a link that leads nowhere: remove it")
+    return [(path, is_folder) for path, is_folder, _ in kinds]
+
+
+def _is_named_as_image(path: str) -> bool:
+    return path.lower().endswith(IMAGE_ENDINGS)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    shown = [os.path.basename(name) for name in names[:3]]  # noqa: PTH119
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def chosen(split: ClassFolder, numbers: Tensor) -> ClassFolder:
@@ -61,12 +139,15 @@ def chosen(split: ClassFolder, numbers: Tensor) -> ClassFolder:
 def kept_file(split: ClassFolder, image_size: int | None, kind: str) -> Path:
     """Where in the user's cache folder is kept what was made of a split: another file once any of its images changes.
 
-    `kind` is what it is, the file's ending.
+    `kind` is what it is, the file's ending. Raises `DataError` if an image is no longer there.
     """
     stamp = hashlib.sha256(str(split.folder.resolve()).encode())
     if image_size is not None:
         stamp.update(f"\0{image_size}\n".encode())
     for path in split.paths:
-        facts = os.stat(path)  # noqa: PTH116 - sixty thousand paths: Path objects double the time
+        try:
+            facts = os.stat(path)  # noqa: PTH116 - sixty thousand paths: Path objects double the time
+        except OSError as error:
+            raise DataError(f"the image {path} cannot be read: {reason_of(error)}") from error
         stamp.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return Path(platformdirs.user_cache_dir("lbadvisor")) / "packed" / f"{stamp.hexdigest()[:32]}.{kind}"

@@ -7,6 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.training.checkpoint_file import Images
 
 Batch = tuple[Tensor, Tensor]
 """Normalized images, float32 (B, C, H, W), and their class numbers, int64 (B,), on the training's device."""
@@ -55,6 +56,12 @@ class Dataset(Protocol):
         """The evaluation examples in their order, cut into batches; with `test` the test split, whatever those are."""
 
 
+def images_of(dataset: Dataset) -> Images:
+    """What a network is shown of the data set."""
+    mean, deviation = (tuple(values_C.tolist()) for values_C in (dataset.mean_C, dataset.deviation_C))
+    return Images(dataset.shape, dataset.classes, mean, deviation)
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """Images, uint8 (N, C, H, W), and their class numbers, int64 (N,)."""
@@ -65,8 +72,8 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """How far a data set's preparation is, which is made once: `done` of `total` images of one `task`."""
+    """How far a data set's preparation is: `done` of `total` images of one `task`; None: it is not known how many."""
 
     task: str
-    done: int
-    total: int
+    done: int = 0
+    total: int | None = None

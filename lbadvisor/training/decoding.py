@@ -3,14 +3,15 @@
 import io
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from lbadvisor.errors import DataError
+from lbadvisor.errors import DataError, reason_of
 
 Reshape = Callable[[Image.Image], Image.Image]
 Pixels = npt.NDArray[np.uint8]
@@ -26,16 +27,15 @@ def decoded_into(pixels_3HW: Pixels, path: str, reshape: Reshape) -> None:
     """Write the image's red, green and blue, behind `reshape`, to `pixels_3HW`.
 
     Without torch: its own threads within the threads that decode would fight for the cores. Raises `DataError` for a
-    file that cannot be read, and for an image of another size.
+    file that cannot be read, for an image with more than 8 bits per pixel and channel, and for one of another size.
     """
-    try:
+    with _naming(path):
         # Read at once: each of the small reads that Pillow makes of a file would hand Python's lock around.
-        with Path(path).open("rb", buffering=0) as file, Image.open(io.BytesIO(file.read())) as image:
+        with Path(path).open("rb", buffering=0) as file:
+            content = io.BytesIO(file.read())
+        with Image.open(content) as image:
             image.load()
-            pixels = np.asarray(reshape(image if image.mode == "RGB" else image.convert("RGB")))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"the image {path} cannot be read: {reason}") from error
+            pixels = np.asarray(reshape(_in_colours(image, path)))
     height, width, _ = pixels.shape
     if (height, width) != pixels_3HW.shape[1:]:
         expected = f"{pixels_3HW.shape[2]}x{pixels_3HW.shape[1]}"
@@ -48,11 +48,35 @@ def decoded_into(pixels_3HW: Pixels, path: str, reshape: Reshape) -> None:
 
 def size_of(path: str) -> tuple[int, int]:
     """(H, W) of an image file. Raises `DataError` for one that cannot be read."""
+    with _naming(path), Image.open(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Let whatever goes wrong with an image file be a `DataError` that names it."""
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"the image {path} cannot be read: {error}") from error
+        yield
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"the image {path} cannot be read: it is damaged, or in a format that is not known") from error
+    except Exception as error:  # what damaged bytes make Pillow raise is nowhere said
+        raise DataError(f"the image {path} cannot be read: {reason_of(error)}") from error
+
+
+def _in_colours(image: Image.Image, path: str) -> Image.Image:
+    """The image in red, green and blue, without its transparency."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith(("I", "F")):
+        # Pillow would cut every value at 255.
+        raise DataError(
+            f"the image {path} has grey values of 16 or more bits ({image.mode}), and it is not said which of them are "
+            "black and white: convert it to 8 bits"
+        )
+    # A palette may have its transparency in a form that Pillow warns of unless it is asked for.
+    return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
 
 
 def unchanged(image: Image.Image) -> Image.Image:

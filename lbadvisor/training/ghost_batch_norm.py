@@ -36,7 +36,8 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     In training each contiguous slice of `ghost_batch_size` examples (see `ghost_slices`) is normalized with its own
     mean and variance. In `eval()` it is plain batch norm. The `state_dict` is that of `nn.BatchNorm`. Calling it in
-    training raises `ValueError` when a ghost has a single value per channel, which has no variance.
+    training raises `ValueError` if a ghost has a single value per channel, which has no variance, or if `eps` is not
+    above 0, as torch does.
 
     What a batch of n ghosts does to the running statistics is `running_statistics`, by name:
 
@@ -48,6 +49,17 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
       `statistic_of_ghosts`.
 
     With one ghost all but "mean-biased" are `nn.BatchNorm`'s. `num_batches_tracked` counts those updates.
+
+    On several GPUs every process has ghosts of its own and needs no synchronization. As a batch norm, this layer is
+    one of those that `nn.SyncBatchNorm.convert_sync_batchnorm` replaces, without a word: the ghosts are gone. So leave
+    that call out (and what makes it: Lightning's `sync_batchnorm=True`, `--sync-bn` of timm), or convert to ghosts
+    last, which replaces the synchronized layers in turn:
+
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = GhostBatchNorm.convert_ghost_batchnorm(model, 128)
+
+    For a ghost that spans several processes, use `nn.SyncBatchNorm` instead, in process groups of
+    ghost batch size / batch size of a process.
     """
 
     def __init__(
@@ -124,6 +136,8 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
                 f"a ghost of 1 example has one value per channel and so no variance: "
                 f"a batch of {x.size(0)} is cut into ghosts of {', '.join(map(str, sizes))}"
             )
+        if not self.eps > 0:
+            raise ValueError(f"batch_norm eps must be positive, but got {self.eps}")
         if len(sizes) == 1 and self.running_statistics != "mean-biased":
             return super().forward(x)
         # A compiler cannot look into the native kernels' calls, and fuses the other form's sweeps with its neighbours.

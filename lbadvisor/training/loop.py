@@ -1,8 +1,10 @@
 """The training loop. B examples of a batch, K classes."""
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -110,20 +112,14 @@ def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tupl
     The two are the same unless the recipe holds out validation examples.
     The averaged weights are used if there are any; batch norm uses its running statistics. The state is left as it was.
     """
-    current = None
-    if state.averages is not None:
-        current = [p.detach().clone() for p in state.parameters]
-        _put_weights(state, state.averages)
     state.model.eval()
     totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
-    with torch.inference_mode():
+    with evaluated_weights(state), torch.inference_mode():
         for images_BCHW, labels_B in _in_slices(dataset.evaluation_batches(test=test), state.micro_size):
             logits_BK = logits_of(state.model, images_BCHW, state.recipe.compute)
             totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
             totals[1] += (logits_BK.argmax(1) == labels_B).sum()
     state.model.train()
-    if current is not None:
-        _put_weights(state, current)
     loss, correct = (totals / (dataset.test_examples if test else dataset.evaluation_examples)).tolist()
     return loss, 100 * correct
 
@@ -141,15 +137,23 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
     `set_population_statistics` for what is computed.
     """
     recipe, examples = state.recipe, state.recipe.data.train_examples
-    current = None
-    if state.averages is not None:
-        current = [p.detach().clone() for p in state.parameters]
-        _put_weights(state, state.averages)
     torch.manual_seed(derived_seed(state.seed, "population", 0))
     stream = (dataset.training_batch(recipe, state.seed, update)[0] for update in itertools.count())
-    with autocast(recipe.compute, state.interval.device):
+    with evaluated_weights(state), autocast(recipe.compute, state.interval.device):
         set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
-    if current is not None:
+
+
+@contextmanager
+def evaluated_weights(state: TrainState, *, averaged: bool = True) -> Iterator[None]:
+    """While entered the model has the weights that evaluations use: the averages if there are any and `averaged`."""
+    if state.averages is None or not averaged:
+        yield
+        return
+    current = [p.detach().clone() for p in state.parameters]
+    _put_weights(state, state.averages)
+    try:
+        yield
+    finally:
         _put_weights(state, current)
 
 
@@ -157,6 +161,12 @@ def _put_weights(state: TrainState, weights: list[Tensor]) -> None:
     with torch.no_grad():
         for parameter, weight in zip(state.parameters, weights, strict=True):
             parameter.copy_(weight)
+
+
+def mean_loss(state: TrainState) -> float:
+    """Mean training loss of the updates since the last measurement, in nats; nan directly after one."""
+    loss_sum, _, updates = state.interval.tolist()
+    return loss_sum / updates if updates else math.nan
 
 
 def weight_distance(state: TrainState) -> float:

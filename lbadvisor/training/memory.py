@@ -11,6 +11,7 @@ from lbadvisor.errors import OutOfMemoryError
 from lbadvisor.training.dataset import Dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.micro_batches import halved_micro_sizes, has_batch_norm
+from lbadvisor.training.out_of_memory import is_of_memory, naming_memory
 from lbadvisor.training.state import TrainState
 
 Made = TypeVar("Made")
@@ -40,8 +41,8 @@ def _fits(build: Callable[[], TrainState], dataset: Dataset, size: int) -> bool:
     try:
         _make_two_updates(build(), dataset, size)
         fits = True
-    except RuntimeError as error:
-        if not _is_of_memory(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_of_memory(error):
             raise
         fits = False
     # Only now is free what the trial held: while an error is handled, its traceback keeps it.
@@ -58,18 +59,9 @@ def _make_two_updates(state: TrainState, dataset: Dataset, micro_size: int) -> N
 
 
 def naming_what_fits(updates: Iterator[Made], state: TrainState) -> Iterator[Made]:
-    """The same updates of `state`; where the memory runs out, an `OutOfMemoryError` that says what to try."""
-    try:
+    """The same updates of `state`; if the memory runs out, an `OutOfMemoryError` that says what to try."""
+    with naming_memory(_what_to_try(state)):
         yield from updates
-    except RuntimeError as error:
-        if not _is_of_memory(error):
-            raise
-        raise OutOfMemoryError(_what_to_try(state)) from error
-
-
-def _is_of_memory(error: RuntimeError) -> bool:
-    # A CPU has no error of its own for it.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _what_to_try(state: TrainState) -> str:

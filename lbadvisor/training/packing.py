@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lbadvisor.errors import DataError
+from lbadvisor.errors import DataError, reason_of
 from lbadvisor.training.class_folders import ClassFolder, kept_file
 from lbadvisor.training.dataset import Preparing, Split
 from lbadvisor.training.decoding import decoded_into, fitted, unchanged
@@ -75,16 +75,18 @@ def _keep(file: Path, content: Any) -> None:
         write_atomically(file, lambda opened: torch.save(content, opened))
     except (OSError, RuntimeError) as error:
         # torch calls a full disk a RuntimeError.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"the file {file} cannot be written ({reason}): make room, or set XDG_CACHE_HOME") from error
+        raise DataError(
+            f"the file {file} cannot be written ({reason_of(error)}): make room, or set XDG_CACHE_HOME"
+        ) from error
 
 
 def _kept(file: Path, *, mmap: bool) -> Any:
     try:
         return torch.load(file, mmap=mmap, weights_only=True)
     except Exception as error:  # what damaged bytes make the unpickler raise is nowhere said
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"the file {file} cannot be read ({reason}): delete it, and it is made again") from error
+        raise DataError(
+            f"the file {file} cannot be read ({reason_of(error)}): delete it, and it is made again"
+        ) from error
 
 
 def _in_chunks(task: str, images: int, work: Callable[[int, int], None], workers: int) -> Iterator[Preparing]:

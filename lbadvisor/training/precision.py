@@ -16,13 +16,17 @@ def check_compute(compute: Compute, device: torch.device) -> None:
 
 
 def set_tf32(compute: Compute) -> None:
-    """Let CUDA's matrix products and convolutions use TF32 if the recipe says so, and full float32 if it does not.
+    """Let CUDA's matrix products, convolutions and recurrent layers use TF32 if the recipe says so, else full float32.
 
-    Torch's own default is float32 for products and TF32 for convolutions.
+    Torch's own default is float32 for products and TF32 for the others. It has flags for this twice, and reading the
+    old ones raises an error unless the new ones say the same: so both are set, the new ones last. They win over
+    `torch.backends.fp32_precision`.
     """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = compute.tf32
     name = "tf32" if compute.tf32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = name
     torch.backends.cudnn.conv.fp32_precision = name  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = name  # type: ignore[attr-defined]
 
 
 def autocast(compute: Compute, device: torch.device) -> torch.autocast:

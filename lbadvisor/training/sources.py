@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from lbadvisor.advisor.catalog import DATASETS
-from lbadvisor.errors import DataError
+from lbadvisor.errors import DataError, reason_of
 from lbadvisor.training.dataset import Split
+from lbadvisor.training.out_of_memory import is_of_memory
 
 TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 """torchvision's class for each name."""
@@ -34,9 +35,9 @@ def digits() -> tuple[Split, Split]:
 
 
 def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Split, Split] | None:
-    """Both splits in torchvision's layout, None where they are not there and are not to be downloaded.
+    """Both splits in torchvision's layout, None if they are not there and are not to be downloaded.
 
-    Raises `DataError` where they cannot be downloaded, and for a file that is there and is damaged, which it names.
+    Raises `DataError` if they cannot be downloaded, and for a file that is there and is damaged, which it names.
     """
     from torchvision import datasets
 
@@ -46,6 +47,8 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
         with contextlib.redirect_stdout(io.StringIO()):
             both = [build(data_dir, train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError, ValueError, AssertionError) as error:
+        if is_of_memory(error):
+            raise
         damaged = _damaged_files(name, data_dir)
         if damaged:
             raise DataError(
@@ -54,9 +57,8 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
             ) from error
         if not download:
             return None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"the data set {name} is not in {data_dir} and could not be downloaded ({reason}): put it "
+            f"the data set {name} is not in {data_dir} and could not be downloaded ({reason_of(error)}): put it "
             f"there as torchvision or as class folders {data_dir / name}/{{train,test}}/CLASS/* lay it out, "
             "or give its folder with --data-dir"
         ) from error
@@ -65,7 +67,13 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
         images = torch.as_tensor(dataset.data)
         # MNIST's are (N, H, W), CIFAR's (N, H, W, C).
         images_NCHW = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        splits.append(Split(images_NCHW.contiguous(), torch.as_tensor(dataset.targets).to(torch.int64)))
+        labels_N = torch.as_tensor(dataset.targets).to(torch.int64)
+        if len(images_NCHW) != len(labels_N):
+            raise DataError(
+                f"the data set {name} in {data_dir} is damaged: it has {len(images_NCHW)} images and {len(labels_N)} "
+                "labels; put whole files there, or delete them, and they are downloaded again"
+            )
+        splits.append(Split(images_NCHW.contiguous(), labels_N))
     return splits[0], splits[1]
 
 

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor import __version__
+from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.errors import CheckpointError, DataError, RefusedError
+from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.training.checkpoint_content import fault_of, read_content
-from lbadvisor.training.checkpoint_file import Header, checkpoints, write_checkpoint
+from lbadvisor.training.checkpoint_file import Header, Images, checkpoints, require_training, write_checkpoint
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
+from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
 from lbadvisor.training.seeds import derived_seed
 
@@ -61,9 +63,34 @@ def start_state(
     """The state before the first update of a recipe in updates, for images of (C, H, W) `shape`.
 
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
-    Raises `DataError` where the network lacks a layer that the recipe's batch norm or regularization is for.
+    Raises `DataError` if the network lacks a layer that the recipe's batch norm or regularization is for, or cannot
+    take such images, and `OutOfMemoryError` if `device` does not hold it.
     """
-    torch.manual_seed(derived_seed(seed, "weights", 0))
+    _, height, width = shape
+    too_large = (
+        f"the memory of the device {device} does not hold the network {recipe.model.name} for images of "
+        f"{height}x{width} pixels in {classes} classes: free memory, or choose a smaller network or smaller images"
+    )
+    with naming_memory(too_large):
+        torch.manual_seed(derived_seed(seed, "weights", 0))
+        model = _network(recipe, shape, classes, device)
+        optimizer = build_optimizer(recipe.optimizer, model.parameters())
+        initial = [p.detach().clone() for p in model.parameters()]
+        return TrainState(
+            recipe=recipe,
+            seed=seed,
+            model=model,
+            optimizer=optimizer,
+            initial=initial,
+            averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
+            interval=torch.zeros(3, dtype=torch.float64, device=device),
+            dropout=dropout_in(model, recipe.regularization),
+            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
+        )
+
+
+def _network(recipe: Recipe, shape: tuple[int, int, int], classes: int, device: torch.device) -> nn.Module:
+    """The recipe's network on `device`, with its batch norm and in the memory format that is fastest."""
     model = build_model(recipe.model.name, shape, classes)
     batch_norm = recipe.batch_norm
     for layer in model.modules():
@@ -71,7 +98,7 @@ def start_state(
             layer.momentum = batch_norm.momentum
     if batch_norm.ghost_batch_size is not None:
         if not has_batch_norm(model):
-            raise DataError(f"{recipe.model.name} has no batch norm: take batch_norm.ghost_batch_size out")
+            raise DataError(_no_batch_norm(recipe))
         model = GhostBatchNorm.convert_ghost_batchnorm(
             model, batch_norm.ghost_batch_size, batch_norm.running_statistics
         )
@@ -80,20 +107,18 @@ def start_state(
         # Convolutions are faster with the channels innermost, on the CPU by a third.
         model = model.to(memory_format=torch.channels_last)
     if recipe.regularization.drop_connect:
-        classifier_of(model)  # raises where there is none
-    optimizer = build_optimizer(recipe.optimizer, model.parameters())
-    initial = [p.detach().clone() for p in model.parameters()]
-    return TrainState(
-        recipe=recipe,
-        seed=seed,
-        model=model,
-        optimizer=optimizer,
-        initial=initial,
-        averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
-        interval=torch.zeros(3, dtype=torch.float64, device=device),
-        dropout=dropout_in(model, recipe.regularization),
-        threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
-    )
+        classifier_of(model)  # raises if there is none
+    return model
+
+
+def _no_batch_norm(recipe: Recipe) -> str:
+    adapted = recipe.adapted_from
+    if adapted is not None and "ghost" in adapted.parts:
+        others = ",".join(part for part in adapted.parts if part != "ghost") or "none"
+        remedy = f"leave it out of what is adapted: --adapt {others}"
+    else:
+        remedy = "remove batch_norm.ghost_batch_size from the recipe"
+    return f"{recipe.model.name} has no batch norm, so there is nothing for ghost batches to act on: {remedy}"
 
 
 def is_finite(state: TrainState) -> bool:
@@ -101,10 +126,11 @@ def is_finite(state: TrainState) -> bool:
     return bool(state.interval[0].isfinite()) and all(bool(p.isfinite().all()) for p in state.parameters)
 
 
-def save_checkpoint(folder: Path, state: TrainState, run: str | None = None) -> Path:
+def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, images: Images | None = None) -> Path:
     """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
 
-    `run` is the run's name, for the header. Raises `CheckpointError` where the folder cannot be written.
+    `run` is the run's name and `images` what it is trained on, for the header. Raises `CheckpointError`
+    if the folder cannot be written.
     """
     content = {
         "model": state.model.state_dict(),
@@ -125,6 +151,8 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None) -> 
         torch=torch.__version__,
         micro_size=state.micro_size,
         run=run,
+        images=images,
+        training=digest_of(state.recipe),
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 
@@ -139,16 +167,14 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     # Weights, two moments and the averages are four times the weights; as much again, and room for small tensors.
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
-    if (header.recipe_hash, header.seed) != (recipe_hash(state.recipe), state.seed):
-        raise RefusedError(
-            f"the checkpoint {path} belongs to another training: recipe {header.recipe}, seed {header.seed}"
-        )
+    require_training(path, header, state.recipe, state.seed)
     fault = fault_of(header, content, state)
     if fault is not None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
     try:
-        state.model.load_state_dict(content["model"])
-        state.optimizer.load_state_dict(content["optimizer"])
+        with naming_memory(f"{state.interval.device}'s memory does not hold the state in {path}: free some"):
+            state.model.load_state_dict(content["model"])
+            state.optimizer.load_state_dict(content["optimizer"])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's network: {error}") from error
     state.averages, state.interval, state.seconds = content["averages"], content["interval"], content["seconds"]

@@ -125,7 +125,7 @@ def test_the_gap_is_the_error_of_the_large_batch_minus_that_of_the_baseline() ->
     assert gap.closed_percent == pytest.approx(65.379, abs=1e-3)
     assert (gap.interval, gap.seeds) == (None, 1)
     assert "lb is 6.73 points worse than sb" in gap.conclusion
-    assert "gbn closes 65% of that gap: it is 2.33 points worse than sb" in gap.conclusion
+    assert "gbn closes 65% of that gap (no interval: one seed). gbn is 2.33 points worse than sb" in gap.conclusion
     assert "One seed each: nothing may be concluded" in gap.conclusion
 
 
@@ -164,8 +164,7 @@ def test_an_unadapted_run_of_no_larger_batch_is_not_the_naive_large_batch() -> N
 def test_a_naive_group_that_is_not_worse_leaves_no_gap_to_close() -> None:
     gap = of_accuracies(SB, ("lb", LB[1], 92.83), RA).gap
     assert (gap.points, gap.closed_percent) == (0, None)
-    assert "lb is level with sb" in gap.conclusion
-    assert "no gap to close" in gap.conclusion
+    assert "lb is level with sb (no interval: one seed). No gap is shown." in gap.conclusion
 
 
 def test_a_gap_within_the_noise_of_one_seed_is_called_too_small() -> None:
@@ -262,7 +261,9 @@ def test_each_metric_says_which_direction_is_good(name: str, better: Better) -> 
 def test_only_the_fields_that_differ_are_listed_and_the_seed_and_the_device_with_them() -> None:
     cuda = Environment("cuda", "a card", "0.1.0", "3.11.0", "2.15.0", None, None)
     comparison = compare_runs([(a_run(1, "a"), []), (a_run(2, "b", seed=2, environment=cuda), [])])
-    assert changed(comparison) == {"seed": (1, 2), "device": ("cpu", "cuda")}
+    assert changed(comparison) == {
+        "seed": (1, 2), "device": ("cpu", "cuda"), "device_name": ("a processor", "a card")
+    }  # fmt: skip
     assert changed(compare_runs([(a_run(1, "a"), []), (a_run(2, "b"), [])])) == {}
 
 

@@ -76,6 +76,11 @@ def test_a_further_seed_joins_the_arm_of_its_recipe() -> None:
     assert [(group.label, group.runs) for group in groups] == [("SB", (1, 3)), ("LB", (2,))]
 
 
+def test_a_second_run_of_one_recipe_and_seed_is_a_group_of_its_own() -> None:
+    twice = [a_result(1, "a-s0", 0, 97.0), a_result(2, "b-s0", 0, 98.0)]
+    assert [group.label for group in compare_runs(twice).groups] == ["a-s0", "b-s0"]
+
+
 def test_arms_of_two_ladders_stay_apart_though_their_recipe_is_one() -> None:
     results = [a_result(1, "x-s0", 0, 90.0), a_result(2, "y-s1", 1, 80.0)]
     groups = compare_runs(results, labels=((1, "first SB"), (2, "second SB"))).groups
@@ -141,6 +146,13 @@ def test_runs_of_two_lengths_are_compared_where_the_shorter_one_ended() -> None:
         metric = named(comparison.metrics, f"accuracy_percent_at_equal_{words}")
         assert metric.values == (70.0, 75.0)
         assert metric.label == f"accuracy at equal {words} ({number}), %"
+
+
+def test_a_run_that_diverged_does_not_say_where_the_others_are_compared() -> None:
+    """It ended at update 10; the others ended at 64, both of them."""
+    results = [a_result(seed, f"a-s{seed}", seed, 90.0) for seed in (1, 2, 3)]
+    early = result_of(replace(results[2].run, status=RunStatus.DIVERGED), [measured(10, 20.0)])
+    assert shared_positions([*results[:2], early]) == ()
 
 
 def _taken(measurements: list[Measurement]) -> dict[str, Measurement]:

@@ -11,7 +11,7 @@ from lbadvisor.advisor.recipe import recipe_hash
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.refinement import CurvePoint, Estimate, conclude, noise_of_means, paired_gain
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.advisor.search_space import Dimension, SearchSpace, lr_rule_of, plan_at, search_space, training_key
+from lbadvisor.advisor.search_space import Dimension, SearchSpace, lr_rule_of, plan_at, search_space
 from lbadvisor.advisor.validation import with_validation
 from lbadvisor.errors import RecipeError, UsageError
 
@@ -145,13 +145,3 @@ def test_what_is_tried_is_coarse_enough_to_be_told_apart():
 def test_a_search_that_makes_no_sense_is_refused(digits, parts, low, high, also, said):
     with pytest.raises(UsageError, match=said):
         search_space(digits, Request(512, parts), low, high, also)
-
-
-def test_trainings_are_the_same_whatever_they_are_called(digits):
-    """An exponent computed back from a learning rate gives that rate to rounding only."""
-    request, space = Request(512, PARTS), search_space(digits, Request(512, PARTS))
-    recipe = plan_at(digits, request, space, (0.37,)).adapted
-    again = math.log(recipe.optimizer.lr / digits.optimizer.lr) / math.log(16)
-    other = plan_at(digits, request, space, (again,)).adapted.model_copy(update={"name": "other"})
-    assert training_key(other) == training_key(recipe)
-    assert training_key(plan_at(digits, request, space, (0.38,)).adapted) != training_key(recipe)

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+from scipy import stats
 from typer.testing import CliRunner, Result
 
 from lbadvisor.advisor.recipe import AdaptedFrom, Batch, Data, Model, Part, Recipe, Schedule, Sgd
@@ -60,9 +61,10 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No colour that the machine running the tests might force."""
-    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+    """No colour that the machine running the tests might force, and room for the widest table."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
 
 
 @pytest.fixture
@@ -130,10 +132,12 @@ def test_tables_show_what_differs_the_signed_differences_and_the_gap(database: P
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "field sb lb a|[b]" in lines
     assert "batch.size 32 512 512" in lines
-    assert "accuracy, % 98.50 97.50 -1.00 98.25 -0.25" in lines
+    assert "accuracy, % 98.50 97.50 98.25" in lines
+    assert "best accuracy, % 98.50 97.50 -1.00 98.25 -0.25" in lines
     assert "examples 640 10 240 +9 600 10 240 +9 600" in lines
     assert "a|[b] +0.25 75%" in lines
     assert "closes 75% of that gap" in " ".join(lines)
+    assert not any("step:" in line for line in lines)
     assert not any("optimizer.lr" in line for line in lines)
 
 
@@ -180,7 +184,7 @@ def test_runs_without_an_evaluation_have_no_curve(database: Path) -> None:
 def test_markdown_is_three_tables_whose_cells_escape_the_bar(database: Path) -> None:
     lines = compare(database, "sb", "a|[b]", "--md").stdout.splitlines()
     assert "| field | sb | a\\|[b] |" in lines
-    assert "| accuracy, % | 98.50 | 98.25 (-0.25) |" in lines
+    assert "| best accuracy, % | 98.50 | 98.25 (-0.25) |" in lines
     assert "| a\\|[b] | +0.25 | - |" in lines
     assert lines.count("| --- | ---: | ---: |") == 3
 
@@ -229,14 +233,35 @@ def test_a_ladder_is_compared_by_its_name_in_groups_of_seeds(ladder: Path) -> No
     assert body["groups"][1]["accuracy"] == {"n": 3, "mean": 86.0, "std": 2.0}
     assert "Diverged, and in no mean: lb-s3." in body["gap"]["conclusion"]
     lines = [" ".join(line.split()) for line in compare(ladder, "rungs", "--no-curve").stdout.splitlines()]
-    assert "accuracy, % 97.00 ± 1.00 86.00 ± 2.00 -11.00" in lines
+    assert "accuracy, % 97.00 ± 1.00 86.00 ± 2.00" in lines
     assert "LB 4, 1 diverged 86.00 ± 2.00 +11.00 +8.52 to +13.48 -" in lines
+
+
+def test_a_run_that_diverged_enters_no_difference_in_any_form(ladder: Path) -> None:
+    """lb-s3 diverged at 20%, and differs by no 78 points from anything; nor does anything from it."""
+    accuracy = json.loads(compare(ladder, "rungs", "--json").stdout)["metrics"][0]
+    assert (accuracy["values"][-1], accuracy["differences"]) == (20.0, [0.0] * 3 + [-10.0, -11.0, -12.0, None])
+    row = list(csv.DictReader(io.StringIO(compare(ladder, "rungs", "--csv").stdout)))[-1]
+    assert (row["name"], row["final_accuracy_percent"]) == ("lb-s3", "20.0")
+    assert [name for name, value in row.items() if name.endswith("_difference") and value] == []
+
+    against = ("lb-s3", "sb-s0")
+    metrics = json.loads(compare(ladder, *against, "--json").stdout)["metrics"]
+    assert {metric["differences"][1] for metric in metrics} == {None}
+    row = list(csv.DictReader(io.StringIO(compare(ladder, *against, "--csv").stdout)))[1]
+    assert [name for name, value in row.items() if name.endswith("_difference") and value] == []
+    assert "| best accuracy, % | 20.00 | 98.00 |" in compare(ladder, *against, "--md").stdout.splitlines()
+    lines = [" ".join(line.split()) for line in compare(ladder, *against, "--no-curve").stdout.splitlines()]
+    assert "best accuracy, % 20.00 98.00" in lines
+    page = ladder.parent / "report.html"
+    assert compare(ladder, *against, "--html", str(page)).exit_code == 0
+    assert "78.00" not in page.read_text()
 
 
 def test_one_seed_beside_several_is_warned_of(ladder: Path) -> None:
     output = " ".join(compare(ladder, "sb-s0", "sb-s1", "lb-s0", "--no-curve").stdout.split())
     assert "note: groups of one seed (lb-s0) beside groups of several" in output
-    assert "lb-s0: no two seeds in common with sb, so nothing may be concluded there" in output
+    assert "lb-s0: no two seeds in common with sb, so nothing may be concluded about the gap" in output
 
 
 def test_conditions_choose_the_runs_that_are_compared(ladder: Path) -> None:
@@ -268,6 +293,35 @@ def test_csv_of_groups_has_the_gap_with_its_interval(ladder: Path) -> None:
     assert [row["gap_points"] for row in rows] == ["0.0"] * 3 + ["11.0"] * 4
     assert float(rows[-1]["gap_points_low"]) == pytest.approx(8.516, abs=1e-3)
     assert (rows[-1]["gap_pairs"], rows[0]["gap_points_low"]) == ("3", "")
+
+
+def test_three_groups_have_steps_and_holms_correction_in_every_form(ladder: Path) -> None:
+    """Errors 2, 3, 4; 12, 14, 16; 4, 5.5, 6: gaps 11 and 2.17, a step of 8.83, each of three pairs."""
+    with Store.open(ladder, create=False) as store:
+        rungs = store.find_ladder("rungs")
+        assert rungs is not None
+        for seed, accuracy in enumerate((96.0, 94.5, 94.0)):
+            run = store.add_run(f"lr-s{seed}", a_recipe(512, ("lr",)), seed, 20, CPU)
+            store.record(run.number, [measured(20, 512, accuracy)])
+            store.set_status(run.number, RunStatus.COMPLETE, None)
+            store.add_to_ladder(rungs.number, "lr", run.number)
+    gap = json.loads(compare(ladder, "rungs", "--json").stdout)["gap"]
+    lb, lr = gap["groups"][1:]
+    p = [stats.ttest_1samp(by_seed, 0.0).pvalue for by_seed in ((10, 11, 12), (2, 2.5, 2), (8, 8.5, 10))]
+    assert [lb["p_value"], lr["p_value"], lr["step_p_value"]] == pytest.approx(p)
+    assert p[0] < p[2] < p[1] < 2 * p[2]
+    assert [lb["holm_p_value"], lr["holm_p_value"], lr["step_holm_p_value"]] == pytest.approx(
+        [3 * p[0], 2 * p[2], 2 * p[2]]
+    )
+    assert (gap["tested"], lr["step_points"], lr["step_pairs"]) == (3, pytest.approx(8.8333, abs=1e-4), 3)
+    row = list(csv.DictReader(io.StringIO(compare(ladder, "rungs", "--csv").stdout)))[-1]
+    assert float(row["step_holm_p_value"]) == lr["step_holm_p_value"]
+    assert float(row["gap_holm_p_value"]) == lr["holm_p_value"]
+    for form in ("--md", "--no-curve"):
+        output = " ".join(compare(ladder, "rungs", form).stdout.split())
+        assert "step: accuracy gained on the row above; *: holds after Holm's correction for 3 comparisons" in output
+        assert "* +8.52 to +13.48" in output
+        assert "After Holm's correction for 3 comparisons, there is evidence that LB and +LR are worse" in output
 
 
 def test_many_groups_have_a_row_each_and_no_curve(ladder: Path) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from lbadvisor.advisor.recipe import recipe_hash
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import Environment
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.store.schema import REVISIONS
-from lbadvisor.training.checkpoint_file import Header, checkpoint_folder, write_checkpoint
+from lbadvisor.training.checkpoint_file import Header, write_checkpoint
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
 
@@ -76,11 +78,11 @@ def test_a_database_from_a_newer_program_is_refused(database: Path, words: list[
 
 
 def test_check_names_a_damaged_checkpoint_of_a_run(database: Path) -> None:
-    """Of two runs; the sound one is no fault, nor is a run without checkpoints."""
+    """Of two runs; the sound one is no fault, nor is a run that made no update and has no checkpoints."""
     with Store.open(database, create=False) as store:
         environment = Environment("cpu", "a test's processor", "0.1.0", "3.11.7", "2.15.0", None, None)
         runs = [store.add_run(name, load_recipe(DIGITS), 0, 10, environment) for name in ("a", "b", "c")]
-    header = Header("digits", "0f" * 32, 0, 5, 1, "0.1.0", "2.15.0")
+    header = Header("digits", recipe_hash(load_recipe(DIGITS)), 0, 5, 1, "0.1.0", "2.15.0")
     files = []
     for run in runs[:2]:
         folder = checkpoint_folder(database, run)

@@ -148,7 +148,7 @@ def test_arms_that_are_done_are_not_trained_again(place):
     assert code == 0, err
     assert "2 of 3 runs have their result already" in err
     assert "2/3 lb s0: 5 updates" in err
-    assert "(taken: digits-256-ladder-lb-s0)" in err
+    assert "(reused: digits-256-ladder-lb-s0)" in err
     assert [(run.number, run.changed_at) for run in place.runs()][:2] == first
 
 
@@ -161,7 +161,7 @@ def test_a_run_of_train_is_taken(place, monkeypatch):
         main_code = end.code or 0
     assert main_code == 0
     _, _, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1")
-    assert "(taken: mine)" in err
+    assert "(reused: mine)" in err
 
 
 def test_the_costly_arm_may_have_fewer_seeds(place):
@@ -267,3 +267,21 @@ def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):
     assert (code, out) == (2, "")
     assert said in err.splitlines()[-1]
     assert list(place.folder.iterdir()) == []
+
+
+def test_what_the_plans_warn_of_is_said_once_with_the_arms_it_is_about(place):
+    """1024 of 1297 examples are 79%: the README's own headline."""
+    code, out, err = place.run(DIGITS, "--to", "1024", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.count("warning batch-near-data (lb, lr, gbn, ra): B_L << N does not hold: the batch is 79% of the") == 1
+    assert out.count("warning sqrt-without-regime (lr, gbn): ") == 1
+    assert out.count("warning regime-price (ra): ") == 1
+
+
+def test_what_the_plans_warn_of_is_on_stderr_unless_it_is_quiet(place):
+    words = (DIGITS, "--to", "1024", "--arms", "lb", "--seeds", "2")
+    code, out, err = place.run(*words)
+    assert code == 0, err
+    assert err.count("warning batch-near-data (lb): B_L << N does not hold") == 1
+    assert "warning" not in out
+    assert "warning" not in place.run(*words, "--quiet")[2]

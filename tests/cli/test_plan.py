@@ -69,7 +69,7 @@ def test_out_does_not_replace_a_file_unasked(tmp_path):
     out = tmp_path / "adapted.toml"
     out.write_text("mine")
     refused = CliRunner().invoke(app, ["plan", RESNET44, "--to", "4096", "--out", str(out)])
-    assert "is there already" in str(refused.exception)
+    assert "adapted.toml exists: give another --out, or --force" in str(refused.exception)
     assert out.read_text() == "mine"
     assert plan(RESNET44, "--to", "4096", "--out", str(out), "--force").exit_code == 0
     assert out.read_text() != "mine"
@@ -100,3 +100,66 @@ def test_an_option_that_would_have_no_effect_is_refused(words, said):
 def test_an_arm_is_named_as_it_is_typed_or_as_the_tables_write_it():
     typed, written = (plan(RESNET44, "--to", "4096", "--arm", arm, "--json").stdout for arm in ("gbn", "+GBN"))
     assert typed == written
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.toml").write_text((RECIPES / "digits.toml").read_text())
+    (tmp_path / "link.toml").symlink_to("r.toml")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("r.toml", "is the file that is read"),
+        ("./link.toml", "is the file that is read"),
+        ("none/new.toml", "there is no folder none"),
+        (".", "is a folder"),
+    ],
+)
+def test_the_adapted_recipe_replaces_no_baseline_and_needs_a_folder(here, out, said):
+    before = (here / "r.toml").read_bytes()
+    done = CliRunner().invoke(app, ["plan", "r.toml", "--to", "64", "--out", out, "--force"])
+    assert done.exception.exit_code == 2
+    assert said in str(done.exception)
+    assert (here / "r.toml").read_bytes() == before
+    assert len(list(here.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--from", "1", "--to", "64"), "would be of 1 example, which has no variance: give --ghost G"),
+        ((RESNET44, "--to", "64", "--set", "batch.size=1"), "would be of 1 example, which has no variance"),
+        (("--from", "32", "--to", "64", "--lr", "1e308", "--lr-rule", "linear"), "optimizer.lr would be inf"),
+        # 1e308 * sqrt(2) is finite, the linear rule's 2e308 beside it is not.
+        (("--from", "32", "--to", "64", "--lr", "1e308"), "lr of `linear, fixed epochs (Goyal)` would be inf"),
+        ((RESNET44, "--to", "512", "--set", "optimizer.lr=1e308"), "optimizer.lr would be inf"),
+        (
+            (RESNET44, "--to", "512", "--set", "optimizer.lr=1e-200", "--set", "optimizer.weight_decay=1e-200"),
+            "too large or too small for a plan: float division by zero",
+        ),
+        (("--from", "1", "--to", "2", "--epochs", "1e10"), "number of epochs must be above 0 and at most 1e+09"),
+    ],
+)
+def test_a_plan_that_cannot_be_computed_is_refused(words, said):
+    done = CliRunner().invoke(app, ["plan", *words])
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    assert said in str(done.exception)
+
+
+def test_a_baseline_of_one_example_has_a_plan_without_ghosts_or_with_larger_ones():
+    for words in (("--adapt", "lr,regime,clip"), ("--ghost", "16")):
+        assert plan("--from", "1", "--to", "64", *words).exit_code == 0
+
+
+def test_an_adapted_recipe_that_cannot_be_is_said_in_the_words_of_recipes():
+    """12 updates of 32 are 0.4 of 1024: one update, and no place for two milestones."""
+    words = (str(RECIPES / "digits.toml"), "--to", "1024", "--adapt", "lr", "--schedule-scale", "0.03")
+    done = CliRunner().invoke(app, ["plan", *words])
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    said = str(done.exception)
+    assert "schedule.milestones[0].update must come before the end of the schedule, 1 updates" in said
+    assert said.endswith("; lengthen the schedule, or adapt `regime` to keep its updates")

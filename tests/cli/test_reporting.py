@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.advisor.adjustments import Request
-from lbadvisor.advisor.comparison import Comparison, Gap, Group, GroupGap, RunSummary, Spread
+from lbadvisor.advisor.comparison import Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import advise, plan_json
 from lbadvisor.advisor.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
@@ -94,7 +94,7 @@ def comparison(store: Store) -> Comparison:
             closing_group=None,
             groups=(
                 GroupGap("+RA", None, None, None, 2, None, None, None),
-                GroupGap("-ra", -1.0, None, "no spread", 2, None, None, None),
+                GroupGap("-ra", -1.0, None, Open.NO_SPREAD, 2, None, None, None),
             ),
             conclusion="There is no gap.",
         ),

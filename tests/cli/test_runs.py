@@ -15,8 +15,7 @@ from lbadvisor.advisor.records import Environment, Measurement, RunStatus
 from lbadvisor.cli.app import app
 from lbadvisor.errors import RefusedError, StoreError, UnknownRunError, UsageError
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoint_folder
-from lbadvisor.training.run_lock import only_process
+from lbadvisor.store.run_folder import checkpoint_folder, only_process
 
 RECIPE = Recipe(
     schema=1,

@@ -1,7 +1,11 @@
 """`lbadvisor train` as a user runs it: whole processes, a real set, real signals."""
 
+import os
+import pty
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,12 +196,13 @@ def test_quiet_says_only_the_result(place):
 def dots(place, monkeypatch, count):
     """The words that train on `count` class-folder images of 96x96; the cache is the place's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(place.folder / "cache"))
-    for split, images in (("train", count), ("test", 5)):
-        folder = place.folder / "data" / "dots" / split / "noise"
-        folder.mkdir(parents=True)
-        Image.effect_noise((96, 96), 50).convert("RGB").save(folder / "0.png")
-        for i in range(1, images):
-            (folder / f"{i}.png").hardlink_to(folder / "0.png")
+    for split, images in (("train", count // 2), ("test", 5)):
+        for deviation in (50, 20):
+            folder = place.folder / "data" / "dots" / split / f"noise{deviation}"
+            folder.mkdir(parents=True)
+            Image.effect_noise((96, 96), deviation).convert("RGB").save(folder / "0.png")
+            for i in range(1, images):
+                (folder / f"{i}.png").hardlink_to(folder / "0.png")
     values = ("data.name=dots", f"data.train_examples={count}", "model.name=f1", "batch.size=10")
     short = ("schedule.updates=2", "schedule.milestones=[]")
     return ("train", DIGITS, *(word for value in (*values, *short) for word in ("--set", value)))
@@ -227,9 +232,42 @@ def test_packing_is_shown_once_and_not_where_it_is_quiet(place, monkeypatch):
     assert "packing" not in shown.stdout
     again = place.run(*words, "--name", "b")
     assert (again.returncode, "packing" in again.stderr) == (0, False)
-    (place.folder / "data" / "dots" / "train" / "noise" / "9.png").touch()
+    (place.folder / "data" / "dots" / "train" / "noise50" / "9.png").touch()
     silent = place.run(*words, "--name", "c", "--quiet")
     assert (silent.returncode, silent.stderr) == (0, "")
+
+
+def test_what_is_loading_is_said_at_once_and_the_loss_from_the_first_update_on(place):
+    """On a busy machine there are ten seconds and more before the first measurement."""
+    done = place.run("train", DIGITS, "--schedule-scale", "0.5")
+    lines = done.stderr.splitlines()
+    assert lines[1:3] == ["loading PyTorch", "reading digits"]
+    assert re.fullmatch(r"update 1/203 loss \d\.\d{4} \d+\.\d s, about \d+ s left", lines[3])
+    assert re.fullmatch(r"update 203/203 epoch 5.* loss .* accuracy \d\d\.\d\d% \d+\.\d s", lines[-1])
+
+
+def test_a_terminal_shows_the_time_left_by_its_name(place):
+    """In a terminal of its own, whose screen is what the program has written to it."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "lbadvisor", "train", DIGITS, "--schedule-scale", "20"]
+    settings = {"cwd": place.folder, "env": os.environ | {"COLUMNS": "150"}}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, **settings)
+    os.close(theirs)
+    screen = b""
+    while not re.search(rb"loss [0-9.]+ .* accuracy", screen) and len(screen) < 10_000_000:
+        screen += os.read(ours, 4096)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    os.close(ours)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
+    progress = re.search(r"\d+/8106 updates +[\d.]+/s +\d:\d\d:\d\d left", shown)
+    assert shown.index("loading PyTorch") < shown.index("reading digits") < progress.start()
+
+
+def test_the_number_of_times_that_openmp_spins_is_left_to_the_user(place, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert place.run("plan", DIGITS, "--to", "64").returncode == 0
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 RECIPE_PROBLEMS = {
@@ -304,7 +342,9 @@ WRONG_LINES = {
     "a replacement of nothing": (["train", DIGITS, "--set", "optimizer.lrr=1"], 2, "did you mean `lr`"),
     "a replacement without a value": (["train", DIGITS, "--set", "optimizer.lr"], 2, "--set"),
     "a schedule of no length": (["train", DIGITS, "--schedule-scale", "0"], 2, "--schedule-scale 0"),
-    "no data set": (["train", DIGITS, "--set", "data.name=nowhere"], 1, "no data set nowhere"),
+    "no data set": (["train", DIGITS, "--set", "data.name=nowhere", "--data-dir", "."], 1, "no data set nowhere"),
+    "no data folder": (["train", DIGITS, "--set", "data.name=mnist", "--data-dir", "typo"], 2, "typo cannot be read"),
+    "too few examples": (["train", DIGITS, "--set", "data.train_examples=1000"], 2, "data.train_examples=1297"),
     "comparing nothing stored": (["compare", "a", "b"], 1, "no database"),
     "an unknown rule": (["plan", "--from", "128", "--to", "256", "--lr-rule", "sqr"], 2, "sqrt"),
     "a plan of nothing": (["plan", "--to", "256"], 2, "--from B"),
@@ -347,3 +387,12 @@ def test_a_folder_that_cannot_be_written_is_an_error(place):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "lbadvisor.db" in done.stderr
+
+
+def test_what_the_plan_warns_of_is_said_before_training(place):
+    words = ("train", DIGITS, "--to", "1024", "--arm", "lb")
+    done = place.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
+    assert "warning" not in done.stdout
+    assert "warning" not in place.run(*words, "--quiet").stderr

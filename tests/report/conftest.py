@@ -11,7 +11,7 @@ import pytest
 from lbadvisor.advisor.adjustments import Adjustment
 from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.columns import Columns
-from lbadvisor.advisor.comparison import Change, Comparison, Gap, Group, GroupGap, RunSummary, Spread
+from lbadvisor.advisor.comparison import Change, Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
 from lbadvisor.advisor.records import Environment, RunStatus
 from lbadvisor.report.contents import GroupPlan, GroupRecipe, Report
 from lbadvisor.report.curves import group_curves
@@ -67,10 +67,27 @@ def made_report(labels: tuple[str, str, str]) -> Report:
             closing_group=ra,
             groups=(
                 GroupGap(sb, 0.0, None, None, 2, None, None, None),
-                GroupGap(lb, 4.0, (3.0, 5.0), None, 2, None, None, None),
-                GroupGap(ra, 1.0, None, "one seed", 2, 75.0, (50.0, 100.0), None),
+                GroupGap(lb, 4.0, (3.0, 5.0), None, 2, None, None, None, p_value=0.01, holm_p_value=0.02),
+                GroupGap(
+                    ra,
+                    1.0,
+                    None,
+                    Open.ONE_SEED,
+                    1,
+                    75.0,
+                    (50.0, 100.0),
+                    None,
+                    4.0,
+                    2,
+                    step_points=3.0,
+                    step_interval=(-0.5, 6.5),
+                    step_pairs=2,
+                    step_p_value=0.07,
+                    step_holm_p_value=0.07,
+                ),
             ),
             conclusion=SENTENCE,
+            tested=2,
         ),
         notes=(f"{ra} says so",),
     )
@@ -112,7 +129,7 @@ def with_many_groups(report: Report, groups: int) -> Report:
         changed=(Change("optimizer.lr", tuple(n / 1000 for n in range(groups))),),
         gap=replace(
             report.comparison.gap,
-            groups=tuple(GroupGap(label, 0.0, None, "one seed", 1, None, None, None) for label in labels),
+            groups=tuple(GroupGap(label, 0.0, None, Open.ONE_SEED, 1, None, None, None) for label in labels),
             closed_percent=None,
             naive_group=None,
             closing_group=None,

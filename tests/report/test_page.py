@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from plotly.offline import get_plotlyjs
 
-from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.advisor.comparison import Open
+from lbadvisor.errors import UsageError
 from lbadvisor.report.page import page_of, write_page
 
 HOSTILE = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "\"'&{{ 7*7 }}<!--")
@@ -56,22 +57,59 @@ def test_the_answer_comes_first_as_a_number_and_a_sentence(report_of):
     assert number < caption < sentence < text.index("Arms")
 
 
+def with_groups(report, **changes):
+    """The report with other numbers for its third group."""
+    gap = report.comparison.gap
+    groups = (*gap.groups[:2], replace(gap.groups[2], **changes))
+    return replace(report, comparison=replace(report.comparison, gap=replace(gap, groups=groups)))
+
+
 def test_without_a_share_the_answer_is_the_gap_and_without_a_gap_it_says_so(report_of):
-    report = report_of()
-    gap = replace(report.comparison.gap, closed_percent=None, interval=None)
-    page = page_of(replace(report, comparison=replace(report.comparison, gap=gap)))
-    assert "+4.00 points: the generalization gap of LB to SB; 95% interval 3.00 to 5.00, 2 seeds" in words(page)
+    report = with_groups(report_of(), closed_percent=None, closed_interval=None)
+    assert "+4.00 points: the generalization gap of LB to SB; 95% interval 3.00 to 5.00, 2 seeds" in words(
+        page_of(report)
+    )
+    gap = report.comparison.gap
     unknown = tuple(replace(group, points=None, points_interval=None) for group in gap.groups)
     gap = replace(gap, points=None, points_interval=None, groups=unknown, conclusion="Nothing is known.")
     page = page_of(replace(report, comparison=replace(report.comparison, gap=gap)))
     assert "no generalization gap is known Nothing is known." in words(page)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"closed_interval": (-134.0, 104.0)},
+        {"closed_interval": None, "closed_open": Open.NOT_BOUNDED},
+        {"closed_interval": None, "closed_open": Open.NO_GAP_SHOWN},
+    ],
+)
+def test_a_share_that_is_not_shown_is_not_the_answer(report_of, changes):
+    text = words(page_of(with_groups(report_of(), **changes)))
+    assert "+4.00 points: the generalization gap of LB to SB; 95% interval 3.00 to 5.00, 2 seeds" in text
+    assert "gap is closed by" not in text
+
+
+def test_a_share_below_0_is_added_to_the_gap(report_of):
+    text = words(page_of(with_groups(report_of(), closed_percent=-20.0, closed_interval=(-30.0, -10.0))))
+    assert "20% of the generalization gap is added by +RA; 95% interval" in text
+
+
+def test_a_gap_that_is_not_shown_is_said_to_be_so(report_of):
+    report = with_groups(report_of(), closed_percent=None, closed_interval=None)
+    gap = report.comparison.gap
+    groups = (gap.groups[0], replace(gap.groups[1], points_interval=(-1.0, 9.0)), gap.groups[2])
+    report = replace(report, comparison=replace(report.comparison, gap=replace(gap, groups=groups)))
+    assert "gap of LB to SB, not told from 0; 95% interval" in words(page_of(report))
+
+
 def test_tables_say_each_arm_its_spread_and_why_there_is_no_interval(report_of):
+    """An asterisk stands behind an interval whose evidence is left after the correction."""
     text = words(page_of(report_of()))
-    assert "SB 98.00 ± 0.50 - - 2 32" in text
-    assert "LB 94.00 ± 1.25 +4.00 (3.00 to 5.00) - 2 512" in text
-    assert "+RA 97.00 ± 0.25 +1.00 (one seed) 75% (50 to 100) 2 512" in text
+    assert "an asterisk marks evidence that is left after Holm's correction for these 2 comparisons" in text
+    assert "SB 98.00 ± 0.50 - - - 2 32" in text
+    assert "LB 94.00 ± 1.25 +4.00 (3.00 to 5.00)* - - 2 512" in text
+    assert "+RA 97.00 ± 0.25 +1.00 (one seed) 75% (50 to 100) +3.00 (\N{MINUS SIGN}0.50 to 6.50) 2 512" in text
 
 
 def test_the_plan_shows_what_moves_with_its_reasons_and_what_is_kept(report_of):
@@ -165,9 +203,9 @@ def test_a_path_that_cannot_be_written_is_an_error_that_names_it(report_of, tmp_
     with pytest.raises(UsageError, match="is a folder"):
         write_page(tmp_path, report_of())
     missing = tmp_path / "none" / "report.html"
-    with pytest.raises(LbadvisorError, match=re.escape(f"{missing} cannot be written: there is no folder")):
+    with pytest.raises(UsageError, match=re.escape(f"{missing} cannot be written: there is no folder")):
         write_page(missing, report_of())
     blocked = tmp_path / "file" / "report.html"
     blocked.parent.write_text("")
-    with pytest.raises(LbadvisorError, match="there is no folder"):
+    with pytest.raises(UsageError, match="there is no folder"):
         write_page(blocked, report_of())

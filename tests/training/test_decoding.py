@@ -11,7 +11,7 @@ from torchvision.transforms import CenterCrop, Compose, RandomResizedCrop, Resiz
 from torchvision.transforms.functional import hflip, resized_crop
 
 from lbadvisor.errors import DataError
-from lbadvisor.training.decoding import decoded_into, fitted, random_part, random_resized_crop, unchanged
+from lbadvisor.training.decoding import decoded_into, fitted, random_part, random_resized_crop, size_of, unchanged
 
 
 def noise(width, height):
@@ -69,10 +69,54 @@ def test_grey_and_transparent_images_are_read_as_three_colours(tmp_path):
     assert pixels[:, 1, 2].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("mode", "colour", "ending", "expected"),
+    [
+        ("CMYK", (255, 0, 0, 0), "tif", [0, 255, 255]),
+        ("1", 1, "png", [255, 255, 255]),
+        ("LA", (9, 128), "png", [9, 9, 9]),
+        ("YCbCr", (76, 85, 255), "tif", [254, 0, 0]),
+    ],
+)
+def test_other_colours_become_red_green_and_blue(tmp_path, mode, colour, ending, expected):
+    file = tmp_path / f"image.{ending}"
+    Image.new(mode, (3, 2), colour).save(file)
+    pixels = np.zeros((3, 2, 3), dtype=np.uint8)
+    decoded_into(pixels, str(file), unchanged)
+    assert pixels[:, 1, 2].tolist() == expected
+
+
+def test_a_palette_with_transparency_is_read_in_its_colours_and_without_a_warning(tmp_path):
+    image = Image.new("P", (3, 2), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.save(tmp_path / "palette.png", transparency=bytes([0, 128]))
+    pixels = np.zeros((3, 2, 3), dtype=np.uint8)
+    decoded_into(pixels, str(tmp_path / "palette.png"), unchanged)
+    assert pixels[:, 1, 2].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(("bits", "ending"), [(np.uint16, "png"), (np.uint16, "tif"), (np.float32, "tif")])
+def test_an_image_of_more_bits_is_refused_and_not_cut_at_255(tmp_path, bits, ending):
+    file = tmp_path / f"deep.{ending}"
+    Image.fromarray(np.full((2, 3), 40_000, dtype=bits)).save(file)
+    with pytest.raises(DataError, match=rf"deep\.{ending} has grey values of 16 or more bits .*: convert it to 8 bits"):
+        decoded_into(np.zeros((3, 2, 3), dtype=np.uint8), str(file), unchanged)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", "cut"])
-def test_a_file_that_is_no_whole_image_is_named(tmp_path, content):
+def test_a_file_that_is_no_whole_image_is_named_in_words(tmp_path, content):
     file = tmp_path / "broken.jpg"
     noise(64, 64).save(file)
     file.write_bytes(file.read_bytes()[:500] if content == "cut" else content)
-    with pytest.raises(DataError, match=r"broken\.jpg cannot be read"):
+    said = "(?i:truncated)" if content == "cut" else "it is damaged, or in a format that is not known$"
+    with pytest.raises(DataError, match=rf"broken\.jpg cannot be read: {said}"):
         decoded_into(np.zeros((3, 64, 64), dtype=np.uint8), str(file), unchanged)
+    if content != "cut":
+        with pytest.raises(DataError, match=rf"broken\.jpg cannot be read: {said}"):
+            size_of(str(file))
+
+
+def test_a_file_that_is_not_there_is_named_without_a_number(tmp_path):
+    for read in (size_of, lambda path: decoded_into(np.zeros((3, 1, 1), dtype=np.uint8), path, unchanged)):
+        with pytest.raises(DataError, match=r"/none\.png cannot be read: No such file or directory$"):
+            read(str(tmp_path / "none.png"))

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from PIL import Image
+from torchvision import models
+from torchvision.models import list_models
 
-from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.advisor.recipe import AdaptedFrom, Model, Recipe
 from lbadvisor.errors import DataError, RecipeError
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
@@ -89,6 +91,61 @@ def test_what_a_network_cannot_do_is_said_before_it_is_built(network, shape, sai
         build_model(f"torchvision:{network}", shape, 10)
 
 
-def test_ghosts_without_batch_norm_are_refused():
-    with pytest.raises(DataError, match="torchvision:squeezenet1_1 has no batch norm"):
-        start_state(recipe("torchvision:squeezenet1_1", ghost=4), 0, (3, 64, 64), 2, CPU)
+SIZES = {
+    **{f"efficientnet_b{i}": side for i, side in enumerate((224, 240, 288, 300, 380, 456, 528, 600))},
+    **dict.fromkeys(("efficientnet_v2_s",), 384),
+    **dict.fromkeys(("efficientnet_v2_m", "efficientnet_v2_l"), 480),
+    **dict.fromkeys(("swin_v2_t", "swin_v2_s", "swin_v2_b"), 256),
+}
+"""The sides of the images that the networks were published for; all others were for 224."""
+
+
+@pytest.fixture
+def _no_initialization(monkeypatch):
+    """The weights of all the networks are three billion, whose drawing takes minutes: they stay as the memory was."""
+    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "trunc_normal_", "xavier_uniform_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
+@pytest.mark.usefixtures("_no_initialization")
+@pytest.mark.parametrize("name", list_models(module=models))
+def test_each_of_torchvisions_classification_networks_takes_its_images_or_says_why_not(name):
+    side = SIZES.get(name, 224)
+    if name in ("googlenet", "inception_v3"):
+        with pytest.raises(DataError, match="has auxiliary outputs"):
+            build_model(f"torchvision:{name}", (3, side, side), 10)
+    else:
+        network = build_model(f"torchvision:{name}", (3, side, side), 10)
+        assert sum(p.numel() for p in network.parameters()) > 300_000
+
+
+@pytest.mark.parametrize("network", ["regnet_x_400mf"])
+def test_a_network_that_computes_its_widths_with_tensors_trains(colours, network):
+    trained = recipe(f"torchvision:{network}", ghost=4)
+    dataset = load_dataset(trained, colours, CPU)
+    state = start_state(trained, 0, dataset.shape, dataset.classes, CPU)
+    assert [m for m in train(state, dataset) if m is not None][-1].weight_distance > 0
+
+
+def test_whether_a_network_fits_is_asked_without_a_trace():
+    """The running statistics are those of a fresh network, and the next draw is what it would have been."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(5)
+    ours = build_model("torchvision:resnet18", (3, 64, 64), 7)
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    theirs = resnet18(num_classes=7)
+    assert torch.equal(after, torch.rand(1))
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
+
+
+def test_ghosts_without_batch_norm_are_refused_with_what_is_in_the_users_hand():
+    network = "torchvision:squeezenet1_1"
+    asked = recipe("torchvision:resnet18", ghost=4)
+    in_recipe = asked.model_copy(update={"model": Model.model_construct(name=network)})
+    with pytest.raises(DataError, match=r"squeezenet1_1 has no batch norm.*: remove batch_norm\.ghost_batch_size from"):
+        start_state(in_recipe, 0, (3, 64, 64), 2, CPU)
+    adapted = in_recipe.model_copy(update={"adapted_from": AdaptedFrom.model_construct(parts=("lr", "ghost", "clip"))})
+    with pytest.raises(DataError, match=r"squeezenet1_1 has no batch norm.*: leave it out .*: --adapt lr,clip$"):
+        start_state(adapted, 0, (3, 64, 64), 2, CPU)

@@ -352,3 +352,27 @@ def test_without_momentum_every_ghost_so_far_weighs_the_same():
     running = torch.tensor([7.0], dtype=torch.float64)
     accumulate(running, torch.tensor([[1.0], [4.0]], dtype=torch.float64), (1 / 2, 1 / 3))
     assert running.item() == pytest.approx(4.0, rel=1e-14)
+
+
+@pytest.mark.parametrize("eps", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_an_eps_that_torch_refuses_is_refused_for_any_number_of_ghosts(eps, device):
+    """Slice by slice, which is the CPU's form, and all at once."""
+    plain = nn.BatchNorm1d(CHANNELS, eps=eps, device=device)
+    for examples in (GHOST, EVEN):
+        ghost = GhostBatchNorm.convert_ghost_batchnorm(plain, GHOST)
+        with pytest.raises(ValueError, match="eps must be positive"):
+            ghost(torch.randn(examples, CHANNELS, device=device))
+
+
+def test_synchronizing_removes_the_ghosts_unless_they_are_made_last():
+    """What `GhostBatchNorm` says of torch's conversion, and the pattern that it gives."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4)))
+    ghosts = GhostBatchNorm.convert_ghost_batchnorm(network, GHOST)
+    synchronized = nn.SyncBatchNorm.convert_sync_batchnorm(ghosts)
+    assert kinds(synchronized) == [nn.SyncBatchNorm] * 2
+    assert kinds(GhostBatchNorm.convert_ghost_batchnorm(synchronized, GHOST)) == [GhostBatchNorm] * 2
+
+
+def kinds(network: nn.Module) -> list[type]:
+    return [type(layer) for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]

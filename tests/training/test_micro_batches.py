@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from lbadvisor.advisor.recipe import Compute, Recipe
-from lbadvisor.errors import UsageError
+from lbadvisor.errors import OutOfMemoryError, UsageError
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.ghost_batch_norm import GhostBatchNorm, ghost_slices
 from lbadvisor.training.loop import train
+from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.micro_batches import backward, check_micro_size, halved_micro_sizes, micro_slices
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
@@ -242,3 +243,86 @@ def test_where_memory_is_short_the_largest_micro_batch_that_fits_is_found():
         "does not hold an update in micro-batches of 8192 examples: give --micro 4096, or --micro auto"
     )
     assert int(found) in (256, 512, 1024, 2048, 4096)
+
+
+OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported at another call"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:80] DefaultCPUAllocator: not enough memory: you tried to"),
+    MemoryError("Unable to allocate 7.28 TiB for an array with shape (1000000000000,) and data type float64"),
+]
+OTHERS = [
+    RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x64 and 784x512)"),
+    RuntimeError("CUDA error: device-side assert triggered"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
+    ValueError("out of memory"),
+]
+
+
+@pytest.mark.parametrize("error", OF_MEMORY, ids=lambda error: str(error)[:50])
+def test_memory_that_runs_out_is_known_by_whatever_says_it(digits, error):
+    """`--micro auto` halves, and a run says what to try, whichever library was the one to find no memory."""
+    state = started(48)
+    with pytest.raises(OutOfMemoryError, match=r"micro-batches of 48 examples: give --micro 32, or --micro auto"):
+        list(naming_what_fits(raising(error), state))
+    tried = []
+
+    def build():
+        tried.append(1)
+        state = started(None)
+        if len(tried) in (2, 3):  # for the first two sizes, 100 and 48
+            state.model.register_forward_hook(lambda *_: next(raising(error)))
+        return state
+
+    assert largest_micro_size(build, digits) == 32
+
+
+@pytest.mark.parametrize("error", OTHERS, ids=lambda error: str(error)[:50])
+def test_another_error_is_not_of_memory(error):
+    with pytest.raises(type(error)) as caught:
+        list(naming_what_fits(raising(error), started(48)))
+    assert caught.value is error
+
+
+def raising(error):
+    """An iterator that ends like this."""
+    yield from ()
+    raise error
+
+
+BUILT_WITHOUT_MEMORY = """
+import resource
+from pathlib import Path
+
+import torch
+
+from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.errors import OutOfMemoryError
+from lbadvisor.training.state import start_state
+
+recipe = Recipe.model_validate({
+    "schema": 1, "name": "wide", "data": {"name": "own", "train_examples": 10}, "model": {"name": "f1"},
+    "batch": {"size": 4}, "optimizer": {"name": "sgd", "lr": 0.1}, "schedule": {"updates": 2},
+})
+used = next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, ((used + 200_000) * 1024, resource.RLIM_INFINITY))
+try:
+    start_state(recipe, 0, (3, 1024, 1024), 10, torch.device("cpu"))
+except OutOfMemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+def test_a_network_that_the_memory_does_not_hold_is_said_to_be_that():
+    """The first layer of F1 has 3 * 1024 * 1024 * 512 weights there, 6.4 GB, and there are 200 MB."""
+    done = subprocess.run([sys.executable, "-c", BUILT_WITHOUT_MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "the memory of the device cpu does not hold the network f1 for images of 1024x1024 pixels in 10 classes: free "
+        "memory, or choose a smaller network or smaller images\n"
+    )

@@ -1,5 +1,8 @@
 """What a recipe's `[compute]` does: bfloat16 where it is asked for, in training and evaluation; TF32 on CUDA alone."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +13,7 @@ from lbadvisor.training.data import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.normalization import normalized
-from lbadvisor.training.precision import check_compute, set_tf32
+from lbadvisor.training.precision import check_compute
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")
@@ -99,11 +102,37 @@ def test_tf32_is_refused_where_there_is_none():
     check_compute(Compute(), CPU)
 
 
-@pytest.mark.parametrize(("tf32", "name"), [(True, "tf32"), (False, "ieee")])
-def test_tf32_is_what_the_recipe_says_and_not_torchs_default(tf32, name):
+TF32 = """
+import torch
+from lbadvisor.advisor.recipe import Compute
+from lbadvisor.training.precision import set_tf32
+
+{before}
+for tf32 in ({order}):
     set_tf32(Compute(tf32=tf32))
-    assert torch.backends.cuda.matmul.fp32_precision == name
-    assert torch.backends.cudnn.conv.fp32_precision == name
+    backends = torch.backends
+    old = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+    new = backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision, backends.cudnn.rnn.fp32_precision
+    print(*old, *new)
+{after}
+"""
+SAID = {True: "True True tf32 tf32 tf32", False: "False False ieee ieee ieee"}
+
+
+@pytest.mark.parametrize(
+    ("before", "order", "after"),
+    [
+        ("", (True, False, True), "assert torch.get_float32_matmul_precision() == 'high'"),
+        ("", (False, True, False), "assert torch.get_float32_matmul_precision() == 'highest'"),
+        ("torch.backends.fp32_precision = 'tf32'", (False, True), ""),
+    ],
+)
+def test_tf32_is_what_the_recipe_says_by_torchs_old_flags_and_by_its_new_ones(before, order, after):
+    """In a process of its own: reading an old flag raises if the new ones say otherwise."""
+    program = TF32.format(before=before, order=", ".join(map(str, order)), after=after)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [SAID[tf32] for tf32 in order]
 
 
 def test_the_numbers_belong_to_the_recipe_and_the_default_keeps_the_hash_of_before():

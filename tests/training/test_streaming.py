@@ -152,10 +152,11 @@ def test_pixels_are_counted_once(photos, tmp_path):
     wanted = recipe(image_size=24)
     told = [list(preparing(wanted, photos, CPU, packed_at_most_bytes=0)) for _ in range(2)]
     assert [(event.task, event.done, event.total) for event in told[0]] == [
+        ("reading imagenet", 0, None),
         ("measuring imagenet/train", 0, 36),
         ("measuring imagenet/train", 36, 36),
     ]
-    assert told[1] == []
+    assert len(told[1]) == 1
     assert [file.suffix for file in (tmp_path / "cache" / "lbadvisor" / "packed").iterdir()] == [".counts"]
 
 

@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lbadvisor.advisor.catalog import TORCHVISION
-from lbadvisor.advisor.coherence import did_you_mean
-from lbadvisor.errors import DataError, RecipeError, RecipeProblem
+from lbadvisor.advisor.suggestion import did_you_mean
+from lbadvisor.errors import DataError, RecipeError, RecipeProblem, reason_of
 from lbadvisor.training.models.shape import Shape
 
 _WITH_AUXILIARY_OUTPUTS = ("googlenet", "inception_v3")
@@ -27,28 +28,30 @@ def torchvision_network(name: str, shape: Shape, classes: int) -> nn.Module:
     if name in _WITH_AUXILIARY_OUTPUTS:
         raise DataError(
             f"{TORCHVISION}{name} has auxiliary outputs with losses of their own, which are not trained here: "
-            "take another network"
+            "choose another network"
         )
-    _require_fit(name, shape, classes)
+    if shape[0] != 3:
+        raise DataError(f"torchvision's networks take images of 3 channels, and these have {shape[0]}")
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    _require_fit(name, network, shape, classes)
     return network
 
 
-def _require_fit(name: str, shape: Shape, classes: int) -> None:
-    from torchvision import models
+def _require_fit(name: str, network: nn.Module, shape: Shape, classes: int) -> None:
+    """Raise `DataError` unless the network makes logits of images of `shape`: by the shapes alone, without arithmetic.
 
-    channels, height, width = shape
-    if channels != 3:
-        raise DataError(f"torchvision's networks take images of 3 channels, and these have {channels}")
+    Only the weights are without memory, not what builds them: some networks compute their widths with tensors.
+    """
+    _, height, width = shape
+    weights = {key: tensor.to("meta") for key, tensor in (*network.named_parameters(), *network.named_buffers())}
     try:
-        # Two images without memory or arithmetic: shapes alone.
-        with torch.device("meta"):
-            network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-            logits: Tensor = network(torch.empty(2, *shape))
+        logits: Tensor = functional_call(network, weights, torch.empty(2, *shape, device="meta"))
+    except NotImplementedError:  # a RuntimeError, and nothing about shapes
+        raise
     except (RuntimeError, AssertionError, ValueError) as error:
         raise DataError(
-            f"{TORCHVISION}{name} cannot take images of {height}x{width} pixels ({error}): "
-            "take another network, or images of another size"
+            f"{TORCHVISION}{name} cannot take images of {height}x{width} pixels ({reason_of(error)}): "
+            "choose another network, or images of another size"
         ) from error
     if logits.shape != (2, classes):
         raise DataError(f"{TORCHVISION}{name} gives {tuple(logits.shape)} for 2 images, not (2, {classes}) logits")

@@ -1,0 +1,66 @@
+"""Where a command writes its results: standard output, or a file that is looked at before any work."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from lbadvisor.errors import LbadvisorError, UsageError
+
+
+class _Output:
+    """A stream whose failures are this program's errors; a reader that has gone stays a `BrokenPipeError`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _told():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _told():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LbadvisorError(f"standard output cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def told_if_full() -> Iterator[None]:
+    """While entered, standard output that cannot be written (a full disk) is an `LbadvisorError`."""
+    if sys.stdout is None:  # closed by the caller: Python then prints nowhere
+        yield
+        return
+    with contextlib.redirect_stdout(_Output(sys.stdout)):
+        try:
+            yield
+        finally:
+            # What is still buffered fails here, and not while Python ends.
+            sys.stdout.flush()
+
+
+def check_out(path: Path, *, force: bool, source: Path | None = None) -> None:
+    """Raise `UsageError`, before any work, where a file could not be written or would replace one that it must not.
+
+    That is one that exists, without `force`, and `source` in any case: the file that is read.
+    """
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder: name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--out {path} cannot be written: there is no folder {path.parent}")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"--out {path} is the file that is read, and would be lost: give another name")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists: give another --out, or --force to replace it")

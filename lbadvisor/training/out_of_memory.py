@@ -1,0 +1,31 @@
+"""Memory that runs out, a machine's or a GPU's: how it is recognized among other errors, and said."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from lbadvisor.errors import OutOfMemoryError
+
+_SAID = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC(ATION)?_FAILED")
+"""Only torch's own allocator on a GPU has an error class for it. These are the words of the CUDA runtime, of the
+allocator on a CPU (on Linux and on Windows), and of cuBLAS, cuDNN and their like."""
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether the error says that memory ran out."""
+    if isinstance(error, RuntimeError):
+        return isinstance(error, torch.OutOfMemoryError) or _SAID.search(str(error)) is not None
+    return isinstance(error, MemoryError)
+
+
+@contextmanager
+def naming_memory(message: str) -> Iterator[None]:
+    """Let memory that runs out within be an `OutOfMemoryError` with this message."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_of_memory(error):
+            raise
+        raise OutOfMemoryError(message) from error

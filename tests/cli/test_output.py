@@ -1,0 +1,82 @@
+"""Where results go: a standard output that is full, a file that would be lost, a folder that is missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+
+
+@needs_full
+@pytest.mark.parametrize(
+    "words",
+    [("plan", "--from", "128", "--to", "4096"), ("schema",), ("models", "--json"), ("--help",), ("--version",)],
+    ids=" ".join,
+)
+def test_a_full_standard_output_is_said_in_a_line(words):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "lbadvisor", *words], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+
+
+@needs_full
+def test_a_full_standard_error_leaves_the_exit_code():
+    words = [sys.executable, "-m", "lbadvisor", "plan", "--from", "128", "--to", "64"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        assert subprocess.run(words, stderr=full).returncode == 2
+
+
+def test_a_closed_standard_output_prints_nowhere():
+    command = ["bash", "-c", '"$@" >&-', "-", sys.executable, "-m", "lbadvisor", "schema"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "a", "b", "--html", "none/page.html"),
+        ("compare", "a", "b", "--png", "none/picture.png"),
+        ("ladder", DIGITS, "--to", "256", "--html", "none/page.html"),
+        ("plan", DIGITS, "--to", "256", "--out", "none/new.toml"),
+        ("refine", DIGITS, "--to", "256", "--out", "none/new.toml"),
+        ("runs", "export", "--out", "none/runs.csv"),
+    ],
+    ids=lambda words: " ".join((words[0], *words[-2:])),
+)
+def test_a_missing_folder_is_wrong_input_and_is_not_made(place, words):
+    done = place.run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be written: there is no folder none" in done.stderr
+    assert list(place.folder.iterdir()) == []
+
+
+def test_an_export_does_not_replace_the_database(place):
+    assert place.run("train", DIGITS, "--schedule-scale", "0.1").returncode == 0
+    done = place.run("runs", "export", "--out", "db/lbadvisor.db", "--force")
+    assert done.returncode == 2
+    assert "db/lbadvisor.db is the file that is read" in done.stderr
+    assert place.run("runs").returncode == 0
+
+
+def test_a_refinement_does_not_replace_the_baseline(place):
+    (place.folder / "r.toml").write_text(Path(DIGITS).read_text())
+    done = place.run("refine", "r.toml", "--to", "256", "--out", "r.toml", "--force")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "r.toml is the file that is read" in done.stderr
+    assert (place.folder / "r.toml").read_text() == Path(DIGITS).read_text()
+
+
+@pytest.mark.parametrize("words", [("--to", "32"), ("--to", "256", "--seed", str(2**63 - 1))], ids=" ".join)
+def test_a_refinement_without_anything_to_search_or_with_absurd_seeds_is_refused(place, words):
+    done = place.run("refine", DIGITS, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "every exponent gives the same" in done.stderr or "'--seed'" in done.stderr
+    assert list(place.folder.iterdir()) == []
