@@ -154,13 +154,15 @@ def plan_at(baseline: Recipe, request: Request, space: SearchSpace, point: Point
     Raises `PlanError` and `RefusedError` as `advise` does.
     """
     values = dict(zip((d.name for d in space.dimensions), point, strict=True))
-    ghost = int(values[GHOST]) if GHOST in values else request.ghost_batch_size
+    theories = dict(zip((d.name for d in space.dimensions), space.theory, strict=True))
+    ghost = request.ghost_batch_size
+    if values.get(GHOST) != theories.get(GHOST):
+        ghost = int(values[GHOST])
     plan = advise(baseline, replace(request, lr_rule=lr_rule_of(values[EXPONENT]), ghost_batch_size=ghost))
     recipe = _adapted(plan)
     changed: dict[str, Value] = {}
     if STRETCH in values:
-        theory = next(d.theory for d in space.dimensions if d.name == STRETCH)
-        recipe = scaled(recipe, values[STRETCH] / theory)
+        recipe = scaled(recipe, values[STRETCH] / theories[STRETCH])
         changed["schedule.updates"] = recipe.schedule.updates
         if recipe.schedule.milestones:
             changed["schedule.milestones"] = tuple(m.update or 0 for m in recipe.schedule.milestones)

@@ -47,18 +47,18 @@ def _estimated(found: Evidence, space: SearchSpace, measure: Measure, rng: np.ra
     best_S = _best(samples_SQ[:, : len(grid)], np.array(grid), found, rng)
     # Any trial that trains beats a theory that breaks down.
     fails = space.theory in found.broken or space.theory[0] > found.edges[-1]
-    gain_S = np.full(1, np.inf) if fails else values_SQ[:, -1] - values_SQ[:, -2]
     low, high = np.quantile(best_S, [0.025, 0.975])
-    gain_low, gain, gain_high = np.quantile(gain_S, [0.025, 0.5, 0.975])
+    gains = [np.inf] * 3 if fails else np.quantile(values_SQ[:, -1] - values_SQ[:, -2], [0.025, 0.5, 0.975])
+    gain_low, gain, gain_high = map(float, gains)
     curve = np.quantile(values_SQ[:, : len(grid)], [0.025, 0.5, 0.975], axis=0)
     return Estimate(
         exponent=grid[int(mean(process, points).argmin())],
         low=float(low),
         high=float(high),
         chosen=chosen,
-        gain=float(gain),
-        gain_low=float(gain_low),
-        gain_high=float(gain_high),
+        gain=gain,
+        gain_low=gain_low,
+        gain_high=gain_high,
         curve=tuple(
             CurvePoint(exponent, float(middle), float(bottom), float(top))
             for exponent, bottom, middle, top in zip(grid, *curve, strict=True)

@@ -1,6 +1,7 @@
 """What a refinement may conclude, and where it searches."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_the_gain_in_pairs_allows_for_the_choice():
     assert (found.seeds, found.others) == (2, 2)
     assert paired_gain(theory, theory, [theory, chosen, other]) is None
     assert paired_gain((0.0,), (0.1,), [(0.0,), (0.1,)]) is None
+
+
+def test_what_broke_down_is_said_and_a_theory_that_did_is_not_kept():
+    bounded = replace(estimate(high=0.7), breaks_down=0.85)
+    assert (
+        "Training breaks down at 0.85: the best exponent lies below." in conclude(SPACE, bounded, "error", 3, 1, 1)[1]
+    )
+    beaten = replace(estimate(high=0.45), breaks_down=0.5, gain=math.inf, gain_low=math.inf, gain_high=math.inf)
+    kept, text = conclude(SPACE, beaten, "error", 3, 120.0, 90.0)
+    assert kept == (0.4,)
+    assert "At the theory's 0.5 too: exponent 0.4 is used instead" in text
+    assert "inf" not in text
+
+
+def test_an_interval_of_the_whole_search_says_that_any_exponent_may_be_the_best():
+    kept, text = conclude(SPACE, estimate(low=0.0, high=1.0), "error", 3, 1.0, 1.0)
+    assert kept == (0.5,)
+    assert "The interval is the whole search: within the noise, every exponent may be the best." in text
 
 
 def test_what_the_seeds_have_in_common_is_no_noise():

@@ -122,7 +122,7 @@ WRONG = {
     "a range without one half": (["refine", DIGITS, *SHORT, "--range", "0.6", "1"], 2, "0.5 between them"),
     "a budget below a trial": (["refine", DIGITS, *SHORT, "--epochs-budget", "1"], 2, "what one trial takes"),
     "pruning without a drop": (
-        ["refine", DIGITS, *SHORT, "--prune", "--set", "schedule.milestones=[]"], 2, "no drop of the learning rate"
+        ["refine", DIGITS, *SHORT, "--prune", "--set", "schedule.milestones=[]"], 2, "the schedule has none"
     ),
     "an unknown metric": (["refine", DIGITS, *SHORT, "--metric", "f1"], 2, "f1"),
     "refining the baseline's own batch": (["refine", DIGITS, "--to", "32"], 2, "batch size 32 is the baseline's"),
