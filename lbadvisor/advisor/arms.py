@@ -41,6 +41,9 @@ LABEL_NOISE = 0.1
 DROP_CONNECT = 0.5
 """The rate of Wan et al. 2013. The paper names none of the three."""
 
+MOST_SEEDS = 1000
+"""Of one arm: more would take longer to plan than anyone waits."""
+
 _ARMS = (
     Arm("sb", "SB", None, "the baseline as it is", None),
     Arm("lb", "LB", "sb", "the target batch size, nothing else adapted", lambda asked: replace(asked, parts=())),
@@ -138,8 +141,11 @@ def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
         name = arm.name
         if name in found:
             raise PlanError(f"the arm {name} is given twice: once is enough, its seeds are {name}:N")
-        if colon and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0):
-            raise PlanError(f"arm `{part.strip()}`: a number of seeds stands behind the colon, such as {name}:1")
+        if colon and not (number.isascii() and number.isdigit() and len(number) < 5 and 0 < int(number) <= MOST_SEEDS):
+            raise PlanError(
+                f"arm `{part.strip()[:50]}`: the number of seeds after the colon is from 1 to {MOST_SEEDS}, such as "
+                f"{name}:1"
+            )
         found[name] = arm, int(number) if colon else seeds
     return tuple(found.values())
 

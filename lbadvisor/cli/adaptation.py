@@ -25,14 +25,19 @@ def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
     from lbadvisor.advisor.schedule import scaled
 
     overrides, scale = list(changes.overrides or ()), changes.schedule_scale
-    if changes.recompute_statistics:
-        overrides.append("batch_norm.recompute_at_end=true")
     if changes.precision is not None:
         overrides.append(f"compute.precision={changes.precision}")
     recipe = load_recipe(path, overrides)
     if not 0 < scale <= 1000:
         raise UsageError(f"--schedule-scale {scale:g} does not lie above 0 and at most at 1000")
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
+
+
+def with_statistics(changes: Changes, *, recomputed: bool) -> Changes:
+    """The changes, and exact statistics at the end of training if they are asked for."""
+    if not recomputed:
+        return changes
+    return replace(changes, overrides=[*(changes.overrides or ()), "batch_norm.recompute_at_end=true"])
 
 
 def target_of(target: int | None) -> int:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lbadvisor.advisor.axis import Axis
+from lbadvisor.cli.console import CHART_WIDTH, say
 
 if TYPE_CHECKING:
     from lbadvisor.advisor.comparison import Comparison
@@ -36,7 +37,7 @@ def draw_groups(console: Console, store: "Store", comparison: "Comparison", by: 
 
     groups = comparison.groups
     if len(groups) > MOST_GROUPS:
-        console.print(Text(f"{len(groups)} groups are too many curves for a terminal: --html FILE draws them"))
+        say(console, f"{len(groups)} groups are too many curves for a terminal: --html FILE draws them")
         return
     curves = [group_curves(group.label, list(store.columns_of(group.runs)), MOST_POINTS) for group in groups]
     draw_accuracy(console, [(curve.label, _points(curve, by)) for curve in curves], by)
@@ -60,7 +61,7 @@ def draw_accuracy(console: Console, curves: Sequence[tuple[str, Points]], by: Ax
     plotext.terminal.limit(False, False)
     figure = plotext.figure
     figure.clear()
-    figure.plot_size(console.width, HEIGHT)
+    figure.plot_size(min(console.width, CHART_WIDTH), HEIGHT)
     figure.theme("colorless")
     legend = Text("evaluation accuracy, %  ")
     for index, (name, points) in enumerate(drawn):
@@ -73,7 +74,7 @@ def draw_accuracy(console: Console, curves: Sequence[tuple[str, Points]], by: Ax
     ticks = _ticks(min(points[0][0] for _, points in drawn), max(ends), logarithmic)
     figure.ruler("x", "lower").ticks([math.log10(t) if logarithmic else t for t in ticks], [f"{t:g}" for t in ticks])
     figure.label(f"{by}{' (logarithmic)' if logarithmic else ''}", "x", "lower")
-    console.print(legend)
+    say(console, legend)
     console.print(Text.from_ansi(figure.build().string(colorless=not coloured)), no_wrap=True, crop=False)
 
 

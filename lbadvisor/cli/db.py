@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from lbadvisor.advisor.numerals import ABSENT
 from lbadvisor.cli.command import command
-from lbadvisor.cli.console import print_json, stderr, stdout
+from lbadvisor.cli.console import print_json, say, stderr, stdout
 from lbadvisor.cli.options import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 
@@ -25,9 +26,9 @@ def path(as_json: AsJson = False, database: Database = None) -> None:
     if as_json:
         print_json({"schema": 1, "path": str(file), "exists": file.exists()})
         return
-    stdout().print(Text(str(file)), soft_wrap=True)
+    say(stdout(), Text(str(file)))
     if not file.exists():
-        stderr().print("it is not there yet: `lbadvisor train` makes it")
+        say(stderr(), "it is not there yet: `lbadvisor train` makes it")
 
 
 @db.command("upgrade")
@@ -50,12 +51,12 @@ def upgrade(
     if as_json:
         print_json({"schema": 1, "path": str(file), "before": old, "after": new, "dry_run": dry_run})
     elif old == new:
-        stdout().print(Text(f"{file}: the schema is {new}, the newest"), soft_wrap=True)
+        say(stdout(), Text(f"{file}: the schema is {new}, the newest"))
     elif dry_run:
-        stdout().print(Text(f"{file}: would be upgraded from schema {old} to {new}"), soft_wrap=True)
+        say(stdout(), Text(f"{file}: would be upgraded from schema {old} to {new}"))
     else:
         kept = schema.backup_path(file, str(old))
-        stdout().print(Text(f"{file}: upgraded from schema {old} to {new}; the old file is {kept}"), soft_wrap=True)
+        say(stdout(), Text(f"{file}: upgraded from schema {old} to {new}; the old file is {kept}"))
 
 
 @db.command("check")
@@ -77,8 +78,8 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
     if faults:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
     for name in pruned:
-        stderr().print(Text(f"the checkpoints of {name} were pruned"), soft_wrap=True)
-    stdout().print(Text(f"{file}: no fault"), soft_wrap=True)
+        say(stderr(), Text(f"the checkpoints of {name} were pruned"))
+    say(stdout(), Text(f"{file}: no fault"))
 
 
 @db.command("query")
@@ -93,10 +94,7 @@ def query(
     import csv
     import sys
 
-    from rich import box
-    from rich.table import Table
-
-    from lbadvisor.cli.render_comparison import value_text
+    from lbadvisor.cli.table import Column, Table, print_table
     from lbadvisor.store import query as asking
 
     answer = asking.query(_file(database), sql)
@@ -114,12 +112,16 @@ def query(
         writer.writerow(answer.columns)
         writer.writerows(answer.rows)
     else:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-        for column in answer.columns:
-            table.add_column(Text(column), overflow="fold")
-        for row in answer.rows:
-            table.add_row(*(Text(value_text(cell)) for cell in row))
-        stdout().print(table)
+        # The first column is the most important to who asks.
+        columns = (Column(name, "name", rank=place) for place, name in enumerate(answer.columns))
+        print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
+
+
+def _cell_text(cell: object) -> str:
+    """The cell as SQLite has it, floats with six digits: which numbers are quantities, only who asks knows."""
+    if cell is None:
+        return ABSENT
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
 def _json_number(cell: str | int | float | None) -> str | int | float | None:

@@ -96,8 +96,10 @@ ONE_FORM = Need(
     lambda words: sum(bool(words.values.get(form)) for form in FORMS) < 2,
     "is not the only form asked for: --json, --md and --csv exclude one another",
 )
-DONE = Need(lambda words: not words.values["--dry-run"], "has no effect with --dry-run, which has no results")
-ASKED = Need(lambda words: not words.values["--dry-run"], "has no effect with --dry-run, which deletes nothing")
+DONE = Need(
+    lambda words: not words.values["--dry-run"], "has no effect: --dry-run trains nothing, so there are no results"
+)
+ASKED = Need(lambda words: not words.values["--dry-run"], "has no effect: --dry-run deletes nothing, and asks nothing")
 TABLE = Need(_is_table, "has no effect with --json, --md or --csv: a chart stands below tables only")
 AXIS = Need(
     lambda words: _draws(words) or " at " in (words.values["--columns"] or ""),
@@ -147,7 +149,7 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "--set": (RECIPE,),
     "--schedule-scale": (RECIPE,),
     "--precision": (RECIPE,),
-    "--recompute-statistics": (RECIPE,),
+    "--recompute-statistics": ALWAYS,
     "--seed": ALWAYS,
     "--seeds": ALWAYS,
     # The adaptation.

@@ -1,21 +1,23 @@
-"""A comparison's groups as rows of text: accuracy, gap, share closed and step, each with its interval."""
+"""A comparison's groups as a table: accuracy, gap, share closed and step, each with its interval."""
 
 from lbadvisor.advisor.comparison import Comparison, Estimate, Group, GroupGap
+from lbadvisor.advisor.numerals import ABSENT
 from lbadvisor.advisor.records import RunStatus
+from lbadvisor.cli.table import Column, Table
 
-ABSENT = "-"
 KEPT = "*"
 """Marks an interval whose evidence survives Holm's correction."""
 
 
-def group_header(comparison: Comparison) -> list[str]:
-    """What the columns of `group_rows` are called, but for the first; of two groups none has a step."""
-    header = ["runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval"]
-    return header + (["step, points", "95% interval"] if _has_steps(comparison) else [])
+def group_table(comparison: Comparison, called: str) -> Table:
+    """A row for each group, which the first column's title calls so: accuracy, gap, share closed and step.
 
-
-def group_rows(comparison: Comparison) -> list[list[str]]:
-    """For each group as text: label, runs, accuracy, gap, share closed and step, each of these with its interval."""
+    Each of the three has its interval beside it; of two groups none has a step.
+    """
+    columns = [Column(called, "name"), Column("runs", rank=1), Column("accuracy, %")]
+    columns += [Column("gap, points"), Column("95% interval", rank=2), Column("closed"), Column("95% interval")]
+    if _has_steps(comparison):
+        columns += [Column("step, points", rank=3), Column("95% interval", rank=4)]
     rows = []
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         diverged = diverged_runs(comparison, group)
@@ -24,8 +26,8 @@ def group_rows(comparison: Comparison) -> list[list[str]]:
         row += [closed_text(gap), _interval_text(gap.share, "z.0f", "%")]
         if _has_steps(comparison):
             row += [_signed(gap.step), _interval_text(gap.step, "+z.2f")]
-        rows.append(row)
-    return rows
+        rows.append(tuple(row))
+    return Table(tuple(columns), tuple(rows))
 
 
 def legend(comparison: Comparison) -> list[str]:

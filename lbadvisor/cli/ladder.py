@@ -34,6 +34,7 @@ def ladder(
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
     rules: options.Rules,
     changes: options.Changes,
+    recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
         str | None, typer.Option("--name", help="The ladder's name; default: derived from recipe, target and options.")
     ] = None,
@@ -56,7 +57,7 @@ def ladder(
     trained with one seed before the next seed begins.
     """
     from lbadvisor.advisor.arms import parse_arms
-    from lbadvisor.cli.adaptation import baseline_recipe, request_by, target_of
+    from lbadvisor.cli.adaptation import baseline_recipe, request_by, target_of, with_statistics
     from lbadvisor.cli.ladder_display import LadderDisplay
     from lbadvisor.cli.names import checked_name, ladder_name_of
     from lbadvisor.cli.reporting import check_reports
@@ -65,7 +66,7 @@ def ladder(
 
     target = target_of(target)
     check_reports(html, png)
-    baseline = baseline_recipe(recipe, changes)
+    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics))
     asked = request_by(rules, target, ())
     planned = _planned(baseline, asked, parse_arms(arms, seeds), words)
     database, default = database or default_database_path(), ladder_name_of(baseline, asked)

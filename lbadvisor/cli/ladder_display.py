@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from lbadvisor.advisor.arms import PlannedArm, changes, foundation
@@ -17,8 +16,9 @@ from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, RunStatus
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import caveat_text, number_text
+from lbadvisor.cli.console import say, stderr, stdout
+from lbadvisor.cli.render_plan import caveat_text, planned_text
+from lbadvisor.cli.table import Cell, Column, Table, print_table
 from lbadvisor.cli.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, facts_of, images_text
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LadderDisplay:
     def say(self, text: str) -> None:
         """One message."""
         if not self._quiet:
-            self.console.print(text, soft_wrap=True)
+            say(self.console, text)
 
     def show_plan(self, name: str, baseline: Recipe, target: int, arms: Sequence[PlannedArm], *, dry_run: bool) -> None:
         """What each arm changes and what it costs; to stdout where that is all that is asked for."""
@@ -142,49 +142,54 @@ def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
 
 def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms: Sequence[PlannedArm]) -> None:
     runs = sum(arm.seeds for arm in arms)
-    console.print(
+    say(
+        console,
         f"[bold]{escape(name)}[/bold]: {escape(baseline.model.name)} on {escape(baseline.data.name)}, batch "
-        f"{baseline.batch.size} -> {target}, {len(arms)} arms, {runs} runs",
-        soft_wrap=True,
+        f"{baseline.batch.size:,} -> {target:,}, {len(arms)} arms, {runs} runs",
     )
     by_name = {arm.arm.name: arm for arm in arms}
     for arm in arms:
         upon = foundation(arm.arm, list(by_name))
         lead = f"[bold]{arm.arm.name}[/bold], {arm.arm.label}" + ("" if upon is None else f", upon {upon.name}")
-        console.print(f"  {lead}: {escape(arm.arm.what)}", soft_wrap=True)
+        say(console, f"  {lead}: {escape(arm.arm.what)}")
         lines = changes(arm.plan, by_name[upon.name].plan if upon is not None else None)
-        changed = [
-            f"{line.field} {number_text(line.before)} -> {number_text(line.after)}"
-            for line in lines
-            if line.kind == "recipe"
-        ]
+        changed = [f"{line.field} {planned_text(line)}" for line in lines if line.kind == "recipe"]
         if changed:
-            console.print(f"    [dim]{escape('; '.join(changed))}[/dim]", soft_wrap=True)
-    console.print(_costs(baseline, arms))
+            say(console, f"    [dim]{escape('; '.join(changed))}[/dim]")
+    print_table(console, _costs(baseline, arms))
     warned: dict[Caveat, list[str]] = {}
     for arm in arms:
         for caveat in arm.plan.warnings if arm.plan is not None else ():
             warned.setdefault(caveat, []).append(arm.arm.name)
     for caveat, names in warned.items():
-        console.print(caveat_text(caveat, names), soft_wrap=True)
+        say(console, caveat_text(caveat, names))
+
+
+_COSTS = (
+    Column("  a run of", "name"),
+    Column("seeds"),
+    Column("updates"),
+    Column("epochs"),
+    Column("examples"),
+    Column("of all"),
+)
 
 
 def _costs(baseline: Recipe, arms: Sequence[PlannedArm]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    table.add_column("  a run of")
-    for heading in ("seeds", "updates", "epochs", "examples", "of all"):
-        table.add_column(heading, justify="right")
     everything = sum(arm.examples * arm.seeds for arm in arms)
+    rows: list[tuple[Cell, ...]] = []
     for arm in arms:
         epochs = epochs_of(arm.updates, baseline.data.train_examples, arm.recipe.batch.size)
-        table.add_row(
-            Text(f"  {arm.arm.name}"), f"{arm.seeds}", f"{arm.updates:,}", f"{epochs:,.4g}", f"{arm.examples:,}",
-            f"{arm.examples * arm.seeds / everything:.0%}",
+        share = arm.examples * arm.seeds / everything
+        rows.append(
+            (f"  {arm.arm.name}", f"{arm.seeds}", f"{arm.updates:,}", f"{epochs:,.4g}", f"{arm.examples:,}",
+             f"{share:.0%}")
         )  # fmt: skip
     updates = sum(arm.updates * arm.seeds for arm in arms)
     runs = sum(arm.seeds for arm in arms)
-    table.add_row("  all runs", f"{runs}", f"{updates:,}", "", f"{everything:,}", "", style="bold")
-    return table
+    total = ("  all runs", f"{runs}", f"{updates:,}", "", f"{everything:,}", "")
+    rows.append(tuple(Text(cell, style="bold") for cell in total))
+    return Table(_COSTS, tuple(rows))
 
 
 class _Silent:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 from rich.markup import escape
 
-from lbadvisor.cli.console import print_json, stdout
+from lbadvisor.cli.console import print_json, say, stdout
 from lbadvisor.cli.ladder_display import LadderDisplay
 from lbadvisor.cli.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
 from lbadvisor.cli.reporting import write_reports
@@ -101,9 +101,9 @@ def show_dry_run(request: LadderRequest, *, as_json: bool) -> None:
         return
     left = [run for run in runs if not run.is_done]
     begun = sum(run.run is not None for run in left)
-    stdout().print(
+    say(
+        stdout(),
         f"would train {len(left)} of {len(runs)} runs{f', {begun} of them begun already,' if begun else ''} on "
         f"{request.device.type}, data "
         f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
-        soft_wrap=True,
     )

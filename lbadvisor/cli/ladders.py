@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from lbadvisor.cli import options
 from lbadvisor.cli.command import Words, command
@@ -26,13 +27,14 @@ def list_ladders(words: Words, as_json: options.AsJson = False, database: option
         return
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_ladders import ladder_body, ladders_table
+    from lbadvisor.cli.table import print_table
 
     with _opened(database) as store:
         found = [(ladder, _members(store, ladder)) for ladder in store.ladders()]
     if as_json:
         print_json({"schema": 1, "ladders": [ladder_body(*one) for one in found]})
     else:
-        stdout().print(ladders_table(found))
+        print_table(stdout(), ladders_table(found))
 
 
 @ladders.command("show")
@@ -62,7 +64,7 @@ def rename(
     database: options.Database = None,
 ) -> None:
     """Give a ladder another name. Its runs keep theirs, and the command that made it finds it."""
-    from lbadvisor.cli.console import stderr
+    from lbadvisor.cli.console import say, stderr
     from lbadvisor.cli.names import checked_name
 
     with _opened(database) as store:
@@ -70,7 +72,7 @@ def rename(
         if store.find_run(checked_name(new, "ladder")) is not None:
             raise UsageError(f"there is a run named {new}: give another name")
         store.rename_ladder(ladder.number, new)
-    stderr().print(f"{ladder.name} is now {new}", markup=False, soft_wrap=True)
+    say(stderr(), escape(f"{ladder.name} is now {new}"))
 
 
 @ladders.command("delete")
@@ -89,7 +91,7 @@ def delete(
 ) -> None:
     """Delete a ladder, for good. Its runs are kept, unless --with-runs is given. Asks before it does."""
     from lbadvisor.cli.asking import confirm
-    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.cli.console import say, stderr, stdout
     from lbadvisor.stored_runs import delete_run, refuse_in_training
 
     with _opened(database) as store:
@@ -102,14 +104,14 @@ def delete(
         what += f" and its runs {_names(doomed)}, with checkpoints" if doomed else ""
         what += f"; kept: {_names(kept)}" if kept else ""
         if dry_run:
-            stdout().print(f"would delete {what}; nothing was done", markup=False, soft_wrap=True)
+            say(stdout(), escape(f"would delete {what}; nothing was done"))
             return
         confirm(f"Delete {what}?", yes=yes)
         refuse_in_training(doomed)
         for run in doomed:
             delete_run(store, run)
         store.delete_ladder(ladder.number)
-    stderr().print(f"deleted {what}", markup=False, soft_wrap=True)
+    say(stderr(), escape(f"deleted {what}"))
 
 
 def _names(runs: "Sequence[Run]") -> str:

@@ -19,7 +19,7 @@ COMMANDS = {
     "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where a Gaussian process "
     "says.",
     "ladders": "List the ladders; show, rename, delete them.",
-    "runs": "List the runs; show, rename, delete, export them.",
+    "runs": "List the runs; show, rename, prune, delete, export them.",
     "models": "List the networks, and the data sets that a name alone finds.",
     "db": "Find, upgrade, check and query the database.",
     "schema": "Print the JSON Schema of a recipe.",

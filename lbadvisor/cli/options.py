@@ -48,6 +48,10 @@ Overrides = Annotated[
 ScheduleScale = Annotated[
     float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
 ]
+RecomputeStatistics = Annotated[
+    bool,
+    typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="The first seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -104,10 +108,6 @@ class Changes:
 
     schedule_scale: ScheduleScale = 1.0
     overrides: Overrides = None
-    recompute_statistics: Annotated[
-        bool,
-        typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
-    ] = False
     precision: Annotated[
         str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")
     ] = None

@@ -105,7 +105,9 @@ def refine(
 
     display.show_loading()
     # From here on torch and optuna are needed, which take seconds to import.
-    from lbadvisor.cli.console import print_json, stdout
+    from rich.markup import escape
+
+    from lbadvisor.cli.console import print_json, say, stdout
     from lbadvisor.cli.render_refinement import print_refinement, refinement_body
     from lbadvisor.cli.session import micro_size
     from lbadvisor.refine.request import RefineRequest, price_epochs
@@ -137,7 +139,9 @@ def refine(
         + ("; --prune stops trials worse than the median after the first learning-rate drop" if prune else "")
     )
     if dry_run:
-        stdout().print(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
+        say(
+            stdout(), escape(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
+        )
         return
     if calibrate:
         asked = _calibrated(asked, display, quiet=quiet)

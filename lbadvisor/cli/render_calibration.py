@@ -5,33 +5,43 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.advisor.calibration import Calibration, exponent_text
+from lbadvisor.cli.console import say
 from lbadvisor.cli.render_comparison import json_ready
+from lbadvisor.cli.table import Column, Table, print_table
+
+_COLUMNS = (
+    Column("first updates"),
+    Column("weight distance"),
+    Column("noise, one update", rank=2),
+    Column("noise, same drift", rank=1),
+    Column("drift", rank=3),
+)
 
 
 def print_calibration(console: Console, found: Calibration) -> None:
     """The exponents of each window, and what they say."""
-    console.print(
-        f"[bold]{found.baseline}: batch {found.batch_size} -> {found.target_batch_size}[/bold], exponents by weight "
-        f"distance and by gradient noise ({found.seconds:.1f} s, {found.share_percent:,.1f}% of the planned training)",
-        soft_wrap=True,
+    say(
+        console,
+        f"[bold]{escape(found.baseline)}: batch {found.batch_size:,} -> {found.target_batch_size:,}[/bold], exponents "
+        f"by weight distance and by gradient noise ({found.seconds:,.1f} s, {found.share_percent:,.1f}% of the planned "
+        "training)",
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("first updates", "weight distance", "noise, one update", "noise, same drift", "drift"):
-        table.add_column(heading, justify="right")
-    for window in found.windows:
-        table.add_row(
-            str(window.updates),
+    rows = tuple(
+        (
+            f"{window.updates:,}",
             Text(exponent_text(window.matched, found.exponents), style="bold"),
             exponent_text(window.one_update, found.exponents),
             exponent_text(window.coherent, found.exponents),
             "" if window.drift_share is None else f"{100 * window.drift_share:.2g}%",
         )
-    console.print(table)
-    console.print(Text(found.conclusion), soft_wrap=True)
+        for window in found.windows
+    )
+    print_table(console, Table(_COLUMNS, rows))
+    say(console, Text(found.conclusion))
 
 
 def calibration_body(found: Calibration) -> dict[str, Any]:

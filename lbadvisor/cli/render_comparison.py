@@ -4,32 +4,41 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from lbadvisor.advisor.change_text import change_texts
 from lbadvisor.advisor.comparison import Better, Change, Comparison, Metric
-from lbadvisor.advisor.metrics import ACCURACY, Column
-from lbadvisor.cli.group_rows import ABSENT as ABSENT
+from lbadvisor.advisor.metrics import ACCURACY
+from lbadvisor.advisor.metrics import Column as MetricColumn
+from lbadvisor.advisor.numerals import measured_text, value_text
+from lbadvisor.cli.console import say
 from lbadvisor.cli.group_rows import (
     EVIDENCE_COLUMNS,
     closed_text,
     evidence_values,
-    group_header,
-    group_rows,
+    group_table,
     legend,
     points_text,
 )
+from lbadvisor.cli.table import Cell, Column, Table, markdown, print_first_that_fits, print_table
 
 MOST_COLUMNS = 6
 """Of more groups the tables have a row each, and not a column."""
-_OF_GAP = Column(ACCURACY, "last").name
-_WHOLE = ("updates", "examples", "update")
+_OF_GAP = MetricColumn(ACCURACY, "last").name
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A field or a metric; for each group its value and, empty if there is none, its difference to the first."""
+
+    name: str
+    cells: tuple[tuple[str, Text], ...]
 
 
 def json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -46,19 +55,6 @@ def json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return ready
 
 
-def value_text(value: object) -> str:
-    """A recipe's value as a table shows it: floats with six digits, a hyphen for what is absent."""
-    if value is None:
-        return ABSENT
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, tuple | list):
-        return ", ".join(map(value_text, value)) or "none"
-    return str(value)
-
-
 def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str, str]:
     """The value of one group as text, mean ± standard deviation where it has several runs, and the mean's difference.
 
@@ -69,70 +65,43 @@ def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str
     if spread is None:
         before = sum(len(one.runs) for one in comparison.groups[:group])
         lone = len(comparison.groups[group].runs) == 1
-        return number_text(metric.name, metric.values[before] if lone else None), ""
-    text = number_text(metric.name, spread.mean)
+        return measured_text(metric.name, metric.values[before] if lone else None), ""
+    text = measured_text(metric.name, spread.mean)
     if spread.std:
-        text += f" ± {number_text(metric.name, spread.std)}"
+        text += f" ± {measured_text(metric.name, spread.std)}"
     if group == 0 or first is None or metric.name == _OF_GAP:
         return text, ""
     difference = spread.mean - first.mean
-    return text, number_text(metric.name, difference, "+") if difference else "="
-
-
-def number_text(name: str, value: float | None, sign: str = "") -> str:
-    """A measured number as a table shows it; `name` says what it is, "+" as `sign` shows a plus."""
-    if value is None:
-        return ABSENT
-    if isinstance(value, int) or name in _WHOLE or name.endswith("_update"):
-        return f"{round(value):{sign},}".replace(",", " ")
-    if "percent" in name or name.startswith("weight_distance"):
-        return f"{value:{sign}.2f}"
-    if name in ("seconds", "epochs"):
-        return f"{value:{sign}.1f}"
-    return f"{value:{sign}.4f}"
+    return text, measured_text(metric.name, difference, "+") if difference else "="
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """What differs, the metrics, the gap and what may be concluded, as tables."""
-    labels = [group.label for group in comparison.groups]
-    upright = len(labels) > MOST_COLUMNS
-    changed = [
-        (change.field, [Text(text) for text in _change_texts(comparison, change)]) for change in _told(comparison)
-    ]
-    metrics = []
-    for metric in comparison.metrics:
-        cells = [Text(metric_text(comparison, metric, 0)[0])]
-        for index in range(1, len(labels)):
-            value, difference = metric_text(comparison, metric, index)
-            cells.append(Text.assemble(value, "  ", (difference, _style(metric, index))) if difference else Text(value))
-        metrics.append((metric.label, cells))
-    _print_titled(console, "What differs", _laid_out("field", labels, changed, upright) if changed else "  nothing")
+    if changed := _changed_rows(comparison):
+        print_first_that_fits(console, _forms(comparison, "field", changed), "What differs")
+    else:
+        say(console, "[bold]What differs[/bold]\n  nothing")
+    console.print()
     first = "group" if _has_several(comparison) else "run"
-    table = _laid_out("metric", labels, metrics, upright)
-    _print_titled(console, f"Metrics, and differences to the first {first}", table)
-    _print_titled(console, "Generalization gap, in points of validation error", gap_table(comparison))
+    metrics = _forms(comparison, "metric", _metric_rows(comparison))
+    print_first_that_fits(console, metrics, f"Metrics, and differences to the first {first}")
+    console.print()
+    print_table(console, gap_table(comparison), "Generalization gap, in points of validation error")
     for line in legend(comparison):
-        console.print(Text(line))
-    console.print(Text(comparison.gap.conclusion))
+        say(console, Text(line))
+    console.print()
+    say(console, Text(comparison.gap.conclusion))
     for note in comparison.notes:
-        console.print(Text(f"note: {note}"))
+        say(console, Text(f"note: {note}"))
     console.print()
 
 
 def gap_table(comparison: Comparison) -> Table:
     """Each group with its gap and the share that it closes; with several seeds, accuracy and intervals as well."""
-    header, rows = _gap_rows(comparison)
-    table = _table(header)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _gap_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    if not _has_several(comparison):
-        rows = [[gap.group, points_text(gap), closed_text(gap)] for gap in comparison.gap.groups]
-        return ["run", "gap, points", "closed"], rows
-    return ["group", *group_header(comparison)], group_rows(comparison)
+    if _has_several(comparison):
+        return group_table(comparison, "group")
+    rows = tuple((gap.group, points_text(gap), closed_text(gap)) for gap in comparison.gap.groups)
+    return Table((Column("run", "name"), Column("gap, points"), Column("closed")), rows)
 
 
 def _has_several(comparison: Comparison) -> bool:
@@ -144,38 +113,50 @@ def _told(comparison: Comparison) -> list[Change]:
     return [c for c in comparison.changed if c.field != "seed" or not _has_several(comparison)]
 
 
-def _change_texts(comparison: Comparison, change: Change) -> list[str]:
-    """The field's value in each group: all values where a group has several."""
-    places = {run.number: place for place, run in enumerate(comparison.runs)}
+def _changed_rows(comparison: Comparison) -> list[_Row]:
     return [
-        ", ".join(dict.fromkeys(value_text(change.values[places[number]]) for number in group.runs))
-        for group in comparison.groups
+        _Row(change.field, tuple((text, Text()) for text in change_texts(comparison, change)))
+        for change in _told(comparison)
     ]
 
 
-def _laid_out(corner: str, labels: Sequence[str], rows: Sequence[tuple[str, Sequence[Text]]], upright: bool) -> Table:
-    """A column for each group; or, upright, a row for each."""
-    if not upright:
-        table = _table([corner, *labels])
-        for name, cells in rows:
-            table.add_row(Text(name), *cells)
-        return table
-    table = _table(["group", *(name for name, _ in rows)])
-    for index, label in enumerate(labels):
-        table.add_row(Text(label), *(cells[index] for _, cells in rows))
-    return table
+def _metric_rows(comparison: Comparison) -> list[_Row]:
+    rows = []
+    for metric in comparison.metrics:
+        texts = (metric_text(comparison, metric, index) for index in range(len(comparison.groups)))
+        cells = tuple((value, Text(text, _style(metric, index))) for index, (value, text) in enumerate(texts))
+        rows.append(_Row(metric.label, cells))
+    return rows
 
 
-def _print_titled(console: Console, title: str, body: Table | str) -> None:
-    console.print(Text(title, style="bold"), body, "", sep="\n")
+def _forms(comparison: Comparison, corner: str, rows: Sequence[_Row]) -> list[Table]:
+    """The rows as tables, the best first: a column for each group, then a row for each; each first flat, then tall."""
+    labels = [group.label for group in comparison.groups]
+    forms = [_upright(labels, rows, tall=tall) for tall in (False, True)]
+    if len(labels) > MOST_COLUMNS:
+        return forms
+    columns = (Column(corner, "prose"), *map(Column, labels))
+
+    def beside(row: _Row, *, tall: bool) -> tuple[Cell, ...]:
+        return row.name, *(_cell(cell, tall=tall) for cell in row.cells)
+
+    return [*(Table(columns, tuple(beside(row, tall=tall) for row in rows)) for tall in (False, True)), *forms]
 
 
-def _table(header: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for index, name in enumerate(header):
-        # A run's name is the user's text: as Text, it is not read as markup.
-        table.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
-    return table
+def _upright(labels: Sequence[str], rows: Sequence[_Row], *, tall: bool) -> Table:
+    """A row for each group; the last of the rows that are its columns is the least important."""
+    return Table(
+        (Column("group", "name"), *(Column(row.name, rank=place) for place, row in enumerate(rows))),
+        tuple((label, *(_cell(row.cells[place], tall=tall) for row in rows)) for place, label in enumerate(labels)),
+    )
+
+
+def _cell(cell: tuple[str, Text], *, tall: bool) -> Text:
+    """The value and its difference in one line; or, tall, each on its own, as each part of a value that has several."""
+    value, difference = cell
+    if tall:
+        value = value.replace(", ", ",\n")
+    return Text.assemble(value, "\n" if tall else "  ", difference) if difference else Text(value)
 
 
 def _style(metric: Metric, group: int) -> str:
@@ -187,32 +168,22 @@ def _style(metric: Metric, group: int) -> str:
 
 def markdown_of(comparison: Comparison) -> str:
     """The same as GitHub tables."""
-    labels = [group.label for group in comparison.groups]
-    changed = [[change.field, *_change_texts(comparison, change)] for change in _told(comparison)]
+    columns = [Column(group.label) for group in comparison.groups]
+    changed = tuple((change.field, *change_texts(comparison, change)) for change in _told(comparison))
     metrics = []
     for metric in comparison.metrics:
-        texts = [metric_text(comparison, metric, index) for index in range(len(labels))]
-        cells = [f"{value} ({difference})" if difference else value for value, difference in texts]
-        metrics.append([metric.label, *cells])
-    header, rows = _gap_rows(comparison)
+        texts = [metric_text(comparison, metric, index) for index in range(len(columns))]
+        cells = (f"{value} ({difference})" if difference else value for value, difference in texts)
+        metrics.append((metric.label, *cells))
     lines = [
-        *_markdown_table(["field", *labels], changed),
-        *_markdown_table(["metric", *labels], metrics),
-        *_markdown_table(header, rows),
+        *markdown(Table((Column("field", "name"), *columns), changed)),
+        *markdown(Table((Column("metric", "name"), *columns), tuple(metrics))),
+        *markdown(gap_table(comparison)),
         *(f"{line}\n" for line in legend(comparison)),
         comparison.gap.conclusion,
         *(f"\n- {note}" for note in comparison.notes),
     ]
     return "\n".join(lines)
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    # GitHub ends a cell at a bar wherever it stands, and a row at a line's end.
-    escaped = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
-    return [*(f"| {' | '.join(line)} |" for line in escaped), ""]
 
 
 def csv_of(comparison: Comparison) -> str:

@@ -8,41 +8,34 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from lbadvisor.advisor.arms import changes, foundation
 from lbadvisor.advisor.comparison import Comparison
 from lbadvisor.advisor.schedule import epochs_of
-from lbadvisor.cli.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_header, group_rows, legend
+from lbadvisor.cli.console import say
+from lbadvisor.cli.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_table, legend
 from lbadvisor.cli.render_comparison import json_ready
+from lbadvisor.cli.table import markdown, print_table
 from lbadvisor.ladder import LadderRequest, PlannedRun
 
 
 def print_ladder(console: Console, comparison: Comparison) -> None:
     """The table, what may be concluded, and what there is to note."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    for number, heading in enumerate(["arm", *group_header(comparison)]):
-        # On a narrow terminal the intervals take two lines: a number that is cut is lost.
-        interval = heading == "95% interval"
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=not interval, overflow="fold")
-    for row in group_rows(comparison):
-        table.add_row(*map(escape, row))
-    console.print(table)
+    print_table(console, group_table(comparison, "arm"))
     for line in legend(comparison):
-        console.print(line, soft_wrap=True)
+        say(console, Text(line))
     console.print()
-    console.print(escape(comparison.gap.conclusion), soft_wrap=True)
+    say(console, Text(comparison.gap.conclusion))
     for note in comparison.notes:
-        console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
+        say(console, f"[yellow]note[/yellow] {escape(note)}")
 
 
 def ladder_markdown(comparison: Comparison) -> str:
     """The same as a GitHub table."""
-    header = ["arm", *group_header(comparison)]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *group_rows(comparison)]
-    table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
     words = (f"{line}\n" for line in legend(comparison))
-    return "\n".join([*table, "", *words, comparison.gap.conclusion, *(f"\n- {note}" for note in comparison.notes)])
+    notes = (f"\n- {note}" for note in comparison.notes)
+    return "\n".join([*markdown(group_table(comparison, "arm")), *words, comparison.gap.conclusion, *notes])
 
 
 def ladder_csv(comparison: Comparison) -> str:

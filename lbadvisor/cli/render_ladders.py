@@ -4,37 +4,55 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from lbadvisor.advisor.comparison import RunSummary
+from lbadvisor.advisor.numerals import measured_text
 from lbadvisor.advisor.records import Ladder, Run
-from lbadvisor.cli.render_comparison import json_ready, number_text
+from lbadvisor.cli.render_comparison import json_ready
+from lbadvisor.cli.table import Column, Table, print_facts, print_table
 from lbadvisor.reuse import RESULTS
 
 Members = Sequence[tuple[str, Run]]
 """(arm's name, run)."""
 
 
+_LADDERS = (
+    Column("name", "name"),
+    Column("baseline", "name", rank=2),
+    Column("batch", "name"),
+    Column("arms", "prose", rank=1),
+    Column("runs"),
+    Column("done"),
+    Column("begun, UTC", "name", rank=3),
+)
+_RUNS = (
+    Column("arm", "name"),
+    Column("seed"),
+    Column("run"),
+    Column("name", "name"),
+    Column("status", "name"),
+    Column("update", rank=1),
+    Column("final %"),
+    Column("seconds", rank=2),
+)
+
+
 def ladders_table(ladders: Sequence[tuple[Ladder, Members]]) -> Table:
     """One row per ladder."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    for column in ("name", "baseline", "batch", "arms", "runs", "done"):
-        table.add_column(column, justify="right" if column in ("runs", "done") else "left")
-    table.add_column("begun, UTC", no_wrap=True)
-    for ladder, members in ladders:
-        table.add_row(
-            Text(ladder.name),
-            Text(ladder.baseline.name),
+    rows = tuple(
+        (
+            ladder.name,
+            ladder.baseline.name,
             _batches(ladder),
             ", ".join(dict.fromkeys(arm for arm, _ in members)),
-            str(len(members)),
-            str(_done(members)),
+            f"{len(members):,}",
+            f"{_done(members):,}",
             f"{ladder.created_at:%Y-%m-%d %H:%M}",
         )
-    return table
+        for ladder, members in ladders
+    )
+    return Table(_LADDERS, rows)
 
 
 def print_ladder_runs(
@@ -48,26 +66,22 @@ def print_ladder_runs(
         "runs": f"{len(members)}, {_done(members)} of them done",
         "begun": f"{ladder.created_at:%Y-%m-%d %H:%M:%S} UTC",
     }
-    head = Table(box=None, show_header=False)
-    head.add_column(style="bold")
-    for name, fact in facts.items():
-        head.add_row(name, Text(fact))
-    console.print(head)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    for column in ("arm", "seed", "run", "name", "status", "update", "final %", "seconds"):
-        table.add_column(column, justify="left" if column in ("arm", "name", "status") else "right", no_wrap=True)
-    for arm, run in summaries:
-        table.add_row(
+    print_facts(console, facts)
+    console.print()
+    rows = tuple(
+        (
             arm,
             str(run.seed),
             str(run.number),
-            Text(run.name),
+            run.name,
             str(run.status),
-            f"{run.update}/{run.updates}",
-            number_text("final_accuracy_percent", run.final_accuracy_percent),
-            number_text("seconds", run.seconds),
+            f"{run.update:,}/{run.updates:,}",
+            measured_text("final_accuracy_percent", run.final_accuracy_percent),
+            measured_text("seconds", run.seconds),
         )
-    console.print(table)
+        for arm, run in summaries
+    )
+    print_table(console, Table(_RUNS, rows))
 
 
 def ladder_body(ladder: Ladder, members: Members) -> dict[str, Any]:
@@ -85,7 +99,7 @@ def member_bodies(summaries: Sequence[tuple[str, RunSummary]]) -> list[dict[str,
 
 
 def _batches(ladder: Ladder) -> str:
-    return f"{ladder.baseline.batch.size} -> {ladder.target_batch_size}"
+    return f"{ladder.baseline.batch.size:,} -> {ladder.target_batch_size:,}"
 
 
 def _done(members: Members) -> int:

@@ -3,14 +3,20 @@
 from collections.abc import Sequence
 
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
-from lbadvisor.advisor.adjustments import Adjustment, Value
+from lbadvisor.advisor.adjustments import Adjustment
 from lbadvisor.advisor.caveats import Caveat
 from lbadvisor.advisor.forecast import Option
+from lbadvisor.advisor.numerals import value_text
 from lbadvisor.advisor.plan import Plan
-from lbadvisor.cli.console import stdout
+from lbadvisor.cli.console import say, stdout
+from lbadvisor.cli.table import Cell, Column, Table, print_table
+
+DIFFUSION = (
+    "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline: their variance, "
+    "(learning rate)^2 / batch size, summed over the updates. The square-root rule with the regime keeps it."
+)
 
 
 def print_plan(plan: Plan) -> None:
@@ -18,16 +24,20 @@ def print_plan(plan: Plan) -> None:
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
     name = f"{plan.baseline.name}: " if plan.baseline else ""
-    console.print(
-        f"[bold]{escape(name)}batch {size.before} -> {size.after}[/bold], ratio r = {plan.batch_ratio:g}",
-        soft_wrap=True,
+    say(
+        console,
+        f"[bold]{escape(name)}batch {value_text(size.before)} -> {value_text(size.after)}[/bold], "
+        f"ratio r = {plan.batch_ratio:,.6g}",
     )
     console.print()
-    for table in (_adjustments(plan.adjustments), _notes(plan.adjustments), _forecast(plan.forecast)):
-        console.print(table)
+    told = [line for line in plan.adjustments if not (line.before is None and line.after is None)]
+    for table in (_adjustments(told), _notes(told), _forecast(plan.forecast)):
+        print_table(console, table)
         console.print()
+    say(console, DIFFUSION)
+    console.print()
     for caveat in plan.warnings:
-        console.print(caveat_text(caveat))
+        say(console, caveat_text(caveat))
 
 
 def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:
@@ -36,65 +46,68 @@ def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:
     return Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f"{of_arms}: {caveat.message}")
 
 
-def _adjustments(lines: tuple[Adjustment, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("old", justify="right")
-    table.add_column("new", justify="right")
-    table.add_column("unit", no_wrap=True)
-    table.add_column("rule")
-    table.add_column("formula")
-    for number, line in enumerate(lines, start=1):
-        moved = line.before != line.after
-        table.add_row(
-            f"{number:>2} {line.field}",
-            number_text(line.before),
-            Text(number_text(line.after), style="bold" if moved else "dim"),
+def planned_text(line: Adjustment) -> str:
+    """Old -> new."""
+    return f"{value_text(line.before, 'none')} -> {value_text(line.after, 'none')}"
+
+
+def _adjustments(lines: Sequence[Adjustment]) -> Table:
+    columns = (
+        Column(""),
+        Column("", "name"),
+        Column("old"),
+        Column("new"),
+        Column("unit", "name", rank=3),
+        Column("rule", "prose", rank=1),
+        Column("formula", "prose", rank=2),
+    )
+    rows = tuple(
+        (
+            str(number),
+            line.field,
+            value_text(line.before, "none"),
+            Text(value_text(line.after, "none"), style="bold" if line.before != line.after else "dim"),
             line.unit,
-            escape(line.rule),
-            escape(line.formula),
+            line.rule,
+            line.formula,
         )
-    return table
+        for number, line in enumerate(lines, start=1)
+    )
+    return Table(columns, rows)
 
 
-def _notes(lines: tuple[Adjustment, ...]) -> Table:
+def _notes(lines: Sequence[Adjustment]) -> Table:
     """Source and validity, once for all the lines that share them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("line", justify="right", no_wrap=True)
-    table.add_column("source")
-    table.add_column("known to hold")
     shared: dict[tuple[str, str], list[int]] = {}
     for number, line in enumerate(lines, start=1):
         shared.setdefault((line.source, line.validity), []).append(number)
-    for (source, validity), numbers in shared.items():
-        table.add_row(",".join(map(str, numbers)), escape(source), escape(validity))
-    return table
+    rows = tuple((", ".join(map(str, numbers)), source, validity) for (source, validity), numbers in shared.items())
+    return Table((Column("line"), Column("source", "prose"), Column("known to hold", "prose")), rows)
 
 
-def _forecast(choices: tuple[Option, ...]) -> Table:
-    absolute = choices[0].updates is not None
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("what it costs", "lr", "updates", "epochs", "examples", "diffusion"):
-        table.add_column(heading, justify="left" if heading == "what it costs" else "right")
-    for choice in choices:
-        examples_factor = choice.epochs_factor
-        table.add_row(
-            Text(("> " if choice.chosen else "  ") + choice.name, style="bold" if choice.chosen else ""),
-            f"x {choice.lr_factor:.4g}" if choice.lr is None else f"{choice.lr:.6g}",
-            f"{choice.updates:,}" if absolute and choice.updates is not None else f"x {choice.updates_factor:.4g}",
-            f"x {choice.epochs_factor:.4g}" if choice.epochs is None else f"{choice.epochs:.6g}",
-            f"{choice.examples:,}" if choice.examples is not None else f"x {examples_factor:.4g}",
-            f"x {choice.diffusion:.4g}",
-        )
-    return table
+def _forecast(choices: Sequence[Option]) -> Table:
+    columns = (
+        Column("what it costs", "name"),
+        Column("lr", rank=1),
+        Column("updates"),
+        Column("epochs", rank=2),
+        Column("examples"),
+        Column("diffusion", rank=3),
+    )
+    return Table(columns, tuple(_priced(choice) for choice in choices))
 
 
-def number_text(value: Value) -> str:
-    """A value of a plan as people read it."""
-    if value is None:
-        return "none"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, tuple):
-        return " ".join(str(v) for v in value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+def _priced(choice: Option) -> tuple[Cell, ...]:
+    return (
+        Text(("> " if choice.chosen else "  ") + choice.name, style="bold" if choice.chosen else ""),
+        _absolute(choice.lr, choice.lr_factor),
+        _absolute(choice.updates, choice.updates_factor),
+        _absolute(choice.epochs, choice.epochs_factor),
+        _absolute(choice.examples, choice.epochs_factor),
+        _absolute(None, choice.diffusion),
+    )
+
+
+def _absolute(value: float | None, factor: float) -> str:
+    """The value, or what the baseline's is multiplied by where that is not known."""
+    return f"x {factor:,.4g}" if value is None else value_text(value)

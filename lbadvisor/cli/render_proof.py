@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as ProgressBar
 
-from lbadvisor.cli.console import stderr
+from lbadvisor.cli.console import say, stderr
 from lbadvisor.cli.render_comparison import json_ready
 from lbadvisor.training.dataset import Preparing
 
@@ -68,7 +69,7 @@ def show_part(*, quiet: bool) -> Iterator[Show]:
         def tell(event: "Preparing | ProofProgress") -> None:
             name, done, total = _counted(event)
             if total is not None and done == total:
-                console.print(f"{name}: {done} of {total}", soft_wrap=True, markup=False)
+                say(console, escape(f"{name}: {done} of {total}"))
 
         yield tell
 

@@ -6,15 +6,16 @@ import statistics
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.advisor.refinement import Refinement, Trial, value_text
 from lbadvisor.advisor.search_space import point_text
+from lbadvisor.cli.console import CHART_WIDTH, say
 from lbadvisor.cli.render_comparison import json_ready
+from lbadvisor.cli.table import Column, Table, print_table
 
 HEIGHT = 16
-WIDTH = 90
 CURVE_POINTS = 60
 HIGHEST_MEDIANS = 3.0
 """Values up to so many times the trials' median are drawn."""
@@ -23,50 +24,51 @@ TRIAL, EXPECTED, BOUNDS = "o", "*", "."
 
 def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -> None:
     """The trials, the fitted curve, and what may be concluded."""
-    console.print(
-        f"[bold]{refinement.baseline}: batch {refinement.batch_size} -> {refinement.target_batch_size}[/bold], "
-        f"study {refinement.study}, judged on {refinement.validation_examples} held-out examples",
-        soft_wrap=True,
+    say(
+        console,
+        f"[bold]{escape(refinement.baseline)}: batch {refinement.batch_size:,} -> {refinement.target_batch_size:,}"
+        f"[/bold], study {escape(refinement.study)}, judged on {refinement.validation_examples:,} held-out examples",
     )
-    console.print(_trials(refinement))
+    print_table(console, _trials(refinement))
     if chart:
         draw_refinement(console, refinement)
     for result in refinement.tests:
         accuracies = ", ".join(f"{accuracy:.2f}%" for accuracy in result.accuracies_percent)
-        console.print(f"test set, measured once: {point_text(refinement.space, result.point)}: {accuracies}")
+        say(console, f"test set, measured once: {point_text(refinement.space, result.point)}: {accuracies}")
     if refinement.paired is not None:
         paired = refinement.paired
-        console.print(
+        say(
+            console,
             f"by {paired.seeds} seeds, in pairs: the chosen trial's {refinement.metric} is {paired.gain_percent:.1f}% "
             f"below the theory's (95% {paired.low_percent:.1f} to {paired.high_percent:.1f}, allowing for the choice "
             f"among {paired.others} trials)",
-            soft_wrap=True,
         )
-    console.print(Text(refinement.conclusion), soft_wrap=True)
+    say(console, Text(refinement.conclusion))
 
 
 def _trials(refinement: Refinement) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("trial", justify="right")
-    for dimension in refinement.space.dimensions:
-        table.add_column(dimension.name, justify="right")
-    table.add_column("error, %" if refinement.metric == "error" else "loss, nats", justify="right")
-    for heading in ("epochs", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("runs")
-    for trial in refinement.trials:
-        outcome = trial.outcome
-        chosen = trial.point == refinement.kept
-        table.add_row(
-            str(trial.number),
-            *(f"{value:.4g}" for value in trial.point),
-            _value(trial, refinement),
-            "there already" if outcome.taken_in else f"{outcome.epochs:.4g}",
-            "" if outcome.taken_in else f"{outcome.seconds:.1f}",
-            Text(", ".join(outcome.runs) + (" (stopped early)" if outcome.pruned else "")),
-            style="bold" if chosen else "",
-        )
-    return table
+    columns = (
+        Column("trial"),
+        *(Column(dimension.name) for dimension in refinement.space.dimensions),
+        Column("error, %" if refinement.metric == "error" else "loss, nats"),
+        Column("epochs", rank=1),
+        Column("seconds", rank=2),
+        Column("runs", "prose", rank=3),
+    )
+    return Table(columns, tuple(_row(trial, refinement) for trial in refinement.trials))
+
+
+def _row(trial: Trial, refinement: Refinement) -> tuple[Text, ...]:
+    outcome = trial.outcome
+    cells = (
+        str(trial.number),
+        *(f"{value:.4g}" for value in trial.point),
+        _value(trial, refinement),
+        "reused" if outcome.taken_in else f"{outcome.epochs:,.4g}",
+        "" if outcome.taken_in else f"{outcome.seconds:,.1f}",
+        ", ".join(outcome.runs) + (" (stopped early)" if outcome.pruned else ""),
+    )
+    return tuple(Text(cell, style="bold" if trial.point == refinement.kept else "") for cell in cells)
 
 
 def _value(trial: Trial, refinement: Refinement) -> str:
@@ -95,7 +97,7 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
     plotext.terminal.limit(False, False)
     figure = plotext.figure
     figure.clear()
-    figure.plot_size(min(console.width, WIDTH), HEIGHT)
+    figure.plot_size(min(console.width, CHART_WIDTH), HEIGHT)
     figure.theme("colorless")
     lines = (
         ([(p.exponent, p.low) for p in curve if p.low <= top], BOUNDS),

@@ -2,47 +2,51 @@
 
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lbadvisor.advisor.comparison import RunSummary
+from lbadvisor.advisor.numerals import ABSENT, measured_text
 from lbadvisor.advisor.records import Measurement, Run
 from lbadvisor.advisor.results import result_of, summary_of
-from lbadvisor.cli.render_comparison import ABSENT, number_text
+from lbadvisor.cli.table import Column, Table, print_facts, print_table
 
-_COLUMNS = (
-    *("run", "name", "recipe", "batch", "adapted", "seed", "status", "update"),
-    *("final %", "best %", "seconds"),
+_RUNS = (
+    Column("run"),
+    Column("name", "name"),
+    Column("recipe", "name", rank=5),
+    Column("batch"),
+    Column("adapted", "name", rank=4),
+    Column("seed", rank=1),
+    Column("status", "name"),
+    Column("update"),
+    Column("final %"),
+    Column("best %", rank=2),
+    Column("seconds", rank=3),
+    Column("when, UTC", rank=6),
 )
 
 
 def runs_table(summaries: list[RunSummary]) -> Table:
     """One row per run."""
-    # Twelve columns shall fit a terminal of 80: one space between them, only words wrapped, no year.
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    for column in _COLUMNS:
-        words = column in ("name", "recipe", "adapted")
-        left = words or column == "status"
-        table.add_column(column, justify="left" if left else "right", no_wrap=not words, overflow="fold")
-    table.add_column("when, UTC", no_wrap=True)
-    for run in summaries:
-        table.add_row(
+    rows = tuple(
+        (
             str(run.number),
-            Text(run.name),
-            Text(run.recipe),
-            str(run.batch_size),
+            run.name,
+            run.recipe,
+            f"{run.batch_size:,}",
             _parts_text(run),
             str(run.seed),
             str(run.status),
-            f"{run.update}/{run.updates}",
-            number_text("final_accuracy_percent", run.final_accuracy_percent),
-            number_text("best_accuracy_percent", run.best_accuracy_percent),
-            number_text("seconds", run.seconds),
-            f"{run.changed_at:%m-%d %H:%M}",
+            f"{run.update:,}/{run.updates:,}",
+            measured_text("final_accuracy_percent", run.final_accuracy_percent),
+            measured_text("best_accuracy_percent", run.best_accuracy_percent),
+            measured_text("seconds", run.seconds),
+            f"{run.changed_at:%Y-%m-%d %H:%M}",
         )
-    return table
+        for run in summaries
+    )
+    return Table(_RUNS, rows)
 
 
 def _parts_text(run: RunSummary) -> str:
@@ -51,8 +55,10 @@ def _parts_text(run: RunSummary) -> str:
     return ", ".join(run.parts) or "none"
 
 
-def print_run(console: Console, run: Run, measured: list[Measurement], shown: list[Measurement]) -> None:
-    """All that is known of one run, with those of its measurements that are `shown`."""
+def print_run(
+    console: Console, run: Run, saved: str | None, measured: list[Measurement], shown: list[Measurement]
+) -> None:
+    """All that is known of one run, what is `saved` of it, and those of its measurements that are `shown`."""
     from lbadvisor.advisor.recipe_file import dump_recipe
 
     summary = summary_of(result_of(run, measured))
@@ -60,11 +66,12 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
         "run": f"{run.number}, {run.name}",
         "status": run.status,
         "ended because": run.ended_because,
-        "update": f"{run.update} of {run.updates}",
-        "accuracy": number_text("final_accuracy_percent", summary.final_accuracy_percent),
-        "best accuracy": number_text("best_accuracy_percent", summary.best_accuracy_percent),
-        "test accuracy": number_text("test_accuracy_percent", run.test_accuracy_percent),
-        "training seconds": number_text("seconds", summary.seconds),
+        "update": f"{run.update:,} of {run.updates:,}",
+        "saved": saved,
+        "accuracy": measured_text("final_accuracy_percent", summary.final_accuracy_percent),
+        "best accuracy": measured_text("best_accuracy_percent", summary.best_accuracy_percent),
+        "test accuracy": measured_text("test_accuracy_percent", run.test_accuracy_percent),
+        "training seconds": measured_text("seconds", summary.seconds),
         "seed": run.seed,
         "adapted from": _origin_text(run),
         "plan": run.plan_number,
@@ -79,17 +86,16 @@ def print_run(console: Console, run: Run, measured: list[Measurement], shown: li
         f"Python {run.environment.python_version}",
         "git": _git_text(run),
     }
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, fact in facts.items():
-        table.add_row(name, Text(ABSENT if fact is None else str(fact)))
-    console.print(table)
+    print_facts(console, facts)
     console.print(Text("\nRecipe", style="bold"))
     # A line of TOML is not wrapped: what is printed can be saved and read again.
     console.print(Text(dump_recipe(run.recipe)), soft_wrap=True)
     if shown:
-        console.print(_measurements_table(shown, len(measured)))
+        of = len(measured)
+        title = (
+            "Measurements" if len(shown) == of else f"The last {len(shown)} of {of} measurements (--measurements: all)"
+        )
+        print_table(console, _measurements_table(shown), title)
 
 
 def _origin_text(run: Run) -> str | None:
@@ -106,33 +112,34 @@ def _git_text(run: Run) -> str | None:
     return run.environment.git_commit + (" with uncommitted changes" if run.environment.git_dirty else "")
 
 
-def _measurements_table(shown: list[Measurement], of: int) -> Table:
-    title = "Measurements" if len(shown) == of else f"The last {len(shown)} of {of} measurements (--measurements: all)"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in (
-        "update",
-        "epoch",
-        "loss",
-        "learning rate",
-        "gradient norm",
-        "clipped, %",
-        "weight distance",
-        "evaluation loss",
-        "accuracy, %",
-        "seconds",
-    ):
-        table.add_column(column, justify="right")
-    for m in shown:
-        table.add_row(
-            str(m.update),
-            f"{m.epoch:.2f}",
+_MEASUREMENTS = (
+    Column("update"),
+    Column("epoch"),
+    Column("loss"),
+    Column("learning rate", rank=1),
+    Column("gradient norm", rank=2),
+    Column("clipped, %", rank=4),
+    Column("weight distance", rank=5),
+    Column("evaluation loss", rank=3),
+    Column("accuracy, %"),
+    Column("seconds", rank=6),
+)
+
+
+def _measurements_table(measurements: list[Measurement]) -> Table:
+    rows = tuple(
+        (
+            f"{m.update:,}",
+            f"{m.epoch:,.2f}",
             f"{m.loss:.4f}",
             f"{m.lr:.6g}",
             f"{m.gradient_norm:.3g}",
             f"{100 * m.clipped_share:.0f}",
-            f"{m.weight_distance:.2f}",
-            number_text("evaluation_loss", m.evaluation_loss),
-            number_text("accuracy_percent", m.evaluation_accuracy_percent),
-            f"{m.seconds:.1f}",
+            f"{m.weight_distance:,.2f}",
+            measured_text("evaluation_loss", m.evaluation_loss),
+            measured_text("accuracy_percent", m.evaluation_accuracy_percent),
+            f"{m.seconds:,.1f}",
         )
-    return table
+        for m in measurements
+    )
+    return Table(_MEASUREMENTS, rows)

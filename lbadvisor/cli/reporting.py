@@ -42,7 +42,9 @@ def write_reports(
     `commands` are those that make the comparison anew. Raises `UsageError` where another file is in the way and
     `LbadvisorError` where one cannot be written.
     """
-    from lbadvisor.cli.console import stderr
+    from rich.text import Text
+
+    from lbadvisor.cli.console import say, stderr
 
     if html is None and png is None:
         return
@@ -50,11 +52,11 @@ def write_reports(
     if html is not None:
         from lbadvisor.report.page import write_page
 
-        stderr().print(_written(html, write_page(html, report)), markup=False, soft_wrap=True)
+        say(stderr(), Text(_written(html, write_page(html, report))))
     if png is not None:
         from lbadvisor.report.picture import write_picture
 
-        stderr().print(_written(png, write_picture(png, report)), markup=False, soft_wrap=True)
+        say(stderr(), Text(_written(png, write_picture(png, report))))
 
 
 def _written(path: Path, size_bytes: int) -> str:

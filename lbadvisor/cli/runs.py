@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli import options
@@ -46,9 +47,10 @@ def list_runs(
 
     from lbadvisor.advisor.conditions import Condition, parse_condition
     from lbadvisor.advisor.results import summary_of
-    from lbadvisor.cli.console import print_json, stderr, stdout
+    from lbadvisor.cli.console import print_json, say, stderr, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import runs_table
+    from lbadvisor.cli.table import print_table
     from lbadvisor.selection import select
 
     conditions = [parse_condition(text) for text in where or ()]
@@ -65,9 +67,9 @@ def list_runs(
         rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
         print_json({"schema": 1, "runs": rows})
     elif not summaries and (conditions or ladder):
-        stderr().print("no run meets that: `lbadvisor runs` lists them all")
+        say(stderr(), "no run meets that: `lbadvisor runs` lists them all")
     else:
-        stdout().print(runs_table(summaries))
+        print_table(stdout(), runs_table(summaries))
 
 
 @runs.command("show")
@@ -86,21 +88,27 @@ def show(
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_comparison import json_ready
     from lbadvisor.cli.render_runs import print_run
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoint_file import checkpoints, pruned, update_of
 
     with _opened(database) as store:
         found = store.run(run)
         measured = store.measurements(found.number)
+        folder = checkpoint_folder(store.path, found)
+    saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
     if as_json:
         print_json(
             {
                 "schema": 1,
                 "run": dataclasses.asdict(found, dict_factory=json_ready),
+                "saved_updates": saved_updates,
                 "measurements": [dataclasses.asdict(m, dict_factory=json_ready) for m in shown],
             }
         )
     else:
-        print_run(stdout(), found, measured, shown)
+        saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
+        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown)
 
 
 @runs.command("rename")
@@ -111,7 +119,7 @@ def rename(
     database: options.Database = None,
 ) -> None:
     """Give a run another name. Its checkpoints, and its place in ladders, stay its own."""
-    from lbadvisor.cli.console import stderr
+    from lbadvisor.cli.console import say, stderr
     from lbadvisor.cli.names import checked_name
     from lbadvisor.stored_runs import rename_run
 
@@ -121,7 +129,7 @@ def rename(
         if new in store.ladder_names():
             raise UsageError(f"there is a ladder named {new}: give another name")
         rename_run(store, found, new)
-    stderr().print(f"{found.name} is now {new}", markup=False, soft_wrap=True)
+    say(stderr(), escape(f"{found.name} is now {new}"))
 
 
 @runs.command("delete")
@@ -134,7 +142,7 @@ def delete(
 ) -> None:
     """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
     from lbadvisor.cli.asking import confirm
-    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.cli.console import say, stderr, stdout
     from lbadvisor.stored_runs import delete_run, refuse_in_training
 
     with _opened(database) as store:
@@ -151,13 +159,13 @@ def delete(
             for run in found
         )
         if dry_run:
-            stdout().print(f"would delete {listed}; nothing was done", markup=False, soft_wrap=True)
+            say(stdout(), escape(f"would delete {listed}; nothing was done"))
             return
         confirm(f"Delete {listed}, with checkpoints?", yes=yes)
         refuse_in_training(list(found))
         for run in found:
             delete_run(store, run)
-            stderr().print(f"deleted {run.name}", markup=False, soft_wrap=True)
+            say(stderr(), escape(f"deleted {run.name}"))
 
 
 @runs.command("prune")
@@ -175,7 +183,7 @@ def prune(
     What needs a run's weights, such as export-weights, is then no longer possible.
     """
     from lbadvisor.cli.asking import confirm
-    from lbadvisor.cli.console import stderr, stdout
+    from lbadvisor.cli.console import say, stderr, stdout
     from lbadvisor.selection import select
     from lbadvisor.stored_runs import checkpoint_bytes, prune_run
 
@@ -186,20 +194,20 @@ def prune(
         for run in found if names else ():
             if run.status is not RunStatus.COMPLETE:
                 kept = f"{run.name} is {run.status}, not complete: its checkpoints are kept"
-                stderr().print(kept, markup=False, soft_wrap=True)
+                say(stderr(), escape(kept))
         size = _size_text(sum(sizes[run.number] for run in complete))
         listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
         if not complete:
-            stdout().print("no complete run has checkpoints: there is nothing to prune")
+            say(stdout(), "no complete run has checkpoints: there is nothing to prune")
         elif dry_run:
             said = f"would free {size}: the checkpoints of {listed}; nothing was done"
-            stdout().print(said, markup=False, soft_wrap=True)
+            say(stdout(), escape(said))
         else:
             confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
             freed = sum(prune_run(store, run) for run in complete)
             pruned = ", ".join(run.name for run in complete)
             said = f"pruned {pruned}: {_size_text(freed)} freed, the results are kept"
-            stderr().print(said, markup=False, soft_wrap=True)
+            say(stderr(), escape(said))
 
 
 @runs.command("export-weights")
@@ -230,7 +238,7 @@ def export_weights(
         raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
     if not as_torch and out.suffix in (".pt", ".pth"):
         raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
-    from lbadvisor.cli.console import stderr
+    from lbadvisor.cli.console import say, stderr
     from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.weights import read_weights, write_weights
 
@@ -239,12 +247,12 @@ def export_weights(
         weights = read_weights(checkpoint_folder(store.path, found), found, which)
     write_weights(out, weights, as_torch=as_torch)
     for note in weights.notes:
-        stderr().print(f"note {note}", markup=False, soft_wrap=True)
+        say(stderr(), escape(f"note {note}"))
     said = (
         f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of {found.updates}, "
         f"{len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
     )
-    stderr().print(said, markup=False, soft_wrap=True)
+    say(stderr(), escape(said))
 
 
 @runs.command("export")

@@ -15,6 +15,7 @@ def train(
     *,
     adapt: options.Adapt,
     changes: options.Changes,
+    recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
         str | None, typer.Option("--name", help="The run's name; default: derived from recipe, options and seed.")
     ] = None,
@@ -28,12 +29,13 @@ def train(
 
     Ctrl-C finishes the update, saves, and exits 75. Runs are kept in the database; see `lbadvisor runs`.
     """
-    from lbadvisor.cli.adaptation import trained_recipe
+    from lbadvisor.cli.adaptation import trained_recipe, with_statistics
     from lbadvisor.cli.names import checked_name, run_name_of
     from lbadvisor.cli.train_display import Display
     from lbadvisor.reuse import StoredName, name_of_training
     from lbadvisor.store import default_database_path
 
+    changes = with_statistics(changes, recomputed=recompute_statistics)
     plan, trained = trained_recipe(recipe, changes, adapt, words)
     database, default = database or default_database_path(), run_name_of(trained, seed)
     # A name that is given is the run's; else the training is known by what it is, whatever its run is called.

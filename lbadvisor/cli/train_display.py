@@ -15,8 +15,8 @@ from lbadvisor.advisor.plan import Plan
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement, Run
 from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.cli.console import stderr, stdout
-from lbadvisor.cli.render_plan import caveat_text, number_text
+from lbadvisor.cli.console import say, stderr, stdout
+from lbadvisor.cli.render_plan import caveat_text, planned_text
 
 if TYPE_CHECKING:
     from lbadvisor.reuse import StoredName
@@ -51,7 +51,7 @@ class Display:
 
     def _say(self, text: str | Text) -> None:
         if not self._quiet:
-            self._console.print(text, soft_wrap=True)
+            say(self._console, text)
 
     def show_loading(self) -> None:
         """What the next seconds are for: PyTorch is about to be imported."""
@@ -62,17 +62,14 @@ class Display:
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
-            f"batch {recipe.batch.size}, {schedule.updates:,} updates, seed {seed}"
+            f"batch {recipe.batch.size:,}, {schedule.updates:,} updates, seed {seed}"
             + (", bfloat16 autocast" if recipe.compute.precision == "bf16" else "")
             + (", TF32" if recipe.compute.tf32 else "")
             + (", compiled" if recipe.compute.compile else "")
         )
         for line in plan.adjustments if plan else ():
             if line.before != line.after:
-                self._say(
-                    f"  {line.field}: {number_text(line.before)} -> {number_text(line.after)} {line.unit} "
-                    f"[dim]({escape(line.rule)})[/dim]"
-                )
+                self._say(f"  {line.field}: {planned_text(line)} {line.unit} [dim]({escape(line.rule)})[/dim]")
         for caveat in plan.warnings if plan else ():
             self._say(caveat_text(caveat))
 
@@ -85,10 +82,10 @@ class Display:
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
         begins = "from the start" if saved_update is None else f"on from update {saved_update}"
-        stdout().print(
+        say(
+            stdout(),
             f"would train {escape(request.name)} {begins} on {request.device.type}, data "
             f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
-            soft_wrap=True,
         )
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:
@@ -137,7 +134,7 @@ class Display:
                 f", {last.epoch:.4g} epochs, accuracy {last.evaluation_accuracy_percent:.2f}% "
                 f"(best {best.evaluation_accuracy_percent:.2f}% at update {best.update}), {last.seconds:.1f} s"
             )
-        stdout().print(text, soft_wrap=True)
+        say(stdout(), text)
 
     @contextmanager
     def progress(self) -> Iterator[ShowsProgress]:

@@ -37,8 +37,10 @@ def verify_resume(
     model, optimizer and averages, and the measurements: exit code 1 if one
     differs.
     """
+    from rich.markup import escape
+
     from lbadvisor.cli.adaptation import trained_recipe
-    from lbadvisor.cli.console import print_json, stdout
+    from lbadvisor.cli.console import print_json, say, stdout
     from lbadvisor.cli.render_proof import proof_json, proof_text, show_part
     from lbadvisor.cli.train_display import Display
     from lbadvisor.errors import NotIdenticalError
@@ -74,4 +76,4 @@ def verify_resume(
         raise typer.Exit(0 if proof.difference is None else 1)
     if proof.difference is not None:
         raise NotIdenticalError(proof_text(proof))
-    stdout().print(proof_text(proof), soft_wrap=True, markup=False)
+    say(stdout(), escape(proof_text(proof)))

@@ -1,8 +1,8 @@
 """The answer that a report begins with, and the arms behind it, from a comparison."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lbadvisor.advisor.change_text import change_texts
 from lbadvisor.advisor.comparison import Comparison, Estimate, Spread
 from lbadvisor.report import texts
 
@@ -85,15 +85,6 @@ def arms_of(comparison: Comparison) -> tuple[Arm, ...]:
 
 def differences_of(comparison: Comparison) -> tuple[Difference, ...]:
     """The fields in which the groups differ, and what differs within a group, as the seed does."""
-    places = {run.number: place for place, run in enumerate(comparison.runs)}
     return tuple(
-        Difference(
-            change.field,
-            tuple(", ".join(_different(change.values[places[n]] for n in group.runs)) for group in comparison.groups),
-        )
-        for change in comparison.changed
+        Difference(change.field, change_texts(comparison, change, texts.ABSENT)) for change in comparison.changed
     )
-
-
-def _different(values: Iterator[object]) -> Iterator[str]:
-    yield from dict.fromkeys(map(texts.field_value, values))

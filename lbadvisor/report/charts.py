@@ -12,7 +12,8 @@ FAR_APART_FROM_RATIO = 4.0
 """Groups whose lengths in updates differ by more than this factor are at first drawn over a logarithmic axis: on a
 linear one the shorter ones would be a stroke at its beginning."""
 LOGARITHMIC_FROM_RATIO = 30.0
-"""A chart whose values are all above 0 and span more than this factor gets a logarithmic axis."""
+"""A chart whose values are all above 0 and span more than this factor gets a logarithmic axis of them; the weight
+distance never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ TEXTS = {
     Quantity.WEIGHT_DISTANCE: ChartText(
         "Weight distance",
         "",
-        "L2 norm of w_t - w_0, always over a logarithmic axis: a line that is straight there grows as log t, "
-        "as in the paper's Figure 2 (Hoffer et al. 2017, arXiv:1705.08741).",
+        "L2 norm of w_t - w_0, always over a logarithmic axis: a line that is straight there grows as log t, as in "
+        "the paper's Figure 2 (Hoffer et al. 2017, arXiv:1705.08741).",
     ),
 }
 
@@ -73,7 +74,9 @@ def charts_of(groups: Sequence[GroupCurves]) -> tuple[Chart, ...]:
         if quantity is Quantity.CLIPPED_SHARE:
             drawn = [curve for curve in drawn if any(curve.high)]
         if drawn:
-            charts.append(Chart(quantity, TEXTS[quantity], curves, _spans_decades(drawn)))
+            # On two logarithmic axes what grows as log t would not be straight.
+            logarithmic = quantity is not Quantity.WEIGHT_DISTANCE and _spans_decades(drawn)
+            charts.append(Chart(quantity, TEXTS[quantity], curves, logarithmic))
     return tuple(charts)
 
 

@@ -24,8 +24,8 @@ class GroupPlan:
 
     @property
     def kept(self) -> tuple[Adjustment, ...]:
-        """The lines that keep the baseline's value."""
-        return tuple(line for line in self.adjustments if line.before == line.after)
+        """The lines that keep a value of the baseline."""
+        return tuple(line for line in self.adjustments if line.before == line.after and line.before is not None)
 
 
 @dataclass(frozen=True, slots=True)

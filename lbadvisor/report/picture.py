@@ -50,14 +50,15 @@ def write_picture(path: Path, report: Report) -> int:
     with warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes: no reason for lines on stderr.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        figure = _figure(report)
+        figure = figure_of(report)
         write_whole(
             path, lambda file: figure.savefig(file, format="png", metadata={"Software": f"lbadvisor {__version__}"})
         )
     return path.stat().st_size
 
 
-def _figure(report: Report) -> "Figure":
+def figure_of(report: Report) -> "Figure":
+    """The report's charts as a figure of matplotlib."""
     from matplotlib.figure import Figure
 
     charts, headline = charts_of(report.curves), headline_of(report.comparison)

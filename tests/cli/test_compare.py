@@ -134,7 +134,7 @@ def test_tables_show_what_differs_the_signed_differences_and_the_gap(database: P
     assert "batch.size 32 512 512" in lines
     assert "accuracy, % 98.50 97.50 98.25" in lines
     assert "best accuracy, % 98.50 97.50 -1.00 98.25 -0.25" in lines
-    assert "examples 640 10 240 +9 600 10 240 +9 600" in lines
+    assert "examples 640 10,240 +9,600 10,240 +9,600" in lines
     assert "a|[b] +0.25 75%" in lines
     assert "closes 75% of that gap" in " ".join(lines)
     assert not any("step:" in line for line in lines)

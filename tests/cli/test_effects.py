@@ -30,6 +30,21 @@ def options(name, command):
 ALL = [pair for name in COMMANDS for pair in options(name, loaded(name))]
 
 
+def callbacks(command):
+    """The function of a command, and of the commands in a group of them, as typer got it."""
+    if command.callback is not None:
+        yield command.callback.__wrapped__
+    for inner in getattr(command, "commands", {}).values():
+        yield from callbacks(inner)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_checks_its_words(name):
+    spread = [function.__code__.co_qualname for function in callbacks(loaded(name))]
+    assert spread
+    assert set(spread) == {"command.<locals>.checked"}
+
+
 def effect_of(command, option):
     return f"{command} {option}" if f"{command} {option}" in EFFECTS else option
 
@@ -54,7 +69,6 @@ WITHOUT_EFFECT = [
     *((("train", DIGITS, option), NO_TARGET) for option in ("--arm", "--adapt", "--lr-rule", "--ghost", "--betas")),
     *((("verify-resume", DIGITS, option), NO_TARGET) for option in ("--weight-decay", "--stretch-share")),
     *(((*PLAN, option), "needs a recipe") for option in ("--set", "--schedule-scale", "--precision", "--out")),
-    ((*PLAN, "--recompute-statistics"), "needs a recipe"),
     *(
         (("plan", DIGITS, "--to", "1024", option), "belongs to a plan without a recipe")
         for option in ("--from", "--lr", "--epochs", "--examples", "--optimizer")
@@ -79,16 +93,16 @@ WITHOUT_EFFECT = [
     (("ladder", DIGITS, "--to", "256", *NO_DECAY, "--weight-decay"), "no weight decay above 0"),
     (("ladder", DIGITS, "--to", "256", "--arms", "sb:1,lb:2", "--seeds"), "its own number of seeds"),
     *(
-        (("ladder", DIGITS, "--to", "256", "--dry-run", option), "--dry-run")
+        (("ladder", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")
         for option in ("--html", "--png", "--md", "--csv")
     ),
     *((("calibrate", DIGITS, "--to", "256", option), "no betas") for option in ("--betas",)),
     (("calibrate", DIGITS, "--to", "256", "--adapt", "lr", "--ghost"), "without `ghost` among the parts"),
-    (("calibrate", DIGITS, "--to", "256", "--dry-run", "--json"), "--dry-run"),
+    (("calibrate", DIGITS, "--to", "256", "--dry-run", "--json"), "--dry-run trains nothing"),
     (("refine", DIGITS, "--to", "256", "--adapt", "lr", "--ghost"), "without `ghost` among the parts"),
     (("refine", DIGITS, "--to", "256", *NO_DECAY, "--weight-decay"), "no weight decay above 0"),
     *(
-        (("refine", DIGITS, "--to", "256", "--dry-run", option), "--dry-run")
+        (("refine", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")
         for option in ("--json", "--out", "--calibrate", "--chart", "--no-chart")
     ),
     (("refine", DIGITS, "--to", "256", "--json", "--no-chart"), "below tables only"),
@@ -99,7 +113,8 @@ WITHOUT_EFFECT = [
     *((("compare", "a", "b", option, "--by"), "no curve is drawn") for option in ("--json", "--csv", "--no-curve")),
     *((("compare", "a", "b", "--json", option), "exclude one another") for option in ("--md", "--csv")),
     (("db", "query", "--sql", "SELECT 1", "--json", "--csv"), "exclude one another"),
-    (("runs", "delete", "a", "--dry-run", "--yes"), "deletes nothing"),
+    (("runs", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
     (("runs", "--limit", "3", "export"), "given after its name"),
 ]

@@ -21,7 +21,7 @@ def plan(*words):
 def test_the_command_the_project_is_named_for():
     done = plan("--from", "128", "--to", "4096")
     assert done.exit_code == 0
-    for text in ("128 -> 4096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
+    for text in ("128 -> 4,096", "r = 32", "5.65685", "lr * sqrt(r)", "arXiv:1705.08741", "square root and regime"):
         assert text in done.stdout
 
 
@@ -100,6 +100,21 @@ def test_an_option_that_would_have_no_effect_is_refused(words, said):
 def test_an_arm_is_named_as_it_is_typed_or_as_the_tables_write_it():
     typed, written = (plan(RESNET44, "--to", "4096", "--arm", arm, "--json").stdout for arm in ("gbn", "+GBN"))
     assert typed == written
+
+
+def test_a_field_that_is_set_neither_before_nor_after_has_no_line():
+    """Of a baseline whose length is not known: the object says so, the table for people does not."""
+    words = ("--from", "128", "--to", "4096")
+    lines = json.loads(plan(*words, "--json").stdout)["adjustments"]
+    assert [line["field"] for line in lines if line["before"] is None and line["after"] is None] == ["clipping.updates"]
+    assert "clipping.updates" not in plan(*words).stdout
+
+
+def test_diffusion_is_explained_below_the_table_that_it_stands_in():
+    lines = plan("--from", "128", "--to", "4096").stdout.splitlines()
+    begin = next(place for place, line in enumerate(lines) if line.startswith("what it costs"))
+    explained = next(place for place, line in enumerate(lines) if line.startswith("diffusion: "))
+    assert begin < explained < begin + 10
 
 
 @pytest.fixture

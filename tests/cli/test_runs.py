@@ -286,7 +286,7 @@ def test_models_lists_every_network_and_data_set() -> None:
     assert [dataset["name"] for dataset in body["datasets"]] == list(DATASETS)
     table = invoke("models").stdout
     assert all(name in table for name in (*NETWORKS, *DATASETS))
-    assert "60 000" in table
+    assert "60,000" in table
 
 
 def test_schema_is_a_json_schema_that_forbids_unknown_keys() -> None:

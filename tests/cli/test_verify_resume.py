@@ -83,6 +83,7 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     done = place.run("verify-resume", DIGITS)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
+        "loading PyTorch\n"
         "error: not bit-identical after 24 updates: model.1.weight is the first to differ, 7 of 4096 elements, by up "
         "to 3.5e-08; kill -9 at update 12 (epoch 0.296), gone on with from update 8 in a new process; cuda (NVIDIA "
         "H200), torch 2.15.0\n"

@@ -1,11 +1,15 @@
 """Claims about the page in a real browser: Chromium, headless, as Debian packages it."""
 
+import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lbadvisor.report.curves import Curve, Quantity
 from lbadvisor.report.page import write_page
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
@@ -187,6 +191,52 @@ def test_nothing_is_wider_than_a_phone(opened, report_of):
             box = chart.locator(".main-svg").first.bounding_box()
             assert box is not None
             assert box["width"] <= width
+
+
+@pytest.mark.parametrize("width", [390, 768, 1024])
+def test_no_arm_is_scrolled_sideways(opened, report_of, width: int):
+    """Not on a phone, nor on a tablet, with numbers as wide as they come."""
+    report = report_of()
+    wide = (-112.36, 132.97)
+    groups = tuple(replace(group, points=-22.67, points_interval=wide) for group in report.comparison.gap.groups)
+    comparison = replace(report.comparison, gap=replace(report.comparison.gap, groups=groups))
+    watched = opened(replace(report, comparison=comparison), viewport={"width": width, "height": 1024})
+    over = (
+        "() => [...document.querySelectorAll('.arms, .plan')].map((e) => e.scrollWidth - e.parentElement.clientWidth)"
+    )
+    assert max(watched.page.evaluate(over)) <= 0
+
+
+def test_recipes_share_sheets_of_paper(opened, report_of, tmp_path: Path):
+    """Three recipes of 50 lines, as long as those of the project: with curves, plan and all, three sheets."""
+    report = report_of()
+    toml = "".join(f"field_{place} = {place}\n" for place in range(50))
+    recipes = tuple(replace(recipe, toml=toml) for recipe in report.recipes)
+    watched = opened(replace(report, recipes=recipes))
+    for paper in ("A4", "Letter"):
+        watched.page.pdf(path=tmp_path / "printed.pdf", format=paper)
+        sheets = re.findall(rb"/Type\s*/Page\b", (tmp_path / "printed.pdf").read_bytes())
+        assert len(sheets) == 3
+
+
+def test_a_weight_distance_that_grows_as_log_t_is_straight(opened, report_of):
+    """From 0.1 to 30, a factor at which any other quantity has a logarithmic axis."""
+    report = report_of()
+    law = tuple(
+        replace(group, curves=tuple(map(as_log_t, group.curves)) if group.label == "SB" else group.curves)
+        for group in report.curves
+    )
+    watched = opened(replace(report, curves=law))
+    axes = watched.page.evaluate(
+        """() => { const layout = document.getElementById("chart-weight_distance").layout;
+                   return [layout.xaxis.type, layout.yaxis.type]; }"""
+    )
+    assert axes == ["log", "linear"]
+
+
+def as_log_t(curve: Curve) -> Curve:
+    values = tuple(0.1 + 10 * math.log(update) for update in curve.update)
+    return replace(curve, mean=values, low=values, high=values) if curve.quantity is Quantity.WEIGHT_DISTANCE else curve
 
 
 def test_printing_opens_every_section_and_draws_on_white(opened, report_of, tmp_path: Path):

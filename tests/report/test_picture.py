@@ -1,13 +1,17 @@
 """Claims about the picture."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from lbadvisor.errors import UsageError
-from lbadvisor.report.picture import write_picture
+from lbadvisor.report.charts import charts_of
+from lbadvisor.report.curves import Quantity
+from lbadvisor.report.picture import figure_of, write_picture
 
 
 def test_the_picture_is_a_png_with_every_groups_colour(report_of, tmp_path: Path):
@@ -26,6 +30,24 @@ def test_the_picture_is_a_png_with_every_groups_colour(report_of, tmp_path: Path
 def test_any_name_is_drawn_as_it_is_written(report_of, tmp_path: Path, label: str):
     """Warnings are errors here: a name is no formula, and a script that the font lacks is no warning."""
     assert write_picture(tmp_path / "chart.png", report_of((label, "LB", "+RA"))) > 10_000
+
+
+def test_a_weight_distance_that_grows_as_log_t_is_a_straight_line(report_of):
+    """As in the paper's Figure 2: from 0.1 to 30 over twenty updates, every slope between two points is the same."""
+    report = report_of()
+    curves = tuple(
+        replace(
+            curve,
+            **dict.fromkeys(("mean", "low", "high"), tuple(0.1 + 10 * math.log(update) for update in curve.update)),
+        )
+        for curve in report.curves[0].curves
+    )
+    charts = charts_of([replace(report.curves[0], curves=curves)])
+    place = [chart.quantity for chart in charts].index(Quantity.WEIGHT_DISTANCE)
+    figure = figure_of(replace(report, curves=(replace(report.curves[0], curves=curves),)))
+    axes = figure.axes[place]
+    x, y = axes.transData.transform(axes.lines[0].get_xydata()).T
+    assert np.diff(y) / np.diff(x) == pytest.approx((y[-1] - y[0]) / (x[-1] - x[0]))
 
 
 def test_many_groups_and_none_measured_are_drawn_too(many_groups_report, tmp_path: Path):

@@ -79,9 +79,9 @@
     const decades = { type: "log", dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } };
     const visible = data.groups.length - hidden.size;
     return {
-      width: printing ? 330 : undefined, height: printing ? 220 : narrow.matches ? 280 : 320, autosize: !printing,
+      width: printing ? 330 : undefined, height: printing ? 190 : narrow.matches ? 280 : 320, autosize: !printing,
       margin: { l: 48, r: 12, t: 8, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: "system-ui, sans-serif", size: printing ? 10 : 13, color: ink }, separators: ".\u202f", showlegend: false,
+      font: { family: "system-ui, sans-serif", size: printing ? 10 : 13, color: ink }, separators: ".,", showlegend: false,
       uirevision: `${axis} ${onLogarithm}`,
       hovermode: many || visible > 8 ? "closest" : "x unified", hoverdistance: 40,
       hoverlabel: { bgcolor: style("--raised"), bordercolor: rule, font: { color: ink, size: 13 }, namelength: 30 },

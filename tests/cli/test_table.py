@@ -1,0 +1,188 @@
+"""Claims about tables on terminals of any width, and where there is none."""
+
+import contextlib
+import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from lbadvisor.cli.console import ENDLESS, say
+from lbadvisor.cli.table import Column, Table, markdown, print_first_that_fits, print_table
+
+NAME = "digits-1024-ladder-sb-s0"
+SENTENCE = "horizon kept in examples, the baseline's; the spread between ghosts is seen over many ghosts"
+TABLE = Table(
+    (
+        Column("run"),
+        Column("name", "name"),
+        Column("why", "prose"),
+        Column("accuracy at equal updates, %"),
+        Column("best", rank=1),
+        Column("seconds", rank=2),
+    ),
+    (("7", NAME, SENTENCE, "97.60 ± 0.53", "98.20", "1,234.5"),),
+)
+
+
+def printed(width: int, table: Table = TABLE) -> list[str]:
+    file = io.StringIO()
+    print_table(Console(file=file, width=width), table)
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", range(63, 300, 7))
+def test_at_any_width_names_numbers_and_words_are_whole(width: int) -> None:
+    lines = printed(width)
+    text = "\n".join(lines)
+    assert NAME in text
+    assert "97.60 ± 0.53" in text
+    for word in ("accuracy", "updates,", *SENTENCE.split()):
+        assert any(word in line.split() for line in lines)
+    assert max(map(len, lines)) <= width
+    assert not any(line.endswith(" ") for line in lines)
+
+
+def test_the_least_important_columns_give_way_first_and_are_named() -> None:
+    """Run 3, name 24, why at least 18, accuracy 12, best 5, seconds 7, and gaps of 2: 79; without seconds 70."""
+
+    def left_out(width: int) -> str:
+        lines = printed(width)
+        begin = next((place for place, line in enumerate(lines) if line.startswith("left out")), len(lines))
+        return " ".join(lines[begin:]).partition(" (")[0]
+
+    assert left_out(79) == ""
+    assert left_out(78) == left_out(70) == "left out for width: seconds"
+    assert left_out(69) == left_out(20) == "left out for width: best; seconds"
+
+
+def test_what_is_too_wide_without_its_other_columns_is_whole_all_the_same() -> None:
+    assert any(NAME in line for line in printed(20))
+
+
+def test_where_there_is_no_terminal_a_row_is_a_line() -> None:
+    header, row = printed(ENDLESS)
+    assert header.split() == ["run", "name", "why", "accuracy", "at", "equal", "updates,", "%", "best", "seconds"]
+    assert row == f"  7  {NAME}  {SENTENCE}{' ' * 18}97.60 ± 0.53  98.20  1,234.5"
+
+
+def test_the_first_form_that_fits_is_shown_and_the_last_one_gives_up_columns() -> None:
+    wide = Table((Column("wide"),), (("x" * 50,),))
+    narrow = Table((Column("narrow"), Column("more", rank=1)), (("x" * 20, "x" * 30),))
+
+    def shown(width: int) -> list[str]:
+        file = io.StringIO()
+        print_first_that_fits(Console(file=file, width=width), [wide, narrow])
+        return file.getvalue().splitlines()
+
+    assert shown(50)[1] == "x" * 50
+    assert shown(49)[1] == "x" * 20
+
+
+def test_a_cell_is_no_markup() -> None:
+    assert printed(80, Table((Column("name", "name"),), (("a[bold]b",), (Text("c"),))))[1:] == ["a[bold]b", "c"]
+
+
+def test_a_github_table_has_its_bars_escaped_and_its_numbers_to_the_right() -> None:
+    table = Table((Column("run", "name"), Column("gap")), (("a|b", "+1.00"),))
+    assert markdown(table) == ["| run | gap |", "| --- | ---: |", "| a\\|b | +1.00 |", ""]
+    assert markdown(Table(table.columns, ())) == []
+
+
+def test_prose_breaks_between_words_and_a_path_stays_whole() -> None:
+    file, path = io.StringIO(), "/a/folder" * 8
+    say(Console(file=file, width=30), Text(f"would train twelve runs, database {path}; nothing was done\nat all"))
+    assert file.getvalue().splitlines() == [
+        "would train twelve runs,",
+        "database",
+        f"{path};",
+        "nothing was done",
+        "at all",
+    ]
+
+
+RECIPE = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+COMMANDS = (
+    ("plan", RECIPE, "--to", "1024"),
+    ("models",),
+    ("runs",),
+    ("runs", "show", "1"),
+    ("compare", "digits-256-ladder", "--no-curve"),
+    ("compare", "1", "2", "3", "--no-curve"),
+    ("db", "query", "--sql", "SELECT * FROM runs"),
+    ("ladder", RECIPE, "--to", "256", "--seeds", "2", "--arms", "sb,lb,ra", "--quiet"),
+)
+NOTE = {"left", "out", "for", "width:", "(a", "wider", "terminal", "or", "--json", "shows", "all)", "group"}
+"""What is on a terminal alone: the note below a table, and the corner of one with a row for each group."""
+PLAIN = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")}
+
+
+ALL = f"""
+from lbadvisor.cli.app import app
+for words in {COMMANDS}:
+    app(words, standalone_mode=False)
+    print("=" * 9)
+"""
+"""Every command in one process: the program takes longer to start than to print."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a small ladder in its database."""
+    path = tmp_path_factory.mktemp("tables")
+    command = [sys.executable, "-m", "lbadvisor", *COMMANDS[-1]]
+    subprocess.run(command, cwd=path, check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> list[str]:
+    """What each command prints where there is no terminal."""
+    return piped(folder, {"COLUMNS": "80"})
+
+
+def test_where_there_is_no_terminal_no_line_is_broken_even_if_colours_are_forced(
+    folder: Path, plain: list[str]
+) -> None:
+    """Rich takes a pipe with FORCE_COLOR for a terminal."""
+    forced = piped(folder, {"COLUMNS": "80", "FORCE_COLOR": "1"})
+    assert [text.count("\n") for text in forced] == [text.count("\n") for text in plain]
+    assert not any("left out for width" in text for text in plain)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_on_a_terminal_no_command_breaks_a_word(folder: Path, plain: list[str], width: int) -> None:
+    """Every word there is one of those where there is no terminal; only a recipe's lines are longer than the screen."""
+    for words, there, whole in zip(COMMANDS, on_a_terminal(folder, width), plain, strict=True):
+        known = {word.strip(";") for word in whole.split()} | NOTE
+        lines = there.splitlines()
+        assert {word.strip(";") for line in lines for word in line.split()} <= known, words
+        assert all(len(line) <= width or " = " in line for line in lines), words
+
+
+def piped(folder: Path, more: dict[str, str]) -> list[str]:
+    """What each command prints where there is no terminal."""
+    done = subprocess.run([sys.executable, "-c", ALL], cwd=folder, env=PLAIN | more, check=True, capture_output=True)
+    return done.stdout.decode().split("=" * 9)[:-1]
+
+
+def on_a_terminal(folder: Path, width: int) -> list[str]:
+    """What each command prints on a terminal so wide, without its colours."""
+    ours, theirs = pty.openpty()
+    environment = PLAIN | {"COLUMNS": str(width), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-c", ALL]
+    with subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
+        os.close(theirs)
+        content = b""
+        # Linux ends a terminal that nobody holds any more with an error.
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 65536):
+                content += part
+        os.close(ours)
+    assert process.returncode == 0
+    return content.decode().replace("\r", "").split("=" * 9)[:-1]
