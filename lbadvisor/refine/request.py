@@ -50,11 +50,6 @@ class RefineRequest:
     def __post_init__(self) -> None:
         if self.baseline.data.validation_examples is None:
             raise UsageError("a refinement is judged on validation examples, and the recipe holds none out")
-        if self.request.target_batch_size == self.baseline.batch.size:
-            raise UsageError(
-                f"the target batch size {self.baseline.batch.size} is the baseline's, where every exponent gives the "
-                "same learning rate: give a larger --to"
-            )
         if self.prune and not self.baseline.schedule.milestones:
             raise UsageError(
                 "--prune: trials are compared after the first learning-rate drop, and the schedule has none"

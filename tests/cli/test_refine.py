@@ -139,7 +139,7 @@ WRONG = {
 @pytest.mark.parametrize(("words", "code", "said"), WRONG.values(), ids=WRONG.keys())
 def test_a_wrong_command_line_gets_its_error_and_touches_nothing(run, tmp_path, words, code, said):
     got, out, err = run(*words)
-    assert (got, out) == (code, "")
+    assert (got, out) == (code, ""), err
     assert said in err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
