@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Adjustment, Request
+    from lbadvisor.advisor.adjustments import Adjustment
     from lbadvisor.advisor.compare import compare_runs
     from lbadvisor.advisor.comparison import Comparison
     from lbadvisor.advisor.plan import Plan, advise
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.recipe_file import dump_recipe, load_recipe
     from lbadvisor.advisor.records import Measurement, Run
+    from lbadvisor.advisor.request import Request
     from lbadvisor.ladder import LadderRequest, train_ladder
     from lbadvisor.runner import RunRequest, train_run
     from lbadvisor.store import Store
@@ -32,7 +33,7 @@ _HOMES = {
     "Measurement": "lbadvisor.advisor.records",
     "Plan": "lbadvisor.advisor.plan",
     "Recipe": "lbadvisor.advisor.recipe",
-    "Request": "lbadvisor.advisor.adjustments",
+    "Request": "lbadvisor.advisor.request",
     "Run": "lbadvisor.advisor.records",
     "RunRequest": "lbadvisor.runner",
     "Store": "lbadvisor.store",

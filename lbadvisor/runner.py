@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.catalog import network_facts
 from lbadvisor.advisor.identity import with_cadence_of
 from lbadvisor.advisor.plan import Plan, plan_json
 from lbadvisor.advisor.recipe import Recipe, differing_fields
@@ -57,7 +57,7 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         check_compute(self.recipe.compute, self.device)
-        facts = NETWORKS.get(self.recipe.model.name)
+        facts = network_facts(self.recipe.model.name)
         if isinstance(self.micro, int) and facts is not None:
             check_micro_size(self.recipe, self.micro, has_batch_norm=facts.batch_norm)
 
@@ -100,8 +100,8 @@ def resume_point(database: Path, run: Run) -> tuple[int | None, list[str]]:
 def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[Preparing | Started | Progress]:
     """Train the request's run to its end, from its last checkpoint if it has one; yields after every update.
 
-    While the data set is prepared it yields how far that is: closed there, nothing of the run was begun. `dataset` is
-    the recipe's own, prepared already.
+    While data set and network are prepared it yields how far that is: closed there, nothing of the run was begun.
+    `dataset` is the recipe's own, prepared already.
 
     Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
     there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
@@ -113,6 +113,7 @@ def train_run(request: RunRequest, dataset: Dataset | None = None) -> Generator[
     make_deterministic(request.device)
     if dataset is None:
         dataset = yield from preparing(recipe, request.data_dir, request.device)
+        yield Preparing(f"building {recipe.model.name}")
     micro_size = _micro_size(recipe, request, dataset, earlier)
     state = _built(recipe, request, dataset)
     if micro_size is not None:

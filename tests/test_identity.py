@@ -10,13 +10,13 @@ import torch
 
 from lbadvisor import ladder, reuse
 from lbadvisor.advisor import plan as planning
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.arms import parse_arms, planned
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Checkpoints, Measurements
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import Guarantee, RunStatus
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.ladder import LadderRequest, RunEnds, train_ladder
 from lbadvisor.runner import Progress, RunRequest, Started, checkpoint_folder, train_run

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.arms import parse_arms, planned
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import RunStatus
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import RefusedError, UsageError
 from lbadvisor.ladder import (
@@ -106,8 +106,8 @@ def test_a_complete_run_of_the_very_same_training_is_taken_whatever_its_name(tmp
 def test_a_run_that_was_begun_elsewhere_is_gone_on_with(tmp_path):
     request = ladder(tmp_path, "sb", 1)
     own = train_run(RunRequest(request.arms[0].recipe, None, "mine", 0, CPU, request.database, tmp_path))
-    for _ in range(11):  # the start, and ten updates
-        next(own)
+    while not (isinstance(event := next(own), Progress) and event.update == 10):
+        pass
     own.close()
     events = list(train_ladder(request))
     begun = next(event for event in events if isinstance(event, RunBegins))

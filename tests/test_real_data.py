@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.training.data import load_dataset
 from lbadvisor.training.loop import train

@@ -4,16 +4,18 @@ Goyal's rule needs the first, the paper names the second as its other way, and t
 """
 
 from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Adjustment, Request, lr_factor_of, updates_factor_of
-from lbadvisor.advisor.baseline import Baseline
+from lbadvisor.advisor.adjustments import Adjustment, changed
 from lbadvisor.advisor.parts import Addition
+from lbadvisor.advisor.rules import Rule
+from lbadvisor.advisor.scaling import Scaling
 from lbadvisor.errors import PlanError
 
 
-def additions_of(baseline: Baseline, request: Request) -> tuple[Addition, ...]:
+def additions_of(scaling: Scaling) -> tuple[Addition, ...]:
     """What the request adds to this baseline; a warm-up that the baseline has is kept, and none is added."""
+    request = scaling.request
     asked: dict[Addition, bool] = {
-        "warm-up": request.warmup_epochs is not None and baseline.warmup_updates is None,
+        "warm-up": request.warmup_epochs is not None and scaling.baseline.warmup_updates is None,
         "noise": request.noise is not None,
         "dropout": request.dropout is not None,
         "label-noise": request.label_noise is not None,
@@ -22,24 +24,21 @@ def additions_of(baseline: Baseline, request: Request) -> tuple[Addition, ...]:
     return tuple(addition for addition, given in asked.items() if given)
 
 
-def check_additions(baseline: Baseline, request: Request) -> None:
-    """Raise `PlanError` where an addition or the stretch's share makes no sense with the rest of the request."""
-    share, ratio = request.stretch_share, request.target_batch_size / baseline.batch_size
-    if share != 1 and "regime" not in request.parts:
-        raise PlanError(f"a stretch share of {share:g} is one of the regime's stretch: adapt regime as well")
-    if not 1 / ratio <= share <= 1:
+def check_additions(scaling: Scaling) -> None:
+    """Raise `PlanError` if an addition, or the stretch's share, makes no sense with the rest of the request."""
+    baseline, request, ratio = scaling.baseline, scaling.request, scaling.batch_ratio
+    if request.stretch_share != 1 and "regime" not in request.parts:
         raise PlanError(
-            f"a stretch share of {share:g} does not lie between 1/r = {1 / ratio:g}, where the epochs stay, and 1, "
-            "where the updates do"
+            f"a stretch share of {request.stretch_share:g} is one of the regime's stretch: adapt regime as well"
         )
     if request.warmup_epochs is not None and request.warmup_epochs <= 0:
         raise PlanError(f"a warm-up of {request.warmup_epochs:g} epochs is none: it must be above 0")
-    if request.warmup_epochs is not None and lr_factor_of(baseline, request) <= 1:
+    if request.warmup_epochs is not None and scaling.lr_factor <= 1:
         raise PlanError("a warm-up leads from the baseline's learning rate to a higher one: adapt lr as well")
     if request.noise is not None and baseline.noise_ratio is not None:
         raise PlanError(
-            f"the baseline has multiplicative noise of ratio {baseline.noise_ratio:g} already: take its "
-            "[gradient_noise] out, or add none"
+            f"the baseline has multiplicative noise of ratio {baseline.noise_ratio:g} already: remove its "
+            "[gradient_noise], or add none"
         )
     if request.noise is not None and ratio == 1:
         raise PlanError("multiplicative noise makes up for a larger batch: the target is the baseline's own")
@@ -49,54 +48,45 @@ def check_additions(baseline: Baseline, request: Request) -> None:
             raise PlanError(f"{what} is a probability: it lies between 0 and below 1, and is {probability:g}")
 
 
-def warmup_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+_WARMUP_START = Rule("gradual warm-up", "lr_S / lr_L", rules.GOYAL, "begins at the baseline's learning rate")
+
+
+def warmup_lines(scaling: Scaling) -> list[Adjustment]:
     """Goyal's gradual warm-up, from the baseline's learning rate to the scaled one."""
-    if "warm-up" not in additions_of(baseline, request) or request.warmup_epochs is None:
+    baseline, request = scaling.baseline, scaling.request
+    if "warm-up" not in additions_of(scaling) or request.warmup_epochs is None:
         return []
     epochs, length = request.warmup_epochs, None
     if baseline.examples is not None and baseline.updates is not None:
-        updates = max(1, round(baseline.updates * updates_factor_of(baseline, request)))
+        _, updates = scaling.lengths(baseline.updates)
         length = rules.lr_warmup_updates(epochs, baseline.examples, request.target_batch_size, updates)
-    source = f"{rules.GOYAL}; at most a tenth of the run: {rules.PLAYBOOK}"
     return [
-        Adjustment(
-            "schedule.warmup_updates", None, length, "updates", "recipe", "gradual warm-up",
-            f"min({epochs:g} N / B_L, updates / 10)", source,
-            "5 of 90 epochs on ImageNet; a constant lower rate at first was not enough",
-        ),
-        Adjustment(
-            "schedule.warmup_lr_factor", 0.0, 1 / lr_factor_of(baseline, request), "x optimizer.lr", "recipe",
-            "gradual warm-up", "lr_S / lr_L", rules.GOYAL, "begins at the baseline's learning rate",
-        ),
-    ]  # fmt: skip
+        changed("schedule.warmup_updates", None, length, rules.lr_warmup_rule(epochs), "updates"),
+        changed("schedule.warmup_lr_factor", 0.0, 1 / scaling.lr_factor, _WARMUP_START, "x optimizer.lr"),
+    ]
 
 
-def noise_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
+def noise_lines(scaling: Scaling) -> list[Adjustment]:
     """Multiplicative noise: kept as the baseline has it, or added so that it makes up for the batch ratio."""
-    formula, source = "loss = mean(z_n l_n), var z_n = ratio - 1", f"{rules.HOFFER}: multiplicative noise"
-    target, ratio = request.target_batch_size, baseline.noise_ratio
-    if request.noise is not None:
-        ratio = target / baseline.batch_size
-        validity = f"the gradient's covariance is that of batches of {baseline.batch_size}, but for g g^T"
-        if request.noise == "gaussian":
-            validity += "; many weights are negative where r is large"
-        return [
-            Adjustment(
-                "gradient_noise.kind", None, request.noise, "", "recipe", "multiplicative noise", "law of z_n", source,
-                validity,
-            ),
-            Adjustment(
-                "gradient_noise.ratio", None, ratio, "", "recipe", "multiplicative noise",
-                "loss = mean(z_n l_n), var z_n = r - 1", source, validity,
-            ),
-        ]  # fmt: skip
+    ratio, source = scaling.noise_ratio, f"{rules.HOFFER}: multiplicative noise"
     if ratio is None:
         return []
+    matched = scaling.request.target_batch_size / ratio
+    validity = f"the gradient's covariance is that of batches of {matched:g}, but for g g^T"
+    if scaling.request.noise is None:
+        kept = Rule("kept", "loss = mean(z_n l_n), var z_n = ratio - 1", source, validity)
+        return [changed("gradient_noise.ratio", ratio, ratio, kept)]
+    if scaling.request.noise == "gaussian":
+        validity += "; many weights are negative where r is large"
     return [
-        Adjustment(
-            "gradient_noise.ratio", ratio, ratio, "", "recipe", "kept", formula, source,
-            f"the gradient's covariance is that of batches of {target / ratio:g}, but for g g^T",
-        )
+        changed(
+            "gradient_noise.kind", None, scaling.request.noise,
+            Rule("multiplicative noise", "law of z_n", source, validity),
+        ),
+        changed(
+            "gradient_noise.ratio", None, ratio,
+            Rule("multiplicative noise", "loss = mean(z_n l_n), var z_n = r - 1", source, validity),
+        ),
     ]  # fmt: skip
 
 
@@ -112,20 +102,18 @@ _CONTROLS = {
         f"behind every batch norm: {rules.LI}",
     ),
 }
+_NO_SUBSTITUTE = (
+    f"noise of another structure than a batch's, which it cannot replace: it did not reduce the gap ({rules.HOFFER})"
+)
 
 
-def regularization_lines(baseline: Baseline, request: Request) -> list[Adjustment]:
-    """Regularization: kept as the baseline has it, or as asked; it changes no line where there is none of it."""
+def regularization_lines(scaling: Scaling) -> list[Adjustment]:
+    """Regularization: kept as the baseline has it, or as asked; no line if there is none of it."""
     lines = []
     for what, (formula, source) in _CONTROLS.items():
-        before, asked = getattr(baseline, what), getattr(request, what)
+        before, asked = getattr(scaling.baseline, what), getattr(scaling.request, what)
         if before or asked is not None:
-            lines.append(
-                Adjustment(
-                    f"regularization.{what}", before, before if asked is None else asked, "probability", "recipe",
-                    "kept" if asked is None else "as asked", formula, source,
-                    "noise of another structure than a batch's, which it cannot replace: it did not reduce the gap "
-                    f"({rules.HOFFER})",
-                )
-            )  # fmt: skip
+            rule = Rule("kept" if asked is None else "as asked", formula, source, _NO_SUBSTITUTE)
+            after = before if asked is None else asked
+            lines.append(changed(f"regularization.{what}", before, after, rule, "probability"))
     return lines

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Adjustment, Request
+from lbadvisor.advisor.adjustments import Adjustment
+from lbadvisor.advisor.catalog import network_facts
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import Plan, advise
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.errors import PlanError
 
@@ -48,7 +50,7 @@ _ARMS = (
     Arm("sb", "SB", None, "the baseline as it is", None),
     Arm("lb", "LB", "sb", "the target batch size, nothing else adapted", lambda asked: replace(asked, parts=())),
     Arm(
-        "lr", "+LR", "lb", "the square-root rule, with a clipping warm-up",
+        "lr", "+LR", "lb", "the square-root rule, with a clipping warm-up under SGD",
         lambda asked: replace(asked, parts=("lr", "clip")),
     ),
     Arm(
@@ -163,6 +165,43 @@ def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> Pla
     if plan.adapted is None:
         raise ValueError("a plan from a recipe has an adapted one")
     return PlannedArm(arm, plan, in_updates(plan.adapted), seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An arm that would only train again what another one trains, and why, as a sentence goes on from its label."""
+
+    arm: Arm
+    why: str
+
+
+def planned_arms(
+    wanted: Sequence[tuple[Arm, int]], baseline: "Recipe", asked: Request
+) -> tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]:
+    """The arms of a ladder, each with its seeds, and those that are left out. Raises what `planned` raises.
+
+    An arm is left out if it changes nothing upon the one it goes on from: +GBN where there is no batch norm.
+    """
+    arms, left_out = [], []
+    for arm, seeds in wanted:
+        why = _why_idle(arm, baseline, asked)
+        if why is None:
+            arms.append(planned(arm, baseline, asked, seeds))
+        else:
+            left_out.append(LeftOut(arm, why))
+    return tuple(arms), tuple(left_out)
+
+
+def _why_idle(arm: Arm, baseline: "Recipe", asked: Request) -> str | None:
+    if arm.upon is None:
+        return None
+    upon = ARMS[arm.upon]
+    lines = changes(planned(arm, baseline, asked).plan, planned(upon, baseline, asked).plan)
+    if any(line.kind == "recipe" for line in lines):
+        return None
+    facts = network_facts(baseline.model.name)
+    reason = f": {baseline.model.name} has no batch norm" if facts is not None and not facts.batch_norm else ""
+    return f"changes nothing upon {upon.label}{reason}"
 
 
 def foundation(arm: Arm, names: Sequence[str]) -> Arm | None:

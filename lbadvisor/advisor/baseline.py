@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbadvisor.advisor.catalog import NETWORKS
+from lbadvisor.advisor.catalog import OPTIMIZERS, network_facts
 from lbadvisor.advisor.limits import MOST_COUNT, MOST_EPOCHS
 from lbadvisor.advisor.running_statistics import MOMENTUM, RunningStatistics
 from lbadvisor.errors import PlanError
@@ -18,7 +18,8 @@ class Baseline:
     """What is known of the small-batch training; None: not known, or not used.
 
     Lengths (`updates`, `milestones`, `warmup_updates`, `clipping_updates`, cadences) are in updates of the baseline
-    batch and not rounded yet: 164 epochs of 50 000 examples at 128 are 64 062.5.
+    batch and not rounded yet: 164 epochs of 50 000 examples at 128 are 64 062.5. `milestone_decays` are the weight
+    decays that begin at the milestones, None where it stays.
     """
 
     batch_size: int
@@ -28,6 +29,7 @@ class Baseline:
     epochs: float | None = None
     updates: float | None = None
     milestones: tuple[float, ...] = ()
+    milestone_decays: tuple[float | None, ...] = ()
     warmup_updates: float | None = None
     momentum: float | None = None
     beta1: float | None = None
@@ -50,16 +52,6 @@ class Baseline:
     checkpoint_seconds: float | None = None
 
 
-ADAPTIVE_DEFAULTS: dict[str, tuple[float | None, float | None, float | None]] = {
-    "sgd": (None, None, None),
-    "adam": (0.9, 0.999, 1e-8),
-    "adamw": (0.9, 0.999, 1e-8),
-    "rmsprop": (None, 0.99, 1e-8),
-    "adagrad": (None, None, 1e-10),
-}
-"""(beta1, beta2, epsilon) of the optimizers that recipes know, as torch has them by default."""
-
-
 def baseline_of(recipe: "Recipe") -> Baseline:
     """The baseline that `recipe` describes."""
     examples, batch_size = recipe.data.train_examples, recipe.batch.size
@@ -69,7 +61,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         return updates if epochs is None else epochs * examples / batch_size
 
     updates = in_updates(schedule.epochs, schedule.updates) or 0.0
-    network = NETWORKS.get(recipe.model.name)
+    network = network_facts(recipe.model.name)
     return Baseline(
         batch_size=batch_size,
         optimizer=optimizer.name,
@@ -78,6 +70,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         epochs=schedule.epochs or updates * batch_size / examples,
         updates=updates,
         milestones=tuple(in_updates(m.epoch, m.update) or 0.0 for m in schedule.milestones),
+        milestone_decays=tuple(m.weight_decay for m in schedule.milestones),
         warmup_updates=in_updates(schedule.warmup_epochs, schedule.warmup_updates),
         momentum=getattr(optimizer, "momentum", None),
         beta1=getattr(optimizer, "beta1", None),
@@ -102,14 +95,25 @@ def baseline_of(recipe: "Recipe") -> Baseline:
 
 
 def baseline_of_numbers(
-    batch_size: int, lr: float | None, epochs: float | None, examples: int | None, optimizer: str
+    batch_size: int,
+    lr: float | None = None,
+    epochs: float | None = None,
+    examples: int | None = None,
+    optimizer: str = "sgd",
+    *,
+    momentum: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    epsilon: float | None = None,
+    weight_decay: float | None = None,
 ) -> Baseline:
-    """The baseline of which only these numbers are known; an adaptive optimizer has torch's default betas.
+    """The baseline of which only these numbers are known; the optimizer's own are torch's if not given.
 
-    `epochs` without `examples` stay epochs. Raises `PlanError` for a number that cannot be.
+    `epochs` without `examples` stay epochs. Raises `PlanError` for a number that cannot be, or that the optimizer does
+    not have.
     """
-    if optimizer not in ADAPTIVE_DEFAULTS:
-        raise PlanError(f"no optimizer `{optimizer}`: there are {', '.join(ADAPTIVE_DEFAULTS)}")
+    if optimizer not in OPTIMIZERS:
+        raise PlanError(f"no optimizer `{optimizer}`: there are {', '.join(OPTIMIZERS)}")
     limits = {
         "batch size": (batch_size, MOST_COUNT),
         "learning rate": (lr, sys.float_info.max),
@@ -121,7 +125,6 @@ def baseline_of_numbers(
             raise PlanError(f"the {name} must be above 0 and at most {most:g}, is {value:g}")
     if examples is not None and batch_size > examples:
         raise PlanError(f"the baseline batch size {batch_size} is above the {examples} training examples")
-    beta1, beta2, epsilon = ADAPTIVE_DEFAULTS[optimizer]
     return Baseline(
         batch_size=batch_size,
         optimizer=optimizer,
@@ -129,7 +132,27 @@ def baseline_of_numbers(
         examples=examples,
         epochs=epochs,
         updates=None if epochs is None or examples is None else epochs * examples / batch_size,
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=epsilon,
+        momentum=_number(optimizer, "momentum", momentum),
+        beta1=_number(optimizer, "beta1", beta1),
+        beta2=_number(optimizer, "beta2", beta2),
+        epsilon=_number(optimizer, "epsilon", epsilon),
+        weight_decay=_number(optimizer, "weight_decay", weight_decay),
     )
+
+
+def _number(optimizer: str, name: str, given: float | None) -> float | None:
+    """The optimizer's number `name`: as given, or torch's; None for one that it does not have."""
+    default: float | None = getattr(OPTIMIZERS[optimizer], name)
+    if given is None:
+        return default
+    words = name.replace("_", " ")
+    if default is None:
+        having = [known for known, facts in OPTIMIZERS.items() if getattr(facts, name) is not None]
+        raise PlanError(f"{optimizer} has no {words}: only {', '.join(having)} have")
+    if not 0 <= given <= sys.float_info.max:
+        raise PlanError(f"the {words} must be at least 0, is {given:g}")
+    if name in ("momentum", "beta1", "beta2") and given >= 1:
+        raise PlanError(f"the {words} must be below 1, is {given:g}")
+    if name == "epsilon" and given == 0:
+        raise PlanError("the epsilon must be above 0, is 0")
+    return given

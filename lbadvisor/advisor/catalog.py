@@ -1,6 +1,7 @@
-"""The data sets and networks that `lbadvisor` knows by name, as facts that need no torch."""
+"""The data sets, networks and optimizers that `lbadvisor` knows by name, as facts that need no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,6 @@ DATASETS: dict[str, DatasetFacts] = {
 }
 """Data sets that a name alone finds; any other name is a folder of class folders under the data folder."""
 
-TORCHVISION = "torchvision:"
-"""Before the name of one of torchvision's own networks, of which nothing is known without torchvision."""
-
 NETWORKS: dict[str, NetworkFacts] = {
     "digits_mlp": NetworkFacts(True, "this project: 64-64-64-64-10 with batch norm"),
     "f1": NetworkFacts(True, "Keskar et al. 2017, arXiv:1609.04836"),
@@ -49,3 +47,59 @@ NETWORKS: dict[str, NetworkFacts] = {
     "alexnet_bn": NetworkFacts(True, "Krizhevsky 2014, arXiv:1404.5997, with batch norm"),
 }
 """The networks of `lbadvisor.training.models.MODELS`; a test holds the two together."""
+
+TORCHVISION = "torchvision:"
+"""Stands before the name of one of torchvision's own networks."""
+
+_TORCHVISION_WITH_BATCH_NORM = """
+densenet121 densenet161 densenet169 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
+efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s
+googlenet inception_v3 maxvit_t mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large
+mobilenet_v3_small regnet_x_16gf regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf
+regnet_x_8gf regnet_y_128gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf regnet_y_400mf regnet_y_800mf
+regnet_y_8gf resnet101 resnet152 resnet18 resnet34 resnet50 resnext101_32x8d resnext101_64x4d resnext50_32x4d
+shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0 vgg11_bn vgg13_bn vgg16_bn vgg19_bn
+wide_resnet101_2 wide_resnet50_2
+"""
+_TORCHVISION_WITHOUT_BATCH_NORM = """
+alexnet convnext_base convnext_large convnext_small convnext_tiny squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t
+swin_v2_b swin_v2_s swin_v2_t vgg11 vgg13 vgg16 vgg19 vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32
+"""
+TORCHVISION_NETWORKS: dict[str, NetworkFacts] = {
+    TORCHVISION + name: NetworkFacts(batch_norm, f"torchvision.models.{name}")
+    for names, batch_norm in ((_TORCHVISION_WITH_BATCH_NORM, True), (_TORCHVISION_WITHOUT_BATCH_NORM, False))
+    for name in names.split()
+}
+"""Torchvision's classification networks as a recipe names them; a test builds each and compares."""
+
+
+def network_facts(name: str) -> NetworkFacts | None:
+    """What is known of the network that a recipe calls `name`; None if there is no such network."""
+    return NETWORKS.get(name) or TORCHVISION_NETWORKS.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerFacts:
+    """An optimizer's numbers as torch has them by default (None: it has no such number), and how it uses them.
+
+    `divides_by` is what its step divides the gradient by: nothing, or the root of a moving average, or of the sum, of
+    the gradient's squares. `decoupled_decay`: weight decay acts on the weights, not through the gradient.
+    """
+
+    momentum: float | None
+    beta1: float | None
+    beta2: float | None
+    epsilon: float | None
+    weight_decay: float
+    divides_by: Literal["nothing", "average", "sum"]
+    decoupled_decay: bool = False
+
+
+OPTIMIZERS: dict[str, OptimizerFacts] = {
+    "sgd": OptimizerFacts(0.0, None, None, None, 0.0, "nothing"),
+    "adam": OptimizerFacts(None, 0.9, 0.999, 1e-8, 0.0, "average"),
+    "adamw": OptimizerFacts(None, 0.9, 0.999, 1e-8, 0.01, "average", decoupled_decay=True),
+    "rmsprop": OptimizerFacts(0.0, None, 0.99, 1e-8, 0.0, "average"),
+    "adagrad": OptimizerFacts(None, None, None, 1e-10, 0.0, "sum"),
+}
+"""The optimizers that recipes know; a test holds the defaults against torch's and the recipe format's."""

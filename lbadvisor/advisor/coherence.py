@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lbadvisor.advisor.catalog import DATASETS, NETWORKS, TORCHVISION
+from lbadvisor.advisor.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS, network_facts
 from lbadvisor.advisor.limits import MOST_COUNT
 from lbadvisor.advisor.suggestion import did_you_mean
 
@@ -113,9 +113,14 @@ def image_size_needed(data: "Data") -> Iterator[Fault]:
 
 
 def network_known(model: "Model") -> Iterator[Fault]:
-    """The network is one of the catalog, or torchvision's: which of those there are is known when it is built."""
-    if model.name not in NETWORKS and not model.name.startswith(TORCHVISION):
-        yield Fault(("name",), f'no network is called "{model.name}"', did_you_mean(model.name, NETWORKS))
+    """The network is one of the catalog, or one of torchvision's."""
+    if network_facts(model.name) is not None:
+        return
+    hint = did_you_mean(model.name, NETWORKS)
+    if model.name.startswith(TORCHVISION):
+        names = [name.removeprefix(TORCHVISION) for name in TORCHVISION_NETWORKS]
+        hint = did_you_mean(model.name.removeprefix(TORCHVISION), names)
+    yield Fault(("name",), f'no network is called "{model.name}"', hint)
 
 
 def batch_fits(batch: "Batch", data: "Data") -> Iterator[Fault]:
@@ -171,8 +176,8 @@ def within_batch_norm(batch_norm: "BatchNorm") -> Iterator[Fault]:
 
 
 def batch_norm_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
-    """Settings of batch norm are for a network that has it, as far as that is known."""
-    facts = NETWORKS.get(model.name)
+    """Settings of batch norm are for a network that has it."""
+    facts = network_facts(model.name)
     if facts is None or facts.batch_norm:
         return
     for key, field in type(batch_norm).model_fields.items():

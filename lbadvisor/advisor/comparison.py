@@ -134,7 +134,9 @@ class Metric:
 class Open(StrEnum):
     """Why an interval is missing, or a number with it."""
 
-    NOT_EVALUATED = "not evaluated"
+    OTHER_DATA = "other data"
+    NO_ACCURACY = "no accuracy"
+    NO_REFERENCE = "nothing to compare with"
     ONE_SEED = "one seed"
     NO_COMMON_SEED = "no seed in common"
     NO_SPREAD = "no spread between the seeds"

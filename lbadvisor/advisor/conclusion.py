@@ -62,7 +62,7 @@ def _against(base: str, other: GroupGap, title: str = "") -> str:
     """How a group, called by its `title` and its name, stands to the first."""
     gap, named = other.gap, f"{title}{other.group}"
     if gap.value is None:
-        return f"No gap is known: {base} and {other.group} are not both evaluated."
+        return f"No gap is known: {base if gap.open is Open.NO_REFERENCE else other.group} has no accuracy."
     points = f"{abs(gap.value):.2f} points {'worse' if gap.value > 0 else 'better'} than"
     how_sure = f"no interval: {gap.open}"
     if gap.interval is not None:
@@ -79,7 +79,7 @@ def _closed(base: str, large: GroupGap, other: GroupGap) -> Iterator[str]:
     """What a group closes of the gap of the naive large batch, which is known."""
     share, over = other.share, _over(other.closed_pairs)
     if other.points is None:
-        yield f"{other.group} is not evaluated, so what it closes is not known."
+        yield f"{other.group} has no accuracy, so what it closes is not known."
     elif share.value is None:
         if round(large.points or 0.0, 2) > 0:
             yield f"What {other.group} closes of it is not known: {over}, {large.group} is not worse than {base}."

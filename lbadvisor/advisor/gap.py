@@ -29,8 +29,9 @@ NOTHING = Estimate(None, None, None, 0)
 def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
     """The gap of each group to the first; none is known if the runs are not `comparable` (of several data sets)."""
     naive = next((i for i, group in enumerate(members) if i > 0 and _is_naive(group, members[0])), None)
-    accuracies = [_accuracies(runs) if comparable else {} for _, runs in members]
-    groups = _groups([label for label, _ in members], accuracies, naive)
+    accuracies = [_accuracies(runs) for _, runs in members]
+    labels = [label for label, _ in members]
+    groups = _groups(labels, accuracies, naive) if comparable else tuple(map(_of_other_data, labels))
     large = groups[len(groups) - 1 if naive is None else naive]
     place = None if naive is None else _closing(members, naive)
     closing = None if place is None else groups[place]
@@ -53,7 +54,8 @@ def _groups(labels: Sequence[str], accuracies: Sequence[Accuracies], naive: int 
     base, others = accuracies[0], accuracies[1:]
     # What one table states is one family: each group against the first, and against the one before it.
     differences = _corrected(
-        [_difference(base, own) for own in others] + [_difference(own, before) for before, own in pairwise(others)]
+        [_difference(own, base, sign=-1) for own in others]
+        + [_difference(own, before, sign=1) for before, own in pairwise(others)]
     )
     gaps = [Estimate(0.0 if base else None, None, None, len(base)), *differences[: len(others)]]
     steps = [NOTHING, NOTHING, *differences[len(others) :]]
@@ -86,6 +88,10 @@ def _groups(labels: Sequence[str], accuracies: Sequence[Accuracies], naive: int 
     )
 
 
+def _of_other_data(label: str) -> GroupGap:
+    return GroupGap(label, None, None, Open.OTHER_DATA, 0, None, None, Open.OTHER_DATA)
+
+
 def _is_naive(members: Members, first: Members) -> bool:
     """Whether the group is of the large batch with nothing adapted, nor anything added."""
     recipe, small = members[1][0].run.recipe, first[1][0].run.recipe
@@ -116,15 +122,15 @@ def _accuracies(runs: Sequence[RunResult]) -> dict[int, float]:
     return {seed: accuracy for seed, accuracy in known if accuracy is not None}
 
 
-def _difference(accuracies: Accuracies, less: Accuracies) -> Estimate:
-    """The mean of `accuracies` minus `less`, in pairs of one seed."""
-    if not accuracies or not less:
-        return Estimate(None, None, Open.NOT_EVALUATED, 0)
-    seeds = [seed for seed in accuracies if seed in less]
+def _difference(own: Accuracies, reference: Accuracies, sign: int) -> Estimate:
+    """The mean of what a group has more than the reference, in pairs of one seed; with a `sign` of -1, less."""
+    if not own or not reference:
+        return Estimate(None, None, Open.NO_REFERENCE if own else Open.NO_ACCURACY, 0)
+    seeds = [seed for seed in own if seed in reference]
     if not seeds:
-        means = statistics.fmean(accuracies.values()) - statistics.fmean(less.values())
-        return Estimate(means, None, Open.NO_COMMON_SEED, 0)
-    differences = [accuracies[seed] - less[seed] for seed in seeds]
+        means = statistics.fmean(own.values()) - statistics.fmean(reference.values())
+        return Estimate(sign * means, None, Open.NO_COMMON_SEED, 0)
+    differences = [sign * (own[seed] - reference[seed]) for seed in seeds]
     mean, interval = statistics.fmean(differences), mean_interval(differences)
     if interval is None:
         return Estimate(mean, None, Open.ONE_SEED, 1)
@@ -144,7 +150,7 @@ def _corrected(differences: Sequence[Estimate]) -> list[Estimate]:
 def _share(base: Accuracies, naive: Accuracies, own: Accuracies, gap: Estimate) -> tuple[Estimate, float | None]:
     """Percent of the naive `gap` that is closed, and that gap over the seeds which all three groups have."""
     if not base or not naive or not own:
-        return Estimate(None, None, Open.NOT_EVALUATED, 0), None
+        return Estimate(None, None, Open.NO_REFERENCE if own else Open.NO_ACCURACY, 0), None
     seeds = [seed for seed in base if seed in naive and seed in own]
     if seeds:
         whole = [base[seed] - naive[seed] for seed in seeds]

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lbadvisor import __version__
 from lbadvisor.advisor import additions, adjustments, rules
-from lbadvisor.advisor.adjustments import Adjustment, Request, Value
+from lbadvisor.advisor.adjustments import Adjustment, Value
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.caveats import Caveat, caveats
 from lbadvisor.advisor.forecast import Option, forecast
+from lbadvisor.advisor.request import Request, options_of
+from lbadvisor.advisor.scaling import Scaling, scaling_of
 from lbadvisor.errors import PlanError, RefusedError
 
 if TYPE_CHECKING:
@@ -44,50 +46,47 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
             f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size "
             f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
         )
-    baseline = baseline_of(recipe)
-    plan = advise_numbers(baseline, request)
-    return Plan(
-        baseline=recipe,
-        adapted=_adapted(recipe, request, plan.adjustments),
-        batch_ratio=plan.batch_ratio,
-        adjustments=plan.adjustments,
-        warnings=plan.warnings,
-        forecast=plan.forecast,
-    )
+    scaling, plan = _planned(baseline_of(recipe), request)
+    return replace(plan, baseline=recipe, adapted=_adapted(recipe, scaling, plan.adjustments))
 
 
 def advise_numbers(baseline: Baseline, request: Request) -> Plan:
-    """The plan for a baseline of which only some numbers are known. Raises `PlanError` and `RefusedError`."""
-    target, examples = request.target_batch_size, baseline.examples
-    ratio = rules.batch_ratio(baseline.batch_size, target)
-    additions.check_additions(baseline, request)
+    """The plan for a baseline of which only some numbers are known. Raises `PlanError`."""
+    return _planned(baseline, request)[1]
+
+
+def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
+    try:
+        scaling = _checked(baseline, request)
+        plan = Plan(
+            baseline=None,
+            adapted=None,
+            batch_ratio=scaling.batch_ratio,
+            adjustments=all_lines(scaling),
+            warnings=caveats(scaling),
+            forecast=forecast(scaling),
+        )
+    except ArithmeticError as error:
+        raise PlanError(f"the baseline's numbers are too large or too small for a plan: {error}") from error
+    return scaling, _refuse_overflow(plan)
+
+
+def _checked(baseline: Baseline, request: Request) -> Scaling:
+    """The scaling of a request that makes sense for the baseline. Raises `PlanError` for another."""
+    target, examples, ghost = request.target_batch_size, baseline.examples, request.ghost_batch_size
+    rules.batch_ratio(baseline.batch_size, target)
     if examples is not None and target > examples:
         raise PlanError(f"the target batch size {target} is above the {examples} training examples")
-    ghost = request.ghost_batch_size
     if ghost is not None and not 2 <= ghost <= target:
         raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
-    if "ghost" in request.parts and baseline.has_batch_norm and _ghost_batch_size(baseline, request) < 2:
+    scaling = scaling_of(baseline, request)
+    additions.check_additions(scaling)
+    if scaling.ghost_batch_size == 1:
         raise PlanError(
             "ghost batches of the baseline's size would be of 1 example, which has no variance: give --ghost G, of 2 "
             "or more, or leave them out: --adapt lr,regime,clip"
         )
-    try:
-        return _refuse_overflow(
-            Plan(
-                baseline=None,
-                adapted=None,
-                batch_ratio=ratio,
-                adjustments=all_lines(baseline, request),
-                warnings=caveats(baseline, request),
-                forecast=forecast(baseline, request),
-            )
-        )
-    except ArithmeticError as error:
-        raise PlanError(f"the baseline's numbers are too large or too small for a plan: {error}") from error
-
-
-def _ghost_batch_size(baseline: Baseline, request: Request) -> int:
-    return request.ghost_batch_size or baseline.ghost_batch_size or baseline.batch_size
+    return scaling
 
 
 def _refuse_overflow(plan: Plan) -> Plan:
@@ -102,7 +101,7 @@ def _refuse_overflow(plan: Plan) -> Plan:
     return plan
 
 
-def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
+def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
     """Every line of the plan, in the order of reading."""
     parts = (
         adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
@@ -110,11 +109,12 @@ def all_lines(baseline: Baseline, request: Request) -> tuple[Adjustment, ...]:
         adjustments.clipping_lines, additions.regularization_lines, adjustments.weight_decay_lines,
         adjustments.momentum_lines, adjustments.weight_ema_lines, adjustments.cadence_lines,
     )  # fmt: skip
-    return tuple(line for part in parts for line in part(baseline, request))
+    return tuple(line for part in parts for line in part(scaling))
 
 
-def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) -> "Recipe":
+def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) -> "Recipe":
     """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    request = scaling.request
     # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
     from pydantic import ValidationError
 
@@ -133,8 +133,8 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
         parts=request.parts,
         lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         stretch_share=request.stretch_share,
-        additions=additions.additions_of(baseline_of(recipe), request),
-        options=adjustments.options_of(request),
+        additions=additions.additions_of(scaling),
+        options=options_of(request),
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:
@@ -151,10 +151,10 @@ def _adapted(recipe: "Recipe", request: Request, lines: tuple[Adjustment, ...]) 
 
 
 def _put(body: dict[str, Any], field: str, value: Value) -> None:
-    table, key = field.split(".")
+    table, key, *rest = field.split(".")
     if key == "milestones" and isinstance(value, tuple):
-        for milestone, update in zip(body[table][key], value, strict=True):
-            milestone["update"] = update
+        for milestone, its_value in zip(body[table][key], value, strict=True):
+            milestone[rest[0] if rest else "update"] = its_value
     elif body[table] is None:
         body[table] = {key: value}
     else:

@@ -119,14 +119,25 @@ class Sgd(RecipeModel):
 
 
 class Adam(RecipeModel):
-    """Adam with L2 weight decay, or AdamW with decoupled weight decay: `torch.optim.Adam`, `torch.optim.AdamW`."""
+    """Adam with L2 weight decay, `torch.optim.Adam`."""
 
-    name: Literal["adam", "adamw"]
+    name: Literal["adam"]
     lr: LearningRate
     beta1: Beta = 0.9
     beta2: Beta = 0.999
     epsilon: Epsilon = 1e-8
     weight_decay: WeightDecay = 0.0
+
+
+class AdamW(RecipeModel):
+    """Adam with decoupled weight decay, `torch.optim.AdamW`."""
+
+    name: Literal["adamw"]
+    lr: LearningRate
+    beta1: Beta = 0.9
+    beta2: Beta = 0.999
+    epsilon: Epsilon = 1e-8
+    weight_decay: WeightDecay = 0.01
 
 
 class RmsProp(RecipeModel):
@@ -149,7 +160,7 @@ class Adagrad(RecipeModel):
     weight_decay: WeightDecay = 0.0
 
 
-Optimizer = Annotated[Sgd | Adam | RmsProp | Adagrad, Field(discriminator="name")]
+Optimizer = Annotated[Sgd | Adam | AdamW | RmsProp | Adagrad, Field(discriminator="name")]
 
 
 class Milestone(RecipeModel):

@@ -3,6 +3,7 @@
 Notation: m the momentum, n the ghosts of a batch, g the examples of a ghost, B those of a batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,43 +16,49 @@ MOMENTUM = 0.1
 class Definition:
     """One definition: what an update does to the running statistics, who defines them so, and what is to be known.
 
-    `horizon` says whose examples the statistics span, times 1/m: a ghost's or the whole batch's.
+    `horizon_ghosts` says how many ghosts the statistics average, from m and n: a moving average of weight w is as
+    precise as a plain mean of (2 - w)/w observations, and an observation is a ghost or all n of a batch.
     """
 
     formula: str
-    horizon: Literal["ghost", "batch"]
+    horizon_ghosts: Callable[[float, float], float]
     source: str
     validity: str
 
 
+def _averaged(weight: float) -> float:
+    """Observations of a plain mean as precise as a moving average that gives the newest one `weight`: 19 for 0.1."""
+    return (2 - weight) / weight
+
+
 DEFINITIONS: dict[RunningStatistics, Definition] = {
     "sequential": Definition(
-        "g / m: n updates with m",
-        "ghost",
+        "g (2 - m) / m: n updates with m",
+        lambda m, _: _averaged(m),
         "github eladhoffer/bigBatch, main_gbn.py: batch norm on each ghost in turn; TabNet with m = 0.01",
-        "horizon kept in examples, the baseline's; the spread between ghosts is seen over 1/m ghosts",
+        "horizon kept in examples, the baseline's; the spread between ghosts is seen over (2 - m)/m ghosts",
     ),
     "per-update": Definition(
-        "B / m: n updates with m / n",
-        "batch",
+        "g (2 - m/n) / (m/n): n updates with m / n",
+        lambda m, n: _averaged(m / n),
         "github mosaicml/composer, ghost_batchnorm.py",
         "horizon kept in updates: steadier statistics of older weights",
     ),
     "mean": Definition(
-        "B / m: one update with the mean over ghosts of mean and unbiased variance",
-        "batch",
+        "B (2 - m) / m: one update with the mean over ghosts of mean and unbiased variance",
+        lambda m, n: n * _averaged(m),
         "github keras-team/tf-keras, virtual_batch_size; davidcpage/cifar10-fast",
         "horizon kept in updates; without the variance of the ghosts' means",
     ),
     "mean-biased": Definition(
-        "B / m: one update with the mean over ghosts of mean and biased variance",
-        "batch",
+        "B (2 - m) / m: one update with the mean over ghosts of mean and biased variance",
+        lambda m, n: n * _averaged(m),
         "ghost noise, arXiv:2305.17205, github epfml/ghost-noise",
         "horizon kept in updates; the variance as it normalizes, too small by 1/g where a layer has no space",
     ),
     "total": Definition(
-        "B / m: one update with mean and variance of the whole batch",
-        "batch",
+        "B (2 - m) / m: one update with mean and variance of the whole batch",
+        lambda m, n: n * _averaged(m),
         "Summers, Dinneen 2020, arXiv:1906.03548; github google/init2winit, VirtualBatchNorm",
         "horizon kept in updates; the ghosts' variance and that of their means (law of total variance)",
     ),
@@ -59,6 +66,5 @@ DEFINITIONS: dict[RunningStatistics, Definition] = {
 
 
 def horizon_examples(definition: RunningStatistics, momentum: float, batch_size: int, ghost_batch_size: int) -> float:
-    """Examples over which the running statistics average: 1/m ghosts, or 1/m batches."""
-    spans = ghost_batch_size if DEFINITIONS[definition].horizon == "ghost" else batch_size
-    return spans / momentum
+    """Examples over which the running statistics average: as precisely as a plain mean over so many."""
+    return ghost_batch_size * DEFINITIONS[definition].horizon_ghosts(momentum, batch_size / ghost_batch_size)

@@ -23,8 +23,8 @@ def epochs_of(updates: int, examples: int, batch_size: int) -> float:
 def in_updates(recipe: Recipe) -> Recipe:
     """The same recipe with every length and cadence in updates; one that has them already comes back equal.
 
-    Each is at least one update. Source: the update clock, Hoffer et al. 2017 (arXiv:1705.08741), Figure 3, whose drop
-    at 31 650 updates is 81 * 50000/128.
+    Each is at least one update. Source: the update clock of Hoffer et al. 2017 (arXiv:1705.08741): the drop at epoch 81
+    of 50 000 examples at 128 is 81 * 50000/128 = 31 640.6, here 31 641; read off their Figure 3 it is near 31 650.
     """
 
     def to_updates(length: Length) -> Length:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lbadvisor.advisor import rules
-from lbadvisor.advisor.adjustments import Adjustment, Request, Value
+from lbadvisor.advisor.adjustments import Adjustment, Value
 from lbadvisor.advisor.plan import Plan, advise
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import checked
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.rules import LrRule
 from lbadvisor.advisor.schedule import scaled
 from lbadvisor.errors import PlanError, UsageError
@@ -127,7 +128,7 @@ def search_space(
     if GHOST in also:
         ghost = adapted.batch_norm.ghost_batch_size
         if ghost is None:
-            raise UsageError("--also ghost: the plan has no ghost batches; --adapt must name ghost")
+            raise UsageError("--also ghost: no ghost batches: --adapt must name ghost, and the network have batch norm")
         tried = [ghost * 2.0**n for n in range(GHOST_DOUBLINGS[0], GHOST_DOUBLINGS[1] + 1)]
         tried = [size for size in tried if size == int(size) and 2 <= size <= adapted.batch.size]
         if len(tried) < 2:
@@ -137,7 +138,7 @@ def search_space(
         dimensions.append(Dimension(GHOST, tried[0], tried[-1], float(ghost)))
     if CLIP in also:
         if adapted.clipping is None:
-            raise UsageError("--also clip: the plan clips nothing; --adapt must name clip")
+            raise UsageError("--also clip: the plan clips nothing: --adapt must name clip, and the optimizer be sgd")
         dimensions.append(Dimension(CLIP, *CLIP_FACTORS, 1.0))
     return SearchSpace(tuple(dimensions))
 
@@ -154,15 +155,15 @@ def plan_at(baseline: Recipe, request: Request, space: SearchSpace, point: Point
     Raises `PlanError` and `RefusedError` as `advise` does.
     """
     values = dict(zip((d.name for d in space.dimensions), point, strict=True))
-    theories = dict(zip((d.name for d in space.dimensions), space.theory, strict=True))
+    theory = dict(zip((d.name for d in space.dimensions), space.theory, strict=True))
     ghost = request.ghost_batch_size
-    if values.get(GHOST) != theories.get(GHOST):
+    if GHOST in values and values[GHOST] != theory[GHOST]:
         ghost = int(values[GHOST])
     plan = advise(baseline, replace(request, lr_rule=lr_rule_of(values[EXPONENT]), ghost_batch_size=ghost))
     recipe = _adapted(plan)
     changed: dict[str, Value] = {}
     if STRETCH in values:
-        recipe = scaled(recipe, values[STRETCH] / theories[STRETCH])
+        recipe = scaled(recipe, values[STRETCH] / theory[STRETCH])
         changed["schedule.updates"] = recipe.schedule.updates
         if recipe.schedule.milestones:
             changed["schedule.milestones"] = tuple(m.update or 0 for m in recipe.schedule.milestones)

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.arms import arm_of
 from lbadvisor.advisor.baseline import Baseline, baseline_of
 from lbadvisor.advisor.parts import Part, parse_parts
 from lbadvisor.advisor.plan import Plan, advise
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.rules import parse_lr_rule
 from lbadvisor.cli.command import Words
 from lbadvisor.cli.effects import Planned, refuse_without_effect

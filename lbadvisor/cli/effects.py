@@ -5,16 +5,16 @@ looked at once there is a plan. An option counts as given if it stands on the co
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lbadvisor.cli.command import Words
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.baseline import Baseline
     from lbadvisor.advisor.parts import Part
+    from lbadvisor.advisor.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,16 @@ def _adapts(part: "Part") -> PlanNeed:
 
 
 def _horizon_moves(planned: Planned) -> bool:
-    from lbadvisor.advisor.adjustments import lr_factor_of, updates_factor_of
+    from lbadvisor.advisor.scaling import scaling_of
 
-    baseline = planned.baseline
-    factors = (lr_factor_of(baseline, request) * updates_factor_of(baseline, request) for request in planned.requests)
-    return any(abs(factor - 1) > 1e-9 for factor in factors)
+    asked = (replace(request, weight_decay="horizon") for request in planned.requests)
+    return any(abs(scaling_of(planned.baseline, request).decay_factor - 1) > 1e-9 for request in asked)
+
+
+def _has_horizon(planned: Planned) -> bool:
+    from lbadvisor.advisor.weight_decay import has_horizon
+
+    return has_horizon(planned.baseline)
 
 
 TARGET = Need(lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
@@ -120,10 +125,7 @@ BETAS = PlanNeed(
     lambda planned: planned.baseline.beta1 is not None or planned.baseline.beta2 is not None,
     "has no effect: the optimizer has no betas, as adam, adamw and rmsprop have",
 )
-DECAY = PlanNeed(
-    lambda planned: bool(planned.baseline.weight_decay) and planned.baseline.lr is not None,
-    "has no effect: the baseline has no weight decay above 0 to keep the horizon of",
-)
+DECAY = PlanNeed(_has_horizon, "has no effect: the baseline has no weight decay above 0 with a horizon to keep")
 HORIZON = PlanNeed(_horizon_moves, "has no effect: learning rate and length leave the weight decay's horizon as it is")
 
 ALWAYS: tuple[Need | PlanNeed, ...] = ()
@@ -167,6 +169,11 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "plan --epochs": (NO_RECIPE, FROM),
     "plan --examples": (NO_RECIPE, FROM),
     "plan --optimizer": (NO_RECIPE, FROM),
+    "plan --momentum": (NO_RECIPE, FROM),
+    "plan --beta1": (NO_RECIPE, FROM),
+    "plan --beta2": (NO_RECIPE, FROM),
+    "plan --epsilon": (NO_RECIPE, FROM),
+    "plan --weight-decay-value": (NO_RECIPE, FROM),
     "plan --out": (RECIPE,),
     "verify-resume --updates": ALWAYS,
     "verify-resume --at": ALWAYS,

@@ -11,9 +11,9 @@ from lbadvisor.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbadvisor.advisor.adjustments import Request
-    from lbadvisor.advisor.arms import Arm, PlannedArm
+    from lbadvisor.advisor.arms import Arm, LeftOut, PlannedArm
     from lbadvisor.advisor.recipe import Recipe
+    from lbadvisor.advisor.request import Request
 
 
 @command
@@ -68,11 +68,13 @@ def ladder(
     check_reports(html, png)
     baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics))
     asked = request_by(rules, target, ())
-    planned = _planned(baseline, asked, parse_arms(arms, seeds), words)
+    planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
     database, default = database or default_database_path(), ladder_name_of(baseline, asked)
     given = None if name is None else StoredName(checked_name(name, "ladder"))
     stored = given or name_of_ladder(database, baseline, target, planned, default)
     display = LadderDisplay(quiet=quiet)
+    for idle in left_out:
+        display.say(f"{idle.arm.label} is left out: it {idle.why}")
     if given is None:
         display.of_runs.show_stored(stored, default, "ladder")
     if not dry_run:
@@ -109,9 +111,9 @@ def ladder(
 
 def _planned(
     baseline: "Recipe", asked: "Request", wanted: "Sequence[tuple[Arm, int]]", words: Words
-) -> "tuple[PlannedArm, ...]":
-    """The arms that are wanted, each with its number of seeds. Raises `UsageError` for rules that none of them has."""
-    from lbadvisor.advisor.arms import planned
+) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
+    """The arms that are wanted, each with its seeds, and those left out. Raises `UsageError` for rules of no arm."""
+    from lbadvisor.advisor.arms import planned_arms
     from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.cli.effects import Planned, refuse_without_effect
 
@@ -119,11 +121,12 @@ def _planned(
         raise UsageError(
             f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder leads to a larger one"
         )
-    if sum(number for _, number in wanted) < 2:
+    requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
+    refuse_without_effect(words, Planned(baseline_of(baseline), requests))
+    planned, left_out = planned_arms(wanted, baseline, asked)
+    if sum(arm.seeds for arm in planned) < 2:
         raise UsageError(
             "a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm "
             f"{wanted[0][0].name}`"
         )
-    requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
-    refuse_without_effect(words, Planned(baseline_of(baseline), requests))
-    return tuple(planned(arm, baseline, asked, number) for arm, number in wanted)
+    return planned, left_out

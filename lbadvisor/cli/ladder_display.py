@@ -234,7 +234,7 @@ class _Bars:
 
     def prepare(self, event: "Preparing") -> None:
         if event.task not in self._preparing:
-            self._preparing[event.task] = self.bar.add_task(escape(event.task), count="", facts="")
+            self._preparing[event.task] = self.bar.add_task(escape(event.task), total=None, count="", facts="")
         count = images_text(event)
         self.bar.update(self._preparing[event.task], completed=event.done, total=event.total, count=count)
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from lbadvisor.advisor.records import Ladder, Run
     from lbadvisor.store import Store
 
-ladders = typer.Typer(name="ladders", invoke_without_command=True, help="List the ladders; show, rename, delete them.")
+ladders = typer.Typer(
+    name="ladders",
+    add_completion=False,
+    invoke_without_command=True,
+    help="List the ladders; show, rename, delete them.",
+)
 LadderName = Annotated[str, typer.Argument(metavar="LADDER", help="A ladder, by name.")]
 
 

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.recipe import Recipe
+    from lbadvisor.advisor.request import Request
 
 
 def checked_name(name: str, what: str) -> str:
@@ -43,7 +43,7 @@ def run_name_of(recipe: "Recipe", seed: int) -> str:
 
 def ladder_name_of(baseline: "Recipe", asked: "Request") -> str:
     """Such as digits-1024-ladder, or digits-1024-ghost16-ladder."""
-    from lbadvisor.advisor.adjustments import options_of
+    from lbadvisor.advisor.request import options_of
 
     words = [baseline.name, str(asked.target_batch_size), *options_of(asked), *_recipe_words(baseline)]
     return "-".join([*words, "ladder"])

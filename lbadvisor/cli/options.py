@@ -34,12 +34,22 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
 ]
-BetasName = Literal["sde", "half-life", "keep"]
-Betas = Annotated[BetasName, typer.Option("--betas", help="Rule for the betas of Adam and RMSprop.")]
-WeightDecayName = Literal["keep", "horizon"]
+BetasName = Literal["auto", "sde", "half-life", "keep"]
+Betas = Annotated[
+    BetasName,
+    typer.Option(
+        "--betas",
+        help="Adam, RMSprop: sde scales both betas; half-life keeps beta2's in examples, and beta1; keep; auto: sde "
+        "while it holds, then half-life.",
+    ),
+]
+WeightDecayName = Literal["auto", "keep", "horizon"]
 WeightDecay = Annotated[
     WeightDecayName,
-    typer.Option("--weight-decay", help="keep: as the paper does; horizon: keep the horizon 1/(lr * decay)."),
+    typer.Option(
+        "--weight-decay",
+        help="keep: as the paper does; horizon: keep its share of the run; auto: horizon for AdamW, else keep.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -77,8 +87,8 @@ class Rules:
     """The rules that every adaptation has, whatever parts of it are asked for."""
 
     ghost: Ghost = None
-    betas: Betas = "sde"
-    weight_decay: WeightDecay = "keep"
+    betas: Betas = "auto"
+    weight_decay: WeightDecay = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbadvisor.cli import options
 from lbadvisor.cli.command import Words, command
+
+if TYPE_CHECKING:
+    from lbadvisor.advisor.baseline import Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,30 @@ class Numbers:
     optimizer: Annotated[
         str, typer.Option("--optimizer", help="sgd, adam, adamw, rmsprop or adagrad (with --from).")
     ] = "sgd"
+    momentum: Annotated[float | None, typer.Option("--momentum", help="Momentum (with --from).")] = None
+    beta1: Annotated[float | None, typer.Option("--beta1", help="Beta1 (with --from).")] = None
+    beta2: Annotated[float | None, typer.Option("--beta2", help="Beta2, RMSprop's alpha (with --from).")] = None
+    epsilon: Annotated[float | None, typer.Option("--epsilon", help="Epsilon (with --from).")] = None
+    weight_decay_value: Annotated[
+        float | None, typer.Option("--weight-decay-value", help="Weight decay (with --from).")
+    ] = None
+
+    def baseline(self, batch_size: int) -> "Baseline":
+        """The baseline at `batch_size`. Raises `PlanError` for a number that cannot be."""
+        from lbadvisor.advisor.baseline import baseline_of_numbers
+
+        return baseline_of_numbers(
+            batch_size,
+            self.lr,
+            self.epochs,
+            self.examples,
+            self.optimizer,
+            momentum=self.momentum,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay_value,
+        )
 
 
 @command
@@ -39,9 +66,10 @@ def plan(
 ) -> None:
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
-    `lbadvisor plan --from 128 --to 4096` needs no recipe; with --lr, --epochs, --examples it gives absolute numbers.
+    `lbadvisor plan --from 128 --to 4096` needs no recipe; with --lr, --epochs, --examples it gives absolute numbers;
+    numbers of the optimizer that are not given are torch's.
     """
-    from lbadvisor.advisor.baseline import baseline_of, baseline_of_numbers
+    from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.advisor.plan import advise, advise_numbers, plan_body
     from lbadvisor.cli.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
     from lbadvisor.cli.console import print_json
@@ -57,9 +85,7 @@ def plan(
         baseline = baseline_of(read)
     elif numbers.batch_size is not None:
         read = None
-        baseline = baseline_of_numbers(
-            numbers.batch_size, numbers.lr, numbers.epochs, numbers.examples, numbers.optimizer
-        )
+        baseline = numbers.baseline(numbers.batch_size)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
     request = arm_or_request_of(adapt, words, baseline)

@@ -12,9 +12,9 @@ from lbadvisor.cli.command import Words, command
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Request
     from lbadvisor.advisor.recipe import Recipe
     from lbadvisor.advisor.refinement import Refinement
+    from lbadvisor.advisor.request import Request
     from lbadvisor.cli.signals import Stopper
     from lbadvisor.cli.train_display import Display, ShowsProgress
     from lbadvisor.refine.request import RefineRequest

@@ -13,10 +13,15 @@ from lbadvisor.advisor.plan import Plan
 from lbadvisor.cli.console import say, stdout
 from lbadvisor.cli.table import Cell, Column, Table, print_table
 
-DIFFUSION = (
-    "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline: their variance, "
-    "(learning rate)^2 / batch size, summed over the updates. The square-root rule with the regime keeps it."
-)
+DIFFUSION = "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline:"
+PRICED = {
+    "nothing": "the gradient's variance times (learning rate)^2, summed over the updates. The square-root rule with "
+    "the regime keeps it as long as the batch is a small part of the data.",
+    "average": "(learning rate)^2, summed over the updates, for the optimizer divides the gradient by its size. The "
+    "square-root rule at fixed epochs keeps it while noise rules.",
+    "sum": "not known for this optimizer.",
+}
+"""How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
 def print_plan(plan: Plan) -> None:
@@ -34,7 +39,7 @@ def print_plan(plan: Plan) -> None:
     for table in (_adjustments(told), _notes(told), _forecast(plan.forecast)):
         print_table(console, table)
         console.print()
-    say(console, DIFFUSION)
+    say(console, f"{DIFFUSION} {PRICED[_divides_by(plan.forecast)]}")
     console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
@@ -85,26 +90,35 @@ def _notes(lines: Sequence[Adjustment]) -> Table:
     return Table((Column("line"), Column("source", "prose"), Column("known to hold", "prose")), rows)
 
 
+def _divides_by(choices: Sequence[Option]) -> str:
+    if choices[0].diffusion is None:
+        return "sum"
+    return "nothing" if choices[0].beta2 is None else "average"
+
+
 def _forecast(choices: Sequence[Option]) -> Table:
+    betas = [name for name in ("beta1", "beta2") if getattr(choices[0], name) is not None]
     columns = (
         Column("what it costs", "name"),
         Column("lr", rank=1),
+        *(Column(name, rank=4) for name in betas),
         Column("updates"),
         Column("epochs", rank=2),
         Column("examples"),
         Column("diffusion", rank=3),
     )
-    return Table(columns, tuple(_priced(choice) for choice in choices))
+    return Table(columns, tuple(_priced(choice, betas) for choice in choices))
 
 
-def _priced(choice: Option) -> tuple[Cell, ...]:
+def _priced(choice: Option, betas: Sequence[str]) -> tuple[Cell, ...]:
     return (
         Text(("> " if choice.chosen else "  ") + choice.name, style="bold" if choice.chosen else ""),
         _absolute(choice.lr, choice.lr_factor),
+        *(value_text(getattr(choice, name)) for name in betas),
         _absolute(choice.updates, choice.updates_factor),
         _absolute(choice.epochs, choice.epochs_factor),
         _absolute(choice.examples, choice.epochs_factor),
-        _absolute(None, choice.diffusion),
+        "unknown" if choice.diffusion is None else _absolute(None, choice.diffusion),
     )
 
 

@@ -204,7 +204,7 @@ class _Bar:
 
     def prepare(self, event: "Preparing") -> None:
         if event.task not in self._preparing:
-            self._preparing[event.task] = self.bar.add_task("", count="", rate="", facts=escape(event.task))
+            self._preparing[event.task] = self.bar.add_task("", total=None, count="", rate="", facts=escape(event.task))
         task = self._preparing[event.task]
         self.bar.update(task, completed=event.done, total=event.total, count=images_text(event))
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.calibration import (
     Calibration,
     DistanceCurve,
@@ -22,6 +21,7 @@ from lbadvisor.advisor.calibration import (
 )
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Batch, Recipe
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.advisor.search_space import lr_rule_of
 from lbadvisor.diagnostics.gradient_moments import gradient_moments

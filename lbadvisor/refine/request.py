@@ -9,13 +9,13 @@ from typing import Literal
 
 import torch
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.catalog import DATASETS
 from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.plan import Plan
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement
 from lbadvisor.advisor.refinement import Measure, Metric
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import epochs_of
 from lbadvisor.advisor.search_space import Point, SearchSpace, plan_at
 from lbadvisor.errors import UsageError

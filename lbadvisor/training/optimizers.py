@@ -17,9 +17,14 @@ def build_optimizer(optimizer: recipes.Optimizer, parameters: Iterable[Tensor]) 
             return torch.optim.SGD(
                 parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay, fused=True
             )
-        case recipes.Adam(name=name, lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
-            build = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-            return build(parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay, fused=True)
+        case recipes.Adam(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return torch.optim.Adam(
+                parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay, fused=True
+            )
+        case recipes.AdamW(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return torch.optim.AdamW(
+                parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay, fused=True
+            )
         case recipes.RmsProp(lr=lr, beta2=beta2, epsilon=epsilon, momentum=momentum):
             return torch.optim.RMSprop(
                 parameters, lr=lr, alpha=beta2, eps=epsilon, momentum=momentum, weight_decay=decay

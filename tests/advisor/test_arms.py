@@ -2,13 +2,13 @@
 
 import pytest
 
-from lbadvisor.advisor.adjustments import Request
-from lbadvisor.advisor.arms import ARMS, PAPER_ARMS, changes, foundation, parse_arms, planned
+from lbadvisor.advisor.arms import ARMS, PAPER_ARMS, changes, foundation, parse_arms, planned, planned_arms
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Recipe, differing_fields, recipe_hash
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.rules import LINEAR
 from lbadvisor.advisor.schedule import in_updates, rates_at
-from lbadvisor.errors import PlanError, RefusedError
+from lbadvisor.errors import PlanError
 
 BODY = {
     "schema": 1,
@@ -156,8 +156,8 @@ def test_a_warm_up_of_the_baselines_own_is_kept_and_none_is_added():
 
 def test_the_rules_asked_for_hold_in_every_arm_that_they_concern():
     adam = Recipe.model_validate(BODY | {"optimizer": {"name": "adam", "lr": 1e-3}})
-    with pytest.raises(RefusedError, match="half-life"):
-        planned(ARMS["lr"], adam, ASKED)
+    with pytest.raises(PlanError, match="the arm lr: --betas sde breaks down"):
+        planned(ARMS["lr"], adam, Request(4096, (), betas="sde"))
     asked = Request(4096, (), betas="half-life", ghost_batch_size=64)
     recipe = planned(ARMS["gbn"], adam, asked).recipe
     assert recipe.optimizer.beta2 == pytest.approx(0.999**32)
@@ -219,7 +219,7 @@ def test_half_the_stretch_keeps_the_shares_of_the_run():
     assert line["schedule.updates"].formula == "updates * 0.5"
     chosen = next(option for option in plan.forecast if option.chosen)
     assert (chosen.name, chosen.updates, chosen.epochs) == ("none, 0.5 of the stretch", 39_062, 3200)
-    assert chosen.diffusion == pytest.approx(0.5 / 32)
+    assert chosen.diffusion == pytest.approx(0.5 / 32 * (50_000 - 4096) / (50_000 - 128))
     price = next(c.message for c in plan.warnings if c.code == "regime-price")
     assert "16 times as many examples in 0.5 times as many updates" in price
 
@@ -249,3 +249,21 @@ def test_the_new_fields_change_no_hash_of_a_recipe_that_does_not_use_them():
     assert {"stretch_share", "additions"}.isdisjoint(body["adapted_from"])
     written = Recipe.model_validate(plan.adapted.model_dump(by_alias=True) | {"regularization": {"dropout": 0.0}})
     assert recipe_hash(written) == recipe_hash(plan.adapted)
+
+
+def test_without_batch_norm_the_ghost_arm_is_left_out_and_the_reason_said():
+    tables = {"model": {"name": "torchvision:convnext_tiny"}, "data": {"name": "pictures", "train_examples": 50_000}}
+    convnext = Recipe.model_validate(BODY | tables)
+    arms, left_out = planned_arms(parse_arms("sb,lb,lr,gbn,ra:1", 3), convnext, ASKED)
+    assert [(arm.arm.name, arm.seeds) for arm in arms] == [("sb", 3), ("lb", 3), ("lr", 3), ("ra", 1)]
+    (idle,) = left_out
+    assert (idle.arm.label, idle.why) == (
+        "+GBN", "changes nothing upon +LR: torchvision:convnext_tiny has no batch norm",
+    )  # fmt: skip
+    assert all(arm.recipe.batch_norm.ghost_batch_size is None for arm in arms)
+
+
+def test_with_batch_norm_no_arm_is_left_out():
+    arms, left_out = planned_arms(parse_arms(",".join(ARMS), 1), RESNET44, ASKED)
+    assert [arm.arm.name for arm in arms] == list(ARMS)
+    assert left_out == ()

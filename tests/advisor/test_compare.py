@@ -177,6 +177,7 @@ def test_runs_of_different_data_sets_have_no_gap_and_a_note_says_why() -> None:
     comparison = of_accuracies(SB, ("lb", other, 86.10))
     assert comparison.gap.points is None
     assert [run.points for run in comparison.gap.groups] == [None, None]
+    assert {run.points_open for run in comparison.gap.groups} == {"other data"}
     assert any("different data sets (fashion_mnist, mnist)" in note for note in comparison.notes)
 
 

@@ -24,22 +24,27 @@ def test_a_group_that_was_evaluated_is_not_said_to_be_without_an_evaluation(comp
     """Of seed 0, which ra has alone, the large batch is half a point better: no share of that is a share of a gap."""
     gap = comparison_of(("sb", [97.0, 98.0, 99.0]), ("lb", [97.5, 90.0, 90.0]), ("ra", [98.0])).gap
     assert gap.groups[2].closed_open is Open.NO_GAP
-    assert "not evaluated" not in gap.conclusion
+    assert "no accuracy" not in gap.conclusion
     assert "What ra closes of it is not known: over the one seed that all three have, lb is not worse than sb." in (
         gap.conclusion
     )
     assert "ra is 1.00 points better than sb (no interval: one seed)." in gap.conclusion
 
 
-def test_a_group_without_an_evaluation_is_said_to_be_so(comparison_of: Compare) -> None:
+def test_a_group_without_an_accuracy_is_said_to_have_none(comparison_of: Compare) -> None:
     gap = comparison_of(("sb", [97.0, 98.0]), ("lb", [90.0, 90.5]), ("ra", [None, None])).gap
-    assert "ra is not evaluated, so what it closes is not known." in gap.conclusion
+    assert "ra has no accuracy, so what it closes is not known." in gap.conclusion
+    diverged = {("ra", 0), ("ra", 1)}
+    gap = comparison_of(("sb", [97.0, 98.0]), ("lb", [90.0, 90.5]), ("ra", [10.0, 9.0]), diverged=diverged).gap
+    assert "ra has no accuracy, so what it closes is not known." in gap.conclusion
+    assert "Diverged, and in no mean: ra-s0, ra-s1." in gap.conclusion
 
 
-def test_a_baseline_without_an_evaluation_is_the_one_to_be_named(comparison_of: Compare) -> None:
+def test_a_baseline_without_an_accuracy_is_the_one_to_be_named(comparison_of: Compare) -> None:
     gap = comparison_of(("sb", [None]), ("lb", [90.0]), ("ra", [95.0])).gap
-    assert gap.conclusion.startswith("No gap is known: sb and lb are not both evaluated.")
-    assert "ra is not evaluated" not in gap.conclusion
+    assert gap.conclusion.startswith("No gap is known: sb has no accuracy.")
+    assert "ra has no accuracy" not in gap.conclusion
+    assert [group.points_open for group in gap.groups[1:]] == [Open.NO_REFERENCE] * 2
 
 
 def test_a_share_on_either_side_of_0_is_not_said_to_be_closed_or_added(comparison_of: Compare) -> None:
@@ -165,7 +170,7 @@ def test_no_sentence_contradicts_its_interval(
         assert not worse or (test is not None and test[1] > 0)
         assert not better or (test is not None and test[2] < 0)
         assert not neither or (test is not None and test[1] <= 0 <= test[2])
-        assert f"{group.group} is not evaluated" not in said or not known[group.group]
+        assert f"{group.group} has no accuracy" not in said or not known[group.group]
     for group, pair in zip(gap.groups[2:], steps, strict=True):
         test = tests[pair]
         assert group.step_interval == (None if test is None else pytest.approx(test[1:]))

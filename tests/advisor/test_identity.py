@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.advisor import plan as planning
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.identity import CADENCE, LABELS, differences, digest_of, identity_of, with_cadence_of
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.advisor.search_space import plan_at, search_space
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.recipe import recipe_hash
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.refinement import CurvePoint, Estimate, conclude, noise_of_means, paired_gain
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.advisor.search_space import Dimension, SearchSpace, lr_rule_of, plan_at, search_space
 from lbadvisor.advisor.validation import with_validation

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.baseline import baseline_of_numbers
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import all_lines
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.rules import FINITE_POPULATION, LR_RULES, SQRT
+from lbadvisor.advisor.scaling import scaling_of
 from lbadvisor.cli.command import Words
 from lbadvisor.cli.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
 from lbadvisor.cli.lazy import COMMANDS, loaded
@@ -60,9 +61,12 @@ GIVEN = {
     "--to": "1024", "--arm": "ra", "--adapt": "lr", "--lr-rule": "sqrt", "--ghost": "64", "--betas": "sde",
     "--weight-decay": "keep", "--stretch-share": "1", "--set": "optimizer.lr=0.1", "--schedule-scale": "1",
     "--precision": "float32", "--out": "new.toml", "--from": "32", "--lr": "0.1", "--epochs": "10",
-    "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--html": "a.html", "--png": "a.png", "--by": "update",
+    "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--momentum": "0.9", "--beta1": "0.9",
+    "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
+    "--html": "a.html", "--png": "a.png", "--by": "update",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
+OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")
 NO_DECAY = ("--set", "optimizer.weight_decay=0.0")
 NO_TARGET = "needs the target batch size: --to B"
 WITHOUT_EFFECT = [
@@ -71,9 +75,9 @@ WITHOUT_EFFECT = [
     *(((*PLAN, option), "needs a recipe") for option in ("--set", "--schedule-scale", "--precision", "--out")),
     *(
         (("plan", DIGITS, "--to", "1024", option), "belongs to a plan without a recipe")
-        for option in ("--from", "--lr", "--epochs", "--examples", "--optimizer")
+        for option in ("--from", "--lr", "--epochs", "--examples", "--optimizer", *OF_THE_OPTIMIZER)
     ),
-    *((("plan", "--to", "8", option), "needs the baseline batch size: --from B") for option in ("--lr", "--optimizer")),
+    *((("plan", "--to", "8", option), "needs the baseline batch size: --from B") for option in ("--lr", "--beta1")),
     *(((*PLAN, "--arm", "ra", option), "the arm says what is adapted") for option in ("--adapt", "--lr-rule")),
     (("train", DIGITS, "--to", "256", "--arm", "ra", "--stretch-share"), "the arm says what is adapted"),
     ((*PLAN, "--adapt", "ghost", "--lr-rule"), "without `lr` among the parts"),
@@ -114,7 +118,10 @@ WITHOUT_EFFECT = [
     *((("compare", "a", "b", "--json", option), "exclude one another") for option in ("--md", "--csv")),
     (("db", "query", "--sql", "SELECT 1", "--json", "--csv"), "exclude one another"),
     (("runs", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "--json", "show", "a"), "given after its name"),
     (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
+    (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
     (("runs", "--limit", "3", "export"), "given after its name"),
 ]
@@ -141,7 +148,7 @@ def of_words(option):
 BASELINES = [
     replace(baseline_of_numbers(100, lr, 10, 50_000, optimizer), weight_decay=decay, has_batch_norm=batch_norm)
     for lr, optimizer, decay, batch_norm in itertools.product(
-        (None, 0.1), ("sgd", "adam", "adagrad"), (None, 0.0, 1e-4), (True, False)
+        (None, 0.1), ("sgd", "adam", "adamw", "adagrad"), (None, 0.0, 1e-4), (True, False)
     )
 ]
 REQUESTS = [
@@ -169,7 +176,7 @@ def test_an_option_is_refused_if_and_only_if_no_value_of_it_changes_the_plan(opt
         plans = set()
         for values in VALUES[option]:
             try:
-                lines = all_lines(baseline, replace(request, **values))
+                lines = all_lines(scaling_of(baseline, replace(request, **values)))
                 plans.add(tuple((line.field, round(line.after, 9) if isinstance(line.after, float) else line.after)
                                 for line in lines))  # fmt: skip
             except LbadvisorError as error:

@@ -1,6 +1,8 @@
 """`lbadvisor plan` as its users type it."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -178,3 +180,67 @@ def test_an_adapted_recipe_that_cannot_be_is_said_in_the_words_of_recipes():
     said = str(done.exception)
     assert "schedule.milestones[0].update must come before the end of the schedule, 1 updates" in said
     assert said.endswith("; lengthen the schedule, or adapt `regime` to keep its updates")
+
+
+def of_numbers(*words):
+    body = json.loads(plan("--from", "256", *words, "--json").stdout)
+    return {line["field"]: line for line in body["adjustments"]}, {w["code"]: w["message"] for w in body["warnings"]}
+
+
+@pytest.mark.parametrize("target", ["512", "2048", "2559", "4096", "1000000"])
+def test_adamw_without_a_recipe_has_a_plan_at_any_ratio(target):
+    lines, warnings = of_numbers("--to", target, "--optimizer", "adamw", "--lr", "3e-4")
+    ratio = int(target) / 256
+    assert lines["optimizer.lr"]["after"] == pytest.approx(3e-4 * ratio**0.5)
+    assert "Malladi" in lines["optimizer.lr"]["source"]
+    assert lines["optimizer.beta1"]["after"] == pytest.approx(1 - ratio * 0.1 if ratio < 9 else 0.9)
+    assert lines["optimizer.weight_decay"]["before"] == 0.01
+    assert ("betas-beyond-sde" in warnings) == (ratio > 9)
+    assert not any("SGD" in message and "paper" not in message for message in warnings.values())
+
+
+def test_the_optimizers_numbers_can_be_given_without_a_recipe():
+    words = ("--optimizer", "adamw", "--lr", "1e-3", "--beta1", "0.8", "--beta2", "0.95", "--epsilon", "1e-6")
+    lines, _ = of_numbers("--to", "512", *words, "--weight-decay-value", "0.1")
+    before = {field: line["before"] for field, line in lines.items() if field.startswith("optimizer.")}
+    assert before == {
+        "optimizer.lr": 1e-3,
+        "optimizer.beta1": 0.8,
+        "optimizer.beta2": 0.95,
+        "optimizer.epsilon": 1e-6,
+        "optimizer.weight_decay": 0.1,
+    }
+    assert lines["weight_decay_horizon_updates"]["before"] == pytest.approx(10_000)
+    lines, _ = of_numbers("--to", "512", "--momentum", "0.9")
+    assert lines["momentum_horizon_examples"]["before"] == 2560
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--beta1", "0.9"), "sgd has no beta1: only adam, adamw have"),
+        (("--optimizer", "adam", "--momentum", "0.9"), "adam has no momentum: only sgd, rmsprop have"),
+        (("--optimizer", "adam", "--beta2", "1"), "the beta2 must be below 1, is 1"),
+        (("--optimizer", "adam", "--epsilon", "0"), "the epsilon must be above 0, is 0"),
+        (("--weight-decay-value", "-1"), "the weight decay must be at least 0, is -1"),
+        (("--optimizer", "adamw", "--betas", "sde"), "--betas sde breaks down here"),
+    ],
+)
+def test_numbers_that_the_optimizer_cannot_have_are_refused(words, said):
+    done = CliRunner().invoke(app, ["plan", "--from", "256", "--to", "4096", *words])
+    assert isinstance(done.exception, UsageError)
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    assert said in str(done.exception)
+
+
+def test_a_network_that_torchvision_lacks_is_refused_without_torch(tmp_path):
+    """`plan` in a process of its own, where importing torch is an error."""
+    recipe = tmp_path / "r.toml"
+    text = Path(RESNET44).read_text().replace('name = "resnet44"', 'name = "torchvision:nope"')
+    recipe.write_text(text.replace('"torchvision:nope"', '"nope"', 1))
+    program = "import sys; sys.modules['torch'] = None; from lbadvisor.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "plan", str(recipe), "--to", "256"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'no network is called "torchvision:nope"' in done.stderr

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.comparison import Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import advise, plan_json
 from lbadvisor.advisor.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
 from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.advisor.records import Environment, Measurement, RunStatus
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.cli.reporting import check_reports, report_of, write_reports
 from lbadvisor.errors import UsageError

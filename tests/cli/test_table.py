@@ -110,6 +110,8 @@ RECIPE = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 COMMANDS = (
     ("plan", RECIPE, "--to", "1024"),
     ("models",),
+    ("ladders",),
+    ("ladders", "show", "digits-256-ladder"),
     ("runs",),
     ("runs", "show", "1"),
     ("compare", "digits-256-ladder", "--no-curve"),

@@ -241,8 +241,8 @@ def test_what_is_loading_is_said_at_once_and_the_loss_from_the_first_update_on(p
     """On a busy machine there are ten seconds and more before the first measurement."""
     done = place.run("train", DIGITS, "--schedule-scale", "0.5")
     lines = done.stderr.splitlines()
-    assert lines[1:3] == ["loading PyTorch", "reading digits"]
-    assert re.fullmatch(r"update 1/203 loss \d\.\d{4} \d+\.\d s, about \d+ s left", lines[3])
+    assert lines[1:4] == ["loading PyTorch", "reading digits", "building digits_mlp"]
+    assert re.fullmatch(r"update 1/203 loss \d\.\d{4} \d+\.\d s, about \d+ s left", lines[4])
     assert re.fullmatch(r"update 203/203 epoch 5.* loss .* accuracy \d\d\.\d\d% \d+\.\d s", lines[-1])
 
 
@@ -348,7 +348,11 @@ WRONG_LINES = {
     "comparing nothing stored": (["compare", "a", "b"], 1, "no database"),
     "an unknown rule": (["plan", "--from", "128", "--to", "256", "--lr-rule", "sqr"], 2, "sqrt"),
     "a plan of nothing": (["plan", "--to", "256"], 2, "--from B"),
-    "adam beyond its rule": (["plan", "--from", "128", "--to", "4096", "--optimizer", "adam"], 3, "1279"),
+    "malladi's rule beyond its limit": (
+        ["plan", "--from", "128", "--to", "4096", "--optimizer", "adam", "--betas", "sde"],
+        2,
+        "1279",
+    ),
     "a smaller plan": (["plan", "--from", "128", "--to", "64"], 2, "below the baseline's 128"),
 }
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.request import Request
 from lbadvisor.diagnostics.calibrate import CalibrationProgress, CalibrationRequest, calibrate
 from lbadvisor.diagnostics.gradient_moments import gradient_moments
 from lbadvisor.errors import UsageError

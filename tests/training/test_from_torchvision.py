@@ -3,6 +3,7 @@
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torchvision import models
 from torchvision.models import list_models
 
@@ -89,6 +90,11 @@ def test_a_network_that_torchvision_does_not_have_gets_a_suggestion():
 def test_what_a_network_cannot_do_is_said_before_it_is_built(network, shape, said):
     with pytest.raises(DataError, match=said):
         build_model(f"torchvision:{network}", shape, 10)
+
+
+def test_ghosts_without_batch_norm_are_refused():
+    with pytest.raises(ValidationError, match="torchvision:squeezenet1_1 has no batch norm"):
+        recipe("torchvision:squeezenet1_1", ghost=4)
 
 
 SIZES = {

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lbadvisor.advisor.adjustments import Request
 from lbadvisor.advisor.parts import PARTS
 from lbadvisor.advisor.plan import advise
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.recipe_file import load_recipe
+from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
 from lbadvisor.training.data import load_dataset, preparing
