@@ -71,7 +71,6 @@ def test_an_upgrade_of_an_older_schema_leaves_a_study_alone(tmp_path):
         optuna.trial.create_trial(value=3.0)
     )
     assert invoke("upgrade", "--db", str(database))["before"] == "0001"
-    assert invoke("check", "--db", str(database))["faults"] == []
     assert optuna.load_study(study_name="other", storage=f"sqlite:///{database}").best_value == 3.0
     assert len(ask(database)) == 1
 
