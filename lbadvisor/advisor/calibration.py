@@ -13,14 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lbadvisor.advisor.intervals import mean_interval
 from lbadvisor.errors import UsageError
 
-CONFIDENCE = 0.95
 FIRST_WINDOW = 5
 MOST_UPDATES = 320
 FEWEST_UPDATES = 20
 AGREES_WITHIN = 0.05
 """Of an exponent: at r = 32 that is 19% of the learning rate."""
+RULES = ((0.0, "an unscaled learning rate (0)"), (0.5, "the square-root rule (0.5)"), (1.0, "the linear rule (1)"))
 AIMED_SHARE = 0.05
 """Of a training's examples: what a calibration takes, as far as 20 to 320 updates allow it."""
 
@@ -149,13 +150,7 @@ def over_seeds(values: Sequence[float | None]) -> Exponent:
     numbers = [value for value in values if value is not None]
     if not all(map(math.isfinite, numbers)):
         return Exponent(None, None, None, "below" if min(numbers) == -math.inf else "above")
-    mean = statistics.fmean(numbers)
-    if len(numbers) == 1:
-        return Exponent(mean, None, None)
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(numbers) - 1)) * statistics.stdev(numbers) / math.sqrt(len(numbers))
-    return Exponent(mean, mean - half, mean + half)
+    return Exponent(statistics.fmean(numbers), *(mean_interval(numbers) or (None, None)))
 
 
 def calibrated_windows(
@@ -214,21 +209,28 @@ def _sentences(windows: Sequence[Window], exponents: Sequence[float], seeds: int
     )
     value = last.matched.value
     if value is not None:
-        high = last.matched.high if last.matched.high is not None else value
-        low = last.matched.low if last.matched.low is not None else value
-        if high < 0.5 - AGREES_WITHIN:
-            yield "At 0.5 they move farther: drift has its part, which the square-root rule takes to be none."
-        elif low > 0.5 + AGREES_WITHIN:
-            yield "At 0.5 they do not move as far."
-        else:
-            yield "That agrees with the square-root rule."
+        if last.matched.low is not None and last.matched.high is not None:
+            yield _agreement(last.matched.low, last.matched.high)
         if first.matched.value is not None and value - first.matched.value > 0.1:
             yield "It grows with the window, as drift gives way to noise: a longer window may give more."
     if last.one_update.value is not None:
         drift = "" if last.drift_share is None else f" ({100 * last.drift_share:.2g}% of it drift)"
-        yield f"The second moment of a single update{drift} would have it {last.one_update.value:.2f}."
+        yield f"The second moment of a single update{drift} predicts {last.one_update.value:.2f}."
     if seeds == 1:
-        yield "One seed: there is no interval."
+        yield "One seed gives no interval, so no rule is confirmed or excluded: give --seeds 2 or more."
+
+
+def _agreement(low: float, high: float) -> str:
+    """What the interval says of the rules: one is confirmed only if the others are excluded."""
+    possible = [(rule, name) for rule, name in RULES if low - AGREES_WITHIN <= rule <= high + AGREES_WITHIN]
+    if len(possible) > 1:
+        return f"It is not told apart from {' and '.join(name for _, name in possible)}: more --seeds narrow it."
+    agrees = "".join(f"That agrees with {name}, and excludes the others. " for _, name in possible)
+    if high < 0.5 - AGREES_WITHIN:
+        return f"{agrees}At 0.5 they move farther: the square-root rule assumes that there is no drift."
+    if low > 0.5 + AGREES_WITHIN:
+        return f"{agrees}At 0.5 they do not move as far."
+    return agrees.rstrip()
 
 
 def exponent_text(exponent: Exponent, tried: Sequence[float]) -> str:

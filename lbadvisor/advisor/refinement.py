@@ -1,7 +1,7 @@
 """What a refinement found: its trials, the estimate of the exponent, and what it is worth beside the theory's.
 
-A trial's value is what is to be made small, on the validation examples: the error in percent, or the loss in nats; of
-several seeds their mean. A trial that diverged has an infinite one: it is the worst, and no error.
+A trial's value is the metric to minimize on the validation examples: the error in percent, or the loss in nats; for
+several seeds their mean. A trial that diverged has an infinite value, and is no error: it bounds the exponent.
 """
 
 import math
@@ -10,10 +10,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lbadvisor.advisor.intervals import t_quantile
 from lbadvisor.advisor.search_space import Point, SearchSpace, point_text
 
 Metric = Literal["error", "loss"]
-CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a trial's value is: the metric, on so many held-out examples of so many classes (None: not known)."""
+
+    metric: Metric
+    examples: int | None = None
+    classes: int | None = None
+
+    @property
+    def least(self) -> float:
+        """What is added to a value, so that an error of 0 has a logarithm: half an example, in percent."""
+        return 50 / self.examples if self.metric == "error" and self.examples else 0.0
+
+    @property
+    def guessing(self) -> float | None:
+        """The value of giving every class the same chance."""
+        if self.classes is None:
+            return None
+        return 100 * (1 - 1 / self.classes) if self.metric == "error" else math.log(self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +88,8 @@ class Estimate:
     """Where the best exponent lies: the most likely one, and a 95% interval; `curve` is the fitted value over it.
 
     `chosen` is the point, among those tried, with the lowest expected value. `gain` is by how much that value is below
-    the theory's, in the unit of the value, with its 95% interval.
+    the theory's, in the unit of the value, with its 95% interval; infinite if the theory's training breaks down.
+    `breaks_down` is the lowest exponent, above all that train, at which a trial broke down; None if none did.
     """
 
     exponent: float
@@ -78,6 +100,7 @@ class Estimate:
     gain_low: float
     gain_high: float
     curve: tuple[CurvePoint, ...]
+    breaks_down: float | None = None
 
     def holds(self, exponent: float) -> bool:
         """Whether the interval holds the exponent."""
@@ -101,12 +124,16 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class PairedGain:
-    """The gain of the chosen point over the theory's seed by seed: the mean and its 95% interval (Student's t)."""
+    """By how many percent the chosen point's value is below the theory's, seed by seed, with its 95% interval.
 
-    gain: float
-    low: float
-    high: float
+    The interval allows for the choice among `others`, the trials beside the theory's.
+    """
+
+    gain_percent: float
+    low_percent: float
+    high_percent: float
     seeds: int
+    others: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +163,22 @@ class Refinement:
     conclusion: str
 
 
-def paired_gain(theory: Sequence[float], chosen: Sequence[float]) -> PairedGain | None:
-    """The gain from values that are paired by seed; None for one seed, and where a run diverged."""
-    differences = [t - c for t, c in zip(theory, chosen, strict=True)]
-    if len(differences) < 2 or not all(map(math.isfinite, differences)):
-        return None
-    from scipy.stats import t
+def paired_gain(
+    theory: Sequence[float], chosen: Sequence[float], trials: Sequence[Sequence[float]]
+) -> PairedGain | None:
+    """The gain from logarithms of values that are paired by seed, `trials` those of all trials, these two among them.
 
-    mean = statistics.fmean(differences)
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * error
-    return PairedGain(mean, mean - half, mean + half, len(differences))
+    The noise is that of all trials (`noise_of_means`), and the interval is Bonferroni's over all of them but the
+    theory's: it holds for each at once, so for the chosen one however it was chosen. None for one seed or two trials
+    that are the same.
+    """
+    noise, others, seeds = noise_of_means(trials), len(trials) - 1, len(theory)
+    if noise is None or theory == chosen:
+        return None
+    mean = statistics.fmean(theory) - statistics.fmean(chosen)
+    half = t_quantile(others * (seeds - 1), comparisons=others) * math.sqrt(2) * noise
+    gain, low, high = (-100 * math.expm1(-log) for log in (mean, mean - half, mean + half))
+    return PairedGain(gain, low, high, seeds, others)
 
 
 def noise_of_means(trials: Sequence[Sequence[float]]) -> float | None:
@@ -189,15 +221,21 @@ def _sentences(
     )
     bounds = space.dimensions[0]
     edges = [edge for edge in (bounds.low, bounds.high) if estimate.low <= edge <= estimate.high]
-    if edges:
-        yield f"The interval ends at the bound of the search ({', '.join(f'{e:g}' for e in edges)}), not by the data."
+    if len(edges) == 2:
+        yield "The interval is the whole search: within the noise, every exponent may be the best."
+    elif edges:
+        yield f"The interval ends at the bound of the search, {edges[0]:g}, not by the data."
+    if estimate.breaks_down is not None:
+        yield f"Training breaks down at {estimate.breaks_down:g}: the best exponent lies below."
     gain = (
         f"{value_text(estimate.gain, metric)} (95% {value_text(estimate.gain_low, metric, unit=False)} to "
         f"{value_text(estimate.gain_high, metric, unit=False)})"
     )
     price = f"{epochs:,.4g} epochs and {duration_text(seconds)}"
-    if estimate.chosen == space.theory:
-        yield f"No trial is expected to be better than the theory's, which is kept; it took {price} to know."
+    if math.isinf(estimate.gain):
+        yield f"At the theory's 0.5 too: {point_text(space, estimate.chosen)} is used instead, found in {price}."
+    elif estimate.chosen == space.theory:
+        yield f"No trial is expected to be better than the theory's 0.5, which is kept; to know it took {price}."
     elif estimate.gain_is_certain:
         yield f"{point_text(space, estimate.chosen)} gains {gain} over the theory, for {price}."
     else:
@@ -206,7 +244,7 @@ def _sentences(
             "inside the noise, so 0.5 is kept."
         )
     if seeds == 1:
-        yield "One seed per trial: the noise is that of the validation examples, and of the trials about their curve."
+        yield "One seed per trial: the noise is estimated from the trials' scatter about their curve."
 
 
 def value_text(value: float, metric: Metric, *, unit: bool = True) -> str:

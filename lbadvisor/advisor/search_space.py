@@ -4,6 +4,7 @@ A point of the space is a tuple of numbers, one for each of its dimensions, the 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lbadvisor.advisor import rules
@@ -46,6 +47,18 @@ class Dimension:
         """Whether its ratios count, not its differences."""
         return self.name != EXPONENT
 
+    def at(self, unit: float) -> float:
+        """The value at a share, from 0 to 1, of the range."""
+        return (
+            self.low * (self.high / self.low) ** unit if self.logarithmic else self.low + unit * (self.high - self.low)
+        )
+
+    def unit(self, value: float) -> float:
+        """The share of the range that a value lies at, 0 at `low` and 1 at `high`."""
+        if self.logarithmic:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
     def snapped(self, value: float) -> float:
         """The value that is tried for `value`: of a coarseness below what can be told apart, within the bounds."""
         if self.name == EXPONENT:
@@ -72,6 +85,15 @@ class SearchSpace:
     def at(self, exponent: float) -> Point:
         """The theory's point with another exponent."""
         return (exponent, *self.theory[1:])
+
+    def exponents(self) -> list[float]:
+        """The exponents that can be told apart, in order."""
+        low, high = self.dimensions[0].low, self.dimensions[0].high
+        return [round(low + i * RESOLUTION, 10) for i in range(round((high - low) / RESOLUTION) + 1)]
+
+    def snapped(self, units: Sequence[float]) -> Point:
+        """The point that is tried for one given by the share, from 0 to 1, of each dimension's range."""
+        return tuple(d.snapped(d.at(unit)) for d, unit in zip(self.dimensions, units, strict=True))
 
     def holds(self, point: Point) -> bool:
         """Whether the point lies within the bounds."""

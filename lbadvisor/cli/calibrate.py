@@ -25,41 +25,47 @@ def calibrate(
     updates: Annotated[
         int | None,
         typer.Option(
-            "--updates", metavar="N", min=1, help="Updates of each run; default: 5% of a training, 20 to 320."
+            "--updates", metavar="N", min=1, help="Updates per run; default: 5% of a training in all, 20 to 320."
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each, for the interval.")
+        int,
+        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each kind; two or more give an interval."),
     ] = 1,
     seed: options.FirstSeed = 0,
     exponents: Annotated[
-        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents to run the target at.")
+        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents at which to run the target.")
     ] = DEFAULT_EXPONENTS,
     adapt: Annotated[
         str,
         typer.Option(
             "--adapt",
             metavar="PARTS",
-            help="Parts to adapt: clipping is left out by default, for it bounds the steps that are compared.",
+            help="Parts to adapt; clipping is left out by default, because it bounds the steps that are compared.",
         ),
     ] = "lr,ghost,regime",
     rules: options.Rules,
     changes: options.Changes,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    micro: Annotated[
+        str | None,
+        typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
+    ] = None,
     data_dir: options.DataDir = None,
     as_json: options.AsJson = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
     """Match weight distances: short runs of the baseline, and of the target at a few exponents.
 
-    The exponent whose ||w_t - w_0|| is the baseline's, for each window of updates, and the one that the measured
-    gradient noise predicts. Nothing is stored.
+    For each window of updates, print the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent that
+    the measured gradient noise predicts. Nothing is stored.
     """
     from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.cli.adaptation import baseline_recipe, request_of
     from lbadvisor.cli.console import print_json, stdout
     from lbadvisor.cli.render_calibration import calibration_body, print_calibration
+    from lbadvisor.cli.session import micro_size
     from lbadvisor.cli.train_display import Display
 
     baseline = baseline_recipe(recipe, changes)
@@ -84,6 +90,7 @@ def calibrate(
         seeds=tuple(range(seed, seed + seeds)),
         device=chosen_device(device),
         data_dir=data_dir or default_data_dir(),
+        micro=micro_size(micro),
     )
     show_price(asked, display)
     if dry_run:
@@ -97,7 +104,7 @@ def calibrate(
 
 
 def show_price(asked: "CalibrationRequest", display: "Display") -> None:
-    """What the calibration takes, beforehand."""
+    """Show what the calibration costs, before it starts."""
     display.show_line(
         f"calibrating {asked.baseline.name}, batch {asked.baseline.batch.size} -> {asked.request.target_batch_size}: "
         f"{asked.updates} updates at exponents {', '.join(f'{a:g}' for a in asked.exponents)}, "
@@ -134,10 +141,10 @@ def run_calibration(asked: "CalibrationRequest", *, quiet: bool) -> "Calibration
 
 
 def numbers_of(text: str) -> tuple[float, ...]:
-    """The exponents that are given in words. Raises `UsageError`."""
+    """The exponents in a list such as -0.1,0.25. Raises `UsageError`."""
     from lbadvisor.errors import UsageError
 
     try:
         return tuple(float(number) for number in text.split(","))
     except ValueError:
-        raise UsageError(f"--exponents {text}: give numbers, as {DEFAULT_EXPONENTS}") from None
+        raise UsageError(f"--exponents {text}: give numbers, such as {DEFAULT_EXPONENTS}") from None

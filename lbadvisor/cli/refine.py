@@ -27,55 +27,60 @@ def refine(
     recipe: options.RecipeFile,
     *,
     target: options.Target = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all, those of earlier calls too.")] = 12,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in total, including earlier calls.")] = 12,
     epochs_budget: Annotated[
         float | None,
-        typer.Option("--epochs-budget", metavar="E", help="Epochs that all the trials' runs may take together."),
+        typer.Option("--epochs-budget", metavar="E", help="Epochs that all runs of all trials may take together."),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per trial, paired by seed.")
     ] = 1,
     seed: options.FirstSeed = 0,
     also: Annotated[
-        str | None, typer.Option("--also", metavar="PARTS", help="Search these too: some of stretch,ghost,clip.")
+        str | None, typer.Option("--also", metavar="PARTS", help="Search these too: any of stretch,ghost,clip.")
     ] = None,
-    bounds: Annotated[tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Exponents to search.")] = (
+    bounds: Annotated[
+        tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Range of exponents to search.")
+    ] = (
         0.0,
         1.0,
     ),
     metric: Annotated[
-        Literal["error", "loss"], typer.Option("--metric", help="What is made small on the held-out examples.")
+        Literal["error", "loss"], typer.Option("--metric", help="Metric to minimize on the held-out examples.")
     ] = "error",
     prune: Annotated[
         bool,
-        typer.Option("--prune", help="Give trials up that are behind the median after the first drop of the rate."),
+        typer.Option("--prune", help="Stop trials worse than the median after the first learning-rate drop."),
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Begin with the exponent that `lbadvisor calibrate` gives.")
+        bool, typer.Option("--calibrate", help="Start with the exponent that `lbadvisor calibrate` finds.")
     ] = False,
     adapt: options.Parts = None,
     rules: options.Rules,
     changes: options.Changes,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe here.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     micro: Annotated[
         str | None,
-        typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
+        typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
     ] = None,
     database: options.Database = None,
     data_dir: options.DataDir = None,
-    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the value over the exponent.")] = True,
+    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the metric against the exponent.")] = True,
     as_json: options.AsJson = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be tried, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
-    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where a Gaussian process says.
+    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where most improvement is expected.
 
     Trials are judged on examples held out of the training set (a tenth, if the recipe names none). The test set is
-    measured once, at the end, for the chosen and for the theory's exponent; where the gain is inside the noise, 0.5 is
-    kept. Past runs of the database are taken in as trials; the same command goes on where it stopped, and several may
-    share the work. Nothing is given up before its end, unless --prune says so.
+    measured once, at the end, at the chosen exponent and at the theory's; if the gain is within the noise, 0.5 is kept.
+    A training that breaks down bounds the exponent. Earlier runs in the database are reused as trials. The same command
+    resumes a search that was stopped, and several processes may share one. Every trial trains to its end, unless you
+    give --prune.
     """
     from lbadvisor.advisor.baseline import baseline_of
     from lbadvisor.advisor.search_space import search_space
@@ -130,8 +135,8 @@ def refine(
     most = trials * price if epochs_budget is None else min(trials * price, epochs_budget)
     display.show_line(
         f"{asked.study_name}: {trials} trials of {price:.4g} epochs ({seeds} {'seed' if seeds == 1 else 'seeds'}), "
-        f"at most {most:,.6g} epochs in all; {'--prune gives up' if prune else 'nothing is given up'} "
-        f"{'what is behind after the first drop of the learning rate' if prune else 'before its end'}"
+        f"at most {most:,.6g} epochs in total"
+        + ("; --prune stops trials worse than the median after the first learning-rate drop" if prune else "")
     )
     if dry_run:
         say(
@@ -157,7 +162,7 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
     with Stopper() as stopper, closing(events):
         ended = _followed(events, stopper, display, asked)
     if ended is None:
-        display.show_line(f"{stopper.signal_name}: what is under way is saved; the same command goes on within it")
+        display.show_line(f"{stopper.signal_name}: the trial is saved; the same command resumes it")
         raise typer.Exit(STOPPED_BY_SIGNAL)
     return ended
 
@@ -165,7 +170,7 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
 def _followed(
     events: "Generator[Event, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
 ) -> "Refinement | None":
-    """Show the events to their end: the result, or None where a signal came."""
+    """Show the events to their end: the result, or None if a signal came."""
     from lbadvisor.advisor.search_space import point_text
     from lbadvisor.refine.objective import TrialRun
     from lbadvisor.refine.search import BudgetSpent, TrialBegins, TrialEnds, Waits
@@ -188,16 +193,17 @@ def _followed(
             match event:
                 case int():
                     if event:
-                        display.show_line(f"taken in: {event} trials of runs that the database has")
+                        display.show_line(f"reused: {event} trials from runs in the database")
                 case TrialBegins():
                     display.show_line(
                         f"trial {event.claim.number}: {point_text(asked.space, event.claim.point)}"
-                        f"{', gone on with' if event.claim.taken_over else ''} ({event.ended} of {event.wanted} ended)"
+                        f"{', resumed' if event.claim.taken_over else ''} ({event.ended} of {event.wanted} ended)"
                     )
                 case TrialEnds():
                     value = event.trial.value
-                    said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged: it counts as the worst"
-                    display.show_line(f"trial {event.trial.number}: {said}")
+                    said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged"
+                    early = ", stopped early" if event.trial.outcome.pruned else ""
+                    display.show_line(f"trial {event.trial.number}: {said}{early}")
                 case Waits():
                     if event.running != waited_for:
                         display.show_line(f"waiting for {event.running} trials of other processes")
@@ -228,7 +234,7 @@ def _followed(
 
 
 def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "RefineRequest":
-    """The request with the calibrated exponent as its first trial, where it lies within the search."""
+    """The request with the calibrated exponent as its first trial, if there is one."""
     from dataclasses import replace
 
     from lbadvisor.advisor.calibration import default_updates, exponent_text
@@ -239,7 +245,7 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
 
     with SharedStudy.open(asked.database, asked.study_name, asked.space) as study:
         if study.is_begun:
-            display.show_line("the study is begun: nothing is calibrated")
+            display.show_line("the study has trials already: calibration is skipped")
             return asked
     tried = numbers_of(DEFAULT_EXPONENTS)
     plan, adapted = trial_plan(asked, asked.space.theory)
@@ -253,6 +259,7 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
         seeds=asked.seeds,
         device=asked.device,
         data_dir=asked.data_dir,
+        micro=asked.micro,
     )
     show_price(calibration, display)
     matched = run_calibration(calibration, quiet=quiet).windows[-1].matched

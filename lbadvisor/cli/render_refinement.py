@@ -36,11 +36,12 @@ def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -
         accuracies = ", ".join(f"{accuracy:.2f}%" for accuracy in result.accuracies_percent)
         say(console, f"test set, measured once: {point_text(refinement.space, result.point)}: {accuracies}")
     if refinement.paired is not None:
-        paired, metric = refinement.paired, refinement.metric
+        paired = refinement.paired
         say(
             console,
-            f"by {paired.seeds} seeds, in pairs: the chosen trial gains {value_text(paired.gain, metric)} (95% "
-            f"{value_text(paired.low, metric, unit=False)} to {value_text(paired.high, metric, unit=False)})",
+            f"by {paired.seeds} seeds, in pairs: the chosen trial's {refinement.metric} is {paired.gain_percent:.1f}% "
+            f"below the theory's (95% {paired.low_percent:.1f} to {paired.high_percent:.1f}, allowing for the choice "
+            f"among {paired.others} trials)",
         )
     say(console, Text(refinement.conclusion))
 
@@ -63,9 +64,9 @@ def _row(trial: Trial, refinement: Refinement) -> tuple[Text, ...]:
         str(trial.number),
         *(f"{value:.4g}" for value in trial.point),
         _value(trial, refinement),
-        "there already" if outcome.taken_in else f"{outcome.epochs:,.4g}",
+        "reused" if outcome.taken_in else f"{outcome.epochs:,.4g}",
         "" if outcome.taken_in else f"{outcome.seconds:,.1f}",
-        ", ".join(outcome.runs) + (" (given up)" if outcome.pruned else ""),
+        ", ".join(outcome.runs) + (" (stopped early)" if outcome.pruned else ""),
     )
     return tuple(Text(cell, style="bold" if trial.point == refinement.kept else "") for cell in cells)
 

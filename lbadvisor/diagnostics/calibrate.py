@@ -4,7 +4,9 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -26,7 +28,11 @@ from lbadvisor.diagnostics.gradient_moments import gradient_moments
 from lbadvisor.errors import UsageError
 from lbadvisor.training.data import preparing
 from lbadvisor.training.dataset import Dataset, Preparing
+from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train, weight_distance
+from lbadvisor.training.memory import largest_micro_size, naming_what_fits
+from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
+from lbadvisor.training.precision import check_compute
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.state import TrainState, start_state
 
@@ -35,7 +41,11 @@ MOST_CHUNKS = 32
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRequest:
-    """A baseline, the plan's request but for its exponent, and how much to run. Raises `UsageError`."""
+    """A baseline, the plan's request but for its exponent, and how much to run.
+
+    `micro` is the size of the target's micro-batches in examples, `auto` for the largest that fits into a GPU's memory,
+    None for the batch in one piece. Raises `UsageError`.
+    """
 
     baseline: Recipe
     request: Request
@@ -44,9 +54,11 @@ class CalibrationRequest:
     seeds: tuple[int, ...]
     device: torch.device
     data_dir: Path
+    micro: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         check_exponents(self.exponents)
+        check_compute(self.baseline.compute, self.device)
         if "lr" not in self.request.parts:
             raise UsageError("what is calibrated is the learning rate: --adapt must name lr")
         if self.request.target_batch_size <= self.baseline.batch.size:
@@ -80,7 +92,7 @@ class CalibrationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationProgress:
-    """So many examples of the calibration are behind."""
+    """So many examples of the calibration are done."""
 
     examples: int
 
@@ -95,9 +107,10 @@ def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
 def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
     """Run the calibration; nothing is stored. Raises the errors of `errors.py`."""
     began = time.perf_counter()
-    torch.set_flush_denormal(True)
+    make_deterministic(request.device)
     baseline = in_updates(request.baseline)
     dataset = yield from preparing(baseline, request.data_dir, request.device)
+    micro_size = _micro_size(request, dataset)
     windows, done = windows_of(request.updates), 0
     curves: list[DistanceCurve] = []
     moments: list[GradientMoments] = []
@@ -105,6 +118,9 @@ def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationP
         for exponent in (None, *request.exponents):
             recipe = baseline if exponent is None else target_recipe(request, exponent)
             state = start_state(recipe, seed, dataset.shape, dataset.classes, request.device)
+            if exponent is not None and micro_size is not None:
+                check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
+                state.micro_size = micro_size
             distances: list[float] = []
             for update in _updates(state, dataset, request.updates):
                 done += recipe.batch.size
@@ -132,12 +148,23 @@ def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationP
     )
 
 
+def _micro_size(request: CalibrationRequest, dataset: Dataset) -> int | None:
+    if request.micro != "auto":
+        return request.micro
+    if request.device.type != "cuda":
+        return None
+    recipe, seed = target_recipe(request, request.exponents[0]), request.seeds[0]
+    return largest_micro_size(
+        partial(start_state, recipe, seed, dataset.shape, dataset.classes, request.device), dataset
+    )
+
+
 def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
     """The first updates of a training, by their number; it is not evaluated, for it does not come to its end."""
     # The whole schedule, and no measurement on the way.
     cadence = type(state.recipe.measurements)()
     state.recipe = state.recipe.model_copy(update={"measurements": cadence})
-    for _ in train(state, dataset):
+    for _ in naming_what_fits(train(state, dataset), state):
         yield state.update
         if state.update == updates:
             return

@@ -1,16 +1,21 @@
-"""Which point to try next: first what the theories say, then what a Gaussian process expects the most of."""
+"""Which point to try next: first what the theories say, then where the process of the estimate expects most."""
 
-import hashlib
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-import optuna
+import numpy as np
 from optuna.distributions import FloatDistribution
-from optuna.trial import TrialState, create_trial
+from scipy.special import ndtr
+from scipy.stats import qmc
 
-from lbadvisor.advisor.refinement import Trial
-from lbadvisor.advisor.search_space import EXPONENT, RESOLUTION, Point, SearchSpace
-from lbadvisor.refine.estimate import cut_logarithms
+from lbadvisor.advisor.refinement import Measure, Trial
+from lbadvisor.advisor.search_space import Point, SearchSpace
+from lbadvisor.refine.evidence import Evidence, evidence
+from lbadvisor.refine.process import Array, mean, moments, one_thread, process_of
+
+CANDIDATES = 512
+"""Points looked at beside those that differ from the best one in their exponent alone, in a space of several
+dimensions."""
 
 
 def theories(space: SearchSpace) -> tuple[Point, ...]:
@@ -23,64 +28,68 @@ def distributions(space: SearchSpace) -> dict[str, FloatDistribution]:
     return {d.name: FloatDistribution(d.low, d.high, log=d.logarithmic) for d in space.dimensions}
 
 
-def propose(
-    space: SearchSpace,
-    first: Sequence[Point],
-    ended: Sequence[Trial],
-    running: Sequence[Point],
-    seed: int,
-    floor: float = 0.0,
-) -> Point:
-    """A point that was not tried: the next of `first`, else by Optuna's `GPSampler`.
-
-    A function of its arguments: a search that was broken off goes on as one that was not. The sampler is given the
-    logarithms of the values (+ `floor`), the worst cut (`cut_logarithms`), and the points that other processes are at.
-    """
-    tried = [*(trial.point for trial in ended), *running]
-    for point in first:
-        if point not in tried:
-            return point
-    found = _sampled(space, ended, running, _sampler_seed(seed, len(tried)), floor)
-    point = tuple(d.snapped(value) for d, value in zip(space.dimensions, found, strict=True))
-    if point not in tried:
-        return point
-    return _nearest_untried(space, point, tried)
-
-
-def _sampled(
-    space: SearchSpace, ended: Sequence[Trial], running: Sequence[Point], sampler_seed: int, floor: float
-) -> Point:
-    spaces = distributions(space)
-    finite = any(math.isfinite(trial.value) for trial in ended)
-    logs = cut_logarithms([trial.value for trial in ended], floor) if finite else []
-    sampler = optuna.samplers.GPSampler(seed=sampler_seed, n_startup_trials=1)
-    # A study in memory: the shared one keeps the values as they were measured.
-    study = optuna.create_study(direction="minimize", sampler=sampler)
-    for trial, value in zip(ended if finite else (), logs, strict=True):
-        study.add_trial(create_trial(params=named(space, trial.point), distributions=dict(spaces), value=value))
-    for point in running:
-        params = named(space, point)
-        study.add_trial(create_trial(params=params, distributions=dict(spaces), state=TrialState.RUNNING))
-    asked = study.ask(dict(spaces))
-    return tuple(float(asked.params[d.name]) for d in space.dimensions)
-
-
 def named(space: SearchSpace, point: Point) -> dict[str, float]:
     """The point as Optuna has it."""
     return {d.name: value for d, value in zip(space.dimensions, point, strict=True)}
 
 
-def _sampler_seed(seed: int, number: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}/trial/{number}".encode(), digest_size=4).digest())
+def propose(
+    space: SearchSpace,
+    first: Sequence[Point],
+    ended: Sequence[Trial],
+    running: Sequence[Point],
+    measure: Measure,
+    seed: int,
+) -> Point | None:
+    """An untried point: the next of `first`, else that of the largest expected improvement; None if all were tried.
+
+    A function of its arguments: a search that was broken off continues as one that was not. The improvement is that of
+    a Gaussian process (Jones, Schonlau, Welch 1998, J. Global Optim. 13) times the chance that the exponent trains at
+    all. Where the value is not known, with other processes at the point or a pruned trial, the expected one stands in.
+    Optuna's own sampler would have to be given a value for a training that broke down.
+    """
+    tried = {*(trial.point for trial in ended), *running}
+    for point in first:
+        if point not in tried:
+            return point
+    found = evidence(ended, space, measure)
+    if found is None:
+        # Whatever was tried broke down: the smaller the learning rate, the better.
+        return next((space.at(a) for a in space.exponents() if space.at(a) not in tried), None)
+    unknown = [*running, *(trial.point for trial in ended if trial.outcome.pruned)]
+    with one_thread():
+        return _most_expected(space, found, unknown, tried, seed)
 
 
-def _nearest_untried(space: SearchSpace, point: Point, tried: Sequence[Point]) -> Point:
-    """The same point with the nearest exponent that was not tried there; the lower one of two."""
-    exponent = space.dimensions[0]
-    assert exponent.name == EXPONENT
-    for away in range(1, round((exponent.high - exponent.low) / RESOLUTION) + 1):
-        for value in (point[0] - away * RESOLUTION, point[0] + away * RESOLUTION):
-            moved = (round(value, 10), *point[1:])
-            if space.holds(moved) and moved not in tried:
-                return moved
-    return point
+def _most_expected(
+    space: SearchSpace, found: Evidence, unknown: Sequence[Point], tried: set[Point], seed: int
+) -> Point | None:
+    process = process_of(found, space)
+    if unknown:
+        believed = mean(process, unknown) * process.scale + process.centre
+        found = replace(found, points=(*found.points, *unknown), logs=(*found.logs, *believed.tolist()))
+        process = process_of(found, space)
+    expected = mean(process, found.points)
+    best = found.points[int(expected.argmin())]
+    points = [p for p in _candidates(space, best, len(tried), seed) if p not in tried]
+    if not points:
+        return None
+    weights_K, means_KQ, deviations_KQ = moments(process, points)
+    below_KQ = (expected.min() - means_KQ) / deviations_KQ
+    density_KQ = np.exp(-0.5 * below_KQ**2) / np.sqrt(2 * np.pi)
+    improvement_Q = weights_K @ (deviations_KQ * (below_KQ * ndtr(below_KQ) + density_KQ))
+    return points[int((improvement_Q * _chances(found, [point[0] for point in points])).argmax())]
+
+
+def _chances(found: Evidence, exponents: Sequence[float]) -> Array:
+    """The chance that training does not break down: the edge lies anywhere between what did and what did not."""
+    return 1 - np.searchsorted(found.edges, exponents) / len(found.edges)
+
+
+def _candidates(space: SearchSpace, best: Point, number: int, seed: int) -> list[Point]:
+    points = [(exponent, *best[1:]) for exponent in space.exponents()]
+    if len(space.dimensions) > 1:
+        draws = np.random.default_rng((seed, number))
+        for unit in qmc.Sobol(len(space.dimensions), rng=draws).random(CANDIDATES):
+            points.append(space.snapped(unit.tolist()))
+    return list(dict.fromkeys(points))

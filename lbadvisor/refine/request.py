@@ -9,11 +9,12 @@ from typing import Literal
 
 import torch
 
+from lbadvisor.advisor.catalog import DATASETS
 from lbadvisor.advisor.identity import digest_of
 from lbadvisor.advisor.plan import Plan
 from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.advisor.records import Measurement
-from lbadvisor.advisor.refinement import Metric
+from lbadvisor.advisor.refinement import Measure, Metric
 from lbadvisor.advisor.request import Request
 from lbadvisor.advisor.schedule import epochs_of
 from lbadvisor.advisor.search_space import Point, SearchSpace, plan_at
@@ -28,8 +29,8 @@ class RefineRequest:
     """A baseline with validation examples, the plan's request, the space about it, and what it may cost.
 
     `trials` are those of the study in all, and `epochs_budget` bounds the epochs, of the large batch, that its own runs
-    take in all; None: no bound. `first` are points to try before the theories'. With `prune` a trial that is behind
-    after the first drop of the learning rate is given up. `micro` is as in `RunRequest`. Raises `UsageError`.
+    take in all; None: no bound. `first` are points to try before the theories'. With `prune` a trial that is worse than
+    the median after the first drop of the learning rate is stopped. `micro` is as in `RunRequest`. Raises `UsageError`.
     """
 
     baseline: Recipe
@@ -50,12 +51,20 @@ class RefineRequest:
         if self.baseline.data.validation_examples is None:
             raise UsageError("a refinement is judged on validation examples, and the recipe holds none out")
         if self.prune and not self.baseline.schedule.milestones:
-            raise UsageError("--prune: the schedule has no drop of the learning rate, before which nothing is given up")
+            raise UsageError(
+                "--prune: trials are compared after the first learning-rate drop, and the schedule has none"
+            )
         price = price_epochs(self, self.space.theory)
         if self.epochs_budget is not None and self.epochs_budget < price:
             raise UsageError(
                 f"an epochs budget of {self.epochs_budget:g} is below what one trial takes: {price:.4g} epochs"
             )
+
+    @property
+    def measure(self) -> Measure:
+        """What trials are judged on; the classes of a data set that the catalog does not have are not known."""
+        facts = DATASETS.get(self.baseline.data.name)
+        return Measure(self.metric, self.baseline.data.validation_examples, None if facts is None else facts.classes)
 
     @property
     def study_name(self) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Generator
 from functools import partial
 
-from lbadvisor.advisor.refinement import Estimate, Refinement, TestResult, Trial, conclude, paired_gain
+from lbadvisor.advisor.refinement import Refinement, TestResult, Trial, conclude
 from lbadvisor.advisor.search_space import Point
-from lbadvisor.refine.estimate import estimate, least_value
+from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.objective import TrialRun, evaluate
 from lbadvisor.refine.past import past_trials
 from lbadvisor.refine.request import RefineRequest, price_epochs
@@ -19,7 +19,7 @@ Event = TrialRun | TrialBegins | TrialEnds | Waits | BudgetSpent | int
 def refine(request: RefineRequest) -> Generator[Event, None, Refinement]:
     """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
 
-    Closing the iterator saves the run that is under way; the same request goes on within it. Raises the errors of
+    Closing the iterator saves the run that is under way; the same request resumes it. Raises the errors of
     `errors.py`.
     """
     with SharedStudy.open(request.database, request.study_name, request.space) as study:
@@ -30,45 +30,37 @@ def refine(request: RefineRequest) -> Generator[Event, None, Refinement]:
             Limits(request.trials, request.epochs_budget),
             first=request.first,
             price_epochs=partial(price_epochs, request),
-            floor=least_value(request.metric, request.baseline.data.validation_examples),
+            measure=request.measure,
         )
         return _concluded(request, study.name, tuple(study.trials()))
 
 
 def _concluded(request: RefineRequest, study: str, trials: tuple[Trial, ...]) -> Refinement:
-    held_out = request.baseline.data.validation_examples or 0
-    found = estimate(trials, request.space, request.metric, held_out)
+    found = estimate(trials, request.space, request.measure)
     seconds = sum(trial.outcome.seconds for trial in trials)
     epochs = sum(trial.outcome.epochs for trial in trials)
     kept, conclusion = conclude(request.space, found, request.metric, len(request.seeds), epochs, seconds)
-    theory, chosen = _of_point(trials, request.space.theory), _chosen(trials, found)
-    paired = None
-    if theory is not None and chosen is not None and theory.number != chosen.number:
-        paired = paired_gain(theory.outcome.values, chosen.outcome.values)
-    judged = {trial.number: trial for trial in (theory, chosen) if trial is not None}
+    judged = dict.fromkeys((request.space.theory, *(() if found is None else (found.chosen,))))
+    tested = [trial for point in judged if (trial := _of_point(trials, point)) is not None]
     return Refinement(
         study=study,
         baseline=request.baseline.name,
         batch_size=request.baseline.batch.size,
         target_batch_size=request.request.target_batch_size,
-        validation_examples=held_out,
+        validation_examples=request.measure.examples or 0,
         seeds=request.seeds,
         metric=request.metric,
         space=request.space,
         trials=trials,
         estimate=found,
-        paired=paired,
+        paired=None if found is None else paired(trials, request.space, request.measure, found.chosen),
         kept=kept,
         epochs=epochs,
         examples=sum(trial.outcome.examples for trial in trials),
         seconds=seconds,
-        tests=tuple(_tested(request, trial) for trial in judged.values() if trial.value < float("inf")),
+        tests=tuple(_tested(request, trial) for trial in tested if trial.value < float("inf")),
         conclusion=conclusion,
     )
-
-
-def _chosen(trials: tuple[Trial, ...], found: Estimate | None) -> Trial | None:
-    return None if found is None else _of_point(trials, found.chosen)
 
 
 def _of_point(trials: tuple[Trial, ...], point: Point) -> Trial | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lbadvisor.advisor.refinement import Outcome, Trial
+from lbadvisor.advisor.refinement import Measure, Outcome, Trial
 from lbadvisor.advisor.search_space import Point
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.study import Busy, Claim, SharedStudy
@@ -17,7 +17,7 @@ Event = TypeVar("Event")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a search goes on: trials in all, and the epochs that its runs may take in all (None: no bound)."""
+    """When a search ends: trials in all, and the epochs that its runs may take in all (None: no bound)."""
 
     trials: int
     epochs_budget: float | None = None
@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class TrialBegins:
-    """A trial begins here, or is gone on with; `ended` others are over, of `wanted`."""
+    """A trial begins here, or is resumed; `ended` others are over, of `wanted`."""
 
     claim: Claim
     ended: int
@@ -62,19 +62,21 @@ def search(
     *,
     first: Sequence[Point] = (),
     price_epochs: Callable[[Point], float] = lambda _: 0.0,
-    floor: float = 0.0,
+    measure: Measure = Measure("loss"),  # noqa: B008  # a frozen value
     seed: int = 0,
 ) -> Generator[Event | TrialBegins | TrialEnds | Waits | BudgetSpent]:
     """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
     Closing the iterator, or a kill, leaves the trial to the next who claims it. The points begin with `first`, then the
-    theories', then Optuna's (`propose`).
+    theories', then those of `propose`; the search also ends once every point was tried.
     """
     spent_at: list[BudgetSpent] = []
 
     def choose(ended: Sequence[Trial], running: Sequence[Point]) -> Point | None:
-        point = propose(study.space, (*first, *theories(study.space)), ended, running, seed, floor)
+        point = propose(study.space, (*first, *theories(study.space)), ended, running, measure, seed)
+        if point is None:
+            return None
         spent = sum(trial.outcome.epochs for trial in ended) + sum(map(price_epochs, running))
         # A rounding of the sum is no trial too many.
         if limits.epochs_budget is not None and spent + price_epochs(point) > limits.epochs_budget * (1 + 1e-9):

@@ -2,7 +2,7 @@
 
 Optuna's heartbeat works in `optimize` only, and a trial that missed it is failed and tried again as another one. Here
 whoever evaluates a trial holds the lock of its file, which goes with the process however it ends: a running trial whose
-lock is free was left by a process that is no more, and the next one goes on with that very trial. Trials are handed out
+lock is free was left by a process that is no more, and the next one resumes that very trial. Trials are handed out
 under one more lock, the study's.
 """
 
@@ -29,6 +29,8 @@ from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS
 
 OUTCOME = "outcome"
 """The user attribute of an Optuna trial that keeps its outcome."""
+POINT = "point"
+"""The one that keeps its point from when it is enqueued: until it begins it has no parameters."""
 PRUNES_AFTER_TRIALS = 3
 
 
@@ -60,6 +62,7 @@ class SharedStudy:
     def __init__(self, study: optuna.Study, storage: RDBStorage, space: SearchSpace, folder: Path) -> None:
         self.space = space
         self._study, self._storage, self._folder = study, storage, folder
+        self._id = storage.get_study_id_from_name(study.study_name)
         self._lock = filelock.FileLock(folder / "study.lock")
 
     @classmethod
@@ -67,7 +70,8 @@ class SharedStudy:
         """The study in the file `database`; it, the file and this program's tables are made where they are missing."""
         with Store.open(database, create=True):
             folder = database.parent / "checkpoints" / database.stem / "studies"
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Its warnings are for those who program with it.
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
         with _explained(database), filelock.FileLock(folder / "studies.lock"):
             storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: _connection(database)})
@@ -80,8 +84,8 @@ class SharedStudy:
                 sampler=optuna.samplers.RandomSampler(seed=0),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNES_AFTER_TRIALS),
             )
-        (folder / name).mkdir(exist_ok=True)
-        return cls(study, storage, space, folder / name)
+            (folder / name).mkdir(exist_ok=True)
+            return cls(study, storage, space, folder / name)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,8 +145,9 @@ class SharedStudy:
                 lock = self._try_lock(frozen.number)
                 if lock is None:
                     running.append(self._point(frozen))
-                elif self._storage.get_trial(frozen._trial_id).state is TrialState.RUNNING:
-                    return self._claimed(optuna.trial.Trial(self._study, frozen._trial_id), lock, taken_over=True)
+                elif self._frozen(frozen.number).state is TrialState.RUNNING:
+                    left = optuna.trial.Trial(self._study, self._trial_id(frozen.number))
+                    return self._claimed(left, lock, taken_over=True)
                 else:  # it ended between the two looks
                     lock.release()
             ended = self.trials()
@@ -153,7 +158,7 @@ class SharedStudy:
                 point = choose(ended, running)
                 if point is None:
                     return nothing
-                self._study.enqueue_trial(named(self.space, point))
+                self._study.enqueue_trial(named(self.space, point), user_attrs={POINT: list(point)})
             trial = self._study.ask(dict(distributions(self.space)))
             lock = self._try_lock(trial.number)
             if lock is None:
@@ -163,7 +168,7 @@ class SharedStudy:
     def is_hopeless(self, claim: Claim, share_percent: int, value: float) -> bool:
         """Whether `value`, at that share of the schedule, is above the median of the other trials' there."""
         with _explained(self.name):
-            if share_percent not in self._storage.get_trial(claim.trial._trial_id).intermediate_values:
+            if share_percent not in self._frozen(claim.number).intermediate_values:
                 claim.trial.report(value, share_percent)
             return bool(claim.trial.should_prune())
 
@@ -179,12 +184,20 @@ class SharedStudy:
 
     def _claimed(self, trial: optuna.trial.Trial, lock: filelock.BaseFileLock, *, taken_over: bool) -> Claim:
         # One that was left before its numbers were noted has them still from when it was enqueued.
-        values = [trial._suggest(name, one) for name, one in distributions(self.space).items()]
-        return Claim(trial.number, tuple(float(value) for value in values), taken_over, trial, lock)
+        for dimension in self.space.dimensions:
+            trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.logarithmic)
+        return Claim(trial.number, self._point(self._frozen(trial.number)), taken_over, trial, lock)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(number))
 
     def _point(self, frozen: FrozenTrial) -> Point:
-        noted: dict[str, float] = frozen.system_attrs.get("fixed_params", {}) | frozen.params
-        return tuple(float(noted[dimension.name]) for dimension in self.space.dimensions)
+        names = [dimension.name for dimension in self.space.dimensions]
+        noted = [frozen.params[name] for name in names] if frozen.params.keys() >= set(names) else None
+        return tuple(float(value) for value in noted or frozen.user_attrs[POINT])
 
     def _try_lock(self, number: int) -> filelock.BaseFileLock | None:
         lock = filelock.FileLock(self._folder / f"trial-{number}.lock")

@@ -7,7 +7,9 @@ import pytest
 
 from lbadvisor.advisor.calibration import (
     DistanceCurve,
+    Exponent,
     GradientMoments,
+    Window,
     calibrated_windows,
     check_exponents,
     concluded,
@@ -121,5 +123,33 @@ def test_exponents_that_match_nothing_are_refused(exponents):
 
 def test_the_sentence_says_that_drift_has_its_part():
     text = concluded(matched(2.0, 1.0), EXPONENTS, 3)
-    assert "At 0.5 they move farther: drift has its part" in text
-    assert concluded(matched(0.0, 1.0), EXPONENTS, 3).count("agrees with the square-root rule") == 1
+    assert "At 0.5 they move farther: the square-root rule assumes that there is no drift" in text
+    assert "agrees with the square-root rule (0.5), and excludes the others" in concluded(
+        matched(0.0, 1.0), EXPONENTS, 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.39, 0.89, "not told apart from an unscaled learning rate (0) and the square-root rule (0.5)"),
+        (0.4, 1.2, "not told apart from the square-root rule (0.5) and the linear rule (1)"),
+        (0.42, 0.6, "agrees with the square-root rule (0.5), and excludes the others"),
+        (0.2, 0.3, "At 0.5 they move farther"),
+        (-0.03, 0.1, "agrees with an unscaled learning rate (0), and excludes the others. At 0.5 they move farther"),
+        (0.6, 0.8, "At 0.5 they do not move as far"),
+    ],
+)
+def test_a_rule_is_confirmed_only_by_an_interval_that_excludes_the_others(low, high, said):
+    exponent = Exponent((low + high) / 2, low, high)
+    window = Window(80, exponent, Exponent(None, None, None), Exponent(None, None, None), None)
+    text = concluded([window], EXPONENTS, 3)
+    assert said in text
+    assert ("agrees" in text) == ("agrees" in said)
+
+
+def test_one_seed_confirms_nothing():
+    window = Window(80, Exponent(0.5, None, None), Exponent(None, None, None), Exponent(None, None, None), None)
+    text = concluded([window], EXPONENTS, 1)
+    assert "agrees" not in text
+    assert "no rule is confirmed or excluded" in text

@@ -1,6 +1,7 @@
 """What a refinement may conclude, and where it searches."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,19 +48,46 @@ def test_a_certain_gain_is_taken_with_its_price():
 
 def test_an_interval_that_ends_at_the_bound_of_the_search_is_not_the_datas():
     _, text = conclude(SPACE, estimate(low=0.0), "error", 3, 1.0, 1.0)
-    assert "ends at the bound of the search (0), not by the data" in text
+    assert "ends at the bound of the search, 0, not by the data" in text
 
 
 def test_nothing_is_concluded_from_too_few_trials():
     assert conclude(SPACE, None, "error", 1, 1.0, 1.0)[0] == (0.5,)
 
 
-def test_the_gain_by_seeds_is_students_paired_interval():
-    """Differences .1, .2, .3: mean .2, deviation .1, t(.975, 2) = 4.3027: +- .2484."""
-    found = paired_gain((1.0, 2.0, 3.0), (0.9, 1.8, 2.7))
-    assert (found.gain, found.low, found.high) == pytest.approx((0.2, -0.0484, 0.4484), abs=1e-4)
-    assert paired_gain((1.0,), (0.5,)) is None
-    assert paired_gain((1.0, math.inf), (0.5, 0.5)) is None
+def test_the_gain_in_pairs_allows_for_the_choice():
+    """Three trials of two seeds, in logarithms. Theory 0, .2; others -.1, .1 and .3, .45.
+
+    Means .1, 0, .375; the residuals of trial + seed are -+.00833, -+.00833 and +-.01667: squares sum to .000833, over 2
+    degrees of freedom .000417, which is also the variance of a difference of means of two seeds: deviation .0204.
+    Bonferroni's of two comparisons: t(.9875, 2) = 6.2053. So .1 -+ .1267, in percent 9.52, -2.70 to 20.28.
+    """
+    theory, chosen, other = (0.0, 0.2), (-0.1, 0.1), (0.3, 0.45)
+    found = paired_gain(theory, chosen, [theory, chosen, other])
+    assert (found.gain_percent, found.low_percent, found.high_percent) == pytest.approx(
+        (9.516, -2.705, 20.28), abs=0.01
+    )
+    assert (found.seeds, found.others) == (2, 2)
+    assert paired_gain(theory, theory, [theory, chosen, other]) is None
+    assert paired_gain((0.0,), (0.1,), [(0.0,), (0.1,)]) is None
+
+
+def test_what_broke_down_is_said_and_a_theory_that_did_is_not_kept():
+    bounded = replace(estimate(high=0.7), breaks_down=0.85)
+    assert (
+        "Training breaks down at 0.85: the best exponent lies below." in conclude(SPACE, bounded, "error", 3, 1, 1)[1]
+    )
+    beaten = replace(estimate(high=0.45), breaks_down=0.5, gain=math.inf, gain_low=math.inf, gain_high=math.inf)
+    kept, text = conclude(SPACE, beaten, "error", 3, 120.0, 90.0)
+    assert kept == (0.4,)
+    assert "At the theory's 0.5 too: exponent 0.4 is used instead" in text
+    assert "inf" not in text
+
+
+def test_an_interval_of_the_whole_search_says_that_any_exponent_may_be_the_best():
+    kept, text = conclude(SPACE, estimate(low=0.0, high=1.0), "error", 3, 1.0, 1.0)
+    assert kept == (0.5,)
+    assert "The interval is the whole search: within the noise, every exponent may be the best." in text
 
 
 def test_what_the_seeds_have_in_common_is_no_noise():

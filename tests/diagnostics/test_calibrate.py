@@ -93,3 +93,30 @@ def test_the_digits_drift_first_and_the_exponent_grows_with_the_window(digits):
 def test_a_calibration_that_makes_no_sense_is_refused(digits, changed, said):
     with pytest.raises(UsageError, match=said):
         request(digits, **changed)
+
+
+def ended(events):
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return end.value
+
+
+def test_micro_batches_change_a_calibration_by_rounding_only(digits):
+    asked = {"updates": 10, "seeds": (0,), "request": Request(256, ("lr", "ghost", "regime"))}
+    whole, cut = ended(calibrate(request(digits, **asked))), ended(calibrate(request(digits, **asked, micro=64)))
+    assert cut.curves[0] == whole.curves[0]
+    for one, other in zip(whole.curves, cut.curves, strict=True):
+        assert other.distances == pytest.approx(one.distances, rel=1e-4)
+
+
+def test_micro_batches_that_would_cut_ghosts_are_refused(digits):
+    with pytest.raises(UsageError, match="would cut ghost batches of 32"):
+        ended(calibrate(request(digits, micro=40)))
+
+
+def test_tf32_on_a_cpu_is_refused_as_by_a_training(digits):
+    tf32 = digits.model_copy(update={"compute": digits.compute.model_copy(update={"tf32": True})})
+    with pytest.raises(UsageError, match=r"compute\.tf32"):
+        request(tf32)
