@@ -21,27 +21,11 @@ from lbadvisor.training.checkpoint_content import read_content
 from lbadvisor.training.checkpoint_file import MAGIC, checkpoints
 from lbadvisor.training.sources import digits
 
-DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+ROOT = Path(__file__).parents[2]
+DIGITS = str(ROOT / "recipes" / "digits.toml")
 WORDS = ("train", DIGITS, "--to", "128", "--schedule-scale", "0.3", "--quiet")
-# Plain torch; nothing of this program.
-SNIPPET = """
-import json
-from safetensors import safe_open
-from torch import nn, tensor
-
-with safe_open("w.safetensors", "pt") as file:
-    weights = {name: file.get_tensor(name) for name in file.keys()}
-    known = file.metadata()  # recipe, seed, update, classes, shape, mean, deviation
-layers = [nn.Flatten()]
-for _ in range(3):
-    layers += [nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()]
-network = nn.Sequential(*layers, nn.Linear(64, 10)).eval()
-network.load_state_dict(weights)
-
-def logits(pixels):  # (N, 1, 8, 8), as the data set has them
-    mean, deviation = (tensor(json.loads(known[name]))[:, None, None] for name in ("mean", "deviation"))
-    return network((pixels - mean) / deviation)
-"""
+SNIPPET = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)[0]
+"""What loads the weights in plain torch, as the README shows it."""
 
 
 def trained(place, *words, name="a"):
