@@ -12,37 +12,37 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.adjustments import Adjustment
-    from lbadvisor.advisor.compare import compare_runs
-    from lbadvisor.advisor.comparison import Comparison
-    from lbadvisor.advisor.plan import Plan, advise
-    from lbadvisor.advisor.recipe import Recipe
-    from lbadvisor.advisor.recipe_file import dump_recipe, load_recipe
-    from lbadvisor.advisor.records import Measurement, Run
-    from lbadvisor.advisor.request import Request
-    from lbadvisor.ladder import LadderRequest, train_ladder
-    from lbadvisor.runner import RunRequest, train_run
+    from lbadvisor.comparison.compare import compare_runs
+    from lbadvisor.comparison.comparison import Comparison
+    from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+    from lbadvisor.plan.adjustments import Adjustment
+    from lbadvisor.plan.plan import Plan, advise
+    from lbadvisor.plan.request import Request
+    from lbadvisor.recipe.file import dump_recipe, load_recipe
+    from lbadvisor.recipe.recipe import Recipe
+    from lbadvisor.records.run import Measurement, Run
+    from lbadvisor.runs.ladder import LadderRequest, train_ladder
+    from lbadvisor.runs.runner import RunRequest, train_run
     from lbadvisor.store import Store
-    from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
 
 _HOMES = {
-    "Adjustment": "lbadvisor.advisor.adjustments",
-    "Comparison": "lbadvisor.advisor.comparison",
-    "GhostBatchNorm": "lbadvisor.training.ghost_batch_norm",
-    "LadderRequest": "lbadvisor.ladder",
-    "Measurement": "lbadvisor.advisor.records",
-    "Plan": "lbadvisor.advisor.plan",
-    "Recipe": "lbadvisor.advisor.recipe",
-    "Request": "lbadvisor.advisor.request",
-    "Run": "lbadvisor.advisor.records",
-    "RunRequest": "lbadvisor.runner",
+    "Adjustment": "lbadvisor.plan.adjustments",
+    "Comparison": "lbadvisor.comparison.comparison",
+    "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
+    "LadderRequest": "lbadvisor.runs.ladder",
+    "Measurement": "lbadvisor.records.run",
+    "Plan": "lbadvisor.plan.plan",
+    "Recipe": "lbadvisor.recipe.recipe",
+    "Request": "lbadvisor.plan.request",
+    "Run": "lbadvisor.records.run",
+    "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
-    "advise": "lbadvisor.advisor.plan",
-    "compare_runs": "lbadvisor.advisor.compare",
-    "dump_recipe": "lbadvisor.advisor.recipe_file",
-    "load_recipe": "lbadvisor.advisor.recipe_file",
-    "train_ladder": "lbadvisor.ladder",
-    "train_run": "lbadvisor.runner",
+    "advise": "lbadvisor.plan.plan",
+    "compare_runs": "lbadvisor.comparison.compare",
+    "dump_recipe": "lbadvisor.recipe.file",
+    "load_recipe": "lbadvisor.recipe.file",
+    "train_ladder": "lbadvisor.runs.ladder",
+    "train_run": "lbadvisor.runs.runner",
 }
 
 __all__ = [

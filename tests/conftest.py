@@ -19,15 +19,15 @@ def real_data_dir() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--kills N`: how many runs tests/test_kills.py kills."""
-    parser.addoption("--kills", type=int, default=10, metavar="N", help="runs that tests/test_kills.py kills")
+    """`--kills N`: how many runs tests/runs/test_kills.py kills."""
+    parser.addoption("--kills", type=int, default=10, metavar="N", help="runs that tests/runs/test_kills.py kills")
 
 
 # What a forked process does: the command line, whole.
 PROGRAM = """
-import sys, lbadvisor.recording
+import sys, lbadvisor.runs.recording
 from lbadvisor.cli.app import main
-lbadvisor.recording.SAVING_SHARE = {saving_share!r}
+lbadvisor.runs.recording.SAVING_SHARE = {saving_share!r}
 sys.argv = ["lbadvisor", *{words!r}]
 main()
 """

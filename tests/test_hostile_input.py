@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.cli.app import main
 from lbadvisor.errors import LbadvisorError
+from lbadvisor.recipe.file import load_recipe
 
 DIGITS = Path(__file__).parents[1] / "recipes" / "digits.toml"
 TEXT = DIGITS.read_text()

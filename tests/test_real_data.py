@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lbadvisor.advisor.parts import PARTS
-from lbadvisor.advisor.plan import advise
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.request import Request
-from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.training.data import load_dataset
+from lbadvisor.plan.plan import advise
+from lbadvisor.plan.request import Request
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.parts import PARTS
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.state import start_state
 

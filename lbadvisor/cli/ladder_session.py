@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Literal
 import typer
 from rich.markup import escape
 
-from lbadvisor.cli.console import print_json, say, stdout
-from lbadvisor.cli.ladder_display import LadderDisplay
-from lbadvisor.cli.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
-from lbadvisor.cli.reporting import write_reports
+from lbadvisor.cli.display.console import print_json, say, stdout
+from lbadvisor.cli.display.ladder_display import LadderDisplay
+from lbadvisor.cli.display.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
+from lbadvisor.cli.display.reporting import write_reports
 from lbadvisor.cli.session import stored
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
-from lbadvisor.ladder import LadderRequest, Progress, RunBegins, RunEnds, Waits, planned_runs, train_ladder
-from lbadvisor.selection import Selection, compare_selection
+from lbadvisor.runs.ladder import LadderRequest, Progress, RunBegins, RunEnds, Waits, planned_runs, train_ladder
+from lbadvisor.runs.selection import Selection, compare_selection
 from lbadvisor.store import Store
-from lbadvisor.training.dataset import Preparing
+from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:
-    from lbadvisor.ladder import PlannedRun
+    from lbadvisor.runs.ladder import PlannedRun
 
 
 Form = Literal["table", "json", "md", "csv"]

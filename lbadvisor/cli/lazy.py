@@ -16,8 +16,8 @@ COMMANDS = {
     "compare": "Compare runs, or whole ladders: what differs, how they ended, how much of the generalization gap is "
     "closed.",
     "calibrate": "Match weight distances: short runs of the baseline, and of the target at a few exponents.",
-    "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where a Gaussian process "
-    "says.",
+    "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where most improvement is "
+    "expected.",
     "ladders": "List the ladders; show, rename, delete them.",
     "runs": "List the runs; show, rename, prune, delete, export them.",
     "models": "List the networks, and the data sets that a name alone finds.",
@@ -46,7 +46,7 @@ class LazyCommand(TyperCommand):
 def loaded(name: str) -> Any:
     """The command of that name itself, or the group of commands."""
     word = name.replace("-", "_")
-    found = getattr(import_module(f"lbadvisor.cli.{word}"), word)
+    found = getattr(import_module(f"lbadvisor.cli.commands.{word}"), word)
     if not isinstance(found, typer.Typer):
         one, found = found, typer.Typer(add_completion=False)
         found.command(name)(one)

@@ -8,15 +8,15 @@ import typer
 
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.errors import UsageError
-from lbadvisor.runner import Progress, Started, checkpoint_folder, resume_point, train_run
+from lbadvisor.runs.runner import Progress, Started, checkpoint_folder, resume_point, train_run
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoints, pruned, update_of
-from lbadvisor.training.dataset import Preparing
+from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:
-    from lbadvisor.advisor.records import Measurement, Run
-    from lbadvisor.cli.train_display import Display
-    from lbadvisor.runner import RunRequest
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.records.run import Measurement, Run
+    from lbadvisor.runs.runner import RunRequest
 
 
 def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Display", *, dry_run: bool) -> None:

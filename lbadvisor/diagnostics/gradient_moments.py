@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.micro_batches import logits_of
 
 

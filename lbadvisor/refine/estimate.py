@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lbadvisor.advisor.refinement import CurvePoint, Estimate, Measure, PairedGain, Trial, paired_gain
-from lbadvisor.advisor.search_space import Point, SearchSpace
 from lbadvisor.refine.evidence import Evidence, evidence
 from lbadvisor.refine.process import Array, mean, one_thread, process_of, samples
+from lbadvisor.refine.refinement import CurvePoint, Estimate, Measure, PairedGain, Trial, paired_gain
+from lbadvisor.refine.search_space import Point, SearchSpace
 
 SAMPLES = 4000
 FEWEST = 3

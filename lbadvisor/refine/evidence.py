@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lbadvisor.advisor.refinement import Measure, Trial, noise_of_means
-from lbadvisor.advisor.search_space import Point, SearchSpace
+from lbadvisor.refine.refinement import Measure, Trial, noise_of_means
+from lbadvisor.refine.search_space import Point, SearchSpace
 
 CUT = 4.0
 """A value that is above the median by more than so many times the median's distance to the best is cut there."""

@@ -4,19 +4,19 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from lbadvisor.advisor.identity import digest_of, identity_of
-from lbadvisor.advisor.plan import Plan
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.records import Measurement, Run, RunStatus
-from lbadvisor.advisor.refinement import Metric, Outcome
-from lbadvisor.advisor.search_space import Point
 from lbadvisor.errors import DivergedError, StoreError
-from lbadvisor.refine.request import RefineRequest, pruning_marks, trial_plan, value_of
+from lbadvisor.plan.plan import Plan
+from lbadvisor.recipe.identity import digest_of, identity_of
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.records.run import Measurement, Run, RunStatus
+from lbadvisor.refine.refine_request import RefineRequest, pruning_marks, trial_plan, value_of
+from lbadvisor.refine.refinement import Metric, Outcome
+from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import Claim, SharedStudy
-from lbadvisor.reuse import RESULTS, preferred
-from lbadvisor.runner import Progress, RunRequest, Started, train_run
+from lbadvisor.runs.reuse import RESULTS, preferred
+from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.store import Store
-from lbadvisor.training.dataset import Preparing
+from lbadvisor.training.data.dataset import Preparing
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 import math
 
-from lbadvisor.advisor.identity import digest_of
-from lbadvisor.advisor.records import Run
-from lbadvisor.advisor.refinement import Outcome
-from lbadvisor.advisor.search_space import Point
+from lbadvisor.recipe.identity import digest_of
+from lbadvisor.records.run import Run
 from lbadvisor.refine.objective import run_value
-from lbadvisor.refine.request import RefineRequest, trial_plan
-from lbadvisor.reuse import RESULTS, preferred
+from lbadvisor.refine.refine_request import RefineRequest, trial_plan
+from lbadvisor.refine.refinement import Outcome
+from lbadvisor.refine.search_space import Point
+from lbadvisor.runs.reuse import RESULTS, preferred
 from lbadvisor.store import Store
 
 

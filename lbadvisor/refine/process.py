@@ -18,8 +18,8 @@ import numpy.typing as npt
 from sklearn.gaussian_process.kernels import Matern
 from threadpoolctl import ThreadpoolController
 
-from lbadvisor.advisor.search_space import Point, SearchSpace
 from lbadvisor.refine.evidence import Evidence
+from lbadvisor.refine.search_space import Point, SearchSpace
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -8,10 +8,10 @@ from optuna.distributions import FloatDistribution
 from scipy.special import ndtr
 from scipy.stats import qmc
 
-from lbadvisor.advisor.refinement import Measure, Trial
-from lbadvisor.advisor.search_space import Point, SearchSpace
 from lbadvisor.refine.evidence import Evidence, evidence
 from lbadvisor.refine.process import Array, mean, moments, one_thread, process_of
+from lbadvisor.refine.refinement import Measure, Trial
+from lbadvisor.refine.search_space import Point, SearchSpace
 
 CANDIDATES = 512
 """Points looked at beside those that differ from the best one in their exponent alone, in a space of several

@@ -3,15 +3,15 @@
 from collections.abc import Generator
 from functools import partial
 
-from lbadvisor.advisor.refinement import Refinement, TestResult, Trial, conclude
-from lbadvisor.advisor.search_space import Point
 from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.objective import TrialRun, evaluate
+from lbadvisor.refine.on_test_set import test_accuracy
 from lbadvisor.refine.past import past_trials
-from lbadvisor.refine.request import RefineRequest, price_epochs
+from lbadvisor.refine.refine_request import RefineRequest, price_epochs
+from lbadvisor.refine.refinement import Refinement, TestResult, Trial, conclude
 from lbadvisor.refine.search import BudgetSpent, Limits, TrialBegins, TrialEnds, Waits, search
+from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import SharedStudy
-from lbadvisor.refine.test_set import test_accuracy
 
 Event = TrialRun | TrialBegins | TrialEnds | Waits | BudgetSpent | int
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lbadvisor.advisor.refinement import Measure, Outcome, Trial
-from lbadvisor.advisor.search_space import Point
 from lbadvisor.refine.proposal import propose, theories
+from lbadvisor.refine.refinement import Measure, Outcome, Trial
+from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import Busy, Claim, SharedStudy
 
 POLL_SECONDS = 0.5

@@ -20,10 +20,10 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lbadvisor.advisor.refinement import Outcome, Trial
-from lbadvisor.advisor.search_space import Point, SearchSpace
 from lbadvisor.errors import StoreError
 from lbadvisor.refine.proposal import distributions, named
+from lbadvisor.refine.refinement import Outcome, Trial
+from lbadvisor.refine.search_space import Point, SearchSpace
 from lbadvisor.store import Store
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS
 

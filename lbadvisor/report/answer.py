@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lbadvisor.advisor.change_text import change_texts
-from lbadvisor.advisor.comparison import Comparison, Estimate, Spread
+from lbadvisor.comparison.change_text import change_texts
+from lbadvisor.comparison.comparison import Comparison, Estimate, Spread
 from lbadvisor.report import texts
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from lbadvisor.advisor.adjustments import Adjustment
-from lbadvisor.advisor.caveats import Caveat
-from lbadvisor.advisor.comparison import Comparison
-from lbadvisor.advisor.records import Environment
+from lbadvisor.comparison.comparison import Comparison
+from lbadvisor.plan.adjustments import Adjustment
+from lbadvisor.plan.caveats import Caveat
+from lbadvisor.records.run import Environment
 from lbadvisor.report.curves import GroupCurves
 
 

@@ -11,7 +11,7 @@ from functools import reduce
 
 import numpy as np
 
-from lbadvisor.advisor.columns import Columns
+from lbadvisor.records.measured_columns import Columns
 from lbadvisor.report.thinning import LEAST, Extreme, Floats, kept
 
 POINTS_PER_CURVE = 1000

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from lbadvisor import __version__
-from lbadvisor.advisor.comparison import Spread
+from lbadvisor.comparison.comparison import Spread
 from lbadvisor.report import texts
 from lbadvisor.report.answer import Arm, arms_of, differences_of, headline_of
 from lbadvisor.report.appearance import MARKERS, looks_of

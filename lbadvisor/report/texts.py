@@ -4,7 +4,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from lbadvisor.advisor.numerals import value_text
+from lbadvisor.records.numerals import value_text
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.records import Environment, Guarantee, Measurement, Run, RunStatus
 from lbadvisor.errors import StoreError
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.records.run import Environment, Guarantee, Measurement, Run, RunStatus
 from lbadvisor.store.tables import recipes, runs
 
 FIELDS = tuple(field.name for field in fields(Measurement))

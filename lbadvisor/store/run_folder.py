@@ -7,8 +7,8 @@ from pathlib import Path
 
 import filelock
 
-from lbadvisor.advisor.records import Run
 from lbadvisor.errors import CheckpointError, InTrainingError
+from lbadvisor.records.run import Run
 
 LOCK_SECONDS = 0.5
 """So long the lock is asked for: whoever asks whether a run is trained holds it for a moment."""

@@ -13,16 +13,16 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from lbadvisor.advisor.columns import Columns
-from lbadvisor.advisor.comparison import Position, RunResult, Standing
-from lbadvisor.advisor.identity import Identity, digest_of
-from lbadvisor.advisor.recipe import Recipe, recipe_hash
-from lbadvisor.advisor.records import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
+from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.errors import StoreError, UnknownRunError
+from lbadvisor.recipe.identity import Identity, digest_of
+from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.records.measured_columns import Columns
+from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.store import schema
-from lbadvisor.store.columns import read_columns
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
-from lbadvisor.store.results import read_result, read_standing
+from lbadvisor.store.read_columns import read_columns
+from lbadvisor.store.read_results import read_result, read_standing
 from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
 from lbadvisor.store.run_folder import checkpoint_folder, is_in_training
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs

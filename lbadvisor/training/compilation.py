@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lbadvisor.advisor.recipe import Compute
 from lbadvisor.errors import CompilationError
+from lbadvisor.recipe.recipe import Compute
 
 Forward = Callable[[Tensor], Tensor]
 """What maps images (B, C, H, W) to logits (B, K): a network, or what was compiled of it."""

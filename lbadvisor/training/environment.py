@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from lbadvisor import __version__
-from lbadvisor.advisor.records import Environment
 from lbadvisor.errors import UsageError
+from lbadvisor.records.run import Environment
 
 
 def chosen_device(name: str) -> torch.device:

@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lbadvisor.advisor.records import Measurement
-from lbadvisor.advisor.schedule import epochs_of, rates_at
+from lbadvisor.nn.clipping import clip, gradient_norm
+from lbadvisor.nn.population import set_population_statistics, whole_batches
+from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
+from lbadvisor.records.run import Measurement
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
-from lbadvisor.training.dataset import Batch, Dataset
+from lbadvisor.training.data.dataset import Batch, Dataset
 from lbadvisor.training.gradient_noise import noise_weights
-from lbadvisor.training.gradients import clip, clips_at, gradient_norm
 from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
 from lbadvisor.training.optimizers import set_rates
-from lbadvisor.training.population import set_population_statistics, whole_batches
 from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
 from lbadvisor.training.seeds import derived_seed, seed_torch
@@ -47,7 +47,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     while state.update < updates:
         seed_torch(derived_seed(state.seed, "update", state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
-        clipping = recipe.clipping if clips_at(recipe.clipping, state.update) else None
+        clipping = clipping_at(recipe, state.update)
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 

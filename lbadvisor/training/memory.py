@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from lbadvisor.errors import OutOfMemoryError
-from lbadvisor.training.dataset import Dataset
+from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.micro_batches import halved_micro_sizes, has_batch_norm
 from lbadvisor.training.out_of_memory import is_of_memory, naming_memory

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.advisor.recipe import Compute, Recipe
 from lbadvisor.errors import UsageError
+from lbadvisor.nn.ghost_batch_norm import ghost_slices
+from lbadvisor.recipe.recipe import Compute, Recipe
 from lbadvisor.training.compilation import Forward
-from lbadvisor.training.ghost_batch_norm import ghost_slices
 from lbadvisor.training.precision import autocast
 from lbadvisor.training.regularization import Dropout
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lbadvisor.advisor import recipe as recipes
-from lbadvisor.advisor.schedule import Rates
+from lbadvisor.recipe import recipe as recipes
+from lbadvisor.recipe.schedule import Rates
 
 
 def build_optimizer(optimizer: recipes.Optimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:

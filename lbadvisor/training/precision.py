@@ -2,8 +2,8 @@
 
 import torch
 
-from lbadvisor.advisor.recipe import Compute
 from lbadvisor.errors import UsageError
+from lbadvisor.recipe.recipe import Compute
 
 
 def check_compute(compute: Compute, device: torch.device) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lbadvisor.advisor.recipe import Recipe, Regularization
 from lbadvisor.errors import DataError
+from lbadvisor.recipe.recipe import Recipe, Regularization
 from lbadvisor.training.seeds import generator
 
 

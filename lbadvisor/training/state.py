@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor import __version__
-from lbadvisor.advisor.identity import digest_of
-from lbadvisor.advisor.recipe import Recipe, recipe_hash
 from lbadvisor.errors import CheckpointError, DataError
-from lbadvisor.training.checkpoint_content import fault_of, read_content
-from lbadvisor.training.checkpoint_file import Header, Images, checkpoints, require_training, write_checkpoint
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.recipe.identity import digest_of
+from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.training.checkpoints.content import fault_of, read_content
+from lbadvisor.training.checkpoints.file import Header, Images, checkpoints, require_training, write_checkpoint
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer

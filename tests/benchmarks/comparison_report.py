@@ -16,8 +16,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from lbadvisor.advisor.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
-from lbadvisor.advisor.records import Environment, RunStatus
+from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.store import Store
 
 HERE = Environment("cpu", "none: made with SQL", "0.1.0", "3.11.0", "2.15.0", None, None)

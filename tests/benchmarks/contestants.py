@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.training.dataset import Split
-from lbadvisor.training.in_memory import InMemory
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.dataset import Split
+from lbadvisor.training.data.in_memory import InMemory
+from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
-from lbadvisor.training.normalization import normalized
 from lbadvisor.training.state import start_state
 
 Updates = Iterator[object]

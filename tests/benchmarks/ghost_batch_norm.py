@@ -15,7 +15,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 
 SHAPES = ((16, 32, 32), (32, 16, 16), (64, 8, 8))
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -47,9 +47,9 @@ from ghost_batch_norm import SHAPES
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lbadvisor.advisor.recipe import Compute, Recipe
-from lbadvisor.training.ghost_batch_norm import ghost_slices, normalize_at_once
-from lbadvisor.training.in_memory import InMemory
+from lbadvisor.nn.ghost_batch_norm import ghost_slices, normalize_at_once
+from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.models import MODELS
 from lbadvisor.training.models.resnet import resnet
 from lbadvisor.training.precision import set_tf32
@@ -326,7 +326,7 @@ def data_of(recipe: Recipe, device: torch.device) -> tuple[Recipe, InMemory, str
     folder = Path(os.environ.get("LBADVISOR_DATA", "")) / "cifar10"
     if os.environ.get("LBADVISOR_DATA") and folder.is_dir():
         # Reading class folders needs packages that random images do not.
-        from lbadvisor.training.data import load_dataset
+        from lbadvisor.training.data.preparation import load_dataset
 
         count = sum(1 for _ in (folder / "train").glob("*/*"))
         recipe = overridden(recipe, {"data": recipe.data.model_copy(update={"train_examples": count})})

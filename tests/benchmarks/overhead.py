@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor.advisor.recipe import Measurements
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.records import Environment, Measurement
-from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.recording import FLUSH_SECONDS
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.recipe import Measurements
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.run import Environment, Measurement
+from lbadvisor.runs.recording import FLUSH_SECONDS
 from lbadvisor.store import Store
-from lbadvisor.training.data import load_dataset
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.state import save_checkpoint, start_state
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lbadvisor.advisor.refinement import Estimate, Measure, Outcome, PairedGain, Trial
-from lbadvisor.advisor.search_space import Dimension, SearchSpace
 from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.proposal import propose, theories
+from lbadvisor.refine.refinement import Estimate, Measure, Outcome, PairedGain, Trial
+from lbadvisor.refine.search_space import Dimension, SearchSpace
 
 SPACE = SearchSpace((Dimension("exponent", 0.0, 1.0, 0.5),))
 MEASURE = Measure("loss", classes=10)

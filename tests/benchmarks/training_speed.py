@@ -28,11 +28,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.recipe_file import load_recipe
 from lbadvisor.errors import DataError
-from lbadvisor.training.data import load_dataset
-from lbadvisor.training.in_memory import InMemory
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.data.in_memory import InMemory
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.models import MODELS
 
 CPU = torch.device("cpu")

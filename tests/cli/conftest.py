@@ -13,7 +13,7 @@ import torch
 
 from lbadvisor.cli.app import main
 from lbadvisor.errors import StoreError
-from lbadvisor.runner import checkpoint_folder
+from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
 from lbadvisor.training.state import checkpoints
 

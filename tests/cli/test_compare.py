@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner, Result
 
-from lbadvisor.advisor.recipe import AdaptedFrom, Batch, Data, Model, Part, Recipe, Schedule, Sgd
-from lbadvisor.advisor.records import Environment, Measurement, RunStatus
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError, UnknownRunError, UsageError
+from lbadvisor.recipe.recipe import AdaptedFrom, Batch, Data, Model, Part, Recipe, Schedule, Sgd
+from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store
 
 CPU = Environment("cpu", "a processor", "0.1.0", "3.11.0", "2.15.0", "0" * 40, False)

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from lbadvisor.advisor.recipe import recipe_hash
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.records import Environment
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError, UsageError
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.recipe import recipe_hash
+from lbadvisor.records.run import Environment
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.store.schema import REVISIONS
-from lbadvisor.training.checkpoint_file import Header, write_checkpoint
+from lbadvisor.training.checkpoints.file import Header, write_checkpoint
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.baseline import baseline_of_numbers
-from lbadvisor.advisor.parts import PARTS
-from lbadvisor.advisor.plan import all_lines
-from lbadvisor.advisor.request import Request
-from lbadvisor.advisor.rules import FINITE_POPULATION, LR_RULES, SQRT
-from lbadvisor.advisor.scaling import scaling_of
-from lbadvisor.cli.command import Words
-from lbadvisor.cli.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
 from lbadvisor.cli.lazy import COMMANDS, loaded
+from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
 from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.plan.baseline import baseline_of_numbers
+from lbadvisor.plan.plan import all_lines
+from lbadvisor.plan.request import Request
+from lbadvisor.plan.rules import FINITE_POPULATION, LR_RULES, SQRT
+from lbadvisor.plan.scaling import scaling_of
+from lbadvisor.recipe.parts import PARTS
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 DIGITS = str(RECIPES / "digits.toml")

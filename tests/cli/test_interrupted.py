@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.records import RunStatus
-from lbadvisor.runner import checkpoint_folder
-from lbadvisor.training.checkpoint_file import checkpoints, update_of
+from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.runner import checkpoint_folder
+from lbadvisor.training.checkpoints.file import checkpoints, update_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 LONG = ("train", DIGITS, "--schedule-scale", "30", "--set", "measurements.every_updates=7", "--name", "a")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lbadvisor.runner import checkpoint_folder
+from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")

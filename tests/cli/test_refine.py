@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.records import RunStatus
 from lbadvisor.cli.app import main
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.records.run import RunStatus
 from lbadvisor.store import Store
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.advisor.comparison import Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
-from lbadvisor.advisor.parts import PARTS
-from lbadvisor.advisor.plan import advise, plan_json
-from lbadvisor.advisor.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.records import Environment, Measurement, RunStatus
-from lbadvisor.advisor.request import Request
-from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.cli.reporting import check_reports, report_of, write_reports
+from lbadvisor.cli.display.reporting import check_reports, report_of, write_reports
+from lbadvisor.comparison.comparison import Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
 from lbadvisor.errors import UsageError
+from lbadvisor.plan.plan import advise, plan_json
+from lbadvisor.plan.request import Request
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.parts import PARTS
+from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.report.curves import Quantity
 from lbadvisor.store import Store
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor.advisor.records import Guarantee, RunStatus
-from lbadvisor.runner import checkpoint_folder
+from lbadvisor.records.run import Guarantee, RunStatus
+from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_file import checkpoints
+from lbadvisor.training.checkpoints.file import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 LONG = ("train", DIGITS, "--schedule-scale", "12", "--set", "measurements.every_updates=7")

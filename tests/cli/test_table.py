@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from lbadvisor.cli.console import ENDLESS, say
-from lbadvisor.cli.table import Column, Table, markdown, print_first_that_fits, print_table
+from lbadvisor.cli.display.console import ENDLESS, say
+from lbadvisor.cli.display.table import Column, Table, markdown, print_first_that_fits, print_table
 
 NAME = "digits-1024-ladder-sb-s0"
 SENTENCE = "horizon kept in examples, the baseline's; the spread between ghosts is seen over many ghosts"

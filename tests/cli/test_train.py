@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lbadvisor.advisor.records import RunStatus
-from lbadvisor.runner import checkpoint_folder
+from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
 from lbadvisor.training.state import checkpoints
 

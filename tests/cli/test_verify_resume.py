@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lbadvisor import resume_proof
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.records import Environment
-from lbadvisor.resume_proof import (
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.records.run import Environment
+from lbadvisor.runs import resume_proof
+from lbadvisor.runs.resume_proof import (
     KILLED,
     RESUMED,
     STRAIGHT,

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import resnet18
 
-from lbadvisor.advisor.records import RunStatus
-from lbadvisor.runner import checkpoint_folder
+from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoint_content import read_content
-from lbadvisor.training.checkpoint_file import MAGIC, checkpoints
-from lbadvisor.training.sources import digits
+from lbadvisor.training.checkpoints.content import read_content
+from lbadvisor.training.checkpoints.file import MAGIC, checkpoints
+from lbadvisor.training.data.sources import digits
 
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "recipes" / "digits.toml")

@@ -8,12 +8,12 @@ import math
 import numpy as np
 import pytest
 
-from lbadvisor.advisor.refinement import Measure, Outcome, Trial
-from lbadvisor.advisor.search_space import Dimension, SearchSpace
 from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.evidence import cut_logarithms, evidence
 from lbadvisor.refine.proposal import propose, theories
+from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search import Limits, TrialEnds, search
+from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import SharedStudy
 
 SPACE = SearchSpace((Dimension("exponent", 0.0, 1.0, 0.5),))

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from lbadvisor.advisor.refinement import Outcome
-from lbadvisor.advisor.search_space import Dimension, SearchSpace
 from lbadvisor.cli.app import app
+from lbadvisor.refine.refinement import Outcome
+from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import POINT, Busy, SharedStudy
 from lbadvisor.store import Store, schema
 

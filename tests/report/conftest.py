@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lbadvisor.advisor.adjustments import Adjustment
-from lbadvisor.advisor.caveats import Caveat
-from lbadvisor.advisor.columns import Columns
-from lbadvisor.advisor.comparison import Change, Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
-from lbadvisor.advisor.records import Environment, RunStatus
+from lbadvisor.comparison.comparison import Change, Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
+from lbadvisor.plan.adjustments import Adjustment
+from lbadvisor.plan.caveats import Caveat
+from lbadvisor.records.measured_columns import Columns
+from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.report.contents import GroupPlan, GroupRecipe, Report
 from lbadvisor.report.curves import group_curves
 

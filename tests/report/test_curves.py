@@ -5,7 +5,7 @@ from array import array
 
 import pytest
 
-from lbadvisor.advisor.columns import Columns
+from lbadvisor.records.measured_columns import Columns
 from lbadvisor.report.charts import chart_data, charts_of
 from lbadvisor.report.curves import POINTS_PER_CURVE, Quantity, group_curves, points_per_curve
 

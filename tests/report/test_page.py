@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plotly.offline import get_plotlyjs
 
-from lbadvisor.advisor.comparison import Open
+from lbadvisor.comparison.comparison import Open
 from lbadvisor.errors import UsageError
 from lbadvisor.report.page import page_of, write_page
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.records import Environment, RunStatus
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.store import Store, schema
 from lbadvisor.store.query import query
 from lbadvisor.store.run_folder import checkpoint_folder, only_process

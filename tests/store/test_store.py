@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.records import Environment, Measurement, RunStatus
 from lbadvisor.errors import StoreError, UnknownRunError
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store, default_database_path
 from lbadvisor.store.run_folder import checkpoint_folder, only_process
 from lbadvisor.store.tables import measurements as measurements_table

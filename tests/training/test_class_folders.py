@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import DataError
-from lbadvisor.training.class_folders import IMAGE_ENDINGS, kept_file, read_class_folders
-from lbadvisor.training.data import load_dataset
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.data.class_folders import IMAGE_ENDINGS, kept_file, read_class_folders
+from lbadvisor.training.data.preparation import load_dataset
 
 CPU = torch.device("cpu")
 
@@ -189,9 +189,9 @@ READ_AS_NOBODY = """
 import os, sys, torch
 from pathlib import Path
 from lbadvisor.errors import LbadvisorError
-from lbadvisor.training.class_folders import read_class_folders
-from lbadvisor.training.data import load_dataset
-from lbadvisor.training.decoding import size_of
+from lbadvisor.training.data.class_folders import read_class_folders
+from lbadvisor.training.data.preparation import load_dataset
+from lbadvisor.training.data.decoding import size_of
 if os.geteuid() == 0:
     os.seteuid(65534)
 for read in (read_class_folders, lambda path: size_of(str(path / "train" / "ant" / "0.png"))):

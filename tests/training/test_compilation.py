@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from lbadvisor.advisor.recipe import Compute, Recipe, recipe_hash
 from lbadvisor.errors import CompilationError
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.recipe.recipe import Compute, Recipe, recipe_hash
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
-from lbadvisor.training.data import load_dataset
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
@@ -142,7 +142,7 @@ os.environ["PATH"] = ""
 os.environ["CXX"] = "no-such-compiler"
 import torch
 from torch import nn
-from lbadvisor.advisor.recipe import Compute
+from lbadvisor.recipe.recipe import Compute
 from lbadvisor.errors import CompilationError
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
 compute = Compute(compile=True)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lbadvisor.advisor.recipe import Recipe
 from lbadvisor.errors import DataError, OutOfMemoryError, RecipeError, UsageError
-from lbadvisor.training.augment import pad_crop_flip
-from lbadvisor.training.data import default_data_dir, load_dataset, preparing
-from lbadvisor.training.normalization import normalized
-from lbadvisor.training.order import batch_indices
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.data.augment import pad_crop_flip
+from lbadvisor.training.data.order import batch_indices
+from lbadvisor.training.data.pixels import normalized
+from lbadvisor.training.data.preparation import default_data_dir, load_dataset, preparing
 
 CPU = torch.device("cpu")
 

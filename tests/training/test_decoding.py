@@ -11,7 +11,7 @@ from torchvision.transforms import CenterCrop, Compose, RandomResizedCrop, Resiz
 from torchvision.transforms.functional import hflip, resized_crop
 
 from lbadvisor.errors import DataError
-from lbadvisor.training.decoding import decoded_into, fitted, random_part, random_resized_crop, size_of, unchanged
+from lbadvisor.training.data.decoding import decoded_into, fitted, random_part, random_resized_crop, size_of, unchanged
 
 
 def noise(width, height):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lbadvisor.advisor.records import Environment
+from lbadvisor.records.run import Environment
 from lbadvisor.training.environment import departures, device_name, environment_of, threads_kept
 
 HERE = Environment("cpu", "A Processor (AVX2)", "0.1.0", "3.11.7", "2.15.0", "0f" * 20, False)

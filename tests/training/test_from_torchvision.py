@@ -7,10 +7,10 @@ from pydantic import ValidationError
 from torchvision import models
 from torchvision.models import list_models
 
-from lbadvisor.advisor.recipe import AdaptedFrom, Model, Recipe
 from lbadvisor.errors import DataError, RecipeError
-from lbadvisor.training.data import load_dataset
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.recipe.recipe import AdaptedFrom, Model, Recipe
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import build_model
 from lbadvisor.training.state import start_state

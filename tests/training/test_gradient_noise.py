@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.advisor.recipe import GradientNoise, Recipe
-from lbadvisor.advisor.schedule import in_updates
-from lbadvisor.training.data import load_dataset
+from lbadvisor.recipe.recipe import GradientNoise, Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.loop import train
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state

@@ -7,15 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError, RecipeError
-from lbadvisor.training.data import load_dataset, preparing
-from lbadvisor.training.held_out import parted
-from lbadvisor.training.in_memory import InMemory
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.held_out import parted
+from lbadvisor.training.data.in_memory import InMemory
+from lbadvisor.training.data.preparation import load_dataset, preparing
+from lbadvisor.training.data.streaming import Streamed
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.state import start_state
-from lbadvisor.training.streaming import Streamed
 
 CPU = torch.device("cpu")
 

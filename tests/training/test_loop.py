@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import CheckpointError, RefusedError
-from lbadvisor.training.data import load_dataset
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.pixels import normalized
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train, weight_distance
-from lbadvisor.training.normalization import normalized
 from lbadvisor.training.state import checkpoints, load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from lbadvisor.advisor.recipe import Compute, Recipe
 from lbadvisor.errors import OutOfMemoryError, UsageError
-from lbadvisor.training.data import load_dataset
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm, ghost_slices
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices
+from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.micro_batches import backward, check_micro_size, halved_micro_sizes, micro_slices
@@ -201,10 +201,10 @@ from functools import partial
 
 import torch
 
-from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.errors import OutOfMemoryError
-from lbadvisor.training.dataset import Split
-from lbadvisor.training.in_memory import InMemory
+from lbadvisor.training.data.dataset import Split
+from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.state import start_state
@@ -300,7 +300,7 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor.advisor.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.errors import OutOfMemoryError
 from lbadvisor.training.state import start_state
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lbadvisor.advisor.catalog import NETWORKS
 from lbadvisor.errors import DataError
-from lbadvisor.training.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.recipe.catalog import NETWORKS
 from lbadvisor.training.models import MODELS
 from lbadvisor.training.models.resnet import resnet
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from lbadvisor.advisor.recipe import Compute, Recipe, recipe_hash
 from lbadvisor.errors import UsageError
-from lbadvisor.training.data import load_dataset
+from lbadvisor.recipe.recipe import Compute, Recipe, recipe_hash
+from lbadvisor.training.data.pixels import normalized
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
-from lbadvisor.training.normalization import normalized
 from lbadvisor.training.precision import check_compute
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
@@ -104,7 +104,7 @@ def test_tf32_is_refused_where_there_is_none():
 
 TF32 = """
 import torch
-from lbadvisor.advisor.recipe import Compute
+from lbadvisor.recipe.recipe import Compute
 from lbadvisor.training.precision import set_tf32
 
 {before}
@@ -136,7 +136,7 @@ def test_tf32_is_what_the_recipe_says_by_torchs_old_flags_and_by_its_new_ones(be
 
 
 def test_the_numbers_belong_to_the_recipe_and_the_default_keeps_the_hash_of_before():
-    """The hash was noted before there was a `[compute]`, of tests/advisor/test_recipe.py's recipe."""
+    """The hash was noted before there was a `[compute]`, of tests/recipe/test_recipe.py's recipe."""
     body = {
         "schema": 1,
         "name": "small",

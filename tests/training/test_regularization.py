@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.advisor.recipe import Compute, Recipe
-from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
-from lbadvisor.training.data import load_dataset
+from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, recompute_statistics, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.regularization import (

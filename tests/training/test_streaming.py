@@ -8,19 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
-from lbadvisor.advisor.parts import PARTS
-from lbadvisor.advisor.plan import advise
-from lbadvisor.advisor.recipe import Recipe
-from lbadvisor.advisor.recipe_file import load_recipe
-from lbadvisor.advisor.request import Request
-from lbadvisor.advisor.schedule import in_updates
 from lbadvisor.errors import DataError
-from lbadvisor.training.data import load_dataset, preparing
-from lbadvisor.training.in_memory import InMemory
+from lbadvisor.plan.plan import advise
+from lbadvisor.plan.request import Request
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.parts import PARTS
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data.in_memory import InMemory
+from lbadvisor.training.data.order import batch_indices
+from lbadvisor.training.data.preparation import load_dataset, preparing
+from lbadvisor.training.data.streaming import Streamed
 from lbadvisor.training.loop import evaluate, train
-from lbadvisor.training.order import batch_indices
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
-from lbadvisor.training.streaming import Streamed
 
 CPU = torch.device("cpu")
 ALEXNET = Path(__file__).parents[2] / "recipes" / "imagenet_alexnet.toml"

@@ -1,10 +1,10 @@
-"""The networks that `lbadvisor` trains, by the names of `lbadvisor.advisor.catalog.NETWORKS`, and torchvision's."""
+"""The networks that `lbadvisor` trains, by the names of `lbadvisor.recipe.catalog.NETWORKS`, and torchvision's."""
 
 from collections.abc import Callable
 
 from torch import nn
 
-from lbadvisor.advisor.catalog import TORCHVISION
+from lbadvisor.recipe.catalog import TORCHVISION
 from lbadvisor.training.models.alexnet import alexnet_bn
 from lbadvisor.training.models.from_torchvision import torchvision_network
 from lbadvisor.training.models.keskar import c1, c3

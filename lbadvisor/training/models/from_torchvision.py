@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lbadvisor.advisor.catalog import TORCHVISION
-from lbadvisor.advisor.suggestion import did_you_mean
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem, reason_of
+from lbadvisor.recipe.catalog import TORCHVISION
+from lbadvisor.recipe.suggestion import did_you_mean
 from lbadvisor.training.models.shape import Shape
 
 _WITH_AUXILIARY_OUTPUTS = ("googlenet", "inception_v3")

@@ -1,0 +1,150 @@
+"""`lbadvisor calibrate`: the exponent at which the target batch moves the weights as far as the baseline."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import Words, command
+
+if TYPE_CHECKING:
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.diagnostics.calibration import Calibration
+    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+
+DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
+"""Where drift rules, the answer is 0: it must not be at the edge."""
+
+
+@command
+def calibrate(
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
+    target: options.Target = None,
+    updates: Annotated[
+        int | None,
+        typer.Option(
+            "--updates", metavar="N", min=1, help="Updates per run; default: 5% of a training in all, 20 to 320."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each kind; two or more give an interval."),
+    ] = 1,
+    seed: options.FirstSeed = 0,
+    exponents: Annotated[
+        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents at which to run the target.")
+    ] = DEFAULT_EXPONENTS,
+    adapt: Annotated[
+        str,
+        typer.Option(
+            "--adapt",
+            metavar="PARTS",
+            help="Parts to adapt; clipping is left out by default, because it bounds the steps that are compared.",
+        ),
+    ] = "lr,ghost,regime",
+    rules: options.Rules,
+    changes: options.Changes,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    micro: Annotated[
+        str | None,
+        typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
+    ] = None,
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+) -> None:
+    """Match weight distances: short runs of the baseline, and of the target at a few exponents.
+
+    For each window of updates, print the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent that
+    the measured gradient noise predicts. Nothing is stored.
+    """
+    from lbadvisor.cli.display.console import print_json, stdout
+    from lbadvisor.cli.display.render_calibration import calibration_body, print_calibration
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.session import micro_size
+    from lbadvisor.plan.baseline import baseline_of
+
+    baseline = baseline_recipe(recipe, changes)
+    request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(baseline))
+    display = Display(quiet=quiet)
+    display.show_loading()
+
+    from lbadvisor.diagnostics.calibration import default_updates
+    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.plan.plan import advise
+    from lbadvisor.runs.runner import chosen_device
+    from lbadvisor.training.data.preparation import default_data_dir
+
+    tried = numbers_of(exponents)
+    plan = advise(baseline, request)
+    length = plan.adapted.schedule.updates if plan.adapted is not None else None
+    asked = CalibrationRequest(
+        baseline=baseline,
+        request=request,
+        exponents=tried,
+        updates=updates or min(default_updates(length or 0, len(tried), seeds, plan.batch_ratio), length or 0),
+        seeds=tuple(range(seed, seed + seeds)),
+        device=chosen_device(device),
+        data_dir=data_dir or default_data_dir(),
+        micro=micro_size(micro),
+    )
+    show_price(asked, display)
+    if dry_run:
+        stdout().print("nothing was done")
+        return
+    found = run_calibration(asked, quiet=quiet)
+    if as_json:
+        print_json(calibration_body(found))
+    else:
+        print_calibration(stdout(), found)
+
+
+def show_price(asked: "CalibrationRequest", display: "Display") -> None:
+    """Show what the calibration costs, before it starts."""
+    display.show_line(
+        f"calibrating {asked.baseline.name}, batch {asked.baseline.batch.size} -> {asked.request.target_batch_size}: "
+        f"{asked.updates} updates at exponents {', '.join(f'{a:g}' for a in asked.exponents)}, "
+        f"{len(asked.seeds)} {'seed' if len(asked.seeds) == 1 else 'seeds'}: {asked.examples:,} examples, "
+        f"{asked.share_percent:,.1f}% of the planned training"
+    )
+
+
+def run_calibration(asked: "CalibrationRequest", *, quiet: bool) -> "Calibration":
+    """Run it, with a bar on a terminal."""
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    from lbadvisor.cli.display.console import stderr
+    from lbadvisor.diagnostics.short_runs import CalibrationProgress
+    from lbadvisor.diagnostics.short_runs import calibrate as events_of
+    from lbadvisor.training.data.dataset import Preparing
+
+    console = stderr()
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("calibrating", total=asked.examples)
+        events = events_of(asked)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                found: Calibration = end.value
+                return found
+            match event:
+                case CalibrationProgress():
+                    bar.update(task, description="calibrating", completed=event.examples, total=asked.examples)
+                case Preparing():
+                    bar.update(task, description=escape(event.task), completed=event.done, total=event.total)
+
+
+def numbers_of(text: str) -> tuple[float, ...]:
+    """The exponents in a list such as -0.1,0.25. Raises `UsageError`."""
+    from lbadvisor.errors import UsageError
+
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise UsageError(f"--exponents {text}: give numbers, such as {DEFAULT_EXPONENTS}") from None

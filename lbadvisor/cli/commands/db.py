@@ -1,0 +1,163 @@
+"""`lbadvisor db`: the database file itself."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from lbadvisor.cli.display.console import print_json, say, stderr, stdout
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.words import AsCsv, AsJson, Database
+from lbadvisor.errors import StoreError, UsageError
+from lbadvisor.records.numerals import ABSENT
+
+db = typer.Typer(
+    name="db", add_completion=False, no_args_is_help=True, help="Find, upgrade, check and query the database."
+)
+
+
+@db.command("path")
+@command
+def path(as_json: AsJson = False, database: Database = None) -> None:
+    """Print where the database is, or would be."""
+    file = _file(database)
+    if as_json:
+        print_json({"schema": 1, "path": str(file), "exists": file.exists()})
+        return
+    say(stdout(), Text(str(file)))
+    if not file.exists():
+        say(stderr(), "it is not there yet: `lbadvisor train` makes it")
+
+
+@db.command("upgrade")
+@command
+def upgrade(
+    as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    database: Database = None,
+) -> None:
+    """Bring the database to the newest schema; the old file is kept beside it."""
+    from lbadvisor.store import schema
+
+    file = _file(database)
+    if dry_run:
+        old, new = schema.revision(file), schema.REVISIONS[-1]
+        if old not in schema.REVISIONS:
+            raise StoreError(schema.wrong_revision(file, old))
+    else:
+        old, new = schema.upgrade(file)
+    if as_json:
+        print_json({"schema": 1, "path": str(file), "before": old, "after": new, "dry_run": dry_run})
+    elif old == new:
+        say(stdout(), Text(f"{file}: the schema is {new}, the newest"))
+    elif dry_run:
+        say(stdout(), Text(f"{file}: would be upgraded from schema {old} to {new}"))
+    else:
+        kept = schema.backup_path(file, str(old))
+        say(stdout(), Text(f"{file}: upgraded from schema {old} to {new}; the old file is {kept}"))
+
+
+@db.command("check")
+@command
+def check(as_json: AsJson = False, database: Database = None) -> None:
+    """Check the database and its runs' checkpoints: damaged or missing, the exit code is 1. Pruned is no fault."""
+    from lbadvisor.store import schema
+
+    file = _file(database)
+    if schema.revision(file) is None:
+        raise StoreError(schema.wrong_revision(file, None))
+    faults, pruned = schema.check(file), list[str]()
+    # Of a file that is damaged itself, or of another schema, no runs can be asked.
+    if not faults and schema.revision(file) == schema.REVISIONS[-1]:
+        faults, pruned = _checkpoint_faults(file)
+    if as_json:
+        print_json({"schema": 1, "path": str(file), "faults": faults, "pruned": pruned})
+        raise typer.Exit(1 if faults else 0)
+    if faults:
+        raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
+    for name in pruned:
+        say(stderr(), Text(f"the checkpoints of {name} were pruned"))
+    say(stdout(), Text(f"{file}: no fault"))
+
+
+@db.command("query")
+@command
+def query(
+    sql: Annotated[str, typer.Option("--sql", metavar="SELECT", help="One SELECT; db/README.md names the tables.")],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    database: Database = None,
+) -> None:
+    """Ask the database in SQL. It can read only: a query that would change anything is refused."""
+    import csv
+    import sys
+
+    from lbadvisor.cli.display.table import Column, Table, print_table
+    from lbadvisor.store import query as asking
+
+    answer = asking.query(_file(database), sql)
+    if as_json:
+        twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})
+        if twice:
+            raise UsageError(f"--json: a row would have `{twice[0]}` twice: give each column a name of its own with AS")
+        rows = [
+            {name: cell.hex() if isinstance(cell, bytes) else _json_number(cell) for name, cell in named}
+            for named in (zip(answer.columns, row, strict=True) for row in answer.rows)
+        ]
+        print_json({"schema": 1, "columns": list(answer.columns), "rows": rows})
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+    else:
+        # The first column is the most important to who asks.
+        columns = (Column(name, "name", rank=place) for place, name in enumerate(answer.columns))
+        print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
+
+
+def _cell_text(cell: object) -> str:
+    """The cell as SQLite has it, floats with six digits: which numbers are quantities, only who asks knows."""
+    if cell is None:
+        return ABSENT
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
+def _json_number(cell: str | int | float | None) -> str | int | float | None:
+    """The cell as JSON has it: what is not finite as null."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
+    """What a resume would pass over or refuse, which the user learns while others are left; the runs that were pruned.
+
+    A checkpoint that goes meanwhile was replaced by the process that trains the run.
+    """
+    from lbadvisor.errors import CheckpointError, RefusedError
+    from lbadvisor.store import Store
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoints.file import checkpoints, header_of, missing, pruned
+
+    faults, gone = [], []
+    with Store.open(file, create=False) as store:
+        runs = store.runs()
+    for run in runs:
+        folder = checkpoint_folder(file, run)
+        for path in checkpoints(folder):
+            try:
+                header_of(path, run)
+            except (CheckpointError, RefusedError) as error:
+                if path.exists():
+                    faults.append(str(error))
+        if pruned(folder, run):
+            gone.append(run.name)
+        elif fault := missing(folder, run):
+            faults.append(fault)
+    return faults, gone
+
+
+def _file(database: Path | None) -> Path:
+    from lbadvisor.store import default_database_path
+
+    return database or default_database_path()

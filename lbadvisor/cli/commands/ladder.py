@@ -1,0 +1,132 @@
+"""`lbadvisor ladder`: the arms of the paper's table, over seeds."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import Words, command
+from lbadvisor.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbadvisor.plan.arms import Arm, LeftOut, PlannedArm
+    from lbadvisor.plan.request import Request
+    from lbadvisor.recipe.recipe import Recipe
+
+
+@command
+def ladder(
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
+    target: options.Target = None,
+    arms: Annotated[
+        str,
+        typer.Option(
+            "--arms",
+            metavar="ARM,ARM...",
+            help="Some of sb, lb, lr, gbn, ra (the paper's), ra-half, linear, noise, dropout, label-noise, "
+            "dropconnect; ra:1 is ra with one seed.",
+        ),
+    ] = "sb,lb,lr,gbn,ra",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
+    rules: options.Rules,
+    changes: options.Changes,
+    recompute_statistics: options.RecomputeStatistics = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The ladder's name; default: derived from recipe, target and options.")
+    ] = None,
+    machine: options.Machine,
+    database: options.Database = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what each arm changes and costs, and do nothing.")
+    ] = False,
+    html: options.HtmlPage = None,
+    png: options.PngPicture = None,
+    as_json: options.AsJson = False,
+    as_markdown: options.AsMarkdown = False,
+    as_csv: options.AsCsv = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.
+
+    The same command again resumes it, after Ctrl-C (exit code 75) or a kill, and several processes may share one
+    ladder: each takes the next run. A stored run of the same training is reused, whatever its name. All arms are
+    trained with one seed before the next seed begins.
+    """
+    from lbadvisor.cli.display.ladder_display import LadderDisplay
+    from lbadvisor.cli.display.reporting import check_reports
+    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_statistics
+    from lbadvisor.cli.options.names import checked_name, ladder_name_of
+    from lbadvisor.plan.arms import parse_arms
+    from lbadvisor.runs.reuse import StoredName, name_of_ladder
+    from lbadvisor.store import default_database_path
+
+    target = target_of(target)
+    check_reports(html, png)
+    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics))
+    asked = request_by(rules, target, ())
+    planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
+    database, default = database or default_database_path(), ladder_name_of(baseline, asked)
+    given = None if name is None else StoredName(checked_name(name, "ladder"))
+    stored = given or name_of_ladder(database, baseline, target, planned, default)
+    display = LadderDisplay(quiet=quiet)
+    for idle in left_out:
+        display.say(f"{idle.arm.label} is left out: it {idle.why}")
+    if given is None:
+        display.of_runs.show_stored(stored, default, "ladder")
+    if not dry_run:
+        display.show_plan(stored.name, baseline, target, planned, dry_run=False)
+
+    display.of_runs.show_loading()
+    # From here on torch is needed, which takes seconds to import.
+    from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
+    from lbadvisor.cli.session import micro_size
+    from lbadvisor.runs.ladder import LadderRequest, planned_runs
+    from lbadvisor.runs.runner import chosen_device
+    from lbadvisor.training.data.preparation import default_data_dir
+
+    request = LadderRequest(
+        name=stored.name,
+        baseline=baseline,
+        target_batch_size=target,
+        arms=planned,
+        device=chosen_device(machine.device),
+        database=database,
+        data_dir=machine.data_dir or default_data_dir(),
+        micro=micro_size(machine.micro),
+    )
+    if dry_run:
+        # What is refused is told before anything is on stdout.
+        planned_runs(request)
+        display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
+        show_dry_run(request, as_json=as_json)
+    else:
+        train_to_the_end(request, display)
+        form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
+        show_results(request, form, html, png)
+
+
+def _planned(
+    baseline: "Recipe", asked: "Request", wanted: "Sequence[tuple[Arm, int]]", words: Words
+) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
+    """The arms that are wanted, each with its seeds, and those left out. Raises `UsageError` for rules of no arm."""
+    from lbadvisor.cli.options.effects import Planned, refuse_without_effect
+    from lbadvisor.plan.arms import planned_arms
+    from lbadvisor.plan.baseline import baseline_of
+
+    if asked.target_batch_size == baseline.batch.size:
+        raise UsageError(
+            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder leads to a larger one"
+        )
+    requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
+    refuse_without_effect(words, Planned(baseline_of(baseline), requests))
+    planned, left_out = planned_arms(wanted, baseline, asked)
+    if sum(arm.seeds for arm in planned) < 2:
+        raise UsageError(
+            "a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm "
+            f"{wanted[0][0].name}`"
+        )
+    return planned, left_out

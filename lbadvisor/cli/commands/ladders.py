@@ -1,0 +1,144 @@
+"""`lbadvisor ladders`: the ladders of the database: listed, shown, renamed, deleted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import Words, command
+from lbadvisor.errors import UsageError
+
+if TYPE_CHECKING:
+    from lbadvisor.records.run import Ladder, Run
+    from lbadvisor.store import Store
+
+ladders = typer.Typer(
+    name="ladders",
+    add_completion=False,
+    invoke_without_command=True,
+    help="List the ladders; show, rename, delete them.",
+)
+LadderName = Annotated[str, typer.Argument(metavar="LADDER", help="A ladder, by name.")]
+
+
+@ladders.callback()
+@command
+def list_ladders(words: Words, as_json: options.AsJson = False, database: options.Database = None) -> None:
+    """List the ladders, the oldest first."""
+    if words.subcommand is not None:
+        return
+    from lbadvisor.cli.display.console import print_json, stdout
+    from lbadvisor.cli.display.render_ladders import ladder_body, ladders_table
+    from lbadvisor.cli.display.table import print_table
+
+    with _opened(database) as store:
+        found = [(ladder, _members(store, ladder)) for ladder in store.ladders()]
+    if as_json:
+        print_json({"schema": 1, "ladders": [ladder_body(*one) for one in found]})
+    else:
+        print_table(stdout(), ladders_table(found))
+
+
+@ladders.command("show")
+@command
+def show(name: LadderName, as_json: options.AsJson = False, database: options.Database = None) -> None:
+    """Show a ladder: its baseline and target, and its runs, arm by arm. `lbadvisor compare LADDER` compares them."""
+    from lbadvisor.cli.display.console import print_json, stdout
+    from lbadvisor.cli.display.render_ladders import ladder_body, member_bodies, print_ladder_runs
+    from lbadvisor.comparison.results import summary_of
+
+    with _opened(database) as store:
+        ladder = _found(store, name)
+        members = _members(store, ladder)
+        results = store.results_of([run.number for _, run in members])
+    summaries = [(arm, summary_of(result)) for (arm, _), result in zip(members, results, strict=True)]
+    if as_json:
+        print_json({"schema": 1, "ladder": ladder_body(ladder, members), "runs": member_bodies(summaries)})
+    else:
+        print_ladder_runs(stdout(), ladder, members, summaries)
+
+
+@ladders.command("rename")
+@command
+def rename(
+    name: LadderName,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    database: options.Database = None,
+) -> None:
+    """Give a ladder another name. Its runs keep theirs, and the command that made it finds it."""
+    from lbadvisor.cli.display.console import say, stderr
+    from lbadvisor.cli.options.names import checked_name
+
+    with _opened(database) as store:
+        ladder = _found(store, name)
+        if store.find_run(checked_name(new, "ladder")) is not None:
+            raise UsageError(f"there is a run named {new}: give another name")
+        store.rename_ladder(ladder.number, new)
+    say(stderr(), escape(f"{ladder.name} is now {new}"))
+
+
+@ladders.command("delete")
+@command
+def delete(
+    name: LadderName,
+    with_runs: Annotated[
+        bool,
+        typer.Option(
+            "--with-runs", help="Delete its runs as well, with their checkpoints; not those that other ladders share."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Delete a ladder, for good. Its runs are kept, unless --with-runs is given. Asks before it does."""
+    from lbadvisor.cli.display.console import say, stderr, stdout
+    from lbadvisor.cli.options.asking import confirm
+    from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
+
+    with _opened(database) as store:
+        ladder = _found(store, name)
+        members = [run for _, run in _members(store, ladder)]
+        shared = {number for other in store.ladders() if other.number != ladder.number for _, number in other.arms}
+        doomed = [run for run in members if with_runs and run.number not in shared]
+        kept = [run for run in members if run not in doomed]
+        what = f"the ladder {ladder.name}"
+        what += f" and its runs {_names(doomed)}, with checkpoints" if doomed else ""
+        what += f"; kept: {_names(kept)}" if kept else ""
+        if dry_run:
+            say(stdout(), escape(f"would delete {what}; nothing was done"))
+            return
+        confirm(f"Delete {what}?", yes=yes)
+        refuse_in_training(doomed)
+        for run in doomed:
+            delete_run(store, run)
+        store.delete_ladder(ladder.number)
+    say(stderr(), escape(f"deleted {what}"))
+
+
+def _names(runs: "Sequence[Run]") -> str:
+    return ", ".join(run.name for run in runs)
+
+
+def _found(store: "Store", name: str) -> "Ladder":
+    found = store.find_ladder(name)
+    if found is None:
+        known = ", ".join(store.ladder_names()) or "none yet"
+        raise UsageError(f"there is no ladder named {name!r}; ladders: {known}")
+    return found
+
+
+def _members(store: "Store", ladder: "Ladder") -> "list[tuple[str, Run]]":
+    """(arm's name, run), arm by arm."""
+    from lbadvisor.runs.selection import members_of
+
+    return [(arm, store.run(str(number))) for arm, number in members_of(ladder)]
+
+
+def _opened(database: Path | None) -> "Store":
+    from lbadvisor.store import Store, default_database_path
+
+    return Store.open(database or default_database_path(), create=False)

@@ -1,0 +1,55 @@
+"""`lbadvisor models`: the networks and data sets that a recipe can name."""
+
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.words import AsJson
+
+
+@command
+def models(as_json: AsJson = False) -> None:
+    """List the networks, and the data sets that a name alone finds."""
+    from dataclasses import asdict
+
+    from lbadvisor.cli.display.console import print_json, say, stdout
+    from lbadvisor.cli.display.table import Column, Table, print_table
+    from lbadvisor.recipe.catalog import DATASETS, NETWORKS
+
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "networks": [{"name": name} | asdict(facts) for name, facts in NETWORKS.items()],
+                "datasets": [{"name": name} | asdict(facts) for name, facts in DATASETS.items()],
+            }
+        )
+        return
+    networks = Table(
+        (Column("network", "name"), Column("batch norm", "name"), Column("source", "prose")),
+        tuple((name, "yes" if network.batch_norm else "no", network.source) for name, network in NETWORKS.items()),
+    )
+    datasets = Table(
+        (
+            Column("data set", "name"),
+            Column("training"),
+            Column("test"),
+            Column("classes"),
+            Column("image"),
+            Column("source", "prose"),
+        ),
+        tuple(
+            (
+                name,
+                f"{dataset.train_examples:,}",
+                f"{dataset.test_examples:,}",
+                f"{dataset.classes:,}",
+                "x".join(map(str, dataset.shape)),
+                dataset.source,
+            )
+            for name, dataset in DATASETS.items()
+        ),
+    )
+    console = stdout()
+    for table in (networks, datasets):
+        print_table(console, table)
+        console.print()
+    say(console, "torchvision:NAME is any of torchvision's classification networks, such as torchvision:resnet50.")
+    say(console, "Any other data set is a folder of class folders under the data folder: NAME/train/CLASS/*.")

@@ -1,0 +1,295 @@
+"""`lbadvisor refine`: search the scaling exponent, and say whether it is worth more than the theory's."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
+
+if TYPE_CHECKING:
+    from lbadvisor.cli.display.train_display import Display, ShowsProgress
+    from lbadvisor.cli.signals import Stopper
+    from lbadvisor.plan.request import Request
+    from lbadvisor.recipe.recipe import Recipe
+    from lbadvisor.refine.refine_request import RefineRequest
+    from lbadvisor.refine.refinement import Refinement
+    from lbadvisor.refine.run import Event
+
+
+@command
+def refine(
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
+    target: options.Target = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in total, including earlier calls.")] = 12,
+    epochs_budget: Annotated[
+        float | None,
+        typer.Option("--epochs-budget", metavar="E", help="Epochs that all runs of all trials may take together."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per trial, paired by seed.")
+    ] = 1,
+    seed: options.FirstSeed = 0,
+    also: Annotated[
+        str | None, typer.Option("--also", metavar="PARTS", help="Search these too: any of stretch,ghost,clip.")
+    ] = None,
+    bounds: Annotated[
+        tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Range of exponents to search.")
+    ] = (
+        0.0,
+        1.0,
+    ),
+    metric: Annotated[
+        Literal["error", "loss"], typer.Option("--metric", help="Metric to minimize on the held-out examples.")
+    ] = "error",
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Stop trials worse than the median after the first learning-rate drop."),
+    ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Start with the exponent that `lbadvisor calibrate` finds.")
+    ] = False,
+    adapt: options.Parts = None,
+    rules: options.Rules,
+    changes: options.Changes,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    micro: Annotated[
+        str | None,
+        typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
+    ] = None,
+    database: options.Database = None,
+    data_dir: options.DataDir = None,
+    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the metric against the exponent.")] = True,
+    as_json: options.AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried, and do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+) -> None:
+    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where most improvement is expected.
+
+    Trials are judged on examples held out of the training set (a tenth, if the recipe names none). The test set is
+    measured once, at the end, at the chosen exponent and at the theory's; if the gain is within the noise, 0.5 is kept.
+    A training that breaks down bounds the exponent. Earlier runs in the database are reused as trials. The same command
+    resumes a search that was stopped, and several processes may share one. Every trial trains to its end, unless you
+    give --prune.
+    """
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.output import check_out
+    from lbadvisor.plan.baseline import baseline_of
+    from lbadvisor.recipe.validation import with_validation
+    from lbadvisor.refine.search_space import search_space
+
+    if out is not None:
+        check_out(out, force=force, source=recipe)
+    original = baseline_recipe(recipe, changes)
+    request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(original))
+    baseline = with_validation(original)
+    names = tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else ()
+    space = search_space(baseline, request, *bounds, names)
+    display = Display(quiet=quiet)
+    if baseline is not original:
+        display.show_line(
+            f"held out for validation: {baseline.data.validation_examples} of {original.data.train_examples} training "
+            "examples, a tenth, evenly by class; the schedule keeps its updates"
+        )
+
+    display.show_loading()
+    # From here on torch and optuna are needed, which take seconds to import.
+    from rich.markup import escape
+
+    from lbadvisor.cli.display.console import print_json, say, stdout
+    from lbadvisor.cli.display.render_refinement import print_refinement, refinement_body
+    from lbadvisor.cli.session import micro_size
+    from lbadvisor.refine.refine_request import RefineRequest, price_epochs
+    from lbadvisor.runs.runner import chosen_device
+    from lbadvisor.store import default_database_path
+    from lbadvisor.training.data.preparation import default_data_dir
+
+    chosen = chosen_device(device)
+    data_folder = data_dir or default_data_dir()
+    asked = RefineRequest(
+        baseline=baseline,
+        request=request,
+        space=space,
+        trials=trials,
+        seeds=tuple(range(seed, seed + seeds)),
+        metric=metric,
+        device=chosen,
+        database=database or default_database_path(),
+        data_dir=data_folder,
+        epochs_budget=epochs_budget,
+        prune=prune,
+        micro=micro_size(micro),
+    )
+    price = price_epochs(asked, space.theory)
+    most = trials * price if epochs_budget is None else min(trials * price, epochs_budget)
+    display.show_line(
+        f"{asked.study_name}: {trials} trials of {price:.4g} epochs ({seeds} {'seed' if seeds == 1 else 'seeds'}), "
+        f"at most {most:,.6g} epochs in total"
+        + ("; --prune stops trials worse than the median after the first learning-rate drop" if prune else "")
+    )
+    if dry_run:
+        say(
+            stdout(), escape(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
+        )
+        return
+    if calibrate:
+        asked = _calibrated(asked, display, quiet=quiet)
+    refinement = _refined(asked, display)
+    if out is not None:
+        _write(out, original, request, refinement)
+    if as_json:
+        print_json(refinement_body(refinement))
+    else:
+        print_refinement(stdout(), refinement, chart=chart)
+
+
+def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
+    from lbadvisor.cli.signals import Stopper
+    from lbadvisor.refine.run import refine as events_of
+
+    events = events_of(asked)
+    with Stopper() as stopper, closing(events):
+        ended = _followed(events, stopper, display, asked)
+    if ended is None:
+        display.show_line(f"{stopper.signal_name}: the trial is saved; the same command resumes it")
+        raise typer.Exit(STOPPED_BY_SIGNAL)
+    return ended
+
+
+def _followed(
+    events: "Generator[Event, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
+) -> "Refinement | None":
+    """Show the events to their end: the result, or None if a signal came."""
+    from lbadvisor.refine.objective import TrialRun
+    from lbadvisor.refine.search import BudgetSpent, TrialBegins, TrialEnds, Waits
+    from lbadvisor.refine.search_space import point_text
+    from lbadvisor.runs.runner import Progress, Started
+    from lbadvisor.training.data.dataset import Preparing
+
+    under_way: tuple[int, int] | None = None
+    waited_for = 0
+    with ExitStack() as stack:
+        shown: ShowsProgress | None = None
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: Refinement = end.value
+                return result
+            if not isinstance(event, TrialRun):
+                stack.close()
+                under_way = None
+            match event:
+                case int():
+                    if event:
+                        display.show_line(f"reused: {event} trials from runs in the database")
+                case TrialBegins():
+                    display.show_line(
+                        f"trial {event.claim.number}: {point_text(asked.space, event.claim.point)}"
+                        f"{', resumed' if event.claim.taken_over else ''} ({event.ended} of {event.wanted} ended)"
+                    )
+                case TrialEnds():
+                    value = event.trial.value
+                    said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged"
+                    early = ", stopped early" if event.trial.outcome.pruned else ""
+                    display.show_line(f"trial {event.trial.number}: {said}{early}")
+                case Waits():
+                    if event.running != waited_for:
+                        display.show_line(f"waiting for {event.running} trials of other processes")
+                    waited_for = event.running
+                case BudgetSpent():
+                    display.show_line(
+                        f"the epochs budget is spent ({event.spent_epochs:.4g}): {event.ended} of {event.wanted} trials"
+                    )
+                case TrialRun():
+                    if under_way != (event.number, event.seed):
+                        stack.close()
+                        shown, under_way = stack.enter_context(display.progress()), (event.number, event.seed)
+                    assert shown is not None
+                    match event.event:
+                        case Preparing():
+                            shown.prepare(event.event)
+                        case Started():
+                            display.show_line(f"run {event.run}")
+                            shown.start(event.event)
+                        case Progress():
+                            shown.advance(event.event)
+            begins = isinstance(event, TrialRun) and isinstance(event.event, Started)
+            # A run that was begun makes an update before it stops.
+            if stopper.signal_name is not None and not begins:
+                # Closing the search saves the run that is under way.
+                events.close()
+                return None
+
+
+def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "RefineRequest":
+    """The request with the calibrated exponent as its first trial, if there is one."""
+    from dataclasses import replace
+
+    from lbadvisor.cli.commands.calibrate import DEFAULT_EXPONENTS, numbers_of, run_calibration, show_price
+    from lbadvisor.diagnostics.calibration import default_updates, exponent_text
+    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.refine.refine_request import trial_plan
+    from lbadvisor.refine.study import SharedStudy
+
+    with SharedStudy.open(asked.database, asked.study_name, asked.space) as study:
+        if study.is_begun:
+            display.show_line("the study has trials already: calibration is skipped")
+            return asked
+    tried = numbers_of(DEFAULT_EXPONENTS)
+    plan, adapted = trial_plan(asked, asked.space.theory)
+    length = adapted.schedule.updates or 0
+    calibration = CalibrationRequest(
+        baseline=asked.baseline,
+        # Clipping bounds the very steps that are compared.
+        request=replace(asked.request, parts=tuple(part for part in asked.request.parts if part != "clip")),
+        exponents=tried,
+        updates=min(default_updates(length, len(tried), len(asked.seeds), plan.batch_ratio), length),
+        seeds=asked.seeds,
+        device=asked.device,
+        data_dir=asked.data_dir,
+        micro=asked.micro,
+    )
+    show_price(calibration, display)
+    matched = run_calibration(calibration, quiet=quiet).windows[-1].matched
+    display.show_line(f"calibrated: exponent {exponent_text(matched, tried)}")
+    if matched.value is None:
+        return asked
+    point = asked.space.at(asked.space.dimensions[0].snapped(matched.value))
+    return replace(asked, first=(point,))
+
+
+def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement") -> None:
+    """The recipe for all training examples at the kept point; each changed line, and where its exponent is from."""
+    from dataclasses import replace
+
+    from lbadvisor.cli.options.adaptation import write_recipe
+    from lbadvisor.refine.search_space import plan_at, point_text
+
+    plan = plan_at(original, request, refinement.space, refinement.kept)
+    found = refinement.estimate
+    measured = (
+        "too few trials ended"
+        if found is None
+        else f"estimate {found.exponent:.2f} ({found.low:.2f} to {found.high:.2f})"
+    )
+    source = (
+        f"{point_text(refinement.space, refinement.kept)}, refined: study {refinement.study}, {len(refinement.trials)} "
+        f"trials on {refinement.validation_examples} held-out examples, {measured}"
+    )
+    lines = tuple(
+        replace(line, formula=f"{line.formula} ({source})") if line.field == "optimizer.lr" else line
+        for line in plan.adjustments
+    )
+    write_recipe(path, replace(plan, adjustments=lines))

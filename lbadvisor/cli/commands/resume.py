@@ -1,0 +1,52 @@
+"""`lbadvisor resume`: resume a stored run, known by its name or number."""
+
+from typing import Annotated
+
+import typer
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import command
+
+
+@command
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu or cuda. Default: what the run began on.")
+    ] = None,
+    micro: options.Micro = None,
+    database: options.Database = None,
+    data_dir: options.DataDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Resume a stored run where it stopped: its recipe and seed are those of the database.
+
+    Ctrl-C finishes the update, saves, and exits 75, as in `lbadvisor train`.
+    """
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.store import Store, default_database_path
+
+    file = database or default_database_path()
+    with Store.open(file, create=False) as store:
+        found = store.run(run)
+
+    display = Display(quiet=quiet)
+    display.show_recipe(found.name, found.recipe, None, found.seed)
+    display.show_loading()
+    # From here on torch is needed, which takes seconds to import.
+    from lbadvisor.cli.session import micro_size, train_to_the_end
+    from lbadvisor.runs.runner import RunRequest, chosen_device
+    from lbadvisor.training.data.preparation import default_data_dir
+
+    request = RunRequest(
+        recipe=found.recipe,
+        plan=None,
+        name=found.name,
+        seed=found.seed,
+        device=chosen_device(device or found.environment.device),
+        database=file,
+        data_dir=data_dir or default_data_dir(),
+        micro=micro_size(micro),
+    )
+    train_to_the_end(request, found, display, dry_run=dry_run)

@@ -1,0 +1,303 @@
+"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, pruned, deleted, exported."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import Words, command
+from lbadvisor.errors import UsageError
+from lbadvisor.records.run import RunStatus
+
+if TYPE_CHECKING:
+    from lbadvisor.store import Store
+
+LAST_MEASUREMENTS = 10
+
+runs = typer.Typer(
+    name="runs",
+    add_completion=False,
+    invoke_without_command=True,
+    help="List the runs; show, rename, prune, delete, export them.",
+)
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
+
+
+@runs.callback()
+@command
+def list_runs(
+    words: Words,
+    as_json: options.AsJson = False,
+    status: Annotated[RunStatus | None, typer.Option("--status", help="Only the runs that stand so.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="NAME", help="Only those of this recipe, adapted or not.")
+    ] = None,
+    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only those of this ladder.")] = None,
+    where: options.Where = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the N newest.")] = None,
+    database: options.Database = None,
+) -> None:
+    """List the runs, the oldest first."""
+    if words.subcommand is not None:
+        return
+    import dataclasses
+
+    from lbadvisor.cli.display.console import print_json, say, stderr, stdout
+    from lbadvisor.cli.display.render_comparison import json_ready
+    from lbadvisor.cli.display.render_runs import runs_table
+    from lbadvisor.cli.display.table import print_table
+    from lbadvisor.comparison.conditions import Condition, parse_condition
+    from lbadvisor.comparison.results import summary_of
+    from lbadvisor.runs.selection import select
+
+    conditions = [parse_condition(text) for text in where or ()]
+    conditions += [Condition("status", "=", status.value)] if status is not None else []
+    conditions += [Condition("recipe", "=", recipe)] if recipe is not None else []
+    with _opened(database) as store:
+        if ladder is not None and store.find_ladder(ladder) is None:
+            known = ", ".join(store.ladder_names()) or "none yet"
+            raise UsageError(f"there is no ladder named {ladder!r}; ladders: {known}")
+        found = sorted(select(store, [ladder] if ladder else (), conditions).runs, key=lambda run: run.number)
+        found = found[-limit:] if limit is not None else found
+        summaries = [summary_of(result) for result in store.results_of([run.number for run in found])]
+    if as_json:
+        rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
+        print_json({"schema": 1, "runs": rows})
+    elif not summaries and (conditions or ladder):
+        say(stderr(), "no run meets that: `lbadvisor runs` lists them all")
+    else:
+        print_table(stdout(), runs_table(summaries))
+
+
+@runs.command("show")
+@command
+def show(
+    run: RunName,
+    as_json: options.AsJson = False,
+    measurements: Annotated[
+        bool, typer.Option("--measurements", help=f"All measurements, not the last {LAST_MEASUREMENTS} only.")
+    ] = False,
+    database: options.Database = None,
+) -> None:
+    """Show a run: where it stands, what it ran on, its recipe and its measurements."""
+    import dataclasses
+
+    from lbadvisor.cli.display.console import print_json, stdout
+    from lbadvisor.cli.display.render_comparison import json_ready
+    from lbadvisor.cli.display.render_runs import print_run
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+
+    with _opened(database) as store:
+        found = store.run(run)
+        measured = store.measurements(found.number)
+        folder = checkpoint_folder(store.path, found)
+    saved_updates = [update_of(path) for path in checkpoints(folder)]
+    shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "run": dataclasses.asdict(found, dict_factory=json_ready),
+                "saved_updates": saved_updates,
+                "measurements": [dataclasses.asdict(m, dict_factory=json_ready) for m in shown],
+            }
+        )
+    else:
+        saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
+        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown)
+
+
+@runs.command("rename")
+@command
+def rename(
+    run: RunName,
+    name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    database: options.Database = None,
+) -> None:
+    """Give a run another name. Its checkpoints, and its place in ladders, stay its own."""
+    from lbadvisor.cli.display.console import say, stderr
+    from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.stored_runs import rename_run
+
+    with _opened(database) as store:
+        found = store.run(run)
+        new = checked_name(name, "run")
+        if new in store.ladder_names():
+            raise UsageError(f"there is a ladder named {new}: give another name")
+        rename_run(store, found, new)
+    say(stderr(), escape(f"{found.name} is now {new}"))
+
+
+@runs.command("delete")
+@command
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by name or number.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    from lbadvisor.cli.display.console import say, stderr, stdout
+    from lbadvisor.cli.options.asking import confirm
+    from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
+
+    with _opened(database) as store:
+        found = {run.number: run for run in map(store.run, names)}.values()
+        ladders = [ladder for name in store.ladder_names() if (ladder := store.find_ladder(name)) is not None]
+        belongs = {
+            run.number: [ladder.name for ladder in ladders if run.number in {number for _, number in ladder.arms}]
+            for run in found
+        }
+        listed = ", ".join(
+            f"{run.name} ({run.update} of {run.updates} updates, {run.status}"
+            + "".join(f", of the ladder {name}" for name in belongs[run.number])
+            + ")"
+            for run in found
+        )
+        if dry_run:
+            say(stdout(), escape(f"would delete {listed}; nothing was done"))
+            return
+        confirm(f"Delete {listed}, with checkpoints?", yes=yes)
+        refuse_in_training(list(found))
+        for run in found:
+            delete_run(store, run)
+            say(stderr(), escape(f"deleted {run.name}"))
+
+
+@runs.command("prune")
+@command
+def prune(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Delete the checkpoints of complete runs, for good, and keep their results. Asks before it does.
+
+    What needs a run's weights, such as export-weights, is then no longer possible.
+    """
+    from lbadvisor.cli.display.console import say, stderr, stdout
+    from lbadvisor.cli.options.asking import confirm
+    from lbadvisor.runs.selection import select
+    from lbadvisor.runs.stored_runs import checkpoint_bytes, prune_run
+
+    with _opened(database) as store:
+        found = select(store, names or ()).runs
+        sizes = {run.number: checkpoint_bytes(store, run) for run in found}
+        complete = [run for run in found if run.status is RunStatus.COMPLETE and sizes[run.number]]
+        for run in found if names else ():
+            if run.status is not RunStatus.COMPLETE:
+                kept = f"{run.name} is {run.status}, not complete: its checkpoints are kept"
+                say(stderr(), escape(kept))
+        size = _size_text(sum(sizes[run.number] for run in complete))
+        listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
+        if not complete:
+            say(stdout(), "no complete run has checkpoints: there is nothing to prune")
+        elif dry_run:
+            said = f"would free {size}: the checkpoints of {listed}; nothing was done"
+            say(stdout(), escape(said))
+        else:
+            confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
+            freed = sum(prune_run(store, run) for run in complete)
+            pruned = ", ".join(run.name for run in complete)
+            said = f"pruned {pruned}: {_size_text(freed)} freed, the results are kept"
+            say(stderr(), escape(said))
+
+
+@runs.command("export-weights")
+@command
+def export_weights(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Write them there.")],
+    as_torch: Annotated[
+        bool, typer.Option("--pt", help="Write a plain state dict as torch saves it, instead of safetensors.")
+    ] = False,
+    which: Annotated[
+        Literal["averaged", "last"] | None,
+        typer.Option("--weights", help="Default: the averaged ones if the recipe averages, else the last."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Write a run's weights as a state dict of the plain network, ghost batch norm as batch norm.
+
+    They are those of its newest checkpoint. The metadata of a safetensors file say what they are: recipe, seed, update,
+    classes, and how pixels are normalized.
+    """
+    from lbadvisor.cli.output import check_out
+    from lbadvisor.store import default_database_path
+
+    check_out(out, force=force, source=database or default_database_path())
+    if as_torch and out.suffix == ".safetensors":
+        raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
+    if not as_torch and out.suffix in (".pt", ".pth"):
+        raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
+    from lbadvisor.cli.display.console import say, stderr
+    from lbadvisor.store.run_folder import checkpoint_folder
+    from lbadvisor.training.checkpoints.weights import read_weights, write_weights
+
+    with _opened(database) as store:
+        found = store.run(run)
+        weights = read_weights(checkpoint_folder(store.path, found), found, which)
+    write_weights(out, weights, as_torch=as_torch)
+    for note in weights.notes:
+        say(stderr(), escape(f"note {note}"))
+    said = (
+        f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of {found.updates}, "
+        f"{len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
+    )
+    say(stderr(), escape(said))
+
+
+@runs.command("export")
+@command
+def export(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+    ] = None,
+    where: options.Where = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there; default: stdout.")
+    ] = None,
+    as_json: options.AsJson = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there.")] = False,
+    database: options.Database = None,
+) -> None:
+    """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
+    from lbadvisor.cli.display.render_export import write_csv, write_json
+    from lbadvisor.cli.output import check_out
+    from lbadvisor.comparison.conditions import parse_condition
+    from lbadvisor.errors import LbadvisorError
+    from lbadvisor.runs.selection import select
+    from lbadvisor.store import default_database_path
+    from lbadvisor.training.files import write_atomically
+
+    conditions = [parse_condition(text) for text in where or ()]
+    if out is not None:
+        check_out(out, force=force, source=database or default_database_path())
+    write = write_json if as_json else write_csv
+    with _opened(database) as store:
+        selection = select(store, names or (), conditions)
+        if out is None:
+            write(sys.stdout, store, selection)
+            return
+        try:
+            write_atomically(out, lambda file: write(file, store, selection))
+        except OSError as error:
+            raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+
+
+def _opened(database: Path | None) -> "Store":
+    from lbadvisor.store import Store, default_database_path
+
+    return Store.open(database or default_database_path(), create=False)

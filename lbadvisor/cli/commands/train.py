@@ -1,0 +1,65 @@
+"""`lbadvisor train`: train a recipe, as it is or adapted to a larger batch, and resume it where it stopped."""
+
+from typing import Annotated
+
+import typer
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import Words, command
+
+
+@command
+def train(
+    words: Words,
+    recipe: options.RecipeFile,
+    *,
+    adapt: options.Adapt,
+    changes: options.Changes,
+    recompute_statistics: options.RecomputeStatistics = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The run's name; default: derived from recipe, options and seed.")
+    ] = None,
+    seed: options.Seed = 0,
+    machine: options.Machine,
+    database: options.Database = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a recipe; with --to, adapted to a larger batch first. The same command again resumes where it stopped.
+
+    Ctrl-C finishes the update, saves, and exits 75. Runs are kept in the database; see `lbadvisor runs`.
+    """
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.adaptation import trained_recipe, with_statistics
+    from lbadvisor.cli.options.names import checked_name, run_name_of
+    from lbadvisor.runs.reuse import StoredName, name_of_training
+    from lbadvisor.store import default_database_path
+
+    changes = with_statistics(changes, recomputed=recompute_statistics)
+    plan, trained = trained_recipe(recipe, changes, adapt, words)
+    database, default = database or default_database_path(), run_name_of(trained, seed)
+    # A name that is given is the run's; else the training is known by what it is, whatever its run is called.
+    given = None if name is None else StoredName(checked_name(name, "run"))
+    stored = given or name_of_training(database, trained, seed, default)
+    display = Display(quiet=quiet)
+    if given is None:
+        display.show_stored(stored, default)
+    display.show_recipe(stored.name, trained, plan, seed)
+
+    display.show_loading()
+    # From here on torch is needed, which takes seconds to import.
+    from lbadvisor.cli.session import micro_size, train_to_the_end
+    from lbadvisor.runs.runner import RunRequest, chosen_device, find_earlier
+    from lbadvisor.training.data.preparation import default_data_dir
+
+    request = RunRequest(
+        recipe=trained,
+        plan=plan,
+        name=stored.name,
+        seed=seed,
+        device=chosen_device(machine.device),
+        database=database,
+        data_dir=machine.data_dir or default_data_dir(),
+        micro=micro_size(machine.micro),
+    )
+    train_to_the_end(request, find_earlier(request), display, dry_run=dry_run)

@@ -1,0 +1,52 @@
+"""A calibration as a table and as JSON."""
+
+import dataclasses
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from lbadvisor.cli.display.console import say
+from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.table import Column, Table, print_table
+from lbadvisor.diagnostics.calibration import Calibration, exponent_text
+
+_COLUMNS = (
+    Column("first updates"),
+    Column("weight distance"),
+    Column("noise, one update", rank=2),
+    Column("noise, same drift", rank=1),
+    Column("drift", rank=3),
+)
+
+
+def print_calibration(console: Console, found: Calibration) -> None:
+    """The exponents of each window, and what they say."""
+    say(
+        console,
+        f"[bold]{escape(found.baseline)}: batch {found.batch_size:,} -> {found.target_batch_size:,}[/bold], exponents "
+        f"by weight distance and by gradient noise ({found.seconds:,.1f} s, {found.share_percent:,.1f}% of the planned "
+        "training)",
+    )
+    rows = tuple(
+        (
+            f"{window.updates:,}",
+            Text(exponent_text(window.matched, found.exponents), style="bold"),
+            exponent_text(window.one_update, found.exponents),
+            exponent_text(window.coherent, found.exponents),
+            "" if window.drift_share is None else f"{100 * window.drift_share:.2g}%",
+        )
+        for window in found.windows
+    )
+    print_table(console, Table(_COLUMNS, rows))
+    say(console, Text(found.conclusion))
+
+
+def calibration_body(found: Calibration) -> dict[str, Any]:
+    """The calibration as the documented JSON object: its record's fields; a distance that is not finite is null."""
+    body = dataclasses.asdict(found, dict_factory=json_ready)
+    for curve in body["curves"]:
+        curve["distances"] = [d if math.isfinite(d) else None for d in curve["distances"]]
+    return {"schema": 1} | body

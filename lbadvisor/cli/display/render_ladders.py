@@ -1,0 +1,106 @@
+"""The stored ladders as tables and as JSON."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.table import Column, Table, print_facts, print_table
+from lbadvisor.comparison.comparison import RunSummary
+from lbadvisor.records.numerals import measured_text
+from lbadvisor.records.run import Ladder, Run
+from lbadvisor.runs.reuse import RESULTS
+
+Members = Sequence[tuple[str, Run]]
+"""(arm's name, run)."""
+
+
+_LADDERS = (
+    Column("name", "name"),
+    Column("baseline", "name", rank=2),
+    Column("batch", "name"),
+    Column("arms", "prose", rank=1),
+    Column("runs"),
+    Column("done"),
+    Column("begun, UTC", "name", rank=3),
+)
+_RUNS = (
+    Column("arm", "name"),
+    Column("seed"),
+    Column("run"),
+    Column("name", "name"),
+    Column("status", "name"),
+    Column("update", rank=1),
+    Column("final %"),
+    Column("seconds", rank=2),
+)
+
+
+def ladders_table(ladders: Sequence[tuple[Ladder, Members]]) -> Table:
+    """One row per ladder."""
+    rows = tuple(
+        (
+            ladder.name,
+            ladder.baseline.name,
+            _batches(ladder),
+            ", ".join(dict.fromkeys(arm for arm, _ in members)),
+            f"{len(members):,}",
+            f"{_done(members):,}",
+            f"{ladder.created_at:%Y-%m-%d %H:%M}",
+        )
+        for ladder, members in ladders
+    )
+    return Table(_LADDERS, rows)
+
+
+def print_ladder_runs(
+    console: Console, ladder: Ladder, members: Members, summaries: Sequence[tuple[str, RunSummary]]
+) -> None:
+    """The ladder, and a row for each of its runs."""
+    facts = {
+        "ladder": f"{ladder.number}, {ladder.name}",
+        "baseline": f"{ladder.baseline.name}: {ladder.baseline.model.name} on {ladder.baseline.data.name}",
+        "batch": _batches(ladder),
+        "runs": f"{len(members)}, {_done(members)} of them done",
+        "begun": f"{ladder.created_at:%Y-%m-%d %H:%M:%S} UTC",
+    }
+    print_facts(console, facts)
+    console.print()
+    rows = tuple(
+        (
+            arm,
+            str(run.seed),
+            str(run.number),
+            run.name,
+            str(run.status),
+            f"{run.update:,}/{run.updates:,}",
+            measured_text("final_accuracy_percent", run.final_accuracy_percent),
+            measured_text("seconds", run.seconds),
+        )
+        for arm, run in summaries
+    )
+    print_table(console, Table(_RUNS, rows))
+
+
+def ladder_body(ladder: Ladder, members: Members) -> dict[str, Any]:
+    """The ladder as JSON: its record's fields, `arms` with the runs' numbers, and how many runs have their result."""
+    body = dataclasses.asdict(ladder, dict_factory=json_ready)
+    arms: dict[str, list[int]] = {}
+    for arm, run in members:
+        arms.setdefault(arm, []).append(run.number)
+    return body | {"arms": arms, "runs": len(members), "done": _done(members)}
+
+
+def member_bodies(summaries: Sequence[tuple[str, RunSummary]]) -> list[dict[str, Any]]:
+    """Each run's summary with its arm."""
+    return [{"arm": arm} | dataclasses.asdict(run, dict_factory=json_ready) for arm, run in summaries]
+
+
+def _batches(ladder: Ladder) -> str:
+    return f"{ladder.baseline.batch.size:,} -> {ladder.target_batch_size:,}"
+
+
+def _done(members: Members) -> int:
+    return sum(run.status in RESULTS for _, run in members)

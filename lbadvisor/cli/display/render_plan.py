@@ -1,0 +1,127 @@
+"""A plan as tables on stdout."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.text import Text
+
+from lbadvisor.cli.display.console import say, stdout
+from lbadvisor.cli.display.table import Cell, Column, Table, print_table
+from lbadvisor.plan.adjustments import Adjustment
+from lbadvisor.plan.caveats import Caveat
+from lbadvisor.plan.forecast import Option
+from lbadvisor.plan.plan import Plan
+from lbadvisor.records.numerals import value_text
+
+DIFFUSION = "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline:"
+PRICED = {
+    "nothing": "the gradient's variance times (learning rate)^2, summed over the updates. The square-root rule with "
+    "the regime keeps it as long as the batch is a small part of the data.",
+    "average": "(learning rate)^2, summed over the updates, for the optimizer divides the gradient by its size. The "
+    "square-root rule at fixed epochs keeps it while noise rules.",
+    "sum": "not known for this optimizer.",
+}
+"""How diffusion is priced, by what the optimizer divides the gradient by."""
+
+
+def print_plan(plan: Plan) -> None:
+    """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings."""
+    console = stdout()
+    size = next(line for line in plan.adjustments if line.field == "batch.size")
+    name = f"{plan.baseline.name}: " if plan.baseline else ""
+    say(
+        console,
+        f"[bold]{escape(name)}batch {value_text(size.before)} -> {value_text(size.after)}[/bold], "
+        f"ratio r = {plan.batch_ratio:,.6g}",
+    )
+    console.print()
+    told = [line for line in plan.adjustments if not (line.before is None and line.after is None)]
+    for table in (_adjustments(told), _notes(told), _forecast(plan.forecast)):
+        print_table(console, table)
+        console.print()
+    say(console, f"{DIFFUSION} {PRICED[_divides_by(plan.forecast)]}")
+    console.print()
+    for caveat in plan.warnings:
+        say(console, caveat_text(caveat))
+
+
+def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:
+    """A warning of a plan; in a ladder with the arms that it is about."""
+    of_arms = f" ({', '.join(arms)})" if arms else ""
+    return Text.assemble(("warning ", "yellow"), (caveat.code, "bold"), f"{of_arms}: {caveat.message}")
+
+
+def planned_text(line: Adjustment) -> str:
+    """Old -> new."""
+    return f"{value_text(line.before, 'none')} -> {value_text(line.after, 'none')}"
+
+
+def _adjustments(lines: Sequence[Adjustment]) -> Table:
+    columns = (
+        Column(""),
+        Column("", "name"),
+        Column("old"),
+        Column("new"),
+        Column("unit", "name", rank=3),
+        Column("rule", "prose", rank=1),
+        Column("formula", "prose", rank=2),
+    )
+    rows = tuple(
+        (
+            str(number),
+            line.field,
+            value_text(line.before, "none"),
+            Text(value_text(line.after, "none"), style="bold" if line.before != line.after else "dim"),
+            line.unit,
+            line.rule,
+            line.formula,
+        )
+        for number, line in enumerate(lines, start=1)
+    )
+    return Table(columns, rows)
+
+
+def _notes(lines: Sequence[Adjustment]) -> Table:
+    """Source and validity, once for all the lines that share them."""
+    shared: dict[tuple[str, str], list[int]] = {}
+    for number, line in enumerate(lines, start=1):
+        shared.setdefault((line.source, line.validity), []).append(number)
+    rows = tuple((", ".join(map(str, numbers)), source, validity) for (source, validity), numbers in shared.items())
+    return Table((Column("line"), Column("source", "prose"), Column("known to hold", "prose")), rows)
+
+
+def _divides_by(choices: Sequence[Option]) -> str:
+    if choices[0].diffusion is None:
+        return "sum"
+    return "nothing" if choices[0].beta2 is None else "average"
+
+
+def _forecast(choices: Sequence[Option]) -> Table:
+    betas = [name for name in ("beta1", "beta2") if getattr(choices[0], name) is not None]
+    columns = (
+        Column("what it costs", "name"),
+        Column("lr", rank=1),
+        *(Column(name, rank=4) for name in betas),
+        Column("updates"),
+        Column("epochs", rank=4),
+        Column("examples"),
+        Column("diffusion", rank=3),
+    )
+    return Table(columns, tuple(_priced(choice, betas) for choice in choices))
+
+
+def _priced(choice: Option, betas: Sequence[str]) -> tuple[Cell, ...]:
+    return (
+        Text(("> " if choice.chosen else "  ") + choice.name, style="bold" if choice.chosen else ""),
+        _absolute(choice.lr, choice.lr_factor),
+        *(value_text(getattr(choice, name)) for name in betas),
+        _absolute(choice.updates, choice.updates_factor),
+        _absolute(choice.epochs, choice.epochs_factor),
+        _absolute(choice.examples, choice.epochs_factor),
+        "unknown" if choice.diffusion is None else _absolute(None, choice.diffusion),
+    )
+
+
+def _absolute(value: float | None, factor: float) -> str:
+    """The value, or what the baseline's is multiplied by where that is not known."""
+    return f"x {factor:,.4g}" if value is None else value_text(value)

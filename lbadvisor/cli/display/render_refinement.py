@@ -1,0 +1,141 @@
+"""A refinement as a table, a chart of characters, and JSON."""
+
+import dataclasses
+import math
+import statistics
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from lbadvisor.cli.display.console import CHART_WIDTH, say
+from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.table import Column, Table, print_table
+from lbadvisor.refine.refinement import Refinement, Trial, value_text
+from lbadvisor.refine.search_space import point_text
+
+HEIGHT = 16
+CURVE_POINTS = 60
+HIGHEST_MEDIANS = 3.0
+"""Values up to so many times the trials' median are drawn."""
+TRIAL, EXPECTED, BOUNDS = "o", "*", "."
+
+
+def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -> None:
+    """The trials, the fitted curve, and what may be concluded."""
+    say(
+        console,
+        f"[bold]{escape(refinement.baseline)}: batch {refinement.batch_size:,} -> {refinement.target_batch_size:,}"
+        f"[/bold], study {escape(refinement.study)}, judged on {refinement.validation_examples:,} held-out examples",
+    )
+    print_table(console, _trials(refinement))
+    if chart:
+        draw_refinement(console, refinement)
+    for result in refinement.tests:
+        accuracies = ", ".join(f"{accuracy:.2f}%" for accuracy in result.accuracies_percent)
+        say(console, f"test set, measured once: {point_text(refinement.space, result.point)}: {accuracies}")
+    if refinement.paired is not None:
+        paired = refinement.paired
+        say(
+            console,
+            f"by {paired.seeds} seeds, in pairs: the chosen trial's {refinement.metric} is {paired.gain_percent:.1f}% "
+            f"below the theory's (95% {paired.low_percent:.1f} to {paired.high_percent:.1f}, allowing for the choice "
+            f"among {paired.others} trials)",
+        )
+    say(console, Text(refinement.conclusion))
+
+
+def _trials(refinement: Refinement) -> Table:
+    columns = (
+        Column("trial"),
+        *(Column(dimension.name) for dimension in refinement.space.dimensions),
+        Column("error, %" if refinement.metric == "error" else "loss, nats"),
+        Column("epochs", rank=1),
+        Column("seconds", rank=2),
+        Column("runs", "prose", rank=3),
+    )
+    return Table(columns, tuple(_row(trial, refinement) for trial in refinement.trials))
+
+
+def _row(trial: Trial, refinement: Refinement) -> tuple[Text, ...]:
+    outcome = trial.outcome
+    cells = (
+        str(trial.number),
+        *(f"{value:.4g}" for value in trial.point),
+        _value(trial, refinement),
+        "reused" if outcome.taken_in else f"{outcome.epochs:,.4g}",
+        "" if outcome.taken_in else f"{outcome.seconds:,.1f}",
+        ", ".join(outcome.runs) + (" (stopped early)" if outcome.pruned else ""),
+    )
+    return tuple(Text(cell, style="bold" if trial.point == refinement.kept else "") for cell in cells)
+
+
+def _value(trial: Trial, refinement: Refinement) -> str:
+    if not math.isfinite(trial.value):
+        return "diverged"
+    text = value_text(trial.value, refinement.metric).split()[0]
+    values = trial.outcome.values
+    if len(values) > 1:
+        deviation = math.sqrt(sum((value - trial.value) ** 2 for value in values) / (len(values) - 1))
+        text += " ± " + value_text(deviation, refinement.metric).split()[0]
+    return text
+
+
+def draw_refinement(console: Console, refinement: Refinement) -> None:
+    """Draw the trials over their exponents, with the fitted curve and its 95% band; nothing without an estimate."""
+    import plotext
+
+    found = refinement.estimate
+    if found is None:
+        return
+    curve = found.curve[:: max(1, len(found.curve) // CURVE_POINTS)]
+    # What broke down, and a band that is wide there, would flatten what the picture is about.
+    values = [trial.value for trial in refinement.trials if math.isfinite(trial.value)]
+    top = 1.25 * min(max(values), HIGHEST_MEDIANS * statistics.median(values))
+    shown = [(t.point[0], t.value) for t in refinement.trials if t.value <= top]
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(min(console.width, CHART_WIDTH), HEIGHT)
+    figure.theme("colorless")
+    lines = (
+        ([(p.exponent, p.low) for p in curve if p.low <= top], BOUNDS),
+        ([(p.exponent, p.high) for p in curve if p.high <= top], BOUNDS),
+        ([(p.exponent, p.value) for p in curve if p.value <= top], EXPECTED),
+        (shown, TRIAL),
+    )
+    for points, letter in lines:
+        if points:
+            x, y = [p[0] for p in points], [p[1] for p in points]
+            figure.draw(figure.signal(x, y, marker=plotext.marker(letter, None)))
+    figure.label("exponent a of lr * r^a", "x", "lower")
+    unit = "validation error, %" if refinement.metric == "error" else "validation loss, nats"
+    hidden = len(refinement.trials) - len(shown)
+    legend = f"{unit}   {TRIAL} trial   {EXPECTED} expected   {BOUNDS} 95%"
+    console.print(Text(legend + (f"   ({hidden} above the picture)" if hidden else "")))
+    console.print(Text.from_ansi(figure.build().string(colorless=True)), no_wrap=True, crop=False)
+
+
+def refinement_body(refinement: Refinement) -> dict[str, Any]:
+    """The refinement as the documented JSON object: its record's fields; what is infinite (a run diverged) is null."""
+    body: dict[str, Any] = _finite(dataclasses.asdict(refinement, dict_factory=json_ready))
+    for trial, record in zip(body["trials"], refinement.trials, strict=True):
+        trial["value"] = _finite(record.value)
+    if refinement.estimate is not None:
+        body["estimate"] |= {
+            "holds_square_root": refinement.estimate.holds(0.5),
+            "holds_linear": refinement.estimate.holds(1.0),
+            "gain_is_certain": refinement.estimate.gain_is_certain,
+        }
+    return {"schema": 1} | body
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value

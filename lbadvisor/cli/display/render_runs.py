@@ -1,0 +1,145 @@
+"""Runs as tables on stdout."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lbadvisor.cli.display.table import Column, Table, print_facts, print_table
+from lbadvisor.comparison.comparison import RunSummary
+from lbadvisor.comparison.results import result_of, summary_of
+from lbadvisor.records.numerals import ABSENT, measured_text
+from lbadvisor.records.run import Measurement, Run
+
+_RUNS = (
+    Column("run"),
+    Column("name", "name"),
+    Column("recipe", "name", rank=5),
+    Column("batch"),
+    Column("adapted", "name", rank=4),
+    Column("seed", rank=1),
+    Column("status", "name"),
+    Column("update"),
+    Column("final %"),
+    Column("best %", rank=2),
+    Column("seconds", rank=3),
+    Column("when, UTC", rank=6),
+)
+
+
+def runs_table(summaries: list[RunSummary]) -> Table:
+    """One row per run."""
+    rows = tuple(
+        (
+            str(run.number),
+            run.name,
+            run.recipe,
+            f"{run.batch_size:,}",
+            _parts_text(run),
+            str(run.seed),
+            str(run.status),
+            f"{run.update:,}/{run.updates:,}",
+            measured_text("final_accuracy_percent", run.final_accuracy_percent),
+            measured_text("best_accuracy_percent", run.best_accuracy_percent),
+            measured_text("seconds", run.seconds),
+            f"{run.changed_at:%Y-%m-%d %H:%M}",
+        )
+        for run in summaries
+    )
+    return Table(_RUNS, rows)
+
+
+def _parts_text(run: RunSummary) -> str:
+    if run.parts is None:
+        return ABSENT
+    return ", ".join(run.parts) or "none"
+
+
+def print_run(
+    console: Console, run: Run, saved: str | None, measured: list[Measurement], shown: list[Measurement]
+) -> None:
+    """All that is known of one run, what is `saved` of it, and those of its measurements that are `shown`."""
+    from lbadvisor.recipe.file import dump_recipe
+
+    summary = summary_of(result_of(run, measured))
+    facts: dict[str, Any] = {
+        "run": f"{run.number}, {run.name}",
+        "status": run.status,
+        "ended because": run.ended_because,
+        "update": f"{run.update:,} of {run.updates:,}",
+        "saved": saved,
+        "accuracy": measured_text("final_accuracy_percent", summary.final_accuracy_percent),
+        "best accuracy": measured_text("best_accuracy_percent", summary.best_accuracy_percent),
+        "test accuracy": measured_text("test_accuracy_percent", run.test_accuracy_percent),
+        "training seconds": measured_text("seconds", summary.seconds),
+        "seed": run.seed,
+        "adapted from": _origin_text(run),
+        "plan": run.plan_number,
+        "begun": f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC",
+        "changed": f"{run.changed_at:%Y-%m-%d %H:%M:%S} UTC",
+        "resumed": f"{run.resumes} times",
+        "guarantee": run.guarantee,
+        "device": f"{run.environment.device} ({run.environment.device_name})",
+        "CPU threads": run.threads,
+        "micro-batches": None if run.micro_size is None else f"{run.micro_size} examples",
+        "versions": f"lbadvisor {run.environment.lbadvisor_version}, torch {run.environment.torch_version}, "
+        f"Python {run.environment.python_version}",
+        "git": _git_text(run),
+    }
+    print_facts(console, facts)
+    console.print(Text("\nRecipe", style="bold"))
+    # A line of TOML is not wrapped: what is printed can be saved and read again.
+    console.print(Text(dump_recipe(run.recipe)), soft_wrap=True)
+    if shown:
+        of = len(measured)
+        title = (
+            "Measurements" if len(shown) == of else f"The last {len(shown)} of {of} measurements (--measurements: all)"
+        )
+        print_table(console, _measurements_table(shown), title)
+
+
+def _origin_text(run: Run) -> str | None:
+    origin = run.recipe.adapted_from
+    if origin is None:
+        return None
+    parts = ", ".join(origin.parts) or "none"
+    return f"{origin.recipe} at batch size {origin.batch_size}; parts: {parts}; learning rate: {origin.lr_rule}"
+
+
+def _git_text(run: Run) -> str | None:
+    if run.environment.git_commit is None:
+        return None
+    return run.environment.git_commit + (" with uncommitted changes" if run.environment.git_dirty else "")
+
+
+_MEASUREMENTS = (
+    Column("update"),
+    Column("epoch"),
+    Column("loss"),
+    Column("learning rate", rank=1),
+    Column("gradient norm", rank=2),
+    Column("clipped, %", rank=4),
+    Column("weight distance", rank=5),
+    Column("evaluation loss", rank=3),
+    Column("accuracy, %"),
+    Column("seconds", rank=6),
+)
+
+
+def _measurements_table(measurements: list[Measurement]) -> Table:
+    rows = tuple(
+        (
+            f"{m.update:,}",
+            f"{m.epoch:,.2f}",
+            f"{m.loss:.4f}",
+            f"{m.lr:.6g}",
+            f"{m.gradient_norm:.3g}",
+            f"{100 * m.clipped_share:.0f}",
+            f"{m.weight_distance:,.2f}",
+            measured_text("evaluation_loss", m.evaluation_loss),
+            measured_text("accuracy_percent", m.evaluation_accuracy_percent),
+            f"{m.seconds:,.1f}",
+        )
+        for m in measurements
+    )
+    return Table(_MEASUREMENTS, rows)

@@ -1,0 +1,101 @@
+"""From the command line's words to a baseline recipe, what is asked of the advisor, and what is trained."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.effects import Planned, refuse_without_effect
+from lbadvisor.cli.options.words import Adapt, Changes, Rules
+from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.plan.arms import arm_of
+from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.plan import Plan, advise
+from lbadvisor.plan.request import Request
+from lbadvisor.plan.rules import parse_lr_rule
+from lbadvisor.recipe.parts import Part, parse_parts
+
+if TYPE_CHECKING:
+    from lbadvisor.recipe.recipe import Recipe
+
+
+def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
+    """The recipe of `path` with the command line's replacements, its schedule scaled."""
+    from lbadvisor.recipe.file import checked, load_recipe
+    from lbadvisor.recipe.schedule import scaled
+
+    overrides, scale = list(changes.overrides or ()), changes.schedule_scale
+    if changes.precision is not None:
+        overrides.append(f"compute.precision={changes.precision}")
+    recipe = load_recipe(path, overrides)
+    if not 0 < scale <= 1000:
+        raise UsageError(f"--schedule-scale {scale:g} does not lie above 0 and at most at 1000")
+    return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
+
+
+def with_statistics(changes: Changes, *, recomputed: bool) -> Changes:
+    """The changes, and exact statistics at the end of training if they are asked for."""
+    if not recomputed:
+        return changes
+    return replace(changes, overrides=[*(changes.overrides or ()), "batch_norm.recompute_at_end=true"])
+
+
+def target_of(target: int | None) -> int:
+    """The target batch size. Raises `UsageError` if there is none."""
+    if target is None:
+        raise UsageError("give the target batch size: --to B")
+    return target
+
+
+def request_by(rules: Rules, target: int, parts: tuple[Part, ...]) -> Request:
+    """The request to adapt `parts` by these rules."""
+    return Request(target, parts, ghost_batch_size=rules.ghost, betas=rules.betas, weight_decay=rules.weight_decay)
+
+
+def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
+    """What the parts and rules ask of `baseline`. Raises `UsageError` for an option that has no effect there."""
+    parts = parse_parts("all" if adapt.parts is None else adapt.parts)
+    request = replace(
+        request_by(adapt.rules, target_of(adapt.target), parts),
+        lr_rule=parse_lr_rule(adapt.lr_rule),
+        stretch_share=adapt.stretch_share,
+    )
+    refuse_without_effect(words, Planned(baseline, (request,)))
+    return request
+
+
+def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request | None:
+    """The same, or what the arm asks if one is named: None for the arm that is the baseline itself."""
+    if adapt.arm is None:
+        return request_of(adapt, words, baseline)
+    make = arm_of(adapt.arm).request
+    request = None if make is None else make(request_by(adapt.rules, target_of(adapt.target), ()))
+    refuse_without_effect(words, Planned(baseline, () if request is None else (request,)))
+    return request
+
+
+def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
+    """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
+    baseline = baseline_recipe(path, changes)
+    request = None if adapt.target is None else arm_or_request_of(adapt, words, baseline_of(baseline))
+    if request is None:
+        return None, baseline
+    plan = advise(baseline, request)
+    return plan, plan.adapted or baseline
+
+
+def write_recipe(path: Path, plan: Plan) -> None:
+    """Write the plan's adapted recipe, each changed line with its reason behind it."""
+    from lbadvisor.recipe.file import dump_recipe
+
+    if plan.adapted is None:
+        raise UsageError("a plan without a recipe has no adapted recipe to write")
+    comments = {
+        line.field: f"{line.rule}: {line.formula}"
+        for line in plan.adjustments
+        if line.kind == "recipe" and line.before != line.after
+    }
+    try:
+        path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
+    except OSError as error:
+        raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,74 @@
+"""Columns of a comparison as users write them: `best accuracy`, `update of best`, `accuracy at 5000`."""
+
+import difflib
+import math
+import re
+
+from lbadvisor.comparison.comparison import Position
+from lbadvisor.comparison.metrics import ACCURACY, EVALUATION_LOSS, QUANTITIES, TEST_ACCURACY, UNITS, Column, Quantity
+from lbadvisor.errors import UsageError
+from lbadvisor.records.axis import Axis
+
+WORDS = {quantity.word: quantity for quantity in QUANTITIES}
+_AT = re.compile(r"(.+?) +at +([0-9][0-9_,.eE+]*)(?: +([a-z]+))?")
+
+
+def parse_columns(text: str, axis: Axis) -> tuple[Column, ...]:
+    """The columns that a list such as `best accuracy, update of best, accuracy at 5000` names.
+
+    A quantity alone is its last value. `at` takes the value at or before so many updates, or, by the chosen `axis` or
+    the unit behind the number, epochs, examples or seconds. Raises `UsageError`.
+    """
+    parts = [" ".join(part.split()) for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"--columns {text!r}: there is an empty column; for example: best accuracy, accuracy at 5000")
+    columns = tuple(_column(part, axis) for part in parts)
+    for place, column in enumerate(columns):
+        if column in columns[:place]:
+            raise UsageError(f"--columns {text!r}: `{parts[place]}` is there twice")
+    return columns
+
+
+def _column(text: str, axis: Axis) -> Column:
+    if text in ("clipped", "clipped updates"):
+        return Column(None, "last")
+    if text == "test accuracy":
+        return TEST_ACCURACY
+    if match := _AT.fullmatch(text):
+        quantity, number, unit = match.groups()
+        return Column(_quantity(quantity, text), Position(_axis(unit, axis, text), _number(number, text)))
+    for lead in ("update of best", "best"):
+        if text == lead or text.startswith(f"{lead} "):
+            quantity_word = text[len(lead) :].strip()
+            found = _quantity(quantity_word, text) if quantity_word else ACCURACY
+            if found not in (ACCURACY, EVALUATION_LOSS):
+                raise UsageError(f"no column `{text}`: there is a best accuracy and a best evaluation loss")
+            return Column(found, lead)
+    return Column(_quantity(text, text), "last")
+
+
+def _quantity(word: str, text: str) -> Quantity:
+    if word not in WORDS:
+        near = difflib.get_close_matches(word, WORDS, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(WORDS)}, clipped, test accuracy"
+        raise UsageError(f"no column `{text}`: no quantity `{word}`: {hint}")
+    return WORDS[word]
+
+
+def _axis(unit: str | None, axis: Axis, text: str) -> Axis:
+    if unit is None:
+        return axis
+    for known, name in UNITS.items():
+        if unit in (name, name.removesuffix("s")):
+            return known
+    raise UsageError(f"no column `{text}`: no unit `{unit}`: there are {', '.join(UNITS.values())}")
+
+
+def _number(digits: str, text: str) -> float:
+    try:
+        number = float(digits.replace(",", ""))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number <= 0:
+        raise UsageError(f"no column `{text}`: {digits} is no place above 0")
+    return number

@@ -1,0 +1,172 @@
+"""What may be concluded from a comparison, in plain sentences.
+
+That a group is worse or better, and that a share of the gap is closed or added, is said if the interval leaves out 0.
+If it does not, the sentence says that nothing is shown; without an interval, what was measured, and why there is none.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from lbadvisor.comparison.comparison import Estimate, GroupGap, Open
+from lbadvisor.comparison.groups import Members, group_of
+from lbadvisor.records.run import RunStatus
+
+ONE_SEED_NOISE_POINTS = 0.3
+"""Differences of one seed each below this say nothing: in the paper's Table 1 the small batch itself loses to the
+adapted large one by 0.24 points (Hoffer et al. 2017, ResNet44)."""
+MOST_CLAIMS = 8
+"""More claims than these are counted and not listed: the table marks them."""
+
+
+def conclusion(
+    members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, closing: int | None, *, comparable: bool
+) -> str:
+    """The sentences, one after the other; `groups` and the places of two of them, naive and closing, are the gap's."""
+    if not comparable:
+        names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
+        return f"No gap: the runs are of different data sets ({', '.join(names)})."
+    answer = [_of_one_group(members[0])] if len(members) == 1 else _answer(groups, naive, closing)
+    return " ".join([*answer, *_after_holm(groups), *_caveats(members, groups)])
+
+
+def _of_one_group(group: Members) -> str:
+    label, results = group
+    spread = group_of(group).accuracy
+    known = "none is evaluated"
+    if spread is not None:
+        deviation = "" if spread.std is None else f" ± {spread.std:.2f}"
+        known = f"their accuracy is {spread.mean:.2f}{deviation}% (mean, standard deviation, of {spread.n})"
+    return f"All are {label}, one recipe with {len(results)} seeds, so there is no gap: {known}."
+
+
+def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) -> Iterator[str]:
+    base, large = groups[0].group, groups[-1 if naive is None else naive]
+    yield _against(base, large, "" if naive is None else "the naive large batch ")
+    if naive is None:
+        yield "What share of a gap is closed shows once the large batch is trained with --adapt none as well."
+        return
+    if large.gap.sign < 0:
+        yield "There is no gap to close."
+    elif large.points is not None and large.gap.interval is None and round(large.points, 2) <= 0:
+        yield "No gap is shown."
+    if closing is None:
+        yield "No other run tries to close a gap."
+        return
+    if large.points is not None:
+        yield from _closed(base, large, groups[closing])
+    if groups[closing].points is not None:
+        yield _against(base, groups[closing])
+
+
+def _against(base: str, other: GroupGap, title: str = "") -> str:
+    """How a group, called by its `title` and its name, stands to the first."""
+    gap, named = other.gap, f"{title}{other.group}"
+    if gap.value is None:
+        return f"No gap is known: {base if gap.open is Open.NO_REFERENCE else other.group} has no accuracy."
+    points = f"{abs(gap.value):.2f} points {'worse' if gap.value > 0 else 'better'} than"
+    how_sure = f"no interval: {gap.open}"
+    if gap.interval is not None:
+        low, high = gap.interval
+        how_sure = f"95% interval of the gap {low:+z.2f} to {high:+z.2f}, {gap.seeds} seeds"
+        if gap.sign == 0:
+            return f"No difference between {named} and {base} is shown: a gap of {gap.value:+z.2f} points ({how_sure})."
+    elif round(gap.value, 2) == 0:
+        points = "level with"
+    return f"{title[:1].upper()}{named[1:] if title else named} is {points} {base} ({how_sure})."
+
+
+def _closed(base: str, large: GroupGap, other: GroupGap) -> Iterator[str]:
+    """What a group closes of the gap of the naive large batch, which is known."""
+    share, over = other.share, _over(other.closed_pairs)
+    if other.points is None:
+        yield f"{other.group} has no accuracy, so what it closes is not known."
+    elif share.value is None:
+        if round(large.points or 0.0, 2) > 0:
+            yield f"What {other.group} closes of it is not known: {over}, {large.group} is not worse than {base}."
+    else:
+        gap, of_points = "that gap", other.closed_of_points or 0.0
+        if round(of_points, 2) != round(large.points or 0.0, 2):
+            gap = f"the gap of {of_points:.2f} points {over}"
+        if share.holds_zero:
+            yield f"What {other.group} closes is not shown: {share.value:z.0f}% of {gap} ({_how_sure(share, 1)})."
+        elif share.value >= 0:
+            yield f"{other.group} closes {share.value:.0f}% of {gap} ({_how_sure(share, 1)})."
+        else:
+            yield f"{other.group} widens {gap} by {-share.value:.0f}% ({_how_sure(share, -1)})."
+        if large.pairs < 2 and of_points < ONE_SEED_NOISE_POINTS:
+            yield "The gap itself is too small for that share to mean anything."
+
+
+def _how_sure(share: Estimate, sign: int) -> str:
+    if share.open is Open.NOT_BOUNDED:
+        return f"the share is not bounded, for over these {share.seeds} seeds the gap itself is not told from 0"
+    if share.interval is None:
+        return f"no interval: {share.open}"
+    low, high = sorted(sign * end for end in share.interval)
+    return f"95% interval {low:z.0f} to {high:z.0f}%"
+
+
+def _over(seeds: int) -> str:
+    """Which seeds a share rests on."""
+    if seeds == 0:
+        return "between the means of all seeds"
+    return f"over the {'one seed' if seeds == 1 else f'{seeds} seeds'} that all three have"
+
+
+def _after_holm(groups: Sequence[GroupGap]) -> Iterator[str]:
+    """Which differences keep their evidence for all that are tested, and which lose it."""
+    tested = [one for group in groups for one in (group.gap, group.step) if one.p_value is not None]
+    if len(tested) < 2:
+        return
+    kept, lost = _claims(groups, after_holm=True), _claims(groups, after_holm=False)
+    told = sum(one.sign != 0 for one in tested)
+    of_all = f"After Holm's correction for {len(tested)} comparisons"
+    if told > MOST_CLAIMS:
+        yield f"{of_all}, {sum(one.holds_after_holm for one in tested)} of {told} differences keep their evidence."
+    elif kept:
+        end = f"; none is left that {_listed(lost)}" if lost else ""
+        yield f"{of_all}, there is evidence that {_listed(kept)}{end}."
+    elif lost:
+        yield f"{of_all}, no evidence is left that {_listed(lost)}."
+    else:
+        yield f"{of_all}, no difference is shown."
+
+
+def _claims(groups: Sequence[GroupGap], *, after_holm: bool) -> list[str]:
+    """What the intervals show and is left, or is not left, after the correction."""
+
+    def told(one: Estimate, sign: int) -> bool:
+        return one.sign == sign and one.holds_after_holm is after_holm
+
+    claims = []
+    for sign, word in ((1, "worse"), (-1, "better")):
+        names = [group.group for group in groups if told(group.gap, sign)]
+        if names:
+            claims.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {groups[0].group}")
+    for before, group in pairwise(groups):
+        for sign, word in ((1, "better"), (-1, "worse")):
+            if told(group.step, sign):
+                claims.append(f"{group.group} is {word} than {before.group}")
+    return claims
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _caveats(members: Sequence[Members], groups: Sequence[GroupGap]) -> Iterator[str]:
+    runs = [result.run for _, results in members for result in results]
+    diverged = [run.name for run in runs if run.status is RunStatus.DIVERGED]
+    if diverged:
+        yield f"Diverged, and in no mean: {', '.join(diverged)}."
+    unfinished = [run.name for run in runs if run.status not in (RunStatus.COMPLETE, RunStatus.DIVERGED)]
+    if unfinished:
+        yield f"Not complete: {', '.join(unfinished)}; the numbers are those so far."
+    single = [group.group for group in groups[1:] if group.points is not None and group.pairs < 2]
+    if all(len(results) == 1 for _, results in members):
+        yield "One seed each: nothing may be concluded, for another seed may differ as much."
+    elif single:
+        yield (
+            f"{', '.join(single)}: no two seeds in common with {groups[0].group}, so nothing may be concluded about "
+            "the gap, for another seed may differ as much."
+        )

@@ -1,0 +1,307 @@
+"""Batch norm over ghost batches: Hoffer, Hubara, Soudry 2017 (arXiv:1705.08741), Algorithm 1.
+
+Shapes: N examples, C channels, K ghosts; `x` is (N, C) or (N, C, ...), whatever follows being space.
+"""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts
+from lbadvisor.running_statistics import DEFINITIONS, RunningStatistics
+
+_backward = torch.ops.aten.native_batch_norm_backward.out
+
+
+def ghost_slices(batch_size: int, ghost_batch_size: int) -> tuple[int, ...]:
+    """Sizes of the ghosts that `batch_size` examples are cut into, in order, all in examples.
+
+    A remainder of fewer than half a ghost joins the last ghost, otherwise it is a ghost of its own; a batch below the
+    ghost size is one ghost. Raises `ValueError` when either number is below 1.
+    """
+    if batch_size < 1 or ghost_batch_size < 1:
+        raise ValueError(f"cannot cut {batch_size} examples into ghosts of {ghost_batch_size}: both must be at least 1")
+    whole, rest = divmod(batch_size, ghost_batch_size)
+    if whole == 0:
+        return (batch_size,)
+    if 2 * rest < ghost_batch_size:
+        return (ghost_batch_size,) * (whole - 1) + (ghost_batch_size + rest,)
+    return (ghost_batch_size,) * whole + (rest,)
+
+
+class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W), its statistics taken ghost by ghost.
+
+    In training each contiguous slice of `ghost_batch_size` examples (see `ghost_slices`) is normalized with its own
+    mean and variance. In `eval()` it is plain batch norm. The `state_dict` is that of `nn.BatchNorm`. Calling it in
+    training raises `ValueError` if a ghost has a single value per channel, which has no variance, or if `eps` is not
+    above 0, as torch does.
+
+    What a batch of n ghosts does to the running statistics is `running_statistics`, by name:
+
+    - "sequential": n `nn.BatchNorm` updates with `momentum`, one ghost after the other. The paper prints other weights,
+      which do not sum to one; its released code (github eladhoffer/bigBatch, main_gbn.py) does this.
+    - "per-update": the same with `momentum` / n, so that a batch weighs about `momentum` (github mosaicml/composer).
+      It has no cumulative average: raises `ValueError` with a `momentum` of None.
+    - "mean", "mean-biased", "total": one update with `momentum` and one statistic of all ghosts, for which see
+      `statistic_of_ghosts`.
+
+    With one ghost all but "mean-biased" are `nn.BatchNorm`'s. `num_batches_tracked` counts those updates.
+
+    On several GPUs every process has ghosts of its own and needs no synchronization. As a batch norm, this layer is
+    one of those that `nn.SyncBatchNorm.convert_sync_batchnorm` replaces, without a word: the ghosts are gone. So leave
+    that call out (and what makes it: Lightning's `sync_batchnorm=True`, `--sync-bn` of timm), or convert to ghosts
+    last, which replaces the synchronized layers in turn:
+
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = GhostBatchNorm.convert_ghost_batchnorm(model, 128)
+
+    For a ghost that spans several processes, use `nn.SyncBatchNorm` instead, in process groups of
+    ghost batch size / batch size of a process.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        ghost_batch_size: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        running_statistics: RunningStatistics = "sequential",
+    ) -> None:
+        if ghost_batch_size < 1:
+            raise ValueError(f"ghost_batch_size is {ghost_batch_size}: it must be at least 1")
+        if running_statistics not in DEFINITIONS:
+            raise ValueError(f"no running statistics `{running_statistics}`: there are {', '.join(DEFINITIONS)}")
+        if running_statistics == "per-update" and momentum is None:
+            raise ValueError("running_statistics is per-update: it needs a momentum")
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        self.ghost_batch_size = ghost_batch_size
+        self.running_statistics = running_statistics
+
+    @classmethod
+    def convert_ghost_batchnorm(
+        cls, module: nn.Module, ghost_batch_size: int, running_statistics: RunningStatistics = "sequential"
+    ) -> nn.Module:
+        """`module` with every batch norm in it replaced by a `GhostBatchNorm` of `ghost_batch_size` examples.
+
+        Parameters and buffers are shared with the layers replaced, and the training flag is kept, as in
+        `nn.SyncBatchNorm.convert_sync_batchnorm`. A `module` that is itself a batch norm comes back as a new layer.
+        """
+        converted = module
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            converted = cls._sharing(module, ghost_batch_size, running_statistics)
+        for name, child in module.named_children():
+            converted.add_module(name, cls.convert_ghost_batchnorm(child, ghost_batch_size, running_statistics))
+        return converted
+
+    @classmethod
+    def _sharing(
+        cls, layer: nn.modules.batchnorm._BatchNorm, ghost_batch_size: int, running_statistics: RunningStatistics
+    ) -> Self:
+        ghost = cls(
+            layer.num_features,
+            ghost_batch_size,
+            layer.eps,
+            layer.momentum,
+            layer.affine,
+            layer.track_running_stats,
+            running_statistics=running_statistics,
+        )
+        ghost.weight, ghost.bias = layer.weight, layer.bias
+        ghost.running_mean, ghost.running_var = layer.running_mean, layer.running_var
+        ghost.num_batches_tracked = layer.num_batches_tracked
+        ghost.training = layer.training
+        return ghost
+
+    def extra_repr(self) -> str:
+        """The settings of the layer, as its `repr` shows them."""
+        plain = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{plain}, ghost_batch_size={self.ghost_batch_size}, running_statistics={self.running_statistics}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` normalized, in its own shape, dtype and memory format."""
+        self._check_input_dim(x)
+        if not self.training:
+            return super().forward(x)
+        sizes = ghost_slices(x.size(0), self.ghost_batch_size)
+        if min(sizes) * x[0, 0].numel() == 1:
+            raise ValueError(
+                f"a ghost of 1 example has one value per channel and so no variance: "
+                f"a batch of {x.size(0)} is cut into ghosts of {', '.join(map(str, sizes))}"
+            )
+        if not self.eps > 0:
+            raise ValueError(f"batch_norm eps must be positive, but got {self.eps}")
+        if len(sizes) == 1 and self.running_statistics != "mean-biased":
+            return super().forward(x)
+        # A compiler cannot look into the native kernels' calls, and fuses the other form's sweeps with its neighbours.
+        by_slices = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        normalize = _SliceBySlice.apply if by_slices else normalize_at_once
+        ghost_by_ghost = self.running_statistics in ("sequential", "per-update")
+        factors = self._count(len(sizes) if ghost_by_ghost else 1)
+        running_mean, running_var = (self.running_mean, self.running_var) if factors else (None, None)
+        if ghost_by_ghost or running_mean is None or running_var is None:
+            y: Tensor = normalize(x, self.weight, self.bias, running_mean, running_var, sizes, factors, self.eps)
+            return y
+        mean_KC, var_KC = (running.new_zeros(len(sizes), x.size(1)) for running in (running_mean, running_var))
+        y = normalize(x, self.weight, self.bias, mean_KC, var_KC, sizes, (1.0,) * len(sizes), self.eps)
+        statistic = statistic_of_ghosts(self.running_statistics, mean_KC, var_KC, sizes, x[0, 0].numel())
+        for running, new_C in zip((running_mean, running_var), statistic, strict=True):
+            accumulate(running, new_C[None], factors)
+        return y
+
+    def _count(self, updates: int) -> tuple[float, ...]:
+        """The weights of so many updates of the running statistics, after counting them; empty: none are kept."""
+        if not self.track_running_stats or self.num_batches_tracked is None:
+            return ()
+        self.num_batches_tracked.add_(updates)
+        if self.momentum is not None:
+            return (self.momentum / (updates if self.running_statistics == "per-update" else 1),) * updates
+        tracked = int(self.num_batches_tracked)
+        return tuple(1 / seen for seen in range(tracked - updates + 1, tracked + 1))
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if not 2 <= input.dim() <= 5:
+            raise ValueError(f"expected 2D to 5D input (got {input.dim()}D input)")
+
+
+class _SliceBySlice(torch.autograd.Function):
+    """The native kernels, one ghost after the other, writing into one output.
+
+    A ghost fits into a processor's cache, which pays for the many calls (tests/benchmarks/ghost_batch_norm.py), and the
+    running statistics are sequential by construction. One function rather than one per ghost: nothing is concatenated.
+    `running_mean` and `running_var` are (C), updated by every ghost, or (K, C), a row for each ghost.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        sizes: tuple[int, ...],
+        factors: tuple[float, ...],
+        eps: float,
+    ) -> Tensor:
+        x = x.contiguous(memory_format=_memory_format(x))
+        y = torch.empty_like(x)
+        # Under autocast x is in half precision, and the statistics in that of the parameters.
+        known = next((t for t in (weight, running_mean) if t is not None), x)
+        mean_KC = known.new_empty(len(sizes), x.size(1))
+        inverse_std_KC = torch.empty_like(mean_KC)
+        ghosts = len(sizes)
+        running = (
+            (None,) * ghosts if statistics is None else statistics.expand(ghosts, -1)
+            for statistics in (running_mean, running_var)
+        )
+        slices = zip(
+            x.split(sizes), y.split(sizes), *running, mean_KC, inverse_std_KC, factors or (0.0,) * ghosts, strict=True
+        )
+        for x_ghost, y_ghost, running_mean_C, running_var_C, mean_C, inverse_std_C, factor in slices:
+            torch.native_batch_norm(
+                x_ghost,
+                weight,
+                bias,
+                running_mean_C,
+                running_var_C,
+                True,
+                factor,
+                eps,
+                out=(y_ghost, mean_C, inverse_std_C),
+            )
+        ctx.save_for_backward(x, weight, mean_KC, inverse_std_KC)
+        ctx.sizes, ctx.eps, ctx.has_bias = sizes, eps, bias is not None
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean_KC, inverse_std_KC = ctx.saved_tensors
+        grad_x = torch.empty_like(x)
+        grad_weight_KC, grad_bias_KC = torch.empty_like(mean_KC), torch.empty_like(mean_KC)
+        slices = zip(
+            x.split(ctx.sizes),
+            grad_y.split(ctx.sizes),
+            mean_KC,
+            inverse_std_KC,
+            grad_x.split(ctx.sizes),
+            grad_weight_KC,
+            grad_bias_KC,
+            strict=True,
+        )
+        for x_ghost, grad_y_ghost, mean_C, inverse_std_C, grad_x_ghost, grad_weight_C, grad_bias_C in slices:
+            _backward(
+                grad_y_ghost,
+                x_ghost,
+                weight,
+                None,
+                None,
+                mean_C,
+                inverse_std_C,
+                True,
+                ctx.eps,
+                [True, True, True],
+                out0=grad_x_ghost,
+                out1=grad_weight_C,
+                out2=grad_bias_C,
+            )
+        grad_weight = None if weight is None else grad_weight_KC.sum(0)
+        grad_bias = grad_bias_KC.sum(0) if ctx.has_bias else None
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    last = formats.get(x.dim(), torch.contiguous_format)
+    if not x.is_contiguous() and x.is_contiguous(memory_format=last):
+        return last
+    return torch.contiguous_format
+
+
+def normalize_at_once(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    sizes: tuple[int, ...],
+    factors: tuple[float, ...],
+    eps: float,
+) -> Tensor:
+    """`x` normalized ghost by ghost, all ghosts of one size in one sweep; running statistics are updated in place.
+
+    The form for a GPU, where kernels for each ghost would cost more than their work, and for a compiler. `sizes` is
+    that of `ghost_slices`: only the last may differ; `factors` is that of `accumulate`. Where the running statistics
+    are (K, C) instead of (C), each ghost's own mean and unbiased variance are put there. Half precision is computed in
+    float32.
+    """
+    equal = [(len(sizes), sizes[0])] if sizes[-1] == sizes[0] else [(len(sizes) - 1, sizes[0]), (1, sizes[-1])]
+    per_channel = (-1, *[1] * (x.dim() - 2))
+    outputs, means, variances = [], [], []
+    for x_equal, (ghosts, size) in zip(x.split([k * size for k, size in equal]), equal, strict=True):
+        x_KG = x_equal.unflatten(0, (ghosts, size)).to(torch.promote_types(x.dtype, torch.float32))
+        var, mean = torch.var_mean(x_KG, [1, *range(3, x_KG.dim())], correction=0, keepdim=True)
+        scale = (var + eps).rsqrt()
+        if weight is not None:
+            scale = scale * weight.view(per_channel)
+        shift = -mean * scale
+        if bias is not None:
+            shift = shift + bias.view(per_channel)
+        outputs.append(torch.addcmul(shift, x_KG, scale).to(x.dtype).flatten(0, 1))
+        values = x_equal[:size, 0].numel()
+        means.append(mean.detach().flatten(1))
+        variances.append(var.detach().flatten(1) * (values / (values - 1)))
+    for running, statistics in ((running_mean, means), (running_var, variances)):
+        if running is not None and running.dim() == 2:
+            running.copy_(torch.cat(statistics))
+        elif running is not None:
+            accumulate(running, torch.cat(statistics), factors)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

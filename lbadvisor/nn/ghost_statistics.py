@@ -1,0 +1,49 @@
+"""Running statistics of batch norm: what an update adds to them. K ghosts, C channels."""
+
+from torch import Tensor
+
+from lbadvisor.running_statistics import RunningStatistics
+
+
+def statistic_of_ghosts(
+    definition: RunningStatistics, mean_KC: Tensor, var_KC: Tensor, sizes: tuple[int, ...], space: int
+) -> tuple[Tensor, Tensor]:
+    """The one mean (C) and the one variance (C) that a batch of ghosts adds to the running statistics.
+
+    `mean_KC` and `var_KC` are each ghost's mean and unbiased variance; ghost k has `sizes[k]` examples of `space`
+    values per channel. The mean is that of the ghosts' means, each weighing as its examples do, which is the whole
+    batch's. With v_k values in ghost k, V in all, the variance is
+
+    - "mean": the mean of the unbiased variances, weighed like the means (tf-keras, cifar10-fast);
+    - "mean-biased": the same of the biased variances, (v_k - 1)/v_k of the unbiased (arXiv:2305.17205);
+    - "total": the whole batch's, sum of (v_k - 1) var_k + v_k (mean_k - mean)^2, over V - 1 (arXiv:1906.03548, which
+      divides by V; here by V - 1, as `nn.BatchNorm` does).
+
+    Raises `ValueError` for a definition that is none of these.
+    """
+    weights_K = mean_KC.new_tensor([size / sum(sizes) for size in sizes])
+    mean_C = weights_K @ mean_KC
+    values_K = var_KC.new_tensor([size * space for size in sizes])
+    match definition:
+        case "mean":
+            return mean_C, weights_K @ var_KC
+        case "mean-biased":
+            return mean_C, weights_K @ (var_KC * ((values_K - 1) / values_K)[:, None])
+        case "total":
+            squares_C = (values_K - 1) @ var_KC + values_K @ (mean_KC - mean_C).square()
+            return mean_C, squares_C / (sum(sizes) * space - 1)
+    raise ValueError(f"{definition} running statistics are updated ghost by ghost")
+
+
+def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]) -> None:
+    """Update `running` (C) in place as K batch-norm updates would, number i with the weight f_i of `factors`.
+
+    In closed form: prod(1 - f_i) * running + sum of f_i * prod over j > i of (1 - f_j) * statistic_i, weights that sum
+    to one.
+    """
+    keep, weights = 1.0, []
+    for factor in reversed(factors):
+        weights.append(keep * factor)
+        keep *= 1 - factor
+    weights_K = statistic_KC.new_tensor(weights[::-1])
+    running.mul_(keep).add_(weights_K @ statistic_KC)

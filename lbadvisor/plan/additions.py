@@ -1,0 +1,119 @@
+"""What a request adds to the paper's adaptation, line by line: a warm-up, multiplicative noise, regularization.
+
+Goyal's rule needs the first, the paper names the second as its other way, and the third are its negative controls.
+"""
+
+from lbadvisor.errors import PlanError
+from lbadvisor.plan import rules
+from lbadvisor.plan.adjustments import Adjustment, changed
+from lbadvisor.plan.rules import Rule
+from lbadvisor.plan.scaling import Scaling
+from lbadvisor.recipe.parts import Addition
+
+
+def additions_of(scaling: Scaling) -> tuple[Addition, ...]:
+    """What the request adds to this baseline; a warm-up that the baseline has is kept, and none is added."""
+    request = scaling.request
+    asked: dict[Addition, bool] = {
+        "warm-up": request.warmup_epochs is not None and scaling.baseline.warmup_updates is None,
+        "noise": request.noise is not None,
+        "dropout": request.dropout is not None,
+        "label-noise": request.label_noise is not None,
+        "drop-connect": request.drop_connect is not None,
+    }
+    return tuple(addition for addition, given in asked.items() if given)
+
+
+def check_additions(scaling: Scaling) -> None:
+    """Raise `PlanError` if an addition, or the stretch's share, makes no sense with the rest of the request."""
+    baseline, request, ratio = scaling.baseline, scaling.request, scaling.batch_ratio
+    if request.stretch_share != 1 and "regime" not in request.parts:
+        raise PlanError(
+            f"a stretch share of {request.stretch_share:g} is one of the regime's stretch: adapt regime as well"
+        )
+    if request.warmup_epochs is not None and request.warmup_epochs <= 0:
+        raise PlanError(f"a warm-up of {request.warmup_epochs:g} epochs is none: it must be above 0")
+    if request.warmup_epochs is not None and scaling.lr_factor <= 1:
+        raise PlanError("a warm-up leads from the baseline's learning rate to a higher one: adapt lr as well")
+    if request.noise is not None and baseline.noise_ratio is not None:
+        raise PlanError(
+            f"the baseline has multiplicative noise of ratio {baseline.noise_ratio:g} already: remove its "
+            "[gradient_noise], or add none"
+        )
+    if request.noise is not None and ratio == 1:
+        raise PlanError("multiplicative noise makes up for a larger batch: the target is the baseline's own")
+    for what in ("dropout", "label_noise", "drop_connect"):
+        probability = getattr(request, what)
+        if probability is not None and not 0 <= probability < 1:
+            raise PlanError(f"{what} is a probability: it lies between 0 and below 1, and is {probability:g}")
+
+
+_WARMUP_START = Rule("gradual warm-up", "lr_S / lr_L", rules.GOYAL, "begins at the baseline's learning rate")
+
+
+def warmup_lines(scaling: Scaling) -> list[Adjustment]:
+    """Goyal's gradual warm-up, from the baseline's learning rate to the scaled one."""
+    baseline, request = scaling.baseline, scaling.request
+    if "warm-up" not in additions_of(scaling) or request.warmup_epochs is None:
+        return []
+    epochs, length = request.warmup_epochs, None
+    if baseline.examples is not None and baseline.updates is not None:
+        _, updates = scaling.lengths(baseline.updates)
+        length = rules.lr_warmup_updates(epochs, baseline.examples, request.target_batch_size, updates)
+    return [
+        changed("schedule.warmup_updates", None, length, rules.lr_warmup_rule(epochs), "updates"),
+        changed("schedule.warmup_lr_factor", 0.0, 1 / scaling.lr_factor, _WARMUP_START, "x optimizer.lr"),
+    ]
+
+
+def noise_lines(scaling: Scaling) -> list[Adjustment]:
+    """Multiplicative noise: kept as the baseline has it, or added so that it makes up for the batch ratio."""
+    ratio, source = scaling.noise_ratio, f"{rules.HOFFER}: multiplicative noise"
+    if ratio is None:
+        return []
+    matched = scaling.request.target_batch_size / ratio
+    validity = f"the gradient's covariance is that of batches of {matched:g}, but for g g^T"
+    if scaling.request.noise is None:
+        kept = Rule("kept", "loss = mean(z_n l_n), var z_n = ratio - 1", source, validity)
+        return [changed("gradient_noise.ratio", ratio, ratio, kept)]
+    if scaling.request.noise == "gaussian":
+        validity += "; many weights are negative where r is large"
+    return [
+        changed(
+            "gradient_noise.kind", None, scaling.request.noise,
+            Rule("multiplicative noise", "law of z_n", source, validity),
+        ),
+        changed(
+            "gradient_noise.ratio", None, ratio,
+            Rule("multiplicative noise", "loss = mean(z_n l_n), var z_n = r - 1", source, validity),
+        ),
+    ]  # fmt: skip
+
+
+_CONTROLS = {
+    "dropout": (
+        "x -> x m / (1 - p), P(m = 0) = p",
+        f"{rules.SRIVASTAVA}; in the last fully connected layer, behind every batch norm: {rules.LI}",
+    ),
+    "label_noise": ("a label is drawn from all K classes with probability p", rules.XIE),
+    "drop_connect": (
+        "w -> w m / (1 - p), P(m = 0) = p",
+        f"{rules.WAN}, there a mask for each example, here one for an update; in the last fully connected layer, "
+        f"behind every batch norm: {rules.LI}",
+    ),
+}
+_NO_SUBSTITUTE = (
+    f"noise of another structure than a batch's, which it cannot replace: it did not reduce the gap ({rules.HOFFER})"
+)
+
+
+def regularization_lines(scaling: Scaling) -> list[Adjustment]:
+    """Regularization: kept as the baseline has it, or as asked; no line if there is none of it."""
+    lines = []
+    for what, (formula, source) in _CONTROLS.items():
+        before, asked = getattr(scaling.baseline, what), getattr(scaling.request, what)
+        if before or asked is not None:
+            rule = Rule("kept" if asked is None else "as asked", formula, source, _NO_SUBSTITUTE)
+            after = before if asked is None else asked
+            lines.append(changed(f"regularization.{what}", before, after, rule, "probability"))
+    return lines

@@ -1,0 +1,244 @@
+"""What the advisor warns of: each caveat has a trigger, and is silent where it does not apply."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lbadvisor.plan import betas, rules, weight_decay
+from lbadvisor.plan.scaling import Scaling
+from lbadvisor.running_statistics import DEFINITIONS
+
+FEW_UPDATES_PER_EPOCH = 50
+SMALL_GHOST = 16
+FINITE_POPULATION_SHARE = 0.01
+HORIZON_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """A warning: a stable code, and a sentence with this plan's own numbers."""
+
+    code: str
+    message: str
+
+
+def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
+    """The warnings that apply to this plan, and no others."""
+    if scaling.batch_ratio == 1:
+        return tuple(_of_rounding(scaling))
+    of_the_optimizer = _of_sgd if scaling.optimizer.divides_by == "nothing" else _of_adaptive_optimizers
+    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_ghosts, _of_the_sample, _of_rounding)
+    return tuple(caveat for source in sources for caveat in source(scaling))
+
+
+def _of_price(scaling: Scaling) -> Iterator[Caveat]:
+    request, ratio, share = scaling.request, scaling.batch_ratio, scaling.request.stretch_share
+    if "regime" not in request.parts:
+        return
+    if share == 1:
+        yield Caveat(
+            "regime-price",
+            f"regime adaptation processes {ratio:g} times as many examples and is no faster than the small batch: "
+            "worth it only if the batch is imposed or its updates are as fast",
+        )
+    else:
+        yield Caveat(
+            "regime-price",
+            f"{share:g} of the stretch processes {ratio * share:g} times as many examples in {share:g} times as many "
+            "updates: what fewer updates cost in accuracy is not known beforehand",
+        )
+
+
+def _of_sgd(scaling: Scaling) -> Iterator[Caveat]:
+    """What was found with SGD, and holds for it alone."""
+    baseline, request = scaling.baseline, scaling.request
+    square_root = request.lr_rule in (rules.SQRT, rules.FINITE_POPULATION)
+    if "lr" in request.parts and "regime" not in request.parts and square_root:
+        yield Caveat(
+            "sqrt-without-regime",
+            f"the square-root rule without the regime leaves {scaling.diffusion:.4g} of the baseline's diffusion; at "
+            "fixed epochs the linear rule was better on ImageNet (23.74 against 26.22% error at 8k, Goyal et al. 2017)",
+        )
+    if scaling.adapts_lr and scaling.noise_ratio is not None:
+        yield Caveat(
+            "noise-and-learning-rate",
+            f"multiplicative noise of ratio {scaling.noise_ratio:g} and the learning rate both make up for the "
+            "smaller noise of the larger batch: the paper takes one of them; --adapt regime,ghost,clip leaves the "
+            "learning rate",
+        )
+    kept = baseline.warmup_updates is not None or baseline.clipping_norm is not None
+    warms_up = kept or scaling.adds_clipping or request.warmup_epochs is not None
+    if scaling.adapts_lr and request.lr_rule == rules.LINEAR and not warms_up:
+        yield Caveat(
+            "linear-without-warm-up",
+            "the linear rule fails early in training without a warm-up (Goyal et al. 2017 take 5 epochs): "
+            "set schedule.warmup_epochs, give --arm linear, or adapt clip",
+        )
+    if baseline.clipping_norm is not None and baseline.clipping_updates is None:
+        yield Caveat(
+            "clips-whole-run",
+            f"the baseline clips at {baseline.clipping_norm:g} on every update, as the paper's released code does and "
+            "the paper does not: that is kept, no clipping warm-up is added",
+        )
+    yield from _of_finite_population(scaling)
+
+
+def _of_finite_population(scaling: Scaling) -> Iterator[Caveat]:
+    baseline, request = scaling.baseline, scaling.request
+    examples, target = baseline.examples, request.target_batch_size
+    if examples is None or target >= examples or "lr" not in request.parts or request.lr_rule != rules.SQRT:
+        return
+    exact = rules.lr_factor(rules.FINITE_POPULATION, baseline.batch_size, target, examples)
+    plain = scaling.lr_factor
+    if exact / plain - 1 > FINITE_POPULATION_SHARE:
+        rates = (
+            f"times {plain:.6g} becomes times {exact:.6g}"
+            if baseline.lr is None
+            else f"{baseline.lr * plain:.6g} becomes {baseline.lr * exact:.6g}"
+        )
+        yield Caveat(
+            "finite-population",
+            f"the batch is {target / examples:.1%} of the training examples: drawn without replacement its noise "
+            f"is smaller than the square-root rule assumes; exactly, the learning rate {rates} "
+            f"({exact / plain - 1:+.1%}): --lr-rule finite-population",
+        )
+
+
+def _of_adaptive_optimizers(scaling: Scaling) -> Iterator[Caveat]:
+    baseline, request, name = scaling.baseline, scaling.request, scaling.baseline.optimizer
+    if "lr" in request.parts and scaling.optimizer.divides_by == "sum":
+        yield Caveat(
+            "no-rule-for-optimizer",
+            f"no rule for {name} and larger batches is published: the learning rate's is {request.lr_rule.name}, as "
+            "for other optimizers; measure it (`lbadvisor calibrate`, `lbadvisor refine`)",
+        )
+    elif "lr" in request.parts:
+        yield from _of_betas(scaling)
+        if request.lr_rule in (rules.LINEAR, rules.FINITE_POPULATION):
+            yield Caveat(
+                f"{request.lr_rule.name}-with-adaptive",
+                f"the {request.lr_rule.name} rule is SGD's: with {name} the square root keeps the update's statistics "
+                f"({rules.MALLADI})",
+            )
+        if request.lr_rule == rules.SQRT and "regime" in request.parts:
+            yield Caveat(
+                "regime-with-adaptive",
+                f"the square-root rule for {name} keeps the trajectory with 1/r as many updates ({rules.MALLADI}): "
+                f"together with the regime, the paper's for SGD, diffusion is {scaling.diffusion:.4g} times the "
+                "baseline's; --adapt lr,ghost is the rule alone, --adapt regime,ghost keeps the learning rate",
+            )
+    if "clip" in request.parts and baseline.clipping_norm is None:
+        yield Caveat(
+            "no-clipping-warm-up",
+            f"{name} divides the gradient by its own size, so clipping hardly shortens a step: nothing to do; the "
+            "paper's clipping warm-up is for SGD",
+        )
+    if request.noise is not None or baseline.noise_ratio is not None:
+        yield Caveat(
+            "noise-with-adaptive",
+            f"multiplicative noise matches the gradient's statistics under SGD: {name} divides it out again",
+        )
+
+
+def _of_betas(scaling: Scaling) -> Iterator[Caveat]:
+    """Where Malladi's rule is near its limit, and what is lost beyond it."""
+    baseline, ratio = scaling.baseline, scaling.batch_ratio
+    scaled = {name: betas.adapted_beta(name, beta, ratio, "sde") for name, beta in betas.betas_of(baseline).items()}
+    if not scaled:
+        return
+    name, beta = min(scaled.items(), key=lambda item: item[1])
+    if scaling.betas == "sde" and beta < betas.SHORT_AVERAGE:
+        yield Caveat(
+            "betas-near-limit",
+            f"{name} becomes {beta:.3g}, an average over {1 / (1 - beta):.3g} updates, where the rule is derived for "
+            f"averages over many ({rules.MALLADI}): up to a batch of "
+            f"{betas.largest_target(baseline, betas.SHORT_AVERAGE)} it spans more than two; --betas half-life keeps "
+            "beta1",
+        )
+    elif scaling.request.betas == "auto" and scaling.betas == "half-life":
+        lost = f"beta1 averages {ratio:g} times as many examples as before, and " if baseline.beta1 else ""
+        yield Caveat(
+            "betas-beyond-sde",
+            f"the rule that scales the betas with the learning rate would make {name} 1 - {ratio:g} (1 - "
+            f"{betas.betas_of(baseline)[name]:g}) = {beta:.3g} ({rules.MALLADI}): instead beta2 keeps its half-life in "
+            f"examples{' and beta1 is kept' if baseline.beta1 else ''} ({betas.MAREK}); {lost}the rule's promise of "
+            "the same trajectory is lost, so tune the learning rate; --betas keep keeps them all",
+        )
+
+
+def _of_weight_decay(scaling: Scaling) -> Iterator[Caveat]:
+    baseline = scaling.baseline
+    if not scaling.adapts_lr or scaling.decay == "horizon" or not weight_decay.has_horizon(baseline):
+        return
+    change = weight_decay.horizon_factor(baseline, scaling.batch_ratio, scaling.lr_factor, 1.0)
+    span = "updates"
+    if "regime" not in scaling.request.parts:
+        change, span = change * scaling.batch_ratio, "examples"
+    if abs(change - 1) > HORIZON_SHARE:
+        paper = " (the paper does not)" if scaling.optimizer.divides_by == "nothing" else ""
+        yield Caveat(
+            "weight-decay-horizon",
+            f"weight decay stays while the learning rate grows: its horizon "
+            f"{weight_decay.horizon_rule(baseline).formula} becomes {change:.3g} times as long in {span}; "
+            f"--weight-decay horizon keeps it{paper}",
+        )
+
+
+def _of_ghosts(scaling: Scaling) -> Iterator[Caveat]:
+    baseline, target = scaling.baseline, scaling.request.target_batch_size
+    if "ghost" in scaling.request.parts and not baseline.has_batch_norm:
+        yield Caveat("no-batch-norm", "the network has no batch norm, so there are no ghost batches: nothing to do")
+    ghost = scaling.ghost_batch_size
+    if not scaling.adapts_ghosts or ghost is None:
+        return
+    ghosts, left = divmod(target, ghost)
+    momentum = baseline.batch_norm_momentum
+    if ghosts > 1 and baseline.running_statistics == "sequential":
+        averaged = DEFINITIONS["sequential"].horizon_ghosts(momentum, target / ghost)
+        yield Caveat(
+            "running-statistics-horizon",
+            f"each update moves the running statistics {ghosts} times (momentum {momentum:g}): evaluation sees an "
+            f"average of about {averaged:.3g} ghosts, which is {averaged * ghost / target:.2g} batches",
+        )
+    if left and ghosts:
+        joined = left < ghost / 2
+        yield Caveat(
+            "ghost-remainder",
+            f"{target} is no multiple of the ghost size {ghost}: the remaining {left} "
+            + ("join the last ghost" if joined else "are a ghost of their own"),
+        )
+    if ghost < SMALL_GHOST:
+        yield Caveat(
+            "small-ghost",
+            f"ghosts of {ghost} examples: where a layer has one value per example and channel the standard deviation "
+            f"is underestimated (by 5% at 16), and below {SMALL_GHOST} more",
+        )
+
+
+def _of_the_sample(scaling: Scaling) -> Iterator[Caveat]:
+    examples, target = scaling.baseline.examples, scaling.request.target_batch_size
+    if examples is None:
+        return
+    if target > examples / 10:
+        yield Caveat(
+            "batch-near-data",
+            f"B_L << N does not hold: the batch is {target / examples:.0%} of the training examples, and the rules "
+            "assume well below a tenth",
+        )
+    per_epoch = examples / target
+    if per_epoch < FEW_UPDATES_PER_EPOCH:
+        yield Caveat(
+            "few-updates-per-epoch",
+            f"an epoch has only {per_epoch:.3g} updates: everything here is kept in updates; a trainer that steps its "
+            "schedule, warm-up or evaluation by the epoch would be coarse",
+        )
+
+
+def _of_rounding(scaling: Scaling) -> Iterator[Caveat]:
+    shrink = scaling.updates_factor
+    rounded = [
+        f"{length * shrink:.10g} to {round(length * shrink)}"
+        for length in scaling.baseline.milestones
+        if (length * shrink) % 1 == 0.5
+    ]
+    if rounded:
+        yield Caveat("rounding", f"a half update is rounded to the even number: {', '.join(rounded)}")

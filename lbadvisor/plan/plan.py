@@ -1,0 +1,213 @@
+"""The advisor: from a baseline and a target batch size to a plan."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lbadvisor import __version__
+from lbadvisor.errors import PlanError, RefusedError
+from lbadvisor.plan import additions, adjustments, rules
+from lbadvisor.plan.adjustments import Adjustment, Value
+from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.caveats import Caveat, caveats
+from lbadvisor.plan.forecast import Option, forecast
+from lbadvisor.plan.request import Request, options_of
+from lbadvisor.plan.scaling import Scaling, scaling_of
+
+if TYPE_CHECKING:
+    from lbadvisor.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A baseline, the same training at the target batch size, and each change with its reason.
+
+    `baseline` and `adapted` are None in a plan made from numbers alone.
+    """
+
+    baseline: "Recipe | None"
+    adapted: "Recipe | None"
+    batch_ratio: float
+    adjustments: tuple[Adjustment, ...]
+    warnings: tuple[Caveat, ...]
+    forecast: tuple[Option, ...]
+
+
+def advise(recipe: "Recipe", request: Request) -> Plan:
+    """The plan that takes `recipe` to the request's batch size; its adapted recipe speaks of updates only.
+
+    Raises `RefusedError` for a recipe that was adapted before, and `PlanError` where a rule cannot be applied.
+    """
+    if recipe.adapted_from is not None:
+        origin = recipe.adapted_from
+        raise RefusedError(
+            f"the recipe `{recipe.name}` was already adapted, from `{origin.recipe}` at batch size "
+            f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
+        )
+    scaling, plan = _planned(baseline_of(recipe), request)
+    return replace(plan, baseline=recipe, adapted=_adapted(recipe, scaling, plan.adjustments))
+
+
+def advise_numbers(baseline: Baseline, request: Request) -> Plan:
+    """The plan for a baseline of which only some numbers are known. Raises `PlanError`."""
+    return _planned(baseline, request)[1]
+
+
+def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
+    try:
+        scaling = _checked(baseline, request)
+        plan = Plan(
+            baseline=None,
+            adapted=None,
+            batch_ratio=scaling.batch_ratio,
+            adjustments=all_lines(scaling),
+            warnings=caveats(scaling),
+            forecast=forecast(scaling),
+        )
+    except ArithmeticError as error:
+        raise PlanError(f"the baseline's numbers are too large or too small for a plan: {error}") from error
+    return scaling, _refuse_overflow(plan)
+
+
+def _checked(baseline: Baseline, request: Request) -> Scaling:
+    """The scaling of a request that makes sense for the baseline. Raises `PlanError` for another."""
+    target, examples, ghost = request.target_batch_size, baseline.examples, request.ghost_batch_size
+    rules.batch_ratio(baseline.batch_size, target)
+    if examples is not None and target > examples:
+        raise PlanError(f"the target batch size {target} is above the {examples} training examples")
+    if ghost is not None and not 2 <= ghost <= target:
+        raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
+    scaling = scaling_of(baseline, request)
+    additions.check_additions(scaling)
+    if scaling.ghost_batch_size == 1:
+        raise PlanError(
+            "ghost batches of the baseline's size would be of 1 example, which has no variance: give --ghost G, of 2 "
+            "or more, or leave them out: --adapt lr,regime,clip"
+        )
+    return scaling
+
+
+def _refuse_overflow(plan: Plan) -> Plan:
+    """The plan itself if each of its numbers is finite. Raises `PlanError`."""
+    numbers = [(line.field, value) for line in plan.adjustments for value in (line.before, line.after)]
+    numbers += [
+        (f"{name} of `{option.name}`", value) for option in plan.forecast for name, value in asdict(option).items()
+    ]
+    for name, value in numbers:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PlanError(f"{name} would be {value:g}: the baseline's numbers are too large or too small for a plan")
+    return plan
+
+
+def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
+    """Every line of the plan, in the order of reading."""
+    parts = (
+        adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
+        adjustments.ghost_lines, adjustments.running_statistics_lines, additions.noise_lines,
+        adjustments.clipping_lines, additions.regularization_lines, adjustments.weight_decay_lines,
+        adjustments.momentum_lines, adjustments.weight_ema_lines, adjustments.cadence_lines,
+    )  # fmt: skip
+    return tuple(line for part in parts for line in part(scaling))
+
+
+def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) -> "Recipe":
+    """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    request = scaling.request
+    # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
+    from pydantic import ValidationError
+
+    from lbadvisor.recipe.problems import dotted, findings_of
+    from lbadvisor.recipe.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.recipe.schedule import in_updates
+
+    body = in_updates(recipe).model_dump(mode="json")
+    for line in lines:
+        if line.kind == "recipe":
+            _put(body, line.field, line.after)
+    body["adapted_from"] = AdaptedFrom(
+        recipe=recipe.name,
+        recipe_hash=recipe_hash(recipe),
+        batch_size=recipe.batch.size,
+        parts=request.parts,
+        lr_rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
+        stretch_share=request.stretch_share,
+        additions=additions.additions_of(scaling),
+        options=options_of(request),
+        program=f"lbadvisor {__version__}",
+    ).model_dump(mode="json")
+    try:
+        return Recipe.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        faults = "; ".join(f"{dotted(finding.path)} {finding.message}" for finding in findings_of(error))
+        longer = "lengthen the schedule" + (
+            "" if "regime" in request.parts else ", or adapt `regime` to keep its updates"
+        )
+        raise PlanError(
+            f"at batch size {request.target_batch_size} the adapted recipe is wrong: {faults}"
+            + (f"; {longer}" if "schedule." in faults else "")
+        ) from error
+
+
+def _put(body: dict[str, Any], field: str, value: Value) -> None:
+    table, key, *rest = field.split(".")
+    if key == "milestones" and isinstance(value, tuple):
+        for milestone, its_value in zip(body[table][key], value, strict=True):
+            milestone[rest[0] if rest else "update"] = its_value
+    elif body[table] is None:
+        body[table] = {key: value}
+    else:
+        body[table][key] = value
+
+
+def plan_body(plan: Plan) -> dict[str, Any]:
+    """The plan as the documented JSON object, `"schema": 1`."""
+    return {
+        "schema": 1,
+        "baseline": plan.baseline.model_dump(mode="json") if plan.baseline else None,
+        "adapted": plan.adapted.model_dump(mode="json") if plan.adapted else None,
+        "batch_ratio": plan.batch_ratio,
+        "adjustments": [asdict(line) for line in plan.adjustments],
+        "warnings": [asdict(caveat) for caveat in plan.warnings],
+        "forecast": [asdict(option) for option in plan.forecast],
+    }
+
+
+def plan_json(plan: Plan) -> str:
+    """The plan as canonical JSON text, which the store keeps: equal plans give equal texts."""
+    return json.dumps(plan_body(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plan_of_json(text: str) -> Plan:
+    """The plan of which `plan_json` made the text. Raises `PlanError` for a text that is no such plan."""
+    from lbadvisor.recipe.recipe import Recipe
+
+    try:
+        body = json.loads(text)
+        if body["schema"] != 1:
+            raise PlanError(f"the plan has schema {body['schema']}, and this program reads 1: use a newer lbadvisor")
+        baseline, adapted = (body[name] and Recipe.model_validate_json(json.dumps(body[name])) for name in _RECIPES)
+        return Plan(
+            baseline=baseline,
+            adapted=adapted,
+            batch_ratio=body["batch_ratio"],
+            adjustments=tuple(Adjustment(**_in_tuples(line)) for line in body["adjustments"]),
+            warnings=tuple(Caveat(**caveat) for caveat in body["warnings"]),
+            forecast=tuple(Option(**option) for option in body["forecast"]),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise PlanError(f"the plan was written by another version of the program, or by hand: {error}") from error
+
+
+_RECIPES = ("baseline", "adapted")
+
+
+def _in_tuples(line: dict[str, Any]) -> dict[str, Any]:
+    """A line's fields, with the tuples that JSON has as lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in line.items()}
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 of the plan's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(plan_json(plan).encode()).hexdigest()

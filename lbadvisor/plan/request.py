@@ -1,0 +1,56 @@
+"""What is asked of the advisor."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from lbadvisor.plan import rules
+from lbadvisor.plan.rules import LrRule
+from lbadvisor.recipe.parts import Part
+
+BetasRule = Literal["auto", "sde", "half-life", "keep"]
+WeightDecayRule = Literal["auto", "keep", "horizon"]
+NoiseKind = Literal["gaussian", "bernoulli"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The target batch size, the parts to adapt, and the rules to adapt them by.
+
+    `betas` and `weight_decay` are rules by name; "auto" is the one that fits the optimizer and the batch ratio.
+    `stretch_share` is what the regime keeps of the baseline's updates: 1 all of them, 0.5 half the stretch. The rest is
+    added to the adaptation: a warm-up of the learning rate of at most `warmup_epochs`, multiplicative noise of a kind,
+    and the probabilities of a `[regularization]` table; None: nothing.
+    """
+
+    target_batch_size: int
+    parts: tuple[Part, ...]
+    lr_rule: LrRule = rules.SQRT
+    ghost_batch_size: int | None = None
+    betas: BetasRule = "auto"
+    weight_decay: WeightDecayRule = "auto"
+    stretch_share: float = 1.0
+    warmup_epochs: float | None = None
+    noise: NoiseKind | None = None
+    dropout: float | None = None
+    label_noise: float | None = None
+    drop_connect: float | None = None
+
+
+_NOTED = ("target_batch_size", "parts", "lr_rule", "stretch_share")
+_ADDED = ("warmup_epochs", "noise", "dropout", "label_noise", "drop_connect")
+
+
+def options_of(request: Request) -> tuple[str, ...]:
+    """What the request asks for that is neither a part, a rule of the learning rate nor an addition, nor the default.
+
+    In words for a name, such as ghost3 and betas-keep.
+    """
+    asked = {
+        field.name: value
+        for field in fields(Request)
+        if field.name not in _NOTED + _ADDED and (value := getattr(request, field.name)) != field.default
+    }
+    return tuple(
+        f"ghost{value}" if name == "ghost_batch_size" else f"{name.replace('_', '-')}-{value}"
+        for name, value in asked.items()
+    )

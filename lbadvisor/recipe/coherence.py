@@ -1,0 +1,231 @@
+"""What must hold within and between the tables of a recipe: each rule is a function that yields what is wrong.
+
+`recipe.py` asks these rules whenever a recipe is made, so that none can exist that breaks one.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS, network_facts
+from lbadvisor.recipe.limits import MOST_COUNT
+from lbadvisor.recipe.suggestion import did_you_mean
+
+if TYPE_CHECKING:
+    from lbadvisor.recipe.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
+
+FieldPath = tuple[str | int, ...]
+Table = TypeVar("Table", bound=BaseModel | None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One broken rule: the field's path within its table, what is wrong, and what to do."""
+
+    path: FieldPath
+    message: str
+    hint: str = ""
+
+
+def refuse(table: Table, faults: Iterable[Fault]) -> Table:
+    """`table` itself where there is no fault. Raises `pydantic.ValidationError` with all of them, each at its path."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("incoherent", "{message}", {"message": fault.message, "hint": fault.hint}),
+            loc=fault.path,
+            input=table,
+        )
+        for fault in faults
+    ]
+    if errors:
+        raise ValidationError.from_exception_data("Recipe", errors)
+    return table
+
+
+def one_of(table: BaseModel, epochs: str, updates: str, *, needed: bool = False) -> Iterator[Fault]:
+    """A length is given in one unit: not in both, and not in none if it is needed."""
+    given = [field for field in (epochs, updates) if getattr(table, field) is not None]
+    if len(given) == 2:
+        yield Fault((updates,), f"{epochs} and {updates} are both given", "keep one of them")
+    if needed and not given:
+        yield Fault((), f"one of {epochs} and {updates} is needed")
+
+
+def within_schedule(schedule: "Schedule") -> Iterator[Fault]:
+    """The keys of a schedule mean something together."""
+    decay = schedule.decay
+    yield from one_of(schedule, "epochs", "updates", needed=True)
+    yield from one_of(schedule, "warmup_epochs", "warmup_updates")
+    if decay == "milestones" and schedule.final_lr_factor is not None:
+        yield Fault(
+            ("final_lr_factor",),
+            'has no meaning with decay = "milestones"',
+            "take it out, or set decay to cosine, linear or exponential",
+        )
+    if decay == "exponential" and not schedule.final_lr_factor:
+        yield Fault(
+            () if schedule.final_lr_factor is None else ("final_lr_factor",),
+            'decay = "exponential" needs a final_lr_factor above 0',
+        )
+    for i, milestone in enumerate(schedule.milestones if decay != "milestones" else ()):
+        if milestone.weight_decay is None or milestone.lr_factor != 1:
+            yield Fault(
+                ("milestones", i, "lr_factor"),
+                f'a milestone of the learning rate has no meaning with decay = "{decay}"',
+                "a milestone of the weight decay alone has lr_factor = 1.0",
+            )
+
+
+def data_known(data: "Data") -> Iterator[Fault]:
+    """A named data set does not have more examples than there are; those held out are of the same ones."""
+    facts, held_out = DATASETS.get(data.name), data.validation_examples or 0
+    if facts is None:
+        return
+    if data.train_examples > facts.train_examples:
+        yield Fault(
+            ("train_examples",), f"must be at most {facts.train_examples} for {data.name}, is {data.train_examples}"
+        )
+    elif data.train_examples + held_out > facts.train_examples:
+        yield Fault(
+            ("validation_examples",),
+            f"must be at most {facts.train_examples - data.train_examples}, what train_examples leaves of the "
+            f"{facts.train_examples} of {data.name}; is {held_out}",
+            f"to hold out {held_out}, set train_examples = {facts.train_examples - held_out}"
+            if held_out < facts.train_examples
+            else "",
+        )
+
+
+def image_size_needed(data: "Data") -> Iterator[Fault]:
+    """Images are resized where that is asked for, and it is said to which size; a named data set's are not."""
+    facts, crops = DATASETS.get(data.name), data.augmentation == "random-resized-crop"
+    if facts is not None:
+        given = {"image_size": data.image_size is not None, "augmentation": crops}
+        for field in (field for field, value in given.items() if value):
+            yield Fault(
+                (field,), f"the images of {data.name} are not resized: they are {facts.shape[1]}x{facts.shape[2]}"
+            )
+    elif crops and data.image_size is None:
+        yield Fault(("augmentation",), "random-resized-crop needs an image_size", "image_size = 224 is ImageNet's")
+
+
+def network_known(model: "Model") -> Iterator[Fault]:
+    """The network is one of the catalog, or one of torchvision's."""
+    if network_facts(model.name) is not None:
+        return
+    hint = did_you_mean(model.name, NETWORKS)
+    if model.name.startswith(TORCHVISION):
+        names = [name.removeprefix(TORCHVISION) for name in TORCHVISION_NETWORKS]
+        hint = did_you_mean(model.name.removeprefix(TORCHVISION), names)
+    yield Fault(("name",), f'no network is called "{model.name}"', hint)
+
+
+def batch_fits(batch: "Batch", data: "Data") -> Iterator[Fault]:
+    """A batch is not larger than the training set."""
+    if batch.size > data.train_examples:
+        yield Fault(("size",), f"must be at most data.train_examples = {data.train_examples}, is {batch.size}")
+
+
+def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:
+    """In updates: every length is at least one, milestones increase, and all ends before the schedule does."""
+    end = _span(schedule, "epochs", "updates", data, batch)
+    if end is None:  # said by `within_schedule`
+        return
+    if end.updates > MOST_COUNT:
+        yield Fault(end.path, f"must be at most 2**53 updates, is {end}")
+    if end.updates < 1:
+        yield _too_short(end)
+        return
+    warmup = _span(schedule, "warmup_epochs", "warmup_updates", data, batch)
+    if warmup is not None and warmup.updates < 1:
+        yield _too_short(warmup)
+    elif warmup is not None and warmup.updates > end.updates:
+        yield Fault(warmup.path, f"the warm-up must not be longer than the schedule, {end}; is {warmup}")
+    previous = None
+    for i, milestone in enumerate(schedule.milestones):
+        point = _span(milestone, "epoch", "update", data, batch, "milestones", i)
+        if point is None:  # said by `one_of`
+            continue
+        if point.updates < 1:
+            yield _too_short(point)
+        elif point.updates >= end.updates:
+            yield Fault(point.path, f"must come before the end of the schedule, {end}; is {point}")
+        elif previous is not None and point.updates <= previous.updates:
+            yield Fault(point.path, f"must come after the milestone before it, {previous}; is {point}")
+        previous = point
+
+
+def ghost_fits_batch(batch_norm: "BatchNorm", batch: "Batch") -> Iterator[Fault]:
+    """A ghost batch is a slice of a batch."""
+    ghost = batch_norm.ghost_batch_size
+    if ghost is not None and ghost > batch.size:
+        yield Fault(("ghost_batch_size",), f"must be at most batch.size = {batch.size}, is {ghost}")
+
+
+def within_batch_norm(batch_norm: "BatchNorm") -> Iterator[Fault]:
+    """The definitions of the running statistics differ where there are ghosts."""
+    if batch_norm.ghost_batch_size is None and batch_norm.running_statistics != "sequential":
+        yield Fault(
+            ("running_statistics",),
+            "has no meaning without ghost batches",
+            "take it out, or set ghost_batch_size: batch.size makes the batch one ghost",
+        )
+
+
+def batch_norm_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
+    """Settings of batch norm are for a network that has it."""
+    facts = network_facts(model.name)
+    if facts is None or facts.batch_norm:
+        return
+    for key, field in type(batch_norm).model_fields.items():
+        if getattr(batch_norm, key) != field.default:
+            yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "take it out")
+
+
+def recomputes_ghosts(batch_norm: "BatchNorm", data: "Data", batch: "Batch") -> Iterator[Fault]:
+    """The training set can be cut into ghosts of more than one example."""
+    ghost = batch_norm.ghost_batch_size or batch.size
+    if batch_norm.recompute_at_end and ghost == 2 and data.train_examples % 2:
+        yield Fault(
+            ("recompute_at_end",),
+            f"cuts {data.train_examples} examples into ghosts of 2 and one of 1, which has no variance",
+            "take ghosts of 3 examples or more",
+        )
+
+
+def clipping_fits(clipping: "Clipping | None", schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:
+    """A clipping warm-up is at least one update and not longer than the schedule."""
+    length = _span(clipping, "epochs", "updates", data, batch) if clipping is not None else None
+    end = _span(schedule, "epochs", "updates", data, batch)
+    if length is not None and length.updates < 1:
+        yield _too_short(length)
+    elif length is not None and end is not None and length.updates > end.updates:
+        yield Fault(length.path, f"clipping must not last longer than the schedule, {end}; is {length}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A length, or a point, of the schedule: where it stands, its epochs if it is given in them, and its updates."""
+
+    path: FieldPath
+    epochs: float | None
+    updates: int
+
+    def __str__(self) -> str:
+        return f"{self.updates} updates" if self.epochs is None else f"{self.epochs:g} epochs ({self.updates} updates)"
+
+
+def _span(
+    table: BaseModel, epochs_key: str, updates_key: str, data: "Data", batch: "Batch", *at: str | int
+) -> _Span | None:
+    epochs, updates = getattr(table, epochs_key), getattr(table, updates_key)
+    if epochs is not None:
+        return _Span((*at, epochs_key), epochs, round(epochs * data.train_examples / batch.size))
+    return None if updates is None else _Span((*at, updates_key), None, updates)
+
+
+def _too_short(span: _Span) -> Fault:
+    return Fault(span.path, f"is too short: {span.epochs:g} epochs round to 0 updates")

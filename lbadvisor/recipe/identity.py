@@ -1,0 +1,76 @@
+"""What a training is: the fields of its recipe that decide its bits, and the seed.
+
+Not part of it: what the recipe is called and says of itself, where it came from, and how often training is measured and
+saved. Measuring and saving read the state and change nothing in it.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from lbadvisor.recipe.recipe import Recipe, differing_fields
+from lbadvisor.recipe.schedule import in_updates
+
+CADENCE = ("measurements", "checkpoints")
+"""The tables of a recipe that say how often a training is measured and saved; a resumed run may get others."""
+
+LABELS = ("schema_version", "name", "description", "adapted_from")
+"""What a recipe says of itself."""
+
+DIGITS = 9
+"""Significant digits of a number that count. The same rule on another machine, and an exponent that is computed back
+from a learning rate, give the same number to rounding only; the run's own recipe says which one is trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Two runs with equal identities are one training: on one machine they end with the same bits.
+
+    `recipe` is the SHA-256 of the recipe's decisive fields, in hexadecimal.
+    """
+
+    recipe: str
+    seed: int
+
+
+def identity_of(recipe: Recipe, seed: int) -> Identity:
+    """The identity of training `recipe`, in epochs or in updates, with `seed`."""
+    return Identity(digest_of(recipe), seed)
+
+
+@lru_cache(maxsize=4096)
+def digest_of(recipe: Recipe) -> str:
+    """SHA-256 of the recipe's decisive fields, in hexadecimal: equal for runs that differ in nothing but the seed.
+
+    Checkpoints keep it. Fields that have their default are left out, so that a field which the format gains leaves the
+    digests noted before it true.
+    """
+    body = in_updates(recipe).model_dump(mode="json", exclude={*LABELS, *CADENCE}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(_rounded(body), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def differences(there: Recipe, here: Recipe) -> list[str]:
+    """The decisive fields in which two recipes differ, each as `field: before there, after here`."""
+    return [
+        f"{field}: {before} there, {after} here"
+        for field, before, after in differing_fields(in_updates(there), in_updates(here))
+        if field.split(".")[0] not in LABELS + CADENCE and _rounded(before) != _rounded(after)
+    ]
+
+
+def with_cadence_of(recipe: Recipe, other: Recipe) -> Recipe:
+    """The recipe, in updates, measured and saved as often as `other` is."""
+    recipe, other = in_updates(recipe), in_updates(other)
+    return recipe.model_copy(update={table: getattr(other, table) for table in CADENCE})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return value

@@ -1,0 +1,114 @@
+"""What training yields, the store keeps and comparing reads."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lbadvisor.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is known after one update of a run.
+
+    `update` counts from 1; `loss` and `clipped_share` (0 to 1) are means over the updates since the measurement before;
+    `lr` and `gradient_norm` (global L2, before clipping) are those of this very update; `weight_distance` is the L2
+    norm of w_t - w_0; `seconds` is training time since the run began, stops not counted.
+    """
+
+    update: int
+    epoch: float
+    examples: int
+    loss: float
+    lr: float
+    gradient_norm: float
+    clipped_share: float
+    weight_distance: float
+    evaluation_loss: float | None
+    evaluation_accuracy_percent: float | None
+    seconds: float
+
+
+class RunStatus(StrEnum):
+    """Where a run stands.
+
+    INTERRUPTED is never stored: so a run is read that is stored as running and that no living process trains.
+    """
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    COMPLETE = "complete"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class Guarantee(StrEnum):
+    """What a stopped and resumed run is promised to share with one that was not.
+
+    BIT_EXACT: every bit of the weights. SAME_ORDER: the examples of every update and all that is drawn at random; the
+    bits are not, because the run went on on another device, with other micro-batches or another torch.
+    """
+
+    BIT_EXACT = "bit-exact"
+    SAME_ORDER = "same order"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run ran on. `git_commit` is that of the working folder, None outside a repository."""
+
+    device: str
+    device_name: str
+    lbadvisor_version: str
+    python_version: str
+    torch_version: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training of one recipe with one seed, as stored. Times are UTC.
+
+    Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: the batch in one
+    piece); both decide bits. `guarantee` and `threads` are None for a run of a program that did not note them; the
+    test numbers (mean cross-entropy in nats, accuracy in percent) are None unless the run held out validation examples
+    and was then measured on the test set.
+    """
+
+    number: int
+    name: str
+    recipe: "Recipe"
+    plan_number: int | None
+    seed: int
+    status: RunStatus
+    ended_because: str | None
+    update: int
+    updates: int
+    environment: Environment
+    created_at: datetime
+    changed_at: datetime
+    resumes: int
+    guarantee: Guarantee | None = None
+    test_loss: float | None = None
+    test_accuracy_percent: float | None = None
+    threads: int | None = None
+    micro_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The runs of several arms, from one baseline to one target batch size, over seeds, as stored.
+
+    `arms` holds (arm's name, run's number) for each run so far, in the order in which they joined.
+    """
+
+    number: int
+    name: str
+    baseline: "Recipe"
+    target_batch_size: int
+    created_at: datetime
+    arms: tuple[tuple[str, int], ...]

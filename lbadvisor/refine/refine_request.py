@@ -1,0 +1,112 @@
+"""What to refine, and where everything lies."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from lbadvisor.errors import UsageError
+from lbadvisor.plan.plan import Plan
+from lbadvisor.plan.request import Request
+from lbadvisor.recipe.catalog import DATASETS
+from lbadvisor.recipe.identity import digest_of
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import epochs_of
+from lbadvisor.records.run import Measurement
+from lbadvisor.refine.refinement import Measure, Metric
+from lbadvisor.refine.search_space import Point, SearchSpace, plan_at
+
+PRUNING_PERCENT = 10
+"""Trials are compared, if at all, at multiples of this share of their schedules."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefineRequest:
+    """A baseline with validation examples, the plan's request, the space about it, and what it may cost.
+
+    `trials` are those of the study in all, and `epochs_budget` bounds the epochs, of the large batch, that its own runs
+    take in all; None: no bound. `first` are points to try before the theories'. With `prune` a trial that is worse than
+    the median after the first drop of the learning rate is stopped. `micro` is as in `RunRequest`. Raises `UsageError`.
+    """
+
+    baseline: Recipe
+    request: Request
+    space: SearchSpace
+    trials: int
+    seeds: tuple[int, ...]
+    metric: Metric
+    device: torch.device
+    database: Path
+    data_dir: Path
+    epochs_budget: float | None = None
+    first: tuple[Point, ...] = ()
+    prune: bool = False
+    micro: int | Literal["auto"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.baseline.data.validation_examples is None:
+            raise UsageError("a refinement is judged on validation examples, and the recipe holds none out")
+        if self.prune and not self.baseline.schedule.milestones:
+            raise UsageError(
+                "--prune: trials are compared after the first learning-rate drop, and the schedule has none"
+            )
+        price = price_epochs(self, self.space.theory)
+        if self.epochs_budget is not None and self.epochs_budget < price:
+            raise UsageError(
+                f"an epochs budget of {self.epochs_budget:g} is below what one trial takes: {price:.4g} epochs"
+            )
+
+    @property
+    def measure(self) -> Measure:
+        """What trials are judged on; the classes of a data set that the catalog does not have are not known."""
+        facts = DATASETS.get(self.baseline.data.name)
+        return Measure(self.metric, self.baseline.data.validation_examples, None if facts is None else facts.classes)
+
+    @property
+    def study_name(self) -> str:
+        """Made from all that decides what a trial is: the same words again find the same study."""
+        body = [
+            digest_of(self.baseline),
+            asdict(self.request),
+            asdict(self.space),
+            self.seeds,
+            self.metric,
+            self.prune,
+        ]
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        return f"refine-{self.baseline.name[:50]}-{self.request.target_batch_size}-{digest[:6]}"
+
+
+def trial_plan(request: RefineRequest, point: Point) -> tuple[Plan, Recipe]:
+    """The plan of a point, and its adapted recipe."""
+    plan = plan_at(request.baseline, request.request, request.space, point)
+    assert plan.adapted is not None
+    return plan, plan.adapted
+
+
+def price_epochs(request: RefineRequest, point: Point) -> float:
+    """Epochs that a trial of the point takes, over all its seeds."""
+    _, recipe = trial_plan(request, point)
+    updates = recipe.schedule.updates or 0
+    return epochs_of(updates, recipe.data.train_examples, recipe.batch.size) * len(request.seeds)
+
+
+def value_of(measurement: Measurement, metric: Metric) -> float | None:
+    """The value of an evaluation, None where nothing was evaluated."""
+    if measurement.evaluation_accuracy_percent is None:
+        return None
+    return 100 - measurement.evaluation_accuracy_percent if metric == "error" else measurement.evaluation_loss
+
+
+def pruning_marks(recipe: Recipe) -> tuple[int, ...]:
+    """Shares of the schedule, in percent, at which trials are compared: after the first drop of the learning rate."""
+    length, drops = recipe.schedule.updates or 0, [m.update or 0 for m in recipe.schedule.milestones if m.lr_factor < 1]
+    return tuple(_marks_after(100 * min(drops) / length)) if drops else ()
+
+
+def _marks_after(share_percent: float) -> Iterator[int]:
+    yield from (mark for mark in range(PRUNING_PERCENT, 100, PRUNING_PERCENT) if mark > share_percent)

@@ -1,0 +1,260 @@
+"""What a refinement found: its trials, the estimate of the exponent, and what it is worth beside the theory's.
+
+A trial's value is the metric to minimize on the validation examples: the error in percent, or the loss in nats; for
+several seeds their mean. A trial that diverged has an infinite value, and is no error: it bounds the exponent.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lbadvisor.comparison.intervals import t_quantile
+from lbadvisor.refine.search_space import Point, SearchSpace, point_text
+
+Metric = Literal["error", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a trial's value is: the metric, on so many held-out examples of so many classes (None: not known)."""
+
+    metric: Metric
+    examples: int | None = None
+    classes: int | None = None
+
+    @property
+    def least(self) -> float:
+        """What is added to a value, so that an error of 0 has a logarithm: half an example, in percent."""
+        return 50 / self.examples if self.metric == "error" and self.examples else 0.0
+
+    @property
+    def guessing(self) -> float | None:
+        """The value of giving every class the same chance."""
+        if self.classes is None:
+            return None
+        return 100 * (1 - 1 / self.classes) if self.metric == "error" else math.log(self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended: a value for each seed, in the order of the seeds, infinite where the run diverged.
+
+    A trial that was pruned has the values so far. `runs` are the names of its runs; `epochs` and `seconds` are what
+    they took in all, 0 for those that were there already.
+    """
+
+    values: tuple[float, ...]
+    pruned: bool = False
+    runs: tuple[str, ...] = ()
+    epochs: float = 0.0
+    examples: int = 0
+    seconds: float = 0.0
+    taken_in: bool = False
+
+    @property
+    def value(self) -> float:
+        """The mean over the seeds."""
+        return statistics.fmean(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One evaluation of a point: as many runs as there are seeds; numbers count from 0 within the study."""
+
+    number: int
+    point: Point
+    outcome: Outcome
+
+    @property
+    def value(self) -> float:
+        """The outcome's."""
+        return self.outcome.value
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The value that is expected at an exponent, and between what it lies with 95%."""
+
+    exponent: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Where the best exponent lies: the most likely one, and a 95% interval; `curve` is the fitted value over it.
+
+    `chosen` is the point, among those tried, with the lowest expected value. `gain` is by how much that value is below
+    the theory's, in the unit of the value, with its 95% interval; infinite if the theory's training breaks down.
+    `breaks_down` is the lowest exponent, above all that train, at which a trial broke down; None if none did.
+    """
+
+    exponent: float
+    low: float
+    high: float
+    chosen: Point
+    gain: float
+    gain_low: float
+    gain_high: float
+    curve: tuple[CurvePoint, ...]
+    breaks_down: float | None = None
+
+    def holds(self, exponent: float) -> bool:
+        """Whether the interval holds the exponent."""
+        return self.low <= exponent <= self.high
+
+    @property
+    def gain_is_certain(self) -> bool:
+        """Whether the whole interval of the gain is above 0."""
+        return self.gain_low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """What the runs of a point reach on the test set, in percent, a number for each seed."""
+
+    __test__ = False  # no test of pytest's
+
+    point: Point
+    accuracies_percent: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedGain:
+    """By how many percent the chosen point's value is below the theory's, seed by seed, with its 95% interval.
+
+    The interval allows for the choice among `others`, the trials beside the theory's.
+    """
+
+    gain_percent: float
+    low_percent: float
+    high_percent: float
+    seeds: int
+    others: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """The result of a refinement of one baseline for one target batch size.
+
+    `estimate` is None where too few trials ended. `kept` is the point to be used: the chosen one where its gain is
+    certain, else the theory's. `epochs`, `examples` and `seconds` are what the study's own runs took.
+    """
+
+    study: str
+    baseline: str
+    batch_size: int
+    target_batch_size: int
+    validation_examples: int
+    seeds: tuple[int, ...]
+    metric: Metric
+    space: SearchSpace
+    trials: tuple[Trial, ...]
+    estimate: Estimate | None
+    paired: PairedGain | None
+    kept: Point
+    epochs: float
+    examples: int
+    seconds: float
+    tests: tuple[TestResult, ...]
+    conclusion: str
+
+
+def paired_gain(
+    theory: Sequence[float], chosen: Sequence[float], trials: Sequence[Sequence[float]]
+) -> PairedGain | None:
+    """The gain from logarithms of values that are paired by seed, `trials` those of all trials, these two among them.
+
+    The noise is that of all trials (`noise_of_means`), and the interval is Bonferroni's over all of them but the
+    theory's: it holds for each at once, so for the chosen one however it was chosen. None for one seed or two trials
+    that are the same.
+    """
+    noise, others, seeds = noise_of_means(trials), len(trials) - 1, len(theory)
+    if noise is None or theory == chosen:
+        return None
+    mean = statistics.fmean(theory) - statistics.fmean(chosen)
+    half = t_quantile(others * (seeds - 1), comparisons=others) * math.sqrt(2) * noise
+    gain, low, high = (-100 * math.expm1(-log) for log in (mean, mean - half, mean + half))
+    return PairedGain(gain, low, high, seeds, others)
+
+
+def noise_of_means(trials: Sequence[Sequence[float]]) -> float | None:
+    """The standard deviation of the mean over the seeds of a trial that comes from the runs alone.
+
+    `trials` holds a value for each seed. What the seeds have in common over the trials is taken out (trials are paired
+    by seed): it is the residual of trial + seed. None for fewer than two trials or two seeds.
+    """
+    rows = [row for row in trials if all(map(math.isfinite, row))]
+    if len(rows) < 2 or len(rows[0]) < 2:
+        return None
+    seeds = len(rows[0])
+    of_seeds = [statistics.fmean(row[j] for row in rows) for j in range(seeds)]
+    mean = statistics.fmean(of_seeds)
+    squares = sum(
+        (value - statistics.fmean(row) - of_seed + mean) ** 2
+        for row in rows
+        for value, of_seed in zip(row, of_seeds, strict=True)
+    )
+    return math.sqrt(squares / ((len(rows) - 1) * (seeds - 1)) / seeds)
+
+
+def conclude(
+    space: SearchSpace, estimate: Estimate | None, metric: Metric, seeds: int, epochs: float, seconds: float
+) -> tuple[Point, str]:
+    """The point to use, and the sentences that say why."""
+    if estimate is None:
+        return space.theory, "Too few trials ended to say anything: the theory's exponent 0.5 is kept."
+    point = estimate.chosen if estimate.gain_is_certain else space.theory
+    return point, " ".join(_sentences(space, estimate, metric, seeds, epochs, seconds))
+
+
+def _sentences(
+    space: SearchSpace, estimate: Estimate, metric: Metric, seeds: int, epochs: float, seconds: float
+) -> Iterator[str]:
+    yield (
+        f"The best scaling exponent is {estimate.exponent:.2f}, 95% between {estimate.low:.2f} and "
+        f"{estimate.high:.2f}: the theory's 0.5 lies {'inside' if estimate.holds(0.5) else 'outside'}, the linear "
+        f"rule's 1.0 {'inside' if estimate.holds(1.0) else 'outside'}."
+    )
+    bounds = space.dimensions[0]
+    edges = [edge for edge in (bounds.low, bounds.high) if estimate.low <= edge <= estimate.high]
+    if len(edges) == 2:
+        yield "The interval is the whole search: within the noise, every exponent may be the best."
+    elif edges:
+        yield f"The interval ends at the bound of the search, {edges[0]:g}, not by the data."
+    if estimate.breaks_down is not None:
+        yield f"Training breaks down at {estimate.breaks_down:g}: the best exponent lies below."
+    gain = (
+        f"{value_text(estimate.gain, metric)} (95% {value_text(estimate.gain_low, metric, unit=False)} to "
+        f"{value_text(estimate.gain_high, metric, unit=False)})"
+    )
+    price = f"{epochs:,.4g} epochs and {duration_text(seconds)}"
+    if math.isinf(estimate.gain):
+        yield f"At the theory's 0.5 too: {point_text(space, estimate.chosen)} is used instead, found in {price}."
+    elif estimate.chosen == space.theory:
+        yield f"No trial is expected to be better than the theory's 0.5, which is kept; to know it took {price}."
+    elif estimate.gain_is_certain:
+        yield f"{point_text(space, estimate.chosen)} gains {gain} over the theory, for {price}."
+    else:
+        yield (
+            f"The gain of {point_text(space, estimate.chosen)} over the theory is {gain}, for {price}: "
+            "inside the noise, so 0.5 is kept."
+        )
+    if seeds == 1:
+        yield "One seed per trial: the noise is estimated from the trials' scatter about their curve."
+
+
+def value_text(value: float, metric: Metric, *, unit: bool = True) -> str:
+    """A difference of values as text: points of error, or nats."""
+    number = f"{value:.2f}" if metric == "error" else f"{value:.4f}"
+    return number + (" points" if metric == "error" else " nats") * unit
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as people read them."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

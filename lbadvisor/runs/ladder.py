@@ -1,0 +1,257 @@
+"""A ladder: the arms of the paper's table, each trained over seeds, by one process or several."""
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
+from lbadvisor.plan.arms import PlannedArm
+from lbadvisor.recipe.identity import Identity, differences, identity_of
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.run import Ladder, Run, RunStatus
+from lbadvisor.runs.reuse import RESULTS, has_runs, preferred, refuse_another
+from lbadvisor.runs.runner import Progress, RunRequest, Started, resume_point, train_run
+from lbadvisor.store import Store
+from lbadvisor.training.data.dataset import Dataset, Preparing
+from lbadvisor.training.data.preparation import preparing
+from lbadvisor.training.environment import make_deterministic
+
+__all__ = [
+    "LadderRequest",
+    "PlannedRun",
+    "Progress",
+    "RunBegins",
+    "RunEnds",
+    "Waits",
+    "planned_runs",
+    "train_ladder",
+]
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LadderRequest:
+    """What to train: arms of one baseline and target, under which name; where everything lies.
+
+    `micro` is that of `RunRequest`; an arm whose batch is no larger than so many examples goes in one piece.
+    """
+
+    name: str
+    baseline: Recipe
+    target_batch_size: int
+    arms: tuple[PlannedArm, ...]
+    device: torch.device
+    database: Path
+    data_dir: Path
+    micro: int | Literal["auto"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run of the ladder: its arm and seed, its name, and what is stored of it so far, None if nothing is."""
+
+    arm: PlannedArm
+    seed: int
+    name: str
+    run: Run | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.run is not None and self.run.status in RESULTS
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegins:
+    """A run of the ladder begins, or goes on."""
+
+    planned: PlannedRun
+    started: Started
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnds:
+    """A run of the ladder has its result, `run`; `was_there` if this process did not train it."""
+
+    planned: PlannedRun
+    run: Run
+    was_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Other processes train the `runs` that are left: they are waited for, and taken over if those processes die."""
+
+    runs: int
+
+
+def planned_runs(request: LadderRequest) -> tuple[PlannedRun, ...]:
+    """The ladder's runs in the order in which they are trained, with what is stored of each. Creates nothing.
+
+    All arms with seed 0 come first, then all with seed 1: a ladder that is cut short has whole pairs of runs. A run is
+    the one that stands for its arm and seed in the ladder already; else a stored run of the same training, whatever its
+    name (`reuse.preferred`); else a new one. Raises `RefusedError` if the ladder's name, or a run's, belongs to another
+    training, and `CheckpointError` if one that was begun cannot be resumed.
+    """
+    most = max(arm.seeds for arm in request.arms)
+    order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
+    known = _Known.of(request)
+    runs = tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
+    for planned in runs:
+        if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
+            resume_point(request.database, planned.run)
+    return runs
+
+
+def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
+    """Train what the ladder lacks, one run after the other; yields after every update.
+
+    Several processes may train one ladder: each takes the next run that has no result and that no living process
+    trains, and waits for the rest; a run that a process left behind is resumed. The data set is prepared once, and not
+    at all if every run has its result. A run that diverges is a result, and the ladder goes on. Closing the iterator
+    between two updates stops it: the run in training is saved, and the same request resumes it. Nothing is stored
+    before the data are loaded. Raises the errors of `errors.py`.
+    """
+    runs = planned_runs(request)
+    for one in runs:
+        _run_request(request, one)  # what cannot be trained so is refused before anything is
+    dataset = None
+    if not all(one.is_done for one in runs):
+        make_deterministic(request.device)
+        dataset = yield from preparing(in_updates(request.baseline), request.data_dir, request.device)
+    with Store.open(request.database, create=True) as store:
+        ladder = store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
+        # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
+        threads = torch.get_num_threads()
+        left = [(one.arm.arm.name, one.seed) for one in runs]
+        while left:
+            planned = _next(request, store, left)
+            if planned is None:
+                # Told each time, so that a stop is heard.
+                yield Waits(len(left))
+                time.sleep(POLL_SECONDS)
+                continue
+            torch.set_num_threads(threads)
+            if dataset is not None and not planned.is_done:
+                try:
+                    yield from _trained(request, planned, dataset, store, ladder)
+                except InTrainingError:
+                    continue  # another process took it at the same moment
+            elif planned.run is not None:
+                store.add_to_ladder(ladder.number, planned.arm.arm.name, planned.run.number)
+            left.remove((planned.arm.arm.name, planned.seed))
+            ended = store.find_run(planned.name)
+            if ended is not None:
+                yield RunEnds(planned, ended, planned.is_done)
+
+
+def _next(request: LadderRequest, store: Store, left: Sequence[tuple[str, int]]) -> PlannedRun | None:
+    """The first of the runs that are `left`, by arm and seed, that has its result or that no process trains."""
+    for planned in planned_runs(request):
+        if (planned.arm.arm.name, planned.seed) in left:
+            run = planned.run
+            if run is None or planned.is_done:
+                return planned
+            if run.status is not RunStatus.RUNNING:
+                # What seemed interrupted may have ended between the look at its row and that at its lock.
+                return replace(planned, run=store.run(str(run.number)))
+    return None
+
+
+def _trained(
+    request: LadderRequest, planned: PlannedRun, dataset: Dataset, store: Store, ladder: Ladder
+) -> Iterator[RunBegins | Progress]:
+    events = train_run(_run_request(request, planned), dataset)
+    try:
+        for event in events:
+            match event:
+                case Started():
+                    store.add_to_ladder(ladder.number, planned.arm.arm.name, event.run.number)
+                    yield RunBegins(planned, event)
+                case Progress():
+                    yield event
+    except DivergedError:
+        # It is stored with the run.
+        return
+    finally:
+        with contextlib.suppress(DivergedError):
+            events.close()
+
+
+def _run_request(request: LadderRequest, planned: PlannedRun) -> RunRequest:
+    micro, recipe = request.micro, planned.arm.recipe
+    if isinstance(micro, int) and micro >= recipe.batch.size:
+        micro = None
+    return RunRequest(
+        recipe=recipe,
+        plan=planned.arm.plan,
+        name=planned.name,
+        seed=planned.seed,
+        device=request.device,
+        database=request.database,
+        data_dir=request.data_dir,
+        micro=micro,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the database holds: the ladder's runs by (arm, seed), all runs by what they train, and by their names."""
+
+    of_ladder: dict[tuple[str, int], Run]
+    by_identity: dict[Identity, list[Run]]
+    by_name: dict[str, Run]
+
+    @classmethod
+    def of(cls, request: LadderRequest) -> "_Known":
+        if not has_runs(request.database):
+            return cls({}, {}, {})
+        with Store.open(request.database, create=False) as store:
+            ladder, runs = store.find_ladder(request.name), store.runs()
+        if ladder is not None:
+            _refuse_another(ladder, request)
+        by_number = {run.number: run for run in runs}
+        members = [(arm, by_number[number]) for arm, number in (ladder.arms if ladder else ()) if number in by_number]
+        by_identity: dict[Identity, list[Run]] = {}
+        for run in runs:
+            by_identity.setdefault(identity_of(run.recipe, run.seed), []).append(run)
+        of_ladder = {(arm, run.seed): run for arm, run in members}
+        return cls(of_ladder, by_identity, {run.name: run for run in runs})
+
+
+def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
+    differing = differences(ladder.baseline, request.baseline)
+    if ladder.target_batch_size != request.target_batch_size:
+        differing.append(f"target batch size: {ladder.target_batch_size} there, {request.target_batch_size} here")
+    if differing:
+        raise RefusedError(
+            f"the ladder `{ladder.name}` is of another training:\n  "
+            + "\n  ".join(differing)
+            + "\ngive the same again to resume it, or --name for a new ladder"
+        )
+
+
+def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
+    member = known.of_ladder.get((arm.arm.name, seed))
+    if member is not None:
+        differing = differences(member.recipe, arm.recipe)
+        if differing:
+            raise RefusedError(
+                f"the ladder `{ladder}` has {member.name} for the arm {arm.arm.name}, which is of another "
+                "training:\n  " + "\n  ".join(differing) + "\ngive the same again, or --name for a new ladder"
+            )
+        return PlannedRun(arm, seed, member.name, member)
+    name = f"{ladder}-{arm.arm.name}-s{seed}"
+    run = preferred(known.by_identity.get(identity_of(arm.recipe, seed), ()), name)
+    if run is not None:
+        return PlannedRun(arm, seed, run.name, run)
+    if name in known.by_name:
+        refuse_another(known.by_name[name], arm.recipe, seed)
+    return PlannedRun(arm, seed, name, None)

@@ -1,0 +1,183 @@
+"""A training while it is recorded: its measurements into the store, its state into checkpoints, how it ended."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbadvisor.errors import DivergedError, StoreError
+from lbadvisor.records.run import Measurement, Run, RunStatus
+from lbadvisor.runs.continuity import loss_jump
+from lbadvisor.store import Store
+from lbadvisor.training.checkpoints.file import Images
+from lbadvisor.training.data.dataset import Dataset, images_of
+from lbadvisor.training.loop import mean_loss, train
+from lbadvisor.training.memory import naming_what_fits
+from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
+
+FLUSH_SECONDS = 1.0
+"""Measurements are written at most this often, in one transaction: a kill loses no more, a resume makes them again."""
+
+LOSS_SECONDS = 1.0
+"""The training loss is told at most this often between measurements."""
+
+SAVING_SHARE = 0.01
+"""Saving takes at most this share of a run's time: where one save took s seconds, the next waits at least s / 0.01."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One update was made; with its measurement if one was due, and a note if the user should know of something.
+
+    The note is of a loss that jumped when the run was resumed. `loss` is the mean training loss since the last
+    measurement, in nats, for whoever watches: told after the first update, then once a second, None in between.
+    """
+
+    update: int
+    measurement: Measurement | None
+    note: str | None = None
+    loss: float | None = None
+
+
+def recorded(
+    store: Store,
+    run: Run,
+    state: TrainState,
+    dataset: Dataset,
+    folder: Path,
+    saved_update: int | None,
+    losses: Sequence[float] = (),
+) -> Iterator[Progress]:
+    """Train `state` to its end; yields after every update.
+
+    `saved_update` is that of the checkpoint in `folder` which `state` came from, None where it came from none: then a
+    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
+    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
+    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
+    finite, and the errors of store and checkpoints.
+    """
+    recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
+    try:
+        if saved_update is None:
+            recording.save()
+        for measurement in naming_what_fits(train(state, dataset), state):
+            note = None
+            if measurement is not None:
+                recording.add(measurement)
+                note, losses = _jump_note(losses, measurement, run), ()
+            recording.keep()
+            yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
+        recording.save()
+        recording.end(RunStatus.COMPLETE, f"all {run.updates} updates made")
+    except GeneratorExit:
+        recording.stop()
+        raise
+    except DivergedError as error:
+        recording.diverge(error)
+        raise
+    except KeyboardInterrupt:
+        # It may have come within an update, whose state is then half made: the last checkpoint stays the newest.
+        with contextlib.suppress(StoreError):
+            where = f"after update {state.update}, saved at {recording.saved_update}"
+            recording.end(RunStatus.STOPPED, f"interrupted {where}")
+        raise
+    except Exception as error:
+        # Where this cannot be stored either, the first error is the one to be told.
+        with contextlib.suppress(StoreError):
+            recording.end(RunStatus.FAILED, f"{type(error).__name__}: {error}")
+        raise
+
+
+class _Recording:
+    """What is measured and not stored yet, and when the next save is due."""
+
+    def __init__(
+        self, store: Store, run: Run, state: TrainState, folder: Path, saved_update: int | None, images: Images
+    ) -> None:
+        self._store, self._run, self._state, self._folder = store, run, state, folder
+        self._images = images
+        self._pending: list[Measurement] = []
+        self._flushed = time.monotonic()
+        self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
+        self._loss_due = self._flushed
+        self.saved_update = saved_update
+
+    def add(self, measurement: Measurement) -> None:
+        """Take a measurement. Raises `DivergedError` where its loss is not finite."""
+        self._pending.append(measurement)
+        if not math.isfinite(measurement.loss):
+            raise self._diverged(f"its loss is {measurement.loss}")
+
+    def loss_to_tell(self, measurement: Measurement | None) -> float | None:
+        """The training loss, if it is time to tell it: to ask for it at every update would stop a GPU each time."""
+        now = time.monotonic()
+        if now < self._loss_due:
+            return None
+        self._loss_due = now + LOSS_SECONDS
+        return mean_loss(self._state) if measurement is None else measurement.loss
+
+    def keep(self) -> None:
+        """Store and save what is due."""
+        now = time.monotonic()
+        if now >= self._save_due:
+            self.save()
+        elif self._pending and now - self._flushed >= FLUSH_SECONDS:
+            self._flush()
+
+    def save(self) -> None:
+        """Save the state, after what was measured before it. Raises `DivergedError` where it is not finite."""
+        began = time.monotonic()
+        if not is_finite(self._state):
+            raise self._diverged("its weights or its loss are not finite")
+        # The rows first: what a checkpoint has behind it is stored.
+        self._flush()
+        save_checkpoint(self._folder, self._state, self._run.name, self._images)
+        self.saved_update = self._state.update
+        self._store.set_saved(self._run.number, self.saved_update)
+        now = time.monotonic()
+        self._save_due = now + max(self._run.recipe.checkpoints.every_seconds, (now - began) / SAVING_SHARE)
+
+    def stop(self) -> None:
+        """Save, and note that the run was stopped."""
+        try:
+            self.save()
+        except DivergedError as error:
+            self.diverge(error)
+            raise
+        if self._state.update == self._run.updates:
+            self.end(RunStatus.COMPLETE, f"all {self._run.updates} updates made")
+        else:
+            self.end(RunStatus.STOPPED, f"stopped on request at update {self._state.update}")
+
+    def diverge(self, error: DivergedError) -> None:
+        """Store what was measured, the loss that is not finite with it."""
+        self._flush()
+        self.end(RunStatus.DIVERGED, str(error))
+
+    def end(self, status: RunStatus, because: str) -> None:
+        """Store how the run ended."""
+        self._store.set_status(self._run.number, status, because)
+
+    def _flush(self) -> None:
+        self._store.record(self._run.number, self._pending)
+        self._pending.clear()
+        self._flushed = time.monotonic()
+
+    def _diverged(self, what: str) -> DivergedError:
+        kept = "" if self.saved_update is None else f"; the state before it is kept, of update {self.saved_update}"
+        return DivergedError(
+            f"the run {self._run.name} diverged: {what} at update {self._state.update}{kept}; lower optimizer.lr, "
+            "or clip (--adapt with clip, or a [clipping] table), and give --name"
+        )
+
+
+def _jump_note(before: Sequence[float], measurement: Measurement, run: Run) -> str | None:
+    jump = loss_jump(before, measurement.loss)
+    if jump is None:
+        return None
+    return (
+        f"the loss jumped when {run.name} was resumed: {jump.before:.4g} before, {jump.after:.4g} at update "
+        f"{measurement.update}; that is {jump.deviations:.0f} standard deviations of its usual change"
+    )

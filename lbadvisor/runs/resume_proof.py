@@ -1,0 +1,266 @@
+"""A proof, on the user's own recipe, data and device, that a killed run ends with the bits of one that was not.
+
+Two runs of the same first updates, each in processes of its own, in a database that is thrown away: one straight on,
+one that is killed (SIGKILL) in the middle and gone on with by a new process. Then everything that moves is compared.
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Generator
+from dataclasses import dataclass, fields, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.recipe.recipe import Measurements, Recipe
+from lbadvisor.recipe.schedule import epochs_of, in_updates
+from lbadvisor.records.run import Environment, Measurement
+from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
+from lbadvisor.store import Store
+from lbadvisor.training.checkpoints.content import read_content
+from lbadvisor.training.checkpoints.file import checkpoints, update_of
+from lbadvisor.training.data.dataset import Preparing
+
+UPDATES = 24
+"""So many updates are made where none is told: momentum, statistics and averages have moved by then."""
+POINTS = 8
+"""The first updates are measured at least so often: what is measured changes no weight."""
+STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
+"""The three parts of a proof: a run without a stop, one up to its kill, and what became of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first thing that is not the same, a tensor or a number, by its name.
+
+    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan where no difference can be taken.
+    """
+
+    name: str
+    elements: int
+    of: int
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeProof:
+    """What was compared after `updates` updates, and the first `difference`, None if every bit is the same.
+
+    The run was killed after `killed_at` updates, at `epoch`, and gone on with from its checkpoint of `resumed_from`.
+    """
+
+    recipe: Recipe
+    seed: int
+    updates: int
+    killed_at: int
+    epoch: float
+    resumed_from: int
+    tensors: int
+    measurements: int
+    environment: Environment
+    difference: Difference | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofProgress:
+    """One update of a part (`STRAIGHT`, `KILLED` or `RESUMED`) was made; `until` is the part's last."""
+
+    part: str
+    update: int
+    until: int
+
+
+def prove(
+    request: RunRequest, updates: int | None, kill_at: int | None
+) -> Generator[Preparing | ProofProgress | ResumeProof]:
+    """Make the proof; yields how far it is, and at last what came of it.
+
+    `request` says what to train, on what; its database and name are not used. `updates` are the first ones of the
+    recipe that are made, all of them at most, `UPDATES` if not given; the kill comes behind `kill_at` updates, in the
+    middle if not given, within an epoch. Only the cadence of measuring is changed: it moves no weight. Raises
+    `UsageError` where they do not fit, and what training raises.
+    """
+    recipe = in_updates(request.recipe)
+    updates, kill_at = _checked(recipe, updates, kill_at)
+    # Saved before the kill, so that updates and measurements are made again, where there is room for that.
+    save_at = 2 * kill_at // 3
+    every = max(1, updates // POINTS)
+    cadence = Measurements(
+        every_updates=min(every, recipe.measurements.every_updates or every),
+        evaluate_every_updates=min(max(1, updates // 2), recipe.measurements.evaluate_every_updates or updates),
+    )
+    recipe = recipe.model_copy(update={"measurements": cadence})
+    with tempfile.TemporaryDirectory(prefix="lbadvisor-proof-") as folder:
+        request = replace(request, recipe=recipe, plan=None, database=Path(folder) / "proof.db")
+        straight, killed = replace(request, name=STRAIGHT), replace(request, name=KILLED)
+        yield from _in_a_process(straight, STRAIGHT, (updates,))
+        yield from _in_a_process(killed, KILLED, (save_at, kill_at) if save_at else (kill_at,))
+        resumed_from = yield from _in_a_process(killed, RESUMED, (updates,))
+        yield _compared(request, updates, kill_at, resumed_from)
+
+
+def _checked(recipe: Recipe, updates: int | None, kill_at: int | None) -> tuple[int, int]:
+    length = recipe.schedule.updates or 0
+    if length < 2:
+        raise UsageError(f"the recipe has {length} update: there is nothing between two to be killed at")
+    if updates is None:
+        updates = min(length, max(UPDATES, (kill_at or 0) + 1))
+    if not 2 <= updates <= length:
+        raise UsageError(f"--updates {updates} does not lie between 2 and the {length} updates of the recipe")
+    if kill_at is None:
+        kill_at = updates // 2
+        if kill_at + 1 < updates and kill_at * recipe.batch.size % recipe.data.train_examples == 0:
+            kill_at += 1
+    if not 1 <= kill_at < updates:
+        raise UsageError(f"--at {kill_at} does not lie between 1 and {updates - 1}, before the last of the updates")
+    return updates, kill_at
+
+
+def _in_a_process(
+    request: RunRequest, part: str, stops: tuple[int, ...]
+) -> Generator[Preparing | ProofProgress, None, int]:
+    """Let a new process train the request, saving at each of the `stops`; gives back the update at which it began.
+
+    A part that is to be killed is killed at the last of them, without saving. Raises what the process raises.
+    """
+    # A process of its own that shares nothing: not a fork, which would have this one's memory.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_train, args=(request, stops, part == KILLED, theirs), name=f"lbadvisor {part}")
+    process.start()
+    theirs.close()
+    began, failure = 0, None
+    try:
+        while True:
+            try:
+                message = ours.recv()
+            except EOFError:
+                break
+            match message:
+                case Started():
+                    began = message.update
+                case Preparing():
+                    yield message
+                case int():
+                    yield ProofProgress(part, message, stops[-1])
+                case Exception():
+                    failure = message
+        process.join()
+    finally:
+        # Dropped before its end, it is not left behind.
+        process.kill()
+        process.join()
+        ours.close()
+    if failure is not None:
+        raise failure
+    expected = -signal.SIGKILL if part == KILLED else 0
+    if process.exitcode != expected:
+        raise LbadvisorError(f"the {part} run's process ended with {process.exitcode}, not with {expected}")
+    return began
+
+
+def _train(request: RunRequest, stops: tuple[int, ...], killed: bool, parent: Connection) -> None:
+    """What the process does."""
+    # Ctrl-C reaches the whole group of processes: the parent stops this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for stop in stops:
+            _train_until(request, stop, parent, kill=killed and stop == stops[-1])
+    except BrokenPipeError:
+        # The parent has gone.
+        return
+    except LbadvisorError as error:
+        parent.send(error)
+    except Exception as error:
+        parent.send(LbadvisorError(f"unexpected {type(error).__name__}: {error}"))
+
+
+def _train_until(request: RunRequest, until: int, parent: Connection, *, kill: bool) -> None:
+    events = train_run(request)
+    for event in events:
+        match event:
+            case Preparing() | Started():
+                parent.send(event)
+            case Progress():
+                parent.send(event.update)
+                if event.update == until:
+                    if kill:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    events.close()
+
+
+def _compared(request: RunRequest, updates: int, kill_at: int, resumed_from: int) -> ResumeProof:
+    tensors, rows = [], []
+    with Store.open(request.database, create=False) as store:
+        for name in (STRAIGHT, KILLED):
+            run = store.run(name)
+            path = checkpoints(checkpoint_folder(request.database, run))[0]
+            if update_of(path) != updates:
+                raise LbadvisorError(f"the {name} run ended at update {update_of(path)}, not at {updates}")
+            tensors.append(_named_values(read_content(path, torch.device("cpu"))[1]))
+            rows.append(_named_rows(store.measurements(run.number)))
+    recipe = request.recipe
+    return ResumeProof(
+        recipe=recipe,
+        seed=request.seed,
+        updates=updates,
+        killed_at=kill_at,
+        epoch=epochs_of(kill_at, recipe.data.train_examples, recipe.batch.size),
+        resumed_from=resumed_from,
+        tensors=sum(isinstance(value, Tensor) for value in tensors[0].values()),
+        measurements=len(rows[0]) // _FIELDS_COMPARED,
+        environment=run.environment,
+        difference=first_difference(*tensors) or first_difference(*rows),
+    )
+
+
+def first_difference(straight: dict[str, Any], resumed: dict[str, Any]) -> Difference | None:
+    """The first of the named tensors and numbers whose bits differ, in the order of `straight`; None if none does."""
+    for name in [*straight, *(name for name in resumed if name not in straight)]:
+        if name not in straight or name not in resumed:
+            return Difference(f"{name} (only {STRAIGHT if name in straight else RESUMED})", 1, 1, math.nan)
+        left, right = (value if isinstance(value, Tensor) else None for value in (straight[name], resumed[name]))
+        if left is None or right is None:
+            if repr(straight[name]) != repr(resumed[name]):
+                return Difference(name, 1, 1, _distance(straight[name], resumed[name]))
+        elif (left.shape, left.dtype) != (right.shape, right.dtype):
+            return Difference(name, left.numel(), left.numel(), math.nan)
+        else:
+            # By their bytes: a nan is its own equal there, and -0.0 is not 0.0.
+            size = left.element_size()
+            bytes_left, bytes_right = (t.contiguous().reshape(-1).view(torch.uint8) for t in (left, right))
+            differs = (bytes_left != bytes_right).reshape(-1, size).any(1)
+            if differs.any():
+                gaps = left.double().reshape(-1)[differs] - right.double().reshape(-1)[differs]
+                return Difference(name, int(differs.sum()), left.numel(), gaps.abs().max().item())
+    return None
+
+
+def _distance(left: Any, right: Any) -> float:
+    return abs(left - right) if isinstance(left, int | float) and isinstance(right, int | float) else math.nan
+
+
+def _named_values(content: dict[str, Any]) -> dict[str, Any]:
+    """What moves, in the order of reading: weights and statistics, the optimizer, averages, sums of the interval."""
+    named: dict[str, Any] = {f"model.{name}": tensor for name, tensor in content["model"].items()}
+    for number, kept in content["optimizer"]["state"].items():
+        named |= {f"optimizer.{number}.{name}": value for name, value in kept.items()}
+    for number, group in enumerate(content["optimizer"]["param_groups"]):
+        named |= {f"optimizer.group{number}.{name}": value for name, value in group.items()}
+    named |= {f"averages.{number}": tensor for number, tensor in enumerate(content["averages"] or ())}
+    return named | {"interval": content["interval"]}
+
+
+_COMPARED = tuple(field.name for field in fields(Measurement) if field.name != "seconds")
+_FIELDS_COMPARED = len(_COMPARED)
+
+
+def _named_rows(measured: list[Measurement]) -> dict[str, Any]:
+    return {f"measurement {m.update}: {field}": getattr(m, field) for m in measured for field in _COMPARED}

@@ -1,0 +1,101 @@
+"""Which stored runs a command is about: runs and whole ladders by name, and those that meet conditions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lbadvisor.comparison.compare import compare_runs
+from lbadvisor.comparison.comparison import Comparison, Position
+from lbadvisor.comparison.conditions import Condition, meets
+from lbadvisor.comparison.metrics import Column
+from lbadvisor.comparison.results import shared_positions
+from lbadvisor.errors import UnknownRunError, UsageError
+from lbadvisor.plan.arms import ARMS
+from lbadvisor.records.run import Ladder, Run
+from lbadvisor.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Runs in the order of their names, each once; `labels` are (run's number, arm's name) of a ladder's runs."""
+
+    runs: tuple[Run, ...]
+    labels: tuple[tuple[int, str], ...]
+
+
+def select(store: Store, names: Sequence[str], where: Sequence[Condition] = ()) -> Selection:
+    """The runs that `names` name: a run's name or number, or a ladder's name for all its runs; all runs without names.
+
+    Of them those that meet every condition. Raises `UnknownRunError`, and `UsageError` for a name that is both a run's
+    and a ladder's.
+    """
+    if not names:
+        return Selection(_meeting(store, store.runs(), where), ())
+    ladders = set(store.ladder_names())
+    several = sum(name in ladders for name in names) > 1
+    runs: dict[int, Run] = {}
+    labels: dict[int, str] = {}
+    for name in names:
+        if name in ladders:
+            if store.find_run(name) is not None:
+                raise UsageError(f"{name} is a run and a ladder: give the run's number, or rename one")
+            for number, label in _members(store, name):
+                labels.setdefault(number, f"{name} {label}" if several else label)
+                runs.setdefault(number, store.run(str(number)))
+        else:
+            run = _run(store, name)
+            if run.number in runs and run.number not in labels:
+                raise UsageError(f"run {run.number} ({run.name}) is given twice: name each run once")
+            runs.setdefault(run.number, run)
+    kept = _meeting(store, list(runs.values()), where)
+    numbers = {run.number for run in kept}
+    return Selection(kept, tuple((number, label) for number, label in labels.items() if number in numbers))
+
+
+def _meeting(store: Store, runs: Sequence[Run], where: Sequence[Condition]) -> tuple[Run, ...]:
+    """Those of the runs that meet the conditions; measurements are read only for conditions on them."""
+    measured = [condition for condition in where if condition.is_measured]
+    kept = [run for run in runs if meets(run, [condition for condition in where if not condition.is_measured])]
+    if not measured:
+        return tuple(kept)
+    results = store.results_of([run.number for run in kept])
+    return tuple(result.run for result in results if meets(result.run, measured, result))
+
+
+def _run(store: Store, name: str) -> Run:
+    try:
+        return store.run(name)
+    except UnknownRunError as error:
+        known = store.ladder_names()
+        if not known or name.isdecimal():
+            raise
+        raise UnknownRunError(f"{error}; ladders: {', '.join(known)}") from None
+
+
+def members_of(ladder: Ladder) -> list[tuple[str, int]]:
+    """(arm's name, run's number), in the order of the arms as they are listed, whatever was trained first."""
+    order = list(ARMS)
+    return sorted(ladder.arms, key=lambda member: order.index(member[0]) if member[0] in order else len(order))
+
+
+def _members(store: Store, name: str) -> list[tuple[int, str]]:
+    """(run's number, arm's label)."""
+    ladder = store.find_ladder(name)
+    known = members_of(ladder) if ladder is not None else ()
+    return [(number, ARMS[arm].label if arm in ARMS else arm) for arm, number in known]
+
+
+def compare_selection(store: Store, selection: Selection, columns: Sequence[Column] = ()) -> Comparison:
+    """The selected runs side by side; also at the furthest updates and examples that all of them reached.
+
+    With `columns` there are those metrics only. Raises `UsageError` for fewer than two runs.
+    """
+    numbers = [run.number for run in selection.runs]
+    results = store.results_of(numbers)
+    if columns:
+        positions: Sequence[Position] = tuple(
+            dict.fromkeys(column.where for column in columns if isinstance(column.where, Position))
+        )
+    else:
+        positions = shared_positions(results)
+    standings = store.standings_of(numbers, positions)
+    return compare_runs(results, labels=selection.labels, standings=standings, columns=columns)

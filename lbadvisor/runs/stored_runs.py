@@ -1,0 +1,61 @@
+"""Stored runs renamed, pruned and deleted, with what lies beside the database; never while a process trains them."""
+
+import shutil
+from collections.abc import Sequence
+
+from lbadvisor.errors import StoreError
+from lbadvisor.records.run import Run, RunStatus
+from lbadvisor.store import Store
+from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
+from lbadvisor.training.checkpoints.file import checkpoints, prune_checkpoints
+
+
+def rename_run(store: Store, run: Run, name: str) -> None:
+    """Give the run another name; its checkpoints stay its own. Raises `InTrainingError` while a process trains it."""
+    folder = checkpoint_folder(store.path, run)
+    if not folder.exists():
+        store.rename_run(run.number, name)
+        return
+    with only_process(folder, run.name):
+        store.rename_run(run.number, name)
+
+
+def refuse_in_training(runs: Sequence[Run]) -> None:
+    """Raises `InTrainingError` if a process trains one of the runs: before any of them is deleted."""
+    for run in runs:
+        if run.status is RunStatus.RUNNING:
+            raise already_trained(run.name)
+
+
+def prune_run(store: Store, run: Run) -> int:
+    """Delete the checkpoints of the run, keep its results; the bytes that are freed.
+
+    Raises `InTrainingError` while a process trains it, and `CheckpointError` if they cannot be deleted.
+    """
+    folder = checkpoint_folder(store.path, run)
+    with only_process(folder, run.name):
+        return prune_checkpoints(folder)
+
+
+def checkpoint_bytes(store: Store, run: Run) -> int:
+    """What the run's checkpoints take on the disk."""
+    return sum(path.stat().st_size for path in checkpoints(checkpoint_folder(store.path, run)))
+
+
+def delete_run(store: Store, run: Run) -> None:
+    """Take the run out of the database, then its checkpoints off the disk.
+
+    Raises `InTrainingError` while a process trains it, and `StoreError` where the checkpoints cannot be deleted.
+    """
+    folder = checkpoint_folder(store.path, run)
+    if not folder.exists():
+        store.delete_run(run.number)
+        return
+    with only_process(folder, run.name):
+        store.delete_run(run.number)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StoreError(
+            f"the run {run.name} is deleted, its checkpoints in {folder} are not: {error.strerror or error}"
+        ) from error

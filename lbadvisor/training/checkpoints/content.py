@@ -1,0 +1,111 @@
+"""What is in a checkpoint: read without running a line of it, and asked whether it is what a training leaves.
+
+A checkpoint may come from a stranger, who can make the checksum right.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lbadvisor.errors import CheckpointError, OutOfMemoryError, reason_of
+from lbadvisor.training.checkpoints.file import Header, read_checkpoint
+from lbadvisor.training.out_of_memory import naming_memory
+
+if TYPE_CHECKING:
+    from lbadvisor.training.state import TrainState
+
+PARTS = ("model", "optimizer", "averages", "interval", "seconds")
+SCHEDULED = {"lr", "weight_decay"}
+"""Settings of an optimizer that are set anew at every update: they may be any."""
+
+
+def read_content(path: Path, device: torch.device, most_bytes: float = float("inf")) -> tuple[Header, dict[str, Any]]:
+    """Header and content (`PARTS`, tensors on `device`) of a checkpoint; runs no code of the file's.
+
+    Raises `CheckpointError` for a file that is damaged or no checkpoint, or larger than `most_bytes`.
+    """
+    header, payload = read_checkpoint(path, most_bytes)
+    try:
+        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                # A thousand times as large once it is unpacked, maybe; torch writes as it is.
+                raise ValueError("it is compressed")
+        with naming_memory(f"{device}'s memory does not hold the state in {path}: free some"):
+            content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    except OutOfMemoryError:
+        raise
+    except Exception as error:  # what a stranger's bytes make the unpickler raise is nowhere said
+        raise CheckpointError(f"the checkpoint {path} holds what no training saves: {reason_of(error)}") from error
+    missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
+    if missing:
+        raise CheckpointError(f"the checkpoint {path} holds what no training saves: no {', no '.join(missing)}")
+    return header, content
+
+
+def fault_of(header: Header, content: dict[str, Any], state: "TrainState") -> str | None:
+    """Why they are none of `state`'s training, None if they are; torch itself compares the model's names only."""
+    updates = state.recipe.schedule.updates
+    if updates is not None and header.update > updates:
+        return f"it is of update {header.update}, the recipe ends at {updates}"
+    if header.micro_size is not None and header.micro_size > state.recipe.batch.size:
+        return f"micro-batches of {header.micro_size} are above the batch size"
+    expected = {"interval": state.interval} | _named("model", state.model.state_dict())
+    expected |= _named("averages", state.averages)
+    found = {"interval": content["interval"]} | _named("model", content["model"])
+    found |= _named("averages", content["averages"])
+    for name in [*expected, *found]:
+        if name not in found:
+            return f"it has no {name}"
+        if name not in expected:
+            return f"it has a {name}"
+        if not _alike(found[name], expected[name]):
+            return f"{name} has another shape or type"
+    seconds = content["seconds"]
+    if not isinstance(seconds, float) or not 0 <= seconds < float("inf"):
+        return f"its seconds are {seconds!r}"
+    return _fault_of_optimizer(content["optimizer"], state)
+
+
+def _fault_of_optimizer(found: Any, state: "TrainState") -> str | None:
+    own = state.optimizer.state_dict()["param_groups"]
+    if not isinstance(found, dict) or not _are_groups(found.get("param_groups")):
+        return "its optimizer is none"
+    if len(found["param_groups"]) != len(own):
+        return "its optimizer has other groups"
+    for group, own_group in zip(found["param_groups"], own, strict=True):
+        # Another version of torch may know a setting more.
+        for name in (group.keys() & own_group.keys()) - SCHEDULED:
+            if repr(group[name]) != repr(own_group[name]):
+                return f"the optimizer's {name} is not the recipe's"
+    moments = found.get("state")
+    if not isinstance(moments, dict) or not all(isinstance(kept, dict) for kept in moments.values()):
+        return "its optimizer has no state"
+    for number, kept in moments.items():
+        if number not in range(len(state.parameters)):
+            return f"the optimizer's parameter {number!r} is none of the network's"
+        for name, value in kept.items():
+            fits = value is None or (isinstance(value, Tensor) and value.shape in ((), state.parameters[number].shape))
+            if not fits:
+                return f"the optimizer's {name} of parameter {number} has another shape or type"
+    return None
+
+
+def _are_groups(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(group, dict) for group in found)
+
+
+def _named(name: str, tensors: Any) -> dict[str, Any]:
+    """The tensors of a state dict or a list under dotted names; what is neither goes by `name` alone."""
+    if tensors is None:
+        return {}
+    if isinstance(tensors, dict):
+        return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+    return {f"{name}.{i}": tensor for i, tensor in enumerate(tensors)} if isinstance(tensors, list) else {name: tensors}
+
+
+def _alike(found: Any, expected: Any) -> bool:
+    return isinstance(found, Tensor) and (found.shape, found.dtype) == (expected.shape, expected.dtype)

@@ -1,0 +1,35 @@
+"""Augmentation of a whole batch at once, on its device. N examples, C channels, H height, W width."""
+
+import torch
+from torch import Tensor
+
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.seeds import generator
+
+PADDING = 4
+
+
+def augmented(recipe: Recipe, images_BCHW: Tensor, seed: int, update: int) -> Tensor:
+    """The images of an update, augmented as the recipe says: of what is done to a batch at once, on its device."""
+    if recipe.data.augmentation == "pad-crop-flip":
+        return pad_crop_flip(images_BCHW, generator(seed, "augmentation", update))
+    return images_BCHW
+
+
+def pad_crop_flip(images_NCHW: Tensor, draws: torch.Generator) -> Tensor:
+    """Each image padded with 4 zeros on each side, cropped to its old size at a random place, mirrored half the time.
+
+    `draws` is a CPU generator, so that every device sees the same crops. Same shape and type; the memory is
+    channels_last. Source: He et al. 2016, arXiv:1512.03385, section 4.2.
+    """
+    examples, _, height, width = images_NCHW.shape
+    corners_N2 = torch.randint(0, 2 * PADDING + 1, (examples, 2), generator=draws)
+    mirrored_N = torch.rand(examples, generator=draws) < 0.5
+    rows_NH = corners_N2[:, :1] + torch.arange(height)
+    cols_W = torch.arange(width)
+    cols_NW = corners_N2[:, 1:] + torch.where(mirrored_N[:, None], width - 1 - cols_W, cols_W)
+    device = images_NCHW.device
+    padded_NHWC = torch.nn.functional.pad(images_NCHW, [PADDING] * 4).permute(0, 2, 3, 1)
+    examples_N11 = torch.arange(examples, device=device)[:, None, None]
+    rows_NH1, cols_N1W = rows_NH.to(device)[:, :, None], cols_NW.to(device)[:, None, :]
+    return padded_NHWC[examples_N11, rows_NH1, cols_N1W].permute(0, 3, 1, 2)

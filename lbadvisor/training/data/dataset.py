@@ -1,0 +1,79 @@
+"""What training asks of a data set, wherever its images lie. B examples of a batch, C channels, H height, W width."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.checkpoints.file import Images
+
+Batch = tuple[Tensor, Tensor]
+"""Normalized images, float32 (B, C, H, W), and their class numbers, int64 (B,), on the training's device."""
+
+
+class Dataset(Protocol):
+    """Images in classes: to train on, to test on, and where the recipe says so, held out of the training set.
+
+    They are in memory (`InMemory`) or read as they are needed (`Streamed`).
+
+    `mean_C` and `deviation_C` are those of the pixels as they are stored (0 to 255), float32, on the training's device.
+    """
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image as the network sees it."""
+
+    @property
+    def train_examples(self) -> int:
+        """Images to train on, N."""
+
+    @property
+    def test_examples(self) -> int:
+        """Images of the test split."""
+
+    @property
+    def evaluation_examples(self) -> int:
+        """Images that a training is evaluated on: those held out where there are any, else the test split."""
+
+    @property
+    def mean_C(self) -> Tensor:
+        """What normalizing subtracts."""
+
+    @property
+    def deviation_C(self) -> Tensor:
+        """What normalizing divides by."""
+
+    def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
+        """The images of an update, augmented as the recipe says: a function of these three, whatever came before."""
+
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+        """The evaluation examples in their order, cut into batches; with `test` the test split, whatever those are."""
+
+
+def images_of(dataset: Dataset) -> Images:
+    """What a network is shown of the data set."""
+    mean, deviation = (tuple(values_C.tolist()) for values_C in (dataset.mean_C, dataset.deviation_C))
+    return Images(dataset.shape, dataset.classes, mean, deviation)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images, uint8 (N, C, H, W), and their class numbers, int64 (N,)."""
+
+    images_NCHW: Tensor
+    labels_N: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """How far a data set's preparation is: `done` of `total` images of one `task`; None: it is not known how many."""
+
+    task: str
+    done: int = 0
+    total: int | None = None

@@ -1,0 +1,102 @@
+"""What is made of a class folder once, and then kept: its images decoded into one file, or their pixels counted."""
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lbadvisor.errors import DataError, reason_of
+from lbadvisor.training.data.class_folders import ClassFolder, kept_file
+from lbadvisor.training.data.dataset import Preparing, Split
+from lbadvisor.training.data.decoding import decoded_into, fitted, unchanged
+from lbadvisor.training.files import write_atomically
+
+CHUNK = 64
+"""Images after which progress is told, and a stop is heard."""
+
+Shape = tuple[int, int, int]
+
+
+def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: int) -> Generator[Preparing, None, Split]:
+    """The split's images of (C, H, W) `shape` in one memory-mapped file, which is made if it is not there yet.
+
+    Making it takes the memory of the images once. Dropping the iterator leaves nothing behind.
+    """
+    file = kept_file(split, image_size, "pt")
+    if not file.exists():
+        images_NCHW = torch.empty((len(split.paths), *shape), dtype=torch.uint8)
+        pixels_NCHW, reshape = images_NCHW.numpy(), unchanged if image_size is None else fitted(image_size)
+
+        def decode(start: int, end: int) -> None:
+            for i in range(start, end):
+                decoded_into(pixels_NCHW[i], split.paths[i], reshape)
+
+        yield from _in_chunks(f"packing {split.title}", len(split.paths), decode, workers)
+        content = {"images": images_NCHW, "labels": split.labels_N}
+        _keep(file, content)
+        del content, images_NCHW, pixels_NCHW
+    content = _kept(file, mmap=True)
+    return Split(content["images"], content["labels"])
+
+
+def counted(
+    split: ClassFolder, shape: Shape, image_size: int | None, workers: int
+) -> Generator[Preparing, None, Tensor]:
+    """How often each pixel value occurs in each channel of the split's images, int64 (C, 256); counted once, then kept.
+
+    For sets that are too large to be packed: the same normalization, bit for bit, as if they were.
+    """
+    file = kept_file(split, image_size, "counts")
+    if not file.exists():
+        reshape = unchanged if image_size is None else fitted(image_size)
+        counts, lock = np.zeros((shape[0], 256), dtype=np.int64), threading.Lock()
+
+        def count(start: int, end: int) -> None:
+            pixels_CHW, found = np.empty(shape, dtype=np.uint8), np.zeros_like(counts)
+            for i in range(start, end):
+                decoded_into(pixels_CHW, split.paths[i], reshape)
+                found += [np.bincount(channel.ravel(), minlength=256) for channel in pixels_CHW]
+            with lock:
+                counts[...] += found
+
+        yield from _in_chunks(f"measuring {split.title}", len(split.paths), count, workers)
+        _keep(file, torch.from_numpy(counts))
+    content: Tensor = _kept(file, mmap=False)
+    return content
+
+
+def _keep(file: Path, content: Any) -> None:
+    try:
+        write_atomically(file, lambda opened: torch.save(content, opened))
+    except (OSError, RuntimeError) as error:
+        # torch calls a full disk a RuntimeError.
+        raise DataError(
+            f"the file {file} cannot be written ({reason_of(error)}): make room, or set XDG_CACHE_HOME"
+        ) from error
+
+
+def _kept(file: Path, *, mmap: bool) -> Any:
+    try:
+        return torch.load(file, mmap=mmap, weights_only=True)
+    except Exception as error:  # what damaged bytes make the unpickler raise is nowhere said
+        raise DataError(
+            f"the file {file} cannot be read ({reason_of(error)}): delete it, and it is made again"
+        ) from error
+
+
+def _in_chunks(task: str, images: int, work: Callable[[int, int], None], workers: int) -> Iterator[Preparing]:
+    """Have threads do `work(start, end)` for every chunk of the images; dropped, or failed, it stops them."""
+    yield Preparing(task, 0, images)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        ends = [min(start + CHUNK, images) for start in range(0, images, CHUNK)]
+        for future, end in [(pool.submit(work, end - ((end - 1) % CHUNK + 1), end), end) for end in ends]:
+            future.result()
+            yield Preparing(task, end, images)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,96 @@
+"""Where the data sets that are known by name come from: scikit-learn's digits, and torchvision's layouts."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lbadvisor.errors import DataError, reason_of
+from lbadvisor.recipe.catalog import DATASETS
+from lbadvisor.training.data.dataset import Split
+from lbadvisor.training.out_of_memory import is_of_memory
+
+TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+"""torchvision's class for each name."""
+
+
+def digits() -> tuple[Split, Split]:
+    """The 8x8 digits that come with scikit-learn: 1297 to train on, 500 held out evenly by class."""
+    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+    from sklearn.model_selection import train_test_split
+
+    # The order is by writer: a plain cut would test on other hands than it trains on.
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        images, labels, test_size=DATASETS["digits"].test_examples, random_state=0, stratify=labels
+    )
+    train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
+    train_split, test_split = (
+        Split(images_NP.reshape(-1, 1, 8, 8).to(torch.uint8), labels_N.to(torch.int64))
+        for images_NP, labels_N in ((train_images, train_labels), (test_images, test_labels))
+    )
+    return train_split, test_split
+
+
+def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Split, Split] | None:
+    """Both splits in torchvision's layout, None if they are not there and are not to be downloaded.
+
+    Raises `DataError` if they cannot be downloaded, and for a file that is there and is damaged, which it names.
+    """
+    from torchvision import datasets
+
+    build: Callable[..., datasets.VisionDataset] = getattr(datasets, TORCHVISION[name])
+    try:
+        # torchvision prints where it downloads from: that is no data of ours.
+        with contextlib.redirect_stdout(io.StringIO()):
+            both = [build(data_dir, train=train, download=download) for train in (True, False)]
+    except (RuntimeError, OSError, ValueError, AssertionError) as error:
+        if is_of_memory(error):
+            raise
+        damaged = _damaged_files(name, data_dir)
+        if damaged:
+            raise DataError(
+                f"the data set {name} cannot be read, {damaged[0]} is damaged: put a whole one there, or delete it, "
+                "and it is downloaded again"
+            ) from error
+        if not download:
+            return None
+        raise DataError(
+            f"the data set {name} is not in {data_dir} and could not be downloaded ({reason_of(error)}): put it "
+            f"there as torchvision or as class folders {data_dir / name}/{{train,test}}/CLASS/* lay it out, "
+            "or give its folder with --data-dir"
+        ) from error
+    splits = []
+    for dataset in both:
+        images = torch.as_tensor(dataset.data)
+        # MNIST's are (N, H, W), CIFAR's (N, H, W, C).
+        images_NCHW = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        labels_N = torch.as_tensor(dataset.targets).to(torch.int64)
+        if len(images_NCHW) != len(labels_N):
+            raise DataError(
+                f"the data set {name} in {data_dir} is damaged: it has {len(images_NCHW)} images and {len(labels_N)} "
+                "labels; put whole files there, or delete them, and they are downloaded again"
+            )
+        splits.append(Split(images_NCHW.contiguous(), labels_N))
+    return splits[0], splits[1]
+
+
+def _damaged_files(name: str, data_dir: Path) -> list[Path]:
+    """Those of the set's files that are there and are not what they must be."""
+    from torchvision import datasets
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+    from torchvision.datasets.utils import check_integrity
+
+    if name.startswith("cifar"):
+        kind = getattr(datasets, TORCHVISION[name])
+        known = [(data_dir / kind.base_folder / file, md5) for file, md5 in kind.train_list + kind.test_list]
+        return [file for file, md5 in known if file.exists() and not check_integrity(file, md5)]
+    damaged = []
+    for file in sorted((data_dir / TORCHVISION[name] / "raw").glob("*-ubyte")):
+        try:
+            read_sn3_pascalvincent_tensor(str(file))
+        except (OSError, RuntimeError, ValueError, AssertionError, KeyError):
+            damaged.append(file)
+    return damaged
