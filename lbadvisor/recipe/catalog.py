@@ -54,7 +54,7 @@ TORCHVISION = "torchvision:"
 _TORCHVISION_WITH_BATCH_NORM = """
 densenet121 densenet161 densenet169 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s
-googlenet inception_v3 maxvit_t mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large
+maxvit_t mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large
 mobilenet_v3_small regnet_x_16gf regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf
 regnet_x_8gf regnet_y_128gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf regnet_y_400mf regnet_y_800mf
 regnet_y_8gf resnet101 resnet152 resnet18 resnet34 resnet50 resnext101_32x8d resnext101_64x4d resnext50_32x4d
@@ -72,10 +72,19 @@ TORCHVISION_NETWORKS: dict[str, NetworkFacts] = {
 }
 """Torchvision's classification networks as a recipe names them; a test builds each and compares."""
 
+_WITH_AUXILIARY_OUTPUTS = (f"{TORCHVISION}googlenet", f"{TORCHVISION}inception_v3")
+
 
 def network_facts(name: str) -> NetworkFacts | None:
     """What is known of the network that a recipe calls `name`; None if there is no such network."""
     return NETWORKS.get(name) or TORCHVISION_NETWORKS.get(name)
+
+
+def why_not_trained(name: str) -> str | None:
+    """Why a network that torchvision has is not trained here, as a sentence; None for any other name."""
+    if name not in _WITH_AUXILIARY_OUTPUTS:
+        return None
+    return f"{name} has auxiliary outputs with losses of their own, which are not trained here"
 
 
 @dataclass(frozen=True, slots=True)

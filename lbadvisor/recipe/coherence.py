@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS, network_facts
+from lbadvisor.recipe.catalog import (
+    DATASETS,
+    NETWORKS,
+    TORCHVISION,
+    TORCHVISION_NETWORKS,
+    network_facts,
+    why_not_trained,
+)
 from lbadvisor.recipe.limits import MOST_COUNT
-from lbadvisor.recipe.suggestion import did_you_mean
+from lbadvisor.recipe.suggestion import nearest
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
@@ -113,14 +120,19 @@ def image_size_needed(data: "Data") -> Iterator[Fault]:
 
 
 def network_known(model: "Model") -> Iterator[Fault]:
-    """The network is one of the catalog, or one of torchvision's."""
-    if network_facts(model.name) is not None:
+    """The network is one of the catalog, or one of torchvision's that can be trained here."""
+    name = model.name
+    if network_facts(name) is not None:
         return
-    hint = did_you_mean(model.name, NETWORKS)
-    if model.name.startswith(TORCHVISION):
-        names = [name.removeprefix(TORCHVISION) for name in TORCHVISION_NETWORKS]
-        hint = did_you_mean(model.name.removeprefix(TORCHVISION), names)
-    yield Fault(("name",), f'no network is called "{model.name}"', hint)
+    if reason := why_not_trained(name):
+        yield Fault(("name",), reason, "choose another network")
+        return
+    # A prefix that is missing, or one too many, is a typing error like any other; where both have the word it decides.
+    groups = [NETWORKS, TORCHVISION_NETWORKS] if name.startswith(TORCHVISION) else [TORCHVISION_NETWORKS, NETWORKS]
+    names = {known.removeprefix(TORCHVISION): known for group in groups for known in group}
+    near = nearest(name.removeprefix(TORCHVISION), names)
+    hint = "`lbadvisor models` lists them" if near is None else f"did you mean `{names[near]}`?"
+    yield Fault(("name",), f'no network is called "{name}"', hint)
 
 
 def batch_fits(batch: "Batch", data: "Data") -> Iterator[Fault]:

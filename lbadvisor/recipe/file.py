@@ -16,7 +16,7 @@ from tomlkit.items import AoT, Table
 from lbadvisor.errors import RecipeError, RecipeProblem, UsageError
 from lbadvisor.recipe.overrides import with_overrides
 from lbadvisor.recipe.problems import Finding, dotted, findings_of
-from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe, first_default
 from lbadvisor.recipe.toml_places import Place, Places, TomlPath, places_of
 
 MOST_BYTES = 2**20
@@ -49,7 +49,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def checked(recipe: Recipe, origin: str) -> Recipe:
     """`recipe` itself, after asking it everything again, as `model_copy` does not. Raises `RecipeError` of `origin`."""
     try:
-        return Recipe.model_validate(recipe.model_dump(by_alias=True))
+        return Recipe.model_validate(recipe.model_dump(by_alias=True, exclude_unset=True))
     except ValidationError as error:
         problems = (RecipeProblem(dotted(f.path), f.message, hint=f.hint) for f in findings_of(error))
         raise RecipeError(origin, tuple(problems)) from error
@@ -57,6 +57,8 @@ def checked(recipe: Recipe, origin: str) -> Recipe:
 
 def dump_recipe(recipe: Recipe, comments: Mapping[str, str] = _NO_COMMENTS) -> str:
     """`recipe` as TOML: tables in the format's order, without what is absent or has its default.
+
+    A field whose default has changed is written even so: every version then reads the same.
 
     `comments` go behind the line of their dotted field, which is then written even where it is the default; that of a
     table goes behind its header. Raises `ValueError` for a comment on what the recipe does not have.
@@ -175,7 +177,7 @@ def _fill(table: Table | tomlkit.TOMLDocument, model: BaseModel, path: str, comm
         value, key = getattr(model, name), field.alias or name
         inner = f"{path}.{key}" if path else key
         commented = any(re.match(re.escape(inner) + r"(?![^.\[])", other) for other in comments)
-        if value is None or (value == field.default and not commented):
+        if value is None or (value == field.default and not commented and first_default(field) is None):
             continue
         item: Any
         if isinstance(value, BaseModel):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lbadvisor.recipe.recipe import Recipe, differing_fields
+from lbadvisor.recipe.recipe import Recipe, differing_fields, hashed_body
 from lbadvisor.recipe.schedule import in_updates
 
 CADENCE = ("measurements", "checkpoints")
@@ -44,10 +44,9 @@ def identity_of(recipe: Recipe, seed: int) -> Identity:
 def digest_of(recipe: Recipe) -> str:
     """SHA-256 of the recipe's decisive fields, in hexadecimal: equal for runs that differ in nothing but the seed.
 
-    Checkpoints keep it. Fields that have their default are left out, so that a field which the format gains leaves the
-    digests noted before it true.
+    Checkpoints keep it.
     """
-    body = in_updates(recipe).model_dump(mode="json", exclude={*LABELS, *CADENCE}, exclude_defaults=True)
+    body = hashed_body(in_updates(recipe), {*LABELS, *CADENCE})
     return hashlib.sha256(json.dumps(_rounded(body), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -7,9 +7,11 @@ one that speaks of updates only.
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from lbadvisor.recipe import coherence
 from lbadvisor.recipe.coherence import Fault, one_of, refuse
@@ -97,6 +99,18 @@ class BatchNorm(RecipeModel):
         return refuse(self, coherence.within_batch_norm(self))
 
 
+@dataclass(frozen=True, slots=True)
+class FirstDefault:
+    """Of a field whose default has changed: the first one, which the hashes go by. A written recipe has the field."""
+
+    value: float
+
+
+def first_default(field: FieldInfo) -> FirstDefault | None:
+    """The field's first default if that has changed, else None."""
+    return next((one for one in field.metadata if isinstance(one, FirstDefault)), None)
+
+
 LearningRate = Annotated[float, Field(gt=0, description="learning rate, after the warm-up and before any milestone")]
 WeightDecay = Annotated[float, Field(ge=0, description="weight decay, on every parameter")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="weight of the old average at each update")]
@@ -137,7 +151,7 @@ class AdamW(RecipeModel):
     beta1: Beta = 0.9
     beta2: Beta = 0.999
     epsilon: Epsilon = 1e-8
-    weight_decay: WeightDecay = 0.01
+    weight_decay: Annotated[WeightDecay, FirstDefault(0.0)] = 0.01
 
 
 class RmsProp(RecipeModel):
@@ -369,13 +383,28 @@ class Recipe(RecipeModel):
         return refuse(table, faults)
 
 
+def hashed_body(recipe: Recipe, without: set[str]) -> dict[str, Any]:
+    """The recipe as JSON for a hash, without these of its tables.
+
+    Fields that have their default are left out, so that a field which the format gains leaves the hashes noted before
+    it true. For a default that has changed, this goes by the first one.
+    """
+    body = recipe.model_dump(mode="json", exclude=without, exclude_defaults=True)
+    for name, field in type(recipe.optimizer).model_fields.items():
+        first = first_default(field)
+        if first is not None:
+            body["optimizer"][name] = getattr(recipe.optimizer, name)
+            if body["optimizer"][name] == first.value:
+                del body["optimizer"][name]
+    return body
+
+
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of the recipe as a document, in hexadecimal: of everything but its description.
 
     Two documents may be one training: `identity.digest_of` tells.
-    Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
     """
-    body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
+    body = hashed_body(recipe, {"description"})
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -3,10 +3,15 @@
 from collections.abc import Iterable
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A question for the candidate nearest to `word`, or the list of all candidates where none is near."""
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The one of the names that is nearest to `word`; None if none is near."""
     import difflib  # only an error needs it
 
+    return next(iter(difflib.get_close_matches(word, list(names), n=1)), None)
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """A question for the candidate nearest to `word`, or the list of all candidates if none is near."""
     names = list(candidates)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(names)}"
+    near = nearest(word, names)
+    return f"did you mean `{near}`?" if near else f"there are {', '.join(names)}"

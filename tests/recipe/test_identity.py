@@ -8,10 +8,10 @@ import pytest
 from lbadvisor.plan import plan as planning
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
-from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.file import dump_recipe, load_recipe
 from lbadvisor.recipe.identity import CADENCE, LABELS, differences, digest_of, identity_of, with_cadence_of
 from lbadvisor.recipe.parts import PARTS
-from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.refine.search_space import plan_at, search_space
 
@@ -115,6 +115,30 @@ def test_a_number_is_the_same_to_nine_digits():
 def test_digests_that_checkpoints_keep_do_not_change():
     """Noted when the definition was made; fields that were added since have their default."""
     assert digest_of(FULL) == "3d8febd10345cc3f03917a14fe67d3b78e46ee9d7c1108e3dc29a463b0ba08d1"
+
+
+ADAMW = {table: BODY[table] for table in ("schema", "name", "data", "model", "batch")} | {"schedule": {"updates": 200}}
+
+
+def adamw(**given):
+    return Recipe.model_validate(ADAMW | {"optimizer": {"name": "adamw", "lr": 0.001} | given})
+
+
+def test_hashes_from_before_the_default_weight_decay_of_adamw_changed_stay_true():
+    """Noted by the program whose default was 0: a stored recipe keeps its 0, and is not one that leaves it out now."""
+    before, now = adamw(weight_decay=0.0), adamw()
+    assert now.optimizer.weight_decay == 0.01
+    assert recipe_hash(before) == "17e7e8e5900d21edbf8643c08f2feccd2df06c001d0c07c91ed5ecd3ef33f73e"
+    assert digest_of(before) == "c06fb7ece9b339886d3744017b78d72088d307ea9151420ad693f626ad14b4e7"
+    assert Recipe.model_validate_json(before.model_dump_json()) == before
+    for one in (recipe_hash, digest_of):
+        assert one(now) == one(adamw(weight_decay=0.01)) != one(before)
+
+
+@pytest.mark.parametrize("given", [{}, {"weight_decay": 0.0}])
+def test_a_written_recipe_of_adamw_says_its_weight_decay(given):
+    recipe = adamw(**given)
+    assert f"weight_decay = {recipe.optimizer.weight_decay}\n" in dump_recipe(recipe)
 
 
 def test_another_cadence_is_all_that_is_taken_over():

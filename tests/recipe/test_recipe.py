@@ -46,6 +46,11 @@ def at(lr_factor: float = 0.1, **place: float) -> dict[str, float]:
          [("data.image_size", "the images of digits are not resized: they are 8x8")]),
         ({"data": {"name": "own", "train_examples": 1000, "augmentation": "random-resized-crop"}},
          [("data.augmentation", "needs an image_size")]),
+        (
+            {"model": {"name": "torchvision:googlenet"}},
+            [("model.name", "torchvision:googlenet has auxiliary outputs with losses of their own, which are not "
+              "trained here")],
+        ),
         ({"model": {"name": "resnet4"}}, [("model.name", 'no network is called "resnet4"')]),
         ({"batch": {"size": 1001}}, [("batch.size", "at most data.train_examples = 1000, is 1001")]),
         ({"batch_norm": {"ghost_batch_size": 51}}, [("batch_norm.ghost_batch_size", "at most batch.size = 50, is 51")]),

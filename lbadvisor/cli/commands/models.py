@@ -11,13 +11,13 @@ def models(as_json: AsJson = False) -> None:
 
     from lbadvisor.cli.display.console import print_json, say, stdout
     from lbadvisor.cli.display.table import Column, Table, print_table
-    from lbadvisor.recipe.catalog import DATASETS, NETWORKS
+    from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS
 
     if as_json:
         print_json(
             {
                 "schema": 1,
-                "networks": [{"name": name} | asdict(facts) for name, facts in NETWORKS.items()],
+                "networks": [{"name": name} | asdict(facts) for name, facts in (NETWORKS | TORCHVISION_NETWORKS).items()],
                 "datasets": [{"name": name} | asdict(facts) for name, facts in DATASETS.items()],
             }
         )
@@ -51,5 +51,9 @@ def models(as_json: AsJson = False) -> None:
     for table in (networks, datasets):
         print_table(console, table)
         console.print()
-    say(console, "torchvision:NAME is any of torchvision's classification networks, such as torchvision:resnet50.")
+    for batch_norm, words in ((True, "with"), (False, "without")):
+        known = [name for name, facts in TORCHVISION_NETWORKS.items() if facts.batch_norm is batch_norm]
+        names = ", ".join(name.removeprefix(TORCHVISION) for name in known)
+        say(console, f"{TORCHVISION}NAME is torchvision's own network, {words} batch norm: {names}.")
+        console.print()
     say(console, "Any other data set is a folder of class folders under the data folder: NAME/train/CLASS/*.")

@@ -13,7 +13,7 @@ from rich.text import Text
 from lbadvisor.cli.display.console import say, stderr, stdout
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.plan.plan import Plan
-from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe, first_default
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Measurement, Run
 from lbadvisor.runs.clipped_share import MOST_CLIPPED, clipped_share
@@ -27,6 +27,16 @@ PLAIN_LINE_SECONDS = 5.0
 """Without a terminal there is at most one line in this time,"""
 PLAIN_SILENCE_SECONDS = 60.0
 """and at least one in this, if no evaluation is due."""
+
+
+def _defaults_text(recipe: Recipe) -> str:
+    """What the recipe does not say, and an earlier version took for another number."""
+    optimizer = recipe.optimizer
+    return "".join(
+        f", {name.replace('_', ' ')} {getattr(optimizer, name):g} ({optimizer.name}'s default)"
+        for name, field in type(optimizer).model_fields.items()
+        if first_default(field) is not None and name not in optimizer.model_fields_set
+    )
 
 
 class ShowsProgress(Protocol):
@@ -66,6 +76,7 @@ class Display:
             + (", bfloat16 autocast" if recipe.compute.precision == "bf16" else "")
             + (", TF32" if recipe.compute.tf32 else "")
             + (", compiled" if recipe.compute.compile else "")
+            + _defaults_text(plan.baseline if plan and plan.baseline else recipe)
         )
         for line in plan.adjustments if plan else ():
             if line.before != line.after:

@@ -5,11 +5,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem, reason_of
-from lbadvisor.recipe.catalog import TORCHVISION
+from lbadvisor.recipe.catalog import TORCHVISION, why_not_trained
 from lbadvisor.recipe.suggestion import did_you_mean
 from lbadvisor.training.models.shape import Shape
-
-_WITH_AUXILIARY_OUTPUTS = ("googlenet", "inception_v3")
 
 
 def torchvision_network(name: str, shape: Shape, classes: int) -> nn.Module:
@@ -25,11 +23,8 @@ def torchvision_network(name: str, shape: Shape, classes: int) -> nn.Module:
         problem = f'torchvision has no image classification network "{name}"'
         origin = f"{TORCHVISION}{name}"
         raise RecipeError(origin, (RecipeProblem("model.name", problem, hint=did_you_mean(name, known)),))
-    if name in _WITH_AUXILIARY_OUTPUTS:
-        raise DataError(
-            f"{TORCHVISION}{name} has auxiliary outputs with losses of their own, which are not trained here: "
-            "choose another network"
-        )
+    if reason := why_not_trained(f"{TORCHVISION}{name}"):
+        raise DataError(f"{reason}: choose another network")
     if shape[0] != 3:
         raise DataError(f"torchvision's networks take images of 3 channels, and these have {shape[0]}")
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
