@@ -59,8 +59,8 @@ def test_the_first_command_prints_what_the_readme_shows(run):
     for lines in (printed, shown):
         header, *arms, legend, blank, sentence = lines
         assert re.split(r"  +", header) == [
-            "arm", "runs", "accuracy, %", "gap, points", "95% interval", "closed", "95% interval", "step, points",
-            "95% interval",
+            "arm", "runs", "accuracy, %", "gap, points", "gap, 95% interval", "closed", "closed, 95% interval",
+            "step, points", "step, 95% interval",
         ]  # fmt: skip
         assert [row.split()[0] for row in arms] == ["SB", "LB", "+LR", "+GBN", "+RA"]
         assert legend == (

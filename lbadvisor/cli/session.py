@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.errors import UsageError
-from lbadvisor.runs.runner import Progress, Started, checkpoint_folder, resume_point, train_run
+from lbadvisor.runs.runner import Progress, Started, checkpoint_folder, chosen_device, resume_point, train_run
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
 from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:
+    import torch
+
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.records.run import Measurement, Run
     from lbadvisor.runs.runner import RunRequest
@@ -46,6 +50,13 @@ def stored(database: Path, name: str) -> tuple["Run", "list[Measurement]"]:
     with Store.open(database, create=False) as store:
         run = store.run(name)
         return run, store.measurements(run.number)
+
+
+def device_of(name: str, words: Words) -> "torch.device":
+    """The device called auto, cpu or cuda. Raises `UsageError`, also for an option that has no effect on it."""
+    device = chosen_device(name)
+    refuse_without_effect(words, ComputedOn(device.type, words.values["--micro"]))
+    return device
 
 
 def micro_size(text: str | None) -> int | Literal["auto"] | None:

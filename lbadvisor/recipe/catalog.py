@@ -32,6 +32,9 @@ DATASETS: dict[str, DatasetFacts] = {
 }
 """Data sets that a name alone finds; any other name is a folder of class folders under the data folder."""
 
+BUNDLED = ("digits",)
+"""Those that come with scikit-learn, and are looked for in no folder."""
+
 NETWORKS: dict[str, NetworkFacts] = {
     "digits_mlp": NetworkFacts(True, "this project: 64-64-64-64-10 with batch norm"),
     "f1": NetworkFacts(True, "Keskar et al. 2017, arXiv:1609.04836"),

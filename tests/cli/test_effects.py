@@ -123,6 +123,16 @@ WITHOUT_EFFECT = [
     (("runs", "prune", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("ladders", "delete", "a", "--dry-run", "--yes"), "--dry-run deletes nothing"),
     (("runs", "--json", "show", "a"), "given after its name"),
+    *(((c, DIGITS, "--to", "256", "--arm", "sb"), "the arm sb is the baseline itself") for c in ("plan", "train")),
+    (("ladder", DIGITS, "--to", "256", "--arms", "sb"), "the arm sb is the baseline itself"),
+    *(
+        ((c, DIGITS, *words), said)
+        for c in ("train", "ladder", "calibrate", "refine", "verify-resume")
+        for words, said in (
+            (("--to", "256", "--data-dir", "."), "comes with scikit-learn"),
+            (("--to", "256", "--device", "cpu", "--micro", "auto"), "--micro auto has no effect on the CPU"),
+        )
+    ),
     (("runs", "--limit", "3", "export"), "given after its name"),
 ]
 

@@ -61,6 +61,19 @@ def test_the_least_important_columns_give_way_first_and_are_named() -> None:
     assert left_out(69) == left_out(20) == "left out for width: best; seconds"
 
 
+def test_what_columns_mean_is_said_once_and_of_those_that_are_shown() -> None:
+    columns = (
+        Column("gap", meaning="gap: error above SB's"),
+        Column("gap, 95% interval", rank=1, meaning="*: holds"),
+        Column("step", rank=2, meaning="step: gained"),
+        Column("step, 95% interval", rank=3, meaning="*: holds"),
+    )
+    table = Table(columns, (("1", "* 2 to 3", "4", "* 5 to 6"),))
+    assert printed(80, table)[-1] == markdown(table)[-2] == "gap: error above SB's; step: gained; *: holds"
+    narrow = " ".join(printed(17, table)).partition("gap: ")[2]
+    assert narrow.startswith("error above SB's; *: holds left out for width: step; step, 95% interval (")
+
+
 def test_what_is_too_wide_without_its_other_columns_is_whole_all_the_same() -> None:
     assert any(NAME in line for line in printed(20))
 

@@ -65,10 +65,10 @@ def calibrate(
     from lbadvisor.cli.display.render_calibration import calibration_body, print_calibration
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
-    from lbadvisor.cli.session import micro_size
+    from lbadvisor.cli.session import device_of, micro_size
     from lbadvisor.plan.baseline import baseline_of
 
-    baseline = baseline_recipe(recipe, changes)
+    baseline = baseline_recipe(recipe, changes, words)
     request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(baseline))
     display = Display(quiet=quiet)
     display.show_loading()
@@ -76,7 +76,6 @@ def calibrate(
     from lbadvisor.diagnostics.calibration import default_updates
     from lbadvisor.diagnostics.short_runs import CalibrationRequest
     from lbadvisor.plan.plan import advise
-    from lbadvisor.runs.runner import chosen_device
     from lbadvisor.training.data.preparation import default_data_dir
 
     tried = numbers_of(exponents)
@@ -88,7 +87,7 @@ def calibrate(
         exponents=tried,
         updates=updates or min(default_updates(length or 0, len(tried), seeds, plan.batch_ratio), length or 0),
         seeds=tuple(range(seed, seed + seeds)),
-        device=chosen_device(device),
+        device=device_of(device, words),
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),
     )

@@ -66,7 +66,7 @@ def ladder(
 
     target = target_of(target)
     check_reports(html, png)
-    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics))
+    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics), words)
     asked = request_by(rules, target, ())
     planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
     database, default = database or default_database_path(), ladder_name_of(baseline, asked)
@@ -83,9 +83,8 @@ def ladder(
     display.of_runs.show_loading()
     # From here on torch is needed, which takes seconds to import.
     from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
-    from lbadvisor.cli.session import micro_size
+    from lbadvisor.cli.session import device_of, micro_size
     from lbadvisor.runs.ladder import LadderRequest, planned_runs
-    from lbadvisor.runs.runner import chosen_device
     from lbadvisor.training.data.preparation import default_data_dir
 
     request = LadderRequest(
@@ -93,7 +92,7 @@ def ladder(
         baseline=baseline,
         target_batch_size=target,
         arms=planned,
-        device=chosen_device(machine.device),
+        device=device_of(machine.device, words),
         database=database,
         data_dir=machine.data_dir or default_data_dir(),
         micro=micro_size(machine.micro),

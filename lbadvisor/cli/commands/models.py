@@ -17,7 +17,9 @@ def models(as_json: AsJson = False) -> None:
         print_json(
             {
                 "schema": 1,
-                "networks": [{"name": name} | asdict(facts) for name, facts in (NETWORKS | TORCHVISION_NETWORKS).items()],
+                "networks": [
+                    {"name": name} | asdict(facts) for name, facts in (NETWORKS | TORCHVISION_NETWORKS).items()
+                ],
                 "datasets": [{"name": name} | asdict(facts) for name, facts in DATASETS.items()],
             }
         )

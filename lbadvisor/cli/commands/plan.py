@@ -81,7 +81,7 @@ def plan(
     if out is not None:
         check_out(out, force=force, source=recipe)
     if recipe is not None:
-        read = baseline_recipe(recipe, changes)
+        read = baseline_recipe(recipe, changes, words)
         baseline = baseline_of(read)
     elif numbers.batch_size is not None:
         read = None
@@ -89,8 +89,6 @@ def plan(
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
     request = arm_or_request_of(adapt, words, baseline)
-    if request is None:
-        raise UsageError(f"the arm {adapt.arm} is the baseline itself: there is nothing to plan")
     made = advise_numbers(baseline, request) if read is None else advise(read, request)
     if out is not None:
         write_recipe(out, made)

@@ -91,7 +91,7 @@ def refine(
 
     if out is not None:
         check_out(out, force=force, source=recipe)
-    original = baseline_recipe(recipe, changes)
+    original = baseline_recipe(recipe, changes, words)
     request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(original))
     baseline = with_validation(original)
     names = tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else ()
@@ -109,13 +109,12 @@ def refine(
 
     from lbadvisor.cli.display.console import print_json, say, stdout
     from lbadvisor.cli.display.render_refinement import print_refinement, refinement_body
-    from lbadvisor.cli.session import micro_size
+    from lbadvisor.cli.session import device_of, micro_size
     from lbadvisor.refine.refine_request import RefineRequest, price_epochs
-    from lbadvisor.runs.runner import chosen_device
     from lbadvisor.store import default_database_path
     from lbadvisor.training.data.preparation import default_data_dir
 
-    chosen = chosen_device(device)
+    chosen = device_of(device, words)
     data_folder = data_dir or default_data_dir()
     asked = RefineRequest(
         baseline=baseline,

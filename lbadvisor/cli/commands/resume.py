@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command import Words, command
 
 
 @command
 def resume(
+    words: Words,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu or cuda. Default: what the run began on.")
@@ -25,18 +26,20 @@ def resume(
     Ctrl-C finishes the update, saves, and exits 75, as in `lbadvisor train`.
     """
     from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
     from lbadvisor.store import Store, default_database_path
 
     file = database or default_database_path()
     with Store.open(file, create=False) as store:
         found = store.run(run)
+    refuse_without_effect(words, TrainedOn(found.recipe.data.name))
 
     display = Display(quiet=quiet)
     display.show_recipe(found.name, found.recipe, None, found.seed)
     display.show_loading()
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.session import micro_size, train_to_the_end
-    from lbadvisor.runs.runner import RunRequest, chosen_device
+    from lbadvisor.cli.session import device_of, micro_size, train_to_the_end
+    from lbadvisor.runs.runner import RunRequest
     from lbadvisor.training.data.preparation import default_data_dir
 
     request = RunRequest(
@@ -44,7 +47,7 @@ def resume(
         plan=None,
         name=found.name,
         seed=found.seed,
-        device=chosen_device(device or found.environment.device),
+        device=device_of(device or found.environment.device, words),
         database=file,
         data_dir=data_dir or default_data_dir(),
         micro=micro_size(micro),

@@ -48,8 +48,8 @@ def train(
 
     display.show_loading()
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.session import micro_size, train_to_the_end
-    from lbadvisor.runs.runner import RunRequest, chosen_device, find_earlier
+    from lbadvisor.cli.session import device_of, micro_size, train_to_the_end
+    from lbadvisor.runs.runner import RunRequest, find_earlier
     from lbadvisor.training.data.preparation import default_data_dir
 
     request = RunRequest(
@@ -57,7 +57,7 @@ def train(
         plan=plan,
         name=stored.name,
         seed=seed,
-        device=chosen_device(machine.device),
+        device=device_of(machine.device, words),
         database=database,
         data_dir=machine.data_dir or default_data_dir(),
         micro=micro_size(machine.micro),

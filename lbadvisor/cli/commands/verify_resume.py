@@ -49,10 +49,10 @@ def verify_resume(
 
     Display(quiet=quiet).show_loading()
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.session import micro_size
+    from lbadvisor.cli.session import device_of, micro_size
     from lbadvisor.cli.signals import interrupted_by_all
     from lbadvisor.runs.resume_proof import ResumeProof, prove
-    from lbadvisor.runs.runner import RunRequest, chosen_device
+    from lbadvisor.runs.runner import RunRequest
     from lbadvisor.training.data.preparation import default_data_dir
 
     request = RunRequest(
@@ -60,7 +60,7 @@ def verify_resume(
         plan=None,
         name="proof",
         seed=seed,
-        device=chosen_device(machine.device),
+        device=device_of(machine.device, words),
         database=Path("proof.db"),
         data_dir=machine.data_dir or default_data_dir(),
         micro=micro_size(machine.micro),

@@ -14,10 +14,21 @@ def group_table(comparison: Comparison, called: str) -> Table:
 
     Each of the three has its interval beside it; of two groups none has a step.
     """
-    columns = [Column(called, "name"), Column("runs", rank=1), Column("accuracy, %")]
-    columns += [Column("gap, points"), Column("95% interval", rank=2), Column("closed"), Column("95% interval")]
+    above, step, kept = _meanings(comparison)
+    columns = [
+        Column(called, "name"),
+        Column("runs", rank=1),
+        Column("accuracy, %"),
+        Column("gap, points", meaning=above),
+        Column("gap, 95% interval", rank=2, meaning=kept),
+        Column("closed"),
+        Column("closed, 95% interval"),
+    ]
     if _has_steps(comparison):
-        columns += [Column("step, points", rank=3), Column("95% interval", rank=4)]
+        columns += [
+            Column("step, points", rank=3, meaning=step),
+            Column("step, 95% interval", rank=4, meaning=kept),
+        ]
     rows = []
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         diverged = diverged_runs(comparison, group)
@@ -30,14 +41,13 @@ def group_table(comparison: Comparison, called: str) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
-def legend(comparison: Comparison) -> list[str]:
-    """What the columns mean, in one line; nothing without steps: the conclusion spells out a gap."""
+def _meanings(comparison: Comparison) -> tuple[str, str, str]:
+    """What a gap, a step and the mark mean; nothing without steps: the conclusion spells out a gap."""
     if not _has_steps(comparison):
-        return []
-    words = [f"gap: error above {comparison.groups[0].label}'s", "step: accuracy gained on the row above"]
-    if comparison.gap.tested > 1:
-        words.append(f"{KEPT}: holds after Holm's correction for {comparison.gap.tested} comparisons")
-    return ["; ".join(words)]
+        return "", "", ""
+    tested = comparison.gap.tested
+    kept = f"{KEPT}: holds after Holm's correction for {tested} comparisons" if tested > 1 else ""
+    return f"gap: error above {comparison.groups[0].label}'s", "step: accuracy gained on the row above", kept
 
 
 EVIDENCE_COLUMNS = (

@@ -18,7 +18,6 @@ from lbadvisor.cli.display.group_rows import (
     closed_text,
     evidence_values,
     group_table,
-    legend,
     points_text,
 )
 from lbadvisor.cli.display.table import Cell, Column, Table, markdown, print_first_that_fits, print_table
@@ -87,8 +86,6 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     print_first_that_fits(console, metrics, f"Metrics, and differences to the first {first}")
     console.print()
     print_table(console, gap_table(comparison), "Generalization gap, in points of validation error")
-    for line in legend(comparison):
-        say(console, Text(line))
     console.print()
     say(console, Text(comparison.gap.conclusion))
     for note in comparison.notes:
@@ -179,7 +176,6 @@ def markdown_of(comparison: Comparison) -> str:
         *markdown(Table((Column("field", "name"), *columns), changed)),
         *markdown(Table((Column("metric", "name"), *columns), tuple(metrics))),
         *markdown(gap_table(comparison)),
-        *(f"{line}\n" for line in legend(comparison)),
         comparison.gap.conclusion,
         *(f"\n- {note}" for note in comparison.notes),
     ]

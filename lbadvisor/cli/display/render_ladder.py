@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say
-from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_table, legend
+from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_table
 from lbadvisor.cli.display.render_comparison import json_ready
 from lbadvisor.cli.display.table import markdown, print_table
 from lbadvisor.comparison.comparison import Comparison
@@ -23,8 +23,6 @@ from lbadvisor.runs.ladder import LadderRequest, PlannedRun
 def print_ladder(console: Console, comparison: Comparison) -> None:
     """The table, what may be concluded, and what there is to note."""
     print_table(console, group_table(comparison, "arm"))
-    for line in legend(comparison):
-        say(console, Text(line))
     console.print()
     say(console, Text(comparison.gap.conclusion))
     for note in comparison.notes:
@@ -33,9 +31,8 @@ def print_ladder(console: Console, comparison: Comparison) -> None:
 
 def ladder_markdown(comparison: Comparison) -> str:
     """The same as a GitHub table."""
-    words = (f"{line}\n" for line in legend(comparison))
     notes = (f"\n- {note}" for note in comparison.notes)
-    return "\n".join([*markdown(group_table(comparison, "arm")), *words, comparison.gap.conclusion, *notes])
+    return "\n".join([*markdown(group_table(comparison, "arm")), comparison.gap.conclusion, *notes])
 
 
 def ladder_csv(comparison: Comparison) -> str:

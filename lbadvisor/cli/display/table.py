@@ -29,12 +29,13 @@ class Column:
     """A column: its title, what its cells are, and how important it is.
 
     A name and a number are shown whole; prose is broken between words, and so is every title. Of the columns whose
-    `rank` is above 0 the highest is left out first.
+    `rank` is above 0 the highest is left out first. `meaning` explains the column, or a mark in it, below the table.
     """
 
     title: str
     kind: Literal["name", "number", "prose"] = "number"
     rank: int = 0
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Table:
 
 
 def print_table(console: Console, table: Table, title: str = "") -> None:
-    """Print the table, and which columns there was no room for."""
+    """Print the table, what its columns mean, and which there was no room for."""
     shown, left_out = _within(table, console.width)
     widths = _widths(shown, console.width)
     grid = rich.table.Table(box=None, pad_edge=False, padding=(0, GAP // 2), header_style="bold")
@@ -63,6 +64,8 @@ def print_table(console: Console, table: Table, title: str = "") -> None:
         line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
         line.rstrip()
         console.print(line, soft_wrap=True)
+    if meanings := _meanings(shown):
+        say(console, Text(meanings))
     if left_out:
         say(console, Text(f"left out for width: {'; '.join(left_out)} (a wider terminal or --json shows all)", "dim"))
 
@@ -79,7 +82,7 @@ def print_first_that_fits(console: Console, tables: Sequence[Table], title: str 
 
 
 def markdown(table: Table) -> list[str]:
-    """The table as the lines of a GitHub table and an empty line; nothing of a table without rows."""
+    """The table as the lines of a GitHub table, an empty line and what its columns mean; nothing without rows."""
     if not table.rows:
         return []
     rules = ["---:" if column.kind == "number" else "---" for column in table.columns]
@@ -90,7 +93,14 @@ def markdown(table: Table) -> list[str]:
     ]
     # GitHub ends a cell at a bar wherever it stands, and a row at a line's end.
     escaped = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
-    return [*(f"| {' | '.join(line)} |" for line in escaped), ""]
+    meanings = _meanings(table)
+    return [*(f"| {' | '.join(line)} |" for line in escaped), "", *([meanings, ""] if meanings else [])]
+
+
+def _meanings(table: Table) -> str:
+    # What several columns share comes last: a mark.
+    backwards = dict.fromkeys(column.meaning for column in reversed(table.columns) if column.meaning)
+    return "; ".join(reversed(backwards))
 
 
 def _text(cell: Cell) -> Text:

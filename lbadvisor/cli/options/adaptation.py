@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbadvisor.cli.options.command import Words
-from lbadvisor.cli.options.effects import Planned, refuse_without_effect
+from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.arms import arm_of
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
 
 
-def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
-    """The recipe of `path` with the command line's replacements, its schedule scaled."""
+def baseline_recipe(path: Path, changes: Changes, words: Words) -> "Recipe":
+    """The recipe of `path` with the command line's replacements, its schedule scaled.
+
+    Raises `UsageError` for an option that has no effect on its training.
+    """
     from lbadvisor.recipe.file import checked, load_recipe
     from lbadvisor.recipe.schedule import scaled
 
@@ -28,6 +31,7 @@ def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
     if changes.precision is not None:
         overrides.append(f"compute.precision={changes.precision}")
     recipe = load_recipe(path, overrides)
+    refuse_without_effect(words, TrainedOn(recipe.data.name))
     if not 0 < scale <= 1000:
         raise UsageError(f"--schedule-scale {scale:g} does not lie above 0 and at most at 1000")
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
@@ -64,23 +68,23 @@ def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
     return request
 
 
-def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request | None:
-    """The same, or what the arm asks if one is named: None for the arm that is the baseline itself."""
+def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
+    """The same, or what the arm asks if one is named."""
     if adapt.arm is None:
         return request_of(adapt, words, baseline)
     make = arm_of(adapt.arm).request
-    request = None if make is None else make(request_by(adapt.rules, target_of(adapt.target), ()))
-    refuse_without_effect(words, Planned(baseline, () if request is None else (request,)))
-    return request
+    asked = request_by(adapt.rules, target_of(adapt.target), ())
+    requests: tuple[Request, ...] = () if make is None else (make(asked),)
+    refuse_without_effect(words, Planned(baseline, requests))
+    return requests[0]
 
 
 def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
     """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
-    baseline = baseline_recipe(path, changes)
-    request = None if adapt.target is None else arm_or_request_of(adapt, words, baseline_of(baseline))
-    if request is None:
+    baseline = baseline_recipe(path, changes, words)
+    if adapt.target is None:
         return None, baseline
-    plan = advise(baseline, request)
+    plan = advise(baseline, arm_or_request_of(adapt, words, baseline_of(baseline)))
     return plan, plan.adapted or baseline
 
 

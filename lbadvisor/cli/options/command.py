@@ -41,7 +41,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
         words = words_of(context)
         check_numbers(words)
-        refuse_without_effect(words)
+        refuse_without_effect(words, words)
         function(**{name: _gathered(p.annotation, name, values, words) for name, p in parameters.items()})
 
     spread = [p for parameter in parameters.values() for p in _spread(parameter)]

@@ -1,15 +1,17 @@
 """When each option has an effect: one that is given and has none is refused, with the reason and what to do.
 
-`EFFECTS` names every option of the program. Some needs are seen in the words alone; others in what they plan, and are
-looked at once there is a plan. An option counts as given if it stands on the command line, whatever its value.
+`EFFECTS` names every option of the program. Some needs are seen in the words alone; others in the recipe, in what is
+planned or on the device, and are looked at once that is known. An option counts as given if it stands on the command
+line, whatever its value.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lbadvisor.cli.options.command import Words
 from lbadvisor.errors import UsageError
+from lbadvisor.recipe.catalog import BUNDLED
 
 if TYPE_CHECKING:
     from lbadvisor.plan.baseline import Baseline
@@ -26,32 +28,39 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """What an option needs of the other words; `otherwise` goes on from its name."""
+class TrainedOn:
+    """The data set of the recipe that is trained, by its name."""
 
-    met: Callable[[Words], bool]
-    otherwise: str
+    dataset: str
 
 
 @dataclass(frozen=True, slots=True)
-class PlanNeed:
-    """What an option needs of the plan; `otherwise` goes on from its name."""
+class ComputedOn:
+    """What computes: cpu or cuda, and the micro-batch asked for."""
 
-    met: Callable[[Planned], bool]
+    device: str
+    micro: str | None
+
+
+Known = TypeVar("Known", Words, TrainedOn, Planned, ComputedOn)
+
+
+@dataclass(frozen=True, slots=True)
+class Need(Generic[Known]):
+    """What an option needs of one of these; `otherwise` goes on from the option's name."""
+
+    of: type[Known]
+    met: Callable[[Known], bool]
     otherwise: str
 
 
-def refuse_without_effect(words: Words, planned: Planned | None = None) -> None:
-    """Raise `UsageError` for the first given option without effect, judged by the words or, with it, by the plan."""
+def refuse_without_effect(words: Words, known: Words | TrainedOn | Planned | ComputedOn) -> None:
+    """Raise `UsageError` for the first given option without effect, judged by what is known: first the words alone."""
     if words.subcommand is not None and words.given:
         raise UsageError(f"options of `{words.command} {words.subcommand}` are given after its name")
     for name, written in words.given:
         for need in EFFECTS.get(f"{words.command} {name}", EFFECTS.get(name, ())):
-            if isinstance(need, Need):
-                met = planned is not None or need.met(words)
-            else:
-                met = planned is None or need.met(planned)
-            if not met:
+            if isinstance(known, need.of) and not need.met(known):
                 raise UsageError(f"{written} {need.otherwise}")
 
 
@@ -66,8 +75,9 @@ def _draws(words: Words) -> bool:
     return bool(_is_table(words) and words.values.get("--curve"))
 
 
-def _adapts(part: "Part") -> PlanNeed:
-    return PlanNeed(
+def _adapts(part: "Part") -> Need[Planned]:
+    return Need(
+        Planned,
         lambda planned: any(part in request.parts for request in planned.requests),
         f"has no effect without `{part}` among the parts to adapt: name it in --adapt, or choose an arm that adapts it",
     )
@@ -86,51 +96,83 @@ def _has_horizon(planned: Planned) -> bool:
     return has_horizon(planned.baseline)
 
 
-TARGET = Need(lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
-RECIPE = Need(lambda words: words.values["recipe"] is not None, "needs a recipe")
+TARGET = Need(Words, lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
+RECIPE = Need(Words, lambda words: words.values["recipe"] is not None, "needs a recipe")
 NO_RECIPE = Need(
+    Words,
     lambda words: words.values["recipe"] is None,
     "belongs to a plan without a recipe: change the recipe with --set instead",
 )
-FROM = Need(lambda words: words.values["--from"] is not None, "needs the baseline batch size: --from B")
+FROM = Need(Words, lambda words: words.values["--from"] is not None, "needs the baseline batch size: --from B")
 NO_ARM = Need(
-    lambda words: words.values.get("--arm") is None, "and --arm exclude one another: the arm says what is adapted"
+    Words,
+    lambda words: words.values.get("--arm") is None,
+    "and --arm exclude one another: the arm says what is adapted",
 )
-OUT = Need(lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
+OUT = Need(Words, lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
 ONE_FORM = Need(
+    Words,
     lambda words: sum(bool(words.values.get(form)) for form in FORMS) < 2,
     "is not the only form asked for: --json, --md and --csv exclude one another",
 )
 DONE = Need(
-    lambda words: not words.values["--dry-run"], "has no effect: --dry-run trains nothing, so there are no results"
+    Words,
+    lambda words: not words.values["--dry-run"],
+    "has no effect: --dry-run trains nothing, so there are no results",
 )
-ASKED = Need(lambda words: not words.values["--dry-run"], "has no effect: --dry-run deletes nothing, and asks nothing")
-TABLE = Need(_is_table, "has no effect with --json, --md or --csv: a chart stands below tables only")
+ASKED = Need(
+    Words, lambda words: not words.values["--dry-run"], "has no effect: --dry-run deletes nothing, and asks nothing"
+)
+TABLE = Need(Words, _is_table, "has no effect with --json, --md or --csv: a chart stands below tables only")
 AXIS = Need(
+    Words,
     lambda words: _draws(words) or " at " in (words.values["--columns"] or ""),
     "has no effect: no curve is drawn, and no metric of --columns is `at` a position",
 )
 SEEDED = Need(
+    Words,
     lambda words: any(":" not in arm for arm in words.values["--arms"].split(",")),
     "has no effect: every arm of --arms has its own number of seeds",
 )
-LARGER = PlanNeed(
+LARGER = Need(
+    Planned,
     lambda planned: any(r.target_batch_size != planned.baseline.batch_size for r in planned.requests),
     "has no effect: the target batch size is the baseline's own",
 )
-BATCH_NORM = PlanNeed(
-    lambda planned: planned.baseline.has_batch_norm, "has no effect: the network has no batch norm, so no ghost batches"
+BATCH_NORM = Need(
+    Planned,
+    lambda planned: planned.baseline.has_batch_norm,
+    "has no effect: the network has no batch norm, so no ghost batches",
 )
-BETAS = PlanNeed(
+BETAS = Need(
+    Planned,
     lambda planned: planned.baseline.beta1 is not None or planned.baseline.beta2 is not None,
     "has no effect: the optimizer has no betas, as adam, adamw and rmsprop have",
 )
-DECAY = PlanNeed(_has_horizon, "has no effect: the baseline has no weight decay above 0 with a horizon to keep")
-HORIZON = PlanNeed(_horizon_moves, "has no effect: learning rate and length leave the weight decay's horizon as it is")
+DECAY = Need(Planned, _has_horizon, "has no effect: the baseline has no weight decay above 0 with a horizon to keep")
+HORIZON = Need(
+    Planned, _horizon_moves, "has no effect: learning rate and length leave the weight decay's horizon as it is"
+)
 
-ALWAYS: tuple[Need | PlanNeed, ...] = ()
+LOOKED_FOR = Need(
+    TrainedOn,
+    lambda trained: trained.dataset not in BUNDLED,
+    "has no effect: the recipe's data set comes with scikit-learn, and is looked for in no folder",
+)
+ADAPTED = Need(
+    Planned,
+    lambda planned: planned.requests != (),
+    "has no effect: the arm sb is the baseline itself, which `lbadvisor train RECIPE` trains",
+)
+MEMORY_SEEN = Need(
+    ComputedOn,
+    lambda computed: (computed.device, computed.micro) != ("cpu", "auto"),
+    "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
+)
 
-EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
+ALWAYS: tuple[Need[Any], ...] = ()
+
+EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     # What to do, and how to say it.
     "--json": (ONE_FORM,),
     "--md": (ONE_FORM,),
@@ -142,11 +184,11 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "--out": ALWAYS,
     "--force": (OUT,),
     "--name": ALWAYS,
-    # Where everything lies, and what computes: such options name a place or a device whether it is looked at or not.
+    # Where everything lies, and what computes.
     "--db": ALWAYS,
-    "--data-dir": ALWAYS,
+    "--data-dir": (LOOKED_FOR,),
     "--device": ALWAYS,
-    "--micro": ALWAYS,
+    "--micro": (MEMORY_SEEN,),
     # The recipe.
     "--set": (RECIPE,),
     "--schedule-scale": (RECIPE,),
@@ -155,7 +197,7 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "--seed": ALWAYS,
     "--seeds": ALWAYS,
     # The adaptation.
-    "--to": ALWAYS,
+    "--to": (ADAPTED,),
     "--arm": (TARGET,),
     "--adapt": (TARGET, NO_ARM),
     "--lr-rule": (TARGET, NO_ARM, _adapts("lr"), LARGER),
