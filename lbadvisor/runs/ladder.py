@@ -55,12 +55,16 @@ class LadderRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of the ladder: its arm and seed, its name, and what is stored of it so far, None if nothing is."""
+    """One run of the ladder: its arm and seed, its name, and what is stored of it so far, None if nothing is.
+
+    `is_member`: it stands for its arm in the ladder already.
+    """
 
     arm: PlannedArm
     seed: int
     name: str
     run: Run | None
+    is_member: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -122,6 +126,10 @@ def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Pr
     runs = planned_runs(request)
     for one in runs:
         _run_request(request, one)  # what cannot be trained so is refused before anything is
+    if all(one.is_done and one.is_member for one in runs):
+        # Nothing is written: the database may be one that can only be read.
+        yield from (RunEnds(one, one.run, was_there=True) for one in runs if one.run is not None)
+        return
     dataset = None
     if not all(one.is_done for one in runs):
         make_deterministic(request.device)
@@ -247,7 +255,7 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
                 f"the ladder `{ladder}` has {member.name} for the arm {arm.arm.name}, which is of another "
                 "training:\n  " + "\n  ".join(differing) + "\ngive the same again, or --name for a new ladder"
             )
-        return PlannedRun(arm, seed, member.name, member)
+        return PlannedRun(arm, seed, member.name, member, is_member=True)
     name = f"{ladder}-{arm.arm.name}-s{seed}"
     run = preferred(known.by_identity.get(identity_of(arm.recipe, seed), ()), name)
     if run is not None:

@@ -80,3 +80,14 @@ def test_a_refinement_without_anything_to_search_or_with_absurd_seeds_is_refused
     assert (done.returncode, done.stdout) == (2, "")
     assert "every exponent gives the same" in done.stderr or "'--seed'" in done.stderr
     assert list(place.folder.iterdir()) == []
+
+
+def test_an_export_goes_to_standard_output_or_to_a_file(place):
+    assert place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "a", "-q").returncode == 0
+    for form in ((), ("--json",)):
+        done = place.run("runs", "export", *form)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert place.run("runs", "export", *form, "--out", "out").returncode == 0
+        assert (place.folder / "out").read_text() == done.stdout
+        (place.folder / "out").unlink()
+    assert done.stdout.startswith('{\n  "schema": 1')

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from lbadvisor.cli.app import app
 from lbadvisor.errors import RefusedError, StoreError, UnknownRunError, UsageError
-from lbadvisor.recipe.catalog import DATASETS, NETWORKS
+from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION_NETWORKS
 from lbadvisor.recipe.recipe import AdaptedFrom, Batch, Data, Model, Recipe, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store
@@ -283,9 +283,11 @@ def test_an_export_as_json_has_the_runs_with_their_measurements(database: Path) 
 def test_models_lists_every_network_and_data_set() -> None:
     body = json.loads(invoke("models", "--json").stdout)
     assert [network["name"] for network in body["networks"]] == list(NETWORKS)
+    assert [network["name"] for network in body["torchvision_networks"]] == list(TORCHVISION_NETWORKS)
     assert [dataset["name"] for dataset in body["datasets"]] == list(DATASETS)
     table = invoke("models").stdout
-    assert all(name in table for name in (*NETWORKS, *DATASETS))
+    torchvisions = (name.removeprefix("torchvision:") for name in TORCHVISION_NETWORKS)
+    assert all(name in table for name in (*NETWORKS, *DATASETS, *torchvisions))
     assert "60,000" in table
 
 

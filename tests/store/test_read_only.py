@@ -9,12 +9,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError
+from lbadvisor.plan.arms import ARMS, planned
+from lbadvisor.plan.request import Request
+from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import Environment, RunStatus
+from lbadvisor.runs.ladder import LadderRequest, RunEnds, train_ladder
 from lbadvisor.store import Store, schema
 from lbadvisor.store.query import query
 from lbadvisor.store.run_folder import checkpoint_folder, only_process
@@ -161,3 +167,16 @@ def test_writing_is_refused_in_one_line_and_never_lost_in_silence(folder: Path, 
         ):
             with pytest.raises(StoreError, match="it cannot be written: let yourself write the file and its folder"):
                 write()
+
+
+def test_a_complete_ladder_is_shown_from_a_read_only_database(tmp_path: Path) -> None:
+    digits = scaled(load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml"), 0.05)
+    arms = tuple(planned(arm, digits, Request(256, ()), 1) for arm in (ARMS["sb"], ARMS["lb"]))
+
+    def ends(folder: Path) -> list[bool]:
+        request = LadderRequest("l", digits, 256, arms, torch.device("cpu"), folder / "runs.db", tmp_path)
+        return [event.was_there for event in train_ladder(request) if isinstance(event, RunEnds)]
+
+    assert ends(tmp_path / "made") == [False, False]
+    with read_only(tmp_path / "made") as place:
+        assert ends(place) == [True, True]

@@ -14,15 +14,11 @@ def models(as_json: AsJson = False) -> None:
     from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS
 
     if as_json:
-        print_json(
-            {
-                "schema": 1,
-                "networks": [
-                    {"name": name} | asdict(facts) for name, facts in (NETWORKS | TORCHVISION_NETWORKS).items()
-                ],
-                "datasets": [{"name": name} | asdict(facts) for name, facts in DATASETS.items()],
-            }
-        )
+        known = {"networks": NETWORKS, "torchvision_networks": TORCHVISION_NETWORKS, "datasets": DATASETS}
+        listed = {
+            what: [{"name": name} | asdict(fact) for name, fact in facts.items()] for what, facts in known.items()
+        }
+        print_json({"schema": 1, **listed})
         return
     networks = Table(
         (Column("network", "name"), Column("batch norm", "name"), Column("source", "prose")),
@@ -54,8 +50,8 @@ def models(as_json: AsJson = False) -> None:
         print_table(console, table)
         console.print()
     for batch_norm, words in ((True, "with"), (False, "without")):
-        known = [name for name, facts in TORCHVISION_NETWORKS.items() if facts.batch_norm is batch_norm]
-        names = ", ".join(name.removeprefix(TORCHVISION) for name in known)
+        own = [name for name, facts in TORCHVISION_NETWORKS.items() if facts.batch_norm is batch_norm]
+        names = ", ".join(name.removeprefix(TORCHVISION) for name in own)
         say(console, f"{TORCHVISION}NAME is torchvision's own network, {words} batch norm: {names}.")
         console.print()
     say(console, "Any other data set is a folder of class folders under the data folder: NAME/train/CLASS/*.")

@@ -285,10 +285,10 @@ def export(
     with _opened(database) as store:
         selection = select(store, names or (), conditions)
         if out is None:
-            write(sys.stdout, store, selection)
+            write(sys.stdout.write, store, selection)
             return
         try:
-            write_atomically(out, lambda file: write(file, store, selection))
+            write_atomically(out, lambda file: write(lambda text: file.write(text.encode()), store, selection))
         except OSError as error:
             raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
 

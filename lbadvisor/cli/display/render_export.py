@@ -4,7 +4,8 @@ import csv
 import dataclasses
 import io
 import json
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lbadvisor.cli.display.render_comparison import json_ready
 from lbadvisor.records.run import Measurement
@@ -16,18 +17,22 @@ if TYPE_CHECKING:
 _FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
 
 
-def write_csv(file: IO[str] | IO[bytes], store: "Store", selection: "Selection") -> None:
+Write = Callable[[str], object]
+"""Takes one text after the other, such as the `write` of a file."""
+
+
+def write_csv(write: Write, store: "Store", selection: "Selection") -> None:
     """One row per measurement, in full precision: the run's name, arm and seed, then the fields; nan as `nan`."""
     labels = dict(selection.labels)
-    _put(file, _line(["run", "arm", "seed", *_FIELDS]))
+    write(_line(["run", "arm", "seed", *_FIELDS]))
     for run in selection.runs:
         # One run at a time: they may be many and long.
         for measurement in store.measurements(run.number):
             values = [getattr(measurement, field) for field in _FIELDS]
-            _put(file, _line([run.name, labels.get(run.number), run.seed, *values]))
+            write(_line([run.name, labels.get(run.number), run.seed, *values]))
 
 
-def write_json(file: IO[str] | IO[bytes], store: "Store", selection: "Selection") -> None:
+def write_json(write: Write, store: "Store", selection: "Selection") -> None:
     """One object: `schema`, and for each of `runs` the run, its `arm` in a ladder or null, and its `measurements`."""
     labels = dict(selection.labels)
     body = {
@@ -43,17 +48,10 @@ def write_json(file: IO[str] | IO[bytes], store: "Store", selection: "Selection"
             for run in selection.runs
         ],
     }
-    _put(file, json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write(json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _line(cells: list[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
-
-
-def _put(file: IO[str] | IO[bytes], text: str) -> None:
-    if isinstance(file, io.TextIOBase):
-        file.write(text)
-    else:
-        file.write(text.encode())  # type: ignore[arg-type]
