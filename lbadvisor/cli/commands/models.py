@@ -14,11 +14,15 @@ def models(as_json: AsJson = False) -> None:
     from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS
 
     if as_json:
-        known = {"networks": NETWORKS, "torchvision_networks": TORCHVISION_NETWORKS, "datasets": DATASETS}
-        listed = {
-            what: [{"name": name} | asdict(fact) for name, fact in facts.items()] for what, facts in known.items()
-        }
-        print_json({"schema": 1, **listed})
+        torchvisions = [{"name": name} | asdict(facts) for name, facts in TORCHVISION_NETWORKS.items()]
+        print_json(
+            {
+                "schema": 1,
+                "networks": [{"name": name} | asdict(facts) for name, facts in NETWORKS.items()],
+                "torchvision_networks": torchvisions,
+                "datasets": [{"name": name} | asdict(facts) for name, facts in DATASETS.items()],
+            }
+        )
         return
     networks = Table(
         (Column("network", "name"), Column("batch norm", "name"), Column("source", "prose")),
