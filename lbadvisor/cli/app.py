@@ -57,5 +57,12 @@ def _report(message: str, exit_code: int) -> None:
     if "--debug" in sys.argv[1:]:
         raise
     with contextlib.suppress(OSError):  # the exit code says it if standard error cannot
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        if sys.stderr.isatty():
+            from rich.text import Text
+
+            from lbadvisor.cli.display.console import say, stderr
+
+            say(stderr(), Text(f"error: {message}"))
+        else:
+            print(f"error: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(exit_code)

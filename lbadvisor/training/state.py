@@ -172,7 +172,9 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     if fault is not None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
     try:
-        with naming_memory(f"{state.interval.device}'s memory does not hold the state in {path}: free some"):
+        with naming_memory(
+            f"the memory of the device {state.interval.device} does not hold the state in {path}: free memory"
+        ):
             state.model.load_state_dict(content["model"])
             state.optimizer.load_state_dict(content["optimizer"])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,6 +1,8 @@
 """Where results go: a standard output that is full, a file that would be lost, a folder that is missing."""
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +93,21 @@ def test_an_export_goes_to_standard_output_or_to_a_file(place):
         assert (place.folder / "out").read_text() == done.stdout
         (place.folder / "out").unlink()
     assert done.stdout.startswith('{\n  "schema": 1')
+
+
+def test_an_error_breaks_between_words_on_a_narrow_terminal():
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "lbadvisor", "plan", "--from", "128", "--to", "64"]
+    environment = os.environ | {"COLUMNS": "40", "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # Linux ends a terminal that nobody holds any more with an error
+            while part := os.read(ours, 65536):
+                said += part
+        os.close(ours)
+    assert process.returncode == 2
+    lines = said.decode().splitlines()
+    assert lines[0] == "error: the target batch size 64 is below"
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).endswith("to a larger one")

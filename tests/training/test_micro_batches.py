@@ -326,3 +326,39 @@ def test_a_network_that_the_memory_does_not_hold_is_said_to_be_that():
         "the memory of the device cpu does not hold the network f1 for images of 1024x1024 pixels in 10 classes: free "
         "memory, or choose a smaller network or smaller images\n"
     )
+
+
+RESUMED_WITHOUT_MEMORY = """
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.errors import OutOfMemoryError
+from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
+
+recipe = Recipe.model_validate({
+    "schema": 1, "name": "wide", "data": {"name": "own", "train_examples": 10}, "model": {"name": "f1"},
+    "batch": {"size": 4}, "optimizer": {"name": "sgd", "lr": 0.1}, "schedule": {"updates": 2},
+})
+state = start_state(recipe, 0, (3, 128, 128), 10, torch.device("cpu"))
+path = save_checkpoint(Path(sys.argv[1]), state)
+used = next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, ((used + int(sys.argv[2]) * 1000) * 1024, resource.RLIM_INFINITY))
+try:
+    load_checkpoint(path, state)
+except OutOfMemoryError as error:
+    print(str(error).replace(str(path), "PATH"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+@pytest.mark.parametrize("megabytes", [50, 150], ids=["while it is read", "while it is unpacked"])
+def test_a_checkpoint_that_the_memory_does_not_hold_is_said_to_be_that(tmp_path, megabytes):
+    """The first layer of F1 has 3 * 128 * 128 * 512 weights there, 101 MB, and they are read and then unpacked."""
+    command = [sys.executable, "-c", RESUMED_WITHOUT_MEMORY, str(tmp_path), str(megabytes)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the memory of the device cpu does not hold the state in PATH: free memory\n"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lbadvisor.errors import CheckpointError, OutOfMemoryError, reason_of
+from lbadvisor.errors import CheckpointError, reason_of
 from lbadvisor.training.checkpoints.file import Header, read_checkpoint
-from lbadvisor.training.out_of_memory import naming_memory
+from lbadvisor.training.out_of_memory import is_of_memory, naming_memory
 
 if TYPE_CHECKING:
     from lbadvisor.training.state import TrainState
@@ -28,17 +28,21 @@ def read_content(path: Path, device: torch.device, most_bytes: float = float("in
 
     Raises `CheckpointError` for a file that is damaged or no checkpoint, or larger than `most_bytes`.
     """
+    with naming_memory(f"the memory of the device {device} does not hold the state in {path}: free memory"):
+        return _read_content(path, device, most_bytes)
+
+
+def _read_content(path: Path, device: torch.device, most_bytes: float) -> tuple[Header, dict[str, Any]]:
     header, payload = read_checkpoint(path, most_bytes)
     try:
         with zipfile.ZipFile(io.BytesIO(payload)) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 # A thousand times as large once it is unpacked, maybe; torch writes as it is.
                 raise ValueError("it is compressed")
-        with naming_memory(f"{device}'s memory does not hold the state in {path}: free some"):
-            content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
-    except OutOfMemoryError:
-        raise
+        content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
     except Exception as error:  # what a stranger's bytes make the unpickler raise is nowhere said
+        if is_of_memory(error):
+            raise
         raise CheckpointError(f"the checkpoint {path} holds what no training saves: {reason_of(error)}") from error
     missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
