@@ -6,7 +6,6 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lbadvisor import __version__
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan import additions, adjustments, rules
 from lbadvisor.plan.adjustments import Adjustment, Value
@@ -15,6 +14,7 @@ from lbadvisor.plan.caveats import Caveat, caveats
 from lbadvisor.plan.forecast import Option, forecast
 from lbadvisor.plan.request import Request, options_of
 from lbadvisor.plan.scaling import Scaling, scaling_of
+from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
@@ -119,8 +119,9 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
     from pydantic import ValidationError
 
     from lbadvisor.recipe.problems import dotted, findings_of
-    from lbadvisor.recipe.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.recipe.recipe import Recipe, recipe_hash
     from lbadvisor.recipe.schedule import in_updates
+    from lbadvisor.recipe.tables import AdaptedFrom
 
     body = in_updates(recipe).model_dump(mode="json")
     for line in lines:

@@ -13,7 +13,6 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from lbadvisor import __version__
 from lbadvisor.comparison.comparison import Spread
 from lbadvisor.report import texts
 from lbadvisor.report.answer import Arm, arms_of, differences_of, headline_of
@@ -21,6 +20,7 @@ from lbadvisor.report.appearance import MARKERS, looks_of
 from lbadvisor.report.charts import Chart, chart_data, charts_of, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
+from lbadvisor.version import __version__
 
 MARK = b'<meta name="generator" content="lbadvisor '
 MANY_GROUPS = 8

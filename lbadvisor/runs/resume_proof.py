@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from lbadvisor.errors import LbadvisorError, UsageError
-from lbadvisor.recipe.recipe import Measurements, Recipe
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of, in_updates
+from lbadvisor.recipe.tables import Measurements
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
 from lbadvisor.store import Store

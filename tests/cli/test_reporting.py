@@ -13,8 +13,9 @@ from lbadvisor.plan.plan import advise, plan_json
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
+from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.recipe.tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.report.curves import Quantity
 from lbadvisor.store import Store

@@ -6,8 +6,9 @@ import pytest
 
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.recipe.file import load_recipe
-from lbadvisor.recipe.recipe import Recipe, Sgd
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.recipe.tables import Sgd
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = (

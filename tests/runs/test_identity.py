@@ -14,8 +14,8 @@ from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
-from lbadvisor.recipe.recipe import Checkpoints, Measurements
 from lbadvisor.recipe.schedule import scaled
+from lbadvisor.recipe.tables import Checkpoints, Measurements
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs import ladder, reuse
 from lbadvisor.runs.ladder import LadderRequest, RunEnds, train_ladder
