@@ -100,9 +100,7 @@ class CalibrationProgress:
 
 def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
     """The target's recipe, in updates, at an exponent."""
-    plan = advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent)))
-    assert plan.adapted is not None
-    return plan.adapted
+    return advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent))).adapted
 
 
 def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationProgress, None, Calibration]:

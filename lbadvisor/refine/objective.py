@@ -35,13 +35,13 @@ def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Genera
 
     Closing the iterator saves the run: the trial is gone on with by whoever claims it next.
     """
-    plan, recipe = trial_plan(request, claim.point)
+    plan = trial_plan(request, claim.point)
     runs: list[Run] = []
     for seed in request.seeds:
-        run = ended_run(request, recipe, seed)
+        run = ended_run(request, plan.adapted, seed)
         if run is None:
             prunes = request.prune and seed == request.seeds[0]
-            run = yield from _trained(request, study, claim, plan, recipe, seed, prunes=prunes)
+            run = yield from _trained(request, study, claim, plan, seed, prunes=prunes)
             if run.status not in RESULTS:
                 return _outcome(request, [run], claim, pruned=True)
         runs.append(run)
@@ -61,8 +61,9 @@ def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) ->
 
 
 def _trained(
-    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, recipe: Recipe, seed: int, *, prunes: bool
+    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, seed: int, *, prunes: bool
 ) -> Generator[TrialRun, None, Run]:
+    recipe = plan.adapted
     name = run_name(request, recipe, claim.point, seed)
     events = train_run(
         RunRequest(

@@ -81,16 +81,14 @@ class RefineRequest:
         return f"refine-{self.baseline.name[:50]}-{self.request.target_batch_size}-{digest[:6]}"
 
 
-def trial_plan(request: RefineRequest, point: Point) -> tuple[Plan, Recipe]:
-    """The plan of a point, and its adapted recipe."""
-    plan = plan_at(request.baseline, request.request, request.space, point)
-    assert plan.adapted is not None
-    return plan, plan.adapted
+def trial_plan(request: RefineRequest, point: Point) -> Plan:
+    """The plan of a point."""
+    return plan_at(request.baseline, request.request, request.space, point)
 
 
 def price_epochs(request: RefineRequest, point: Point) -> float:
     """Epochs that a trial of the point takes, over all its seeds."""
-    _, recipe = trial_plan(request, point)
+    recipe = trial_plan(request, point).adapted
     updates = recipe.schedule.updates or 0
     return epochs_of(updates, recipe.data.train_examples, recipe.batch.size) * len(request.seeds)
 

@@ -204,9 +204,8 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
     found = find_earlier(request)
     if found is not None:
         return found, False
-    plan, plan_number = request.plan, None
-    if plan is not None and plan.baseline is not None and plan.adapted is not None:
-        plan_number = store.add_plan(plan_json(plan), plan.baseline, plan.adapted)
+    plan = request.plan
+    plan_number = None if plan is None else store.add_plan(plan_json(plan), plan.baseline, plan.adapted)
     updates = recipe.schedule.updates
     if updates is None:
         raise ValueError("the recipe is not in updates")

@@ -249,8 +249,8 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
             display.show_line("the study has trials already: calibration is skipped")
             return asked
     tried = numbers_of(DEFAULT_EXPONENTS)
-    plan, adapted = trial_plan(asked, asked.space.theory)
-    length = adapted.schedule.updates or 0
+    plan = trial_plan(asked, asked.space.theory)
+    length = plan.adapted.schedule.updates or 0
     calibration = CalibrationRequest(
         baseline=asked.baseline,
         # Clipping bounds the very steps that are compared.

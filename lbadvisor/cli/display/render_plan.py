@@ -10,7 +10,7 @@ from lbadvisor.cli.display.table import Cell, Column, Table, print_table
 from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.plan.caveats import Caveat
 from lbadvisor.plan.forecast import Option
-from lbadvisor.plan.plan import Plan
+from lbadvisor.plan.plan import NumbersPlan
 from lbadvisor.records.numerals import value_text
 
 DIFFUSION = "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline:"
@@ -24,14 +24,17 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: Plan) -> None:
-    """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings."""
+def print_plan(plan: NumbersPlan, name: str = "") -> None:
+    """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
+
+    `name` is that of the recipe, if there is one.
+    """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
-    name = f"{plan.baseline.name}: " if plan.baseline else ""
     say(
         console,
-        f"[bold]{escape(name)}batch {value_text(size.before)} -> {value_text(size.after)}[/bold], "
+        f"[bold]{escape(f'{name}: ' if name else '')}batch {value_text(size.before)} -> "
+        f"{value_text(size.after)}[/bold], "
         f"ratio r = {plan.batch_ratio:,.6g}",
     )
     console.print()
