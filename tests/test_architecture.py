@@ -1,8 +1,17 @@
-"""The house itself: its modules import one another in one direction."""
+"""The house itself: its modules import one another in one direction, and one name means one thing."""
 
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import grimp
+
+import lbadvisor
+
+HOUSE = Path(lbadvisor.__file__).parent
+MODULES = [path for path in HOUSE.rglob("*.py") if "versions" not in path.parts]
 
 
 def test_no_module_imports_itself_through_others():
@@ -16,3 +25,29 @@ def test_no_module_imports_itself_through_others():
     except CycleError as error:
         circle = " <- ".join(error.args[1])
     assert circle is None
+
+
+def test_no_two_classes_have_one_name():
+    """Names that are given to a type count as well, such as `Shape = tuple[int, int, int]`."""
+    homes = defaultdict(list)
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            for name in _types_made_by(node):
+                homes[name].append(str(path.relative_to(HOUSE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def _types_made_by(node: ast.stmt) -> Iterator[str]:
+    names = [node.name] if isinstance(node, ast.ClassDef) else []
+    if isinstance(node, ast.Assign):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+    yield from (name for name in names if name[0].isupper() and not name.isupper())
+
+
+def test_no_two_modules_have_one_name():
+    """A command's module is called as the command is, whatever else is called so."""
+    homes = defaultdict(list)
+    for path in MODULES:
+        if path.name != "__init__.py" and path.parent.name != "commands":
+            homes[path.stem].append(str(path.relative_to(HOUSE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

@@ -25,8 +25,8 @@ from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import rule_of_exponent
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.recipe.tables import Batch
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic

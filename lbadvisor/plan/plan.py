@@ -127,8 +127,8 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
 
     from lbadvisor.recipe.problems import dotted, findings_of
     from lbadvisor.recipe.recipe import Recipe, recipe_hash
+    from lbadvisor.recipe.recipe_tables import AdaptedFrom
     from lbadvisor.recipe.schedule import in_updates
-    from lbadvisor.recipe.tables import AdaptedFrom
 
     body = in_updates(recipe).model_dump(mode="json")
     for line in lines:

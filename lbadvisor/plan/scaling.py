@@ -27,8 +27,8 @@ class Scaling:
     lr_factor: float
     updates_factor: float
     fewer: float
-    betas: betas.Applied
-    decay: weight_decay.Applied
+    betas: betas.AppliedBetas
+    decay: weight_decay.AppliedDecay
     decay_factor: float
     noise_factor: float
     diffusion: float | None
@@ -88,7 +88,7 @@ def scaling_of(baseline: Baseline, request: Request) -> Scaling:
     updates_factor = request.stretch_share if "regime" in parts else baseline.batch_size / target
     fewer = 1 / request.stretch_share if "regime" in parts else ratio
     facts = OPTIMIZERS[baseline.optimizer]
-    decay = weight_decay.applied_rule(baseline, request)
+    decay = weight_decay.applied_decay(baseline, request)
     noise_ratio = baseline.noise_ratio if request.noise is None else ratio
     variance = rules.noise_variance(target, examples, noise_ratio)
     before = rules.noise_variance(baseline.batch_size, examples, baseline.noise_ratio)
@@ -101,7 +101,7 @@ def scaling_of(baseline: Baseline, request: Request) -> Scaling:
         lr_factor=lr_factor,
         updates_factor=updates_factor,
         fewer=fewer,
-        betas=betas.applied_rule(baseline, ratio, request.betas) if "lr" in parts else "keep",
+        betas=betas.applied_betas(baseline, ratio, request.betas) if "lr" in parts else "keep",
         decay=decay,
         decay_factor=weight_decay.decay_factor(baseline, ratio, lr_factor, fewer, decay),
         noise_factor=noise_factor,

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS, network_facts
 from lbadvisor.recipe.faults import Fault, FieldPath
 from lbadvisor.recipe.limits import MOST_COUNT
+from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Clipping, Data, Model, Schedule
 from lbadvisor.recipe.suggestion import did_you_mean
-from lbadvisor.recipe.tables import Batch, BatchNorm, Clipping, Data, Model, Schedule
 
 
 def data_known(data: Data) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lbadvisor.recipe.coherence import RULES
 from lbadvisor.recipe.faults import refuse
-from lbadvisor.recipe.tables import (
+from lbadvisor.recipe.recipe_tables import (
     AdaptedFrom,
     Batch,
     BatchNorm,

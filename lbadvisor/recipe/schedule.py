@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.tables import Clipping
+from lbadvisor.recipe.recipe_tables import Clipping
 
 Length = tuple[float | None, int | None]
 """A length of training: (epochs, updates), one of them at most."""

@@ -19,7 +19,7 @@ from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import has_runs, refuse_another
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
-from lbadvisor.training.checkpoints.file import checkpoints, clear_parts, header_of, newest_sound
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import (

@@ -16,7 +16,7 @@ from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
 from lbadvisor.records.run import Measurement
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
-from lbadvisor.training.data.dataset import Batch, Dataset
+from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
 from lbadvisor.training.optimizers import set_rates
@@ -124,7 +124,7 @@ def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tupl
     return loss, 100 * correct
 
 
-def _in_slices(batches: Iterator[Batch], size: int | None) -> Iterator[Batch]:
+def _in_slices(batches: Iterator[LabelledImages], size: int | None) -> Iterator[LabelledImages]:
     for images_BCHW, labels_B in batches:
         yield from zip(images_BCHW.split(size or len(labels_B)), labels_B.split(size or len(labels_B)), strict=True)
 

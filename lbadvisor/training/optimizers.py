@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lbadvisor.recipe import tables
+from lbadvisor.recipe import recipe_tables as tables
 from lbadvisor.recipe.schedule import Rates
 
 

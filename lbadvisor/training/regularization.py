@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.tables import Regularization
+from lbadvisor.recipe.recipe_tables import Regularization
 from lbadvisor.training.seeds import generator
 
 

@@ -11,14 +11,21 @@ from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.training.checkpoints.checkpoint_file import (
+    Header,
+    Images,
+    checkpoints,
+    require_training,
+    write_checkpoint,
+)
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
-from lbadvisor.training.checkpoints.file import Header, Images, checkpoints, require_training, write_checkpoint
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
 from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.shape import Shape
 from lbadvisor.version import __version__
 
 __all__ = ["TrainState", "checkpoints", "is_finite", "load_checkpoint", "save_checkpoint", "start_state"]
@@ -57,9 +64,7 @@ class TrainState:
         self.parameters = list(self.model.parameters())
 
 
-def start_state(
-    recipe: Recipe, seed: int, shape: tuple[int, int, int], classes: int, device: torch.device
-) -> TrainState:
+def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: torch.device) -> TrainState:
     """The state before the first update of a recipe in updates, for images of (C, H, W) `shape`.
 
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
@@ -89,7 +94,7 @@ def start_state(
         )
 
 
-def _network(recipe: Recipe, shape: tuple[int, int, int], classes: int, device: torch.device) -> nn.Module:
+def _network(recipe: Recipe, shape: Shape, classes: int, device: torch.device) -> nn.Module:
     """The recipe's network on `device`, with its batch norm and in the memory format that is fastest."""
     model = build_model(recipe.model.name, shape, classes)
     batch_norm = recipe.batch_norm

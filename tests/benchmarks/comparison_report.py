@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.store import Store
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.recipe.tables import Measurements
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.runs.recording import FLUSH_SECONDS
 from lbadvisor.store import Store

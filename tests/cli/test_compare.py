@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError, UnknownRunError, UsageError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.tables import AdaptedFrom, Batch, Data, Model, Part, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Part, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store
 

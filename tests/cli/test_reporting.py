@@ -14,8 +14,8 @@ from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe, differing_fields
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.recipe.tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.report.curves import Quantity
 from lbadvisor.store import Store

@@ -9,7 +9,7 @@ import pytest
 
 from lbadvisor.errors import UnknownRunError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.store import Store

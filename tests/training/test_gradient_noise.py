@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import GradientNoise
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.recipe.tables import GradientNoise
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.loop import train

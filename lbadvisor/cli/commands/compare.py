@@ -48,9 +48,9 @@ def compare(
     import dataclasses
 
     from lbadvisor.cli.display.console import print_json, stdout
-    from lbadvisor.cli.display.curves import draw_groups
     from lbadvisor.cli.display.render_comparison import csv_of, json_ready, markdown_of, print_comparison
     from lbadvisor.cli.display.reporting import check_reports, write_reports
+    from lbadvisor.cli.display.terminal_curves import draw_groups
     from lbadvisor.comparison.column_words import parse_columns
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.runs.selection import compare_selection, select

@@ -90,7 +90,7 @@ def show(
     from lbadvisor.cli.display.render_comparison import json_ready
     from lbadvisor.cli.display.render_runs import print_run
     from lbadvisor.store.run_folder import checkpoint_folder
-    from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+    from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
     with _opened(database) as store:
         found = store.run(run)

@@ -5,25 +5,25 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from lbadvisor.cli.display.table import Column, Table, print_facts, print_table
+from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
 from lbadvisor.comparison.results import result_of, summary_of
 from lbadvisor.records.numerals import ABSENT, measured_text
 from lbadvisor.records.run import Measurement, Run
 
 _RUNS = (
-    Column("run"),
-    Column("name", "name"),
-    Column("recipe", "name", rank=5),
-    Column("batch"),
-    Column("adapted", "name", rank=4),
-    Column("seed", rank=1),
-    Column("status", "name"),
-    Column("update"),
-    Column("final %"),
-    Column("best %", rank=2),
-    Column("seconds", rank=3),
-    Column("when, UTC", rank=6),
+    Heading("run"),
+    Heading("name", "name"),
+    Heading("recipe", "name", rank=5),
+    Heading("batch"),
+    Heading("adapted", "name", rank=4),
+    Heading("seed", rank=1),
+    Heading("status", "name"),
+    Heading("update"),
+    Heading("final %"),
+    Heading("best %", rank=2),
+    Heading("seconds", rank=3),
+    Heading("when, UTC", rank=6),
 )
 
 
@@ -113,16 +113,16 @@ def _git_text(run: Run) -> str | None:
 
 
 _MEASUREMENTS = (
-    Column("update"),
-    Column("epoch"),
-    Column("loss"),
-    Column("learning rate", rank=1),
-    Column("gradient norm", rank=2),
-    Column("clipped, %", rank=4),
-    Column("weight distance", rank=5),
-    Column("evaluation loss", rank=3),
-    Column("accuracy, %"),
-    Column("seconds", rank=6),
+    Heading("update"),
+    Heading("epoch"),
+    Heading("loss"),
+    Heading("learning rate", rank=1),
+    Heading("gradient norm", rank=2),
+    Heading("clipped, %", rank=4),
+    Heading("weight distance", rank=5),
+    Heading("evaluation loss", rank=3),
+    Heading("accuracy, %"),
+    Heading("seconds", rank=6),
 )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lbadvisor.errors import CheckpointError, OutOfMemoryError, reason_of
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.training.checkpoints.file import Header, read_checkpoint
+from lbadvisor.training.checkpoints.checkpoint_file import Header, read_checkpoint
 from lbadvisor.training.out_of_memory import naming_memory
 
 Content = dict[str, Any]
