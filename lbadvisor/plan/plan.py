@@ -80,12 +80,6 @@ def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, NumbersPlan
 
 def _checked(baseline: Baseline, request: Request) -> Scaling:
     """The scaling of a request that makes sense for the baseline. Raises `PlanError` for another."""
-    target, examples, ghost = request.target_batch_size, baseline.examples, request.ghost_batch_size
-    rules.batch_ratio(baseline.batch_size, target)
-    if examples is not None and target > examples:
-        raise PlanError(f"the target batch size {target} is above the {examples} training examples")
-    if ghost is not None and not 2 <= ghost <= target:
-        raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
     scaling = scaling_of(baseline, request)
     additions.check_additions(scaling)
     if scaling.ghost_batch_size == 1:
