@@ -181,7 +181,7 @@ def _rows(chart: Chart, report: Report) -> Iterator[NumbersRow]:
     for group, curve in zip(report.curves, chart.curves, strict=True):
         if curve is not None:
             first, lowest, highest, last = (
-                f"{value * chart.factor:.4g}"
+                f"{value * chart.quantity.factor:.4g}"
                 for value in (curve.mean[0], min(curve.low), max(curve.high), curve.mean[-1])
             )
             yield NumbersRow(group.label, first, lowest, highest, last, texts.whole(curve.update[-1]))

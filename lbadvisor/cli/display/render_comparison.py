@@ -2,13 +2,9 @@
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
@@ -23,13 +19,12 @@ from lbadvisor.cli.display.group_rows import (
 )
 from lbadvisor.cli.display.table import Heading, Table, TableCell, markdown, print_first_that_fits, print_table
 from lbadvisor.comparison.change_text import change_texts
-from lbadvisor.comparison.comparison import Better, Change, Comparison, Metric
-from lbadvisor.comparison.metrics import ACCURACY, Column
-from lbadvisor.records.numerals import measured_text, value_text
+from lbadvisor.comparison.comparison import Change, Comparison, Metric
+from lbadvisor.records.numerals import number_text, value_text
+from lbadvisor.records.quantities import ACCURACY, Better
 
 MOST_COLUMNS = 6
 """Of more groups the tables have a row each, and not a column."""
-_OF_GAP = Column(ACCURACY, "last").name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +33,6 @@ class _Row:
 
     name: str
     cells: tuple[tuple[str, Text], ...]
-
-
-def json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A record's fields as JSON has them, for `dataclasses.asdict`: times as ISO 8601, what is not finite as null."""
-    ready = {}
-    for name, value in items:
-        if isinstance(value, datetime):
-            value = value.isoformat()
-        elif isinstance(value, float) and not math.isfinite(value):
-            value = None
-        elif isinstance(value, BaseModel):
-            value = value.model_dump(mode="json", exclude_none=True)
-        ready[name] = value
-    return ready
 
 
 def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str, str]:
@@ -64,14 +45,14 @@ def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str
     if spread is None:
         before = sum(len(one.runs) for one in comparison.groups[:group])
         lone = len(comparison.groups[group].runs) == 1
-        return measured_text(metric.name, metric.values[before] if lone else None), ""
-    text = measured_text(metric.name, spread.mean)
+        return number_text(metric.values[before] if lone else None, metric.form), ""
+    text = number_text(spread.mean, metric.form)
     if spread.std:
-        text += f" ± {measured_text(metric.name, spread.std)}"
-    if group == 0 or first is None or metric.name == _OF_GAP:
+        text += f" ± {number_text(spread.std, metric.form)}"
+    if group == 0 or first is None or metric.name == ACCURACY.run_name:
         return text, ""
     difference = spread.mean - first.mean
-    return text, measured_text(metric.name, difference, "+") if difference else "="
+    return text, number_text(difference, metric.form, "+") if difference else "="
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

@@ -1,15 +1,15 @@
 """The stored ladders as tables and as JSON."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
-from lbadvisor.records.numerals import measured_text
+from lbadvisor.records.numerals import number_text
+from lbadvisor.records.quantities import ACCURACY, SECONDS
 from lbadvisor.records.run import Ladder, Run
 from lbadvisor.runs.reuse import RESULTS
 
@@ -76,8 +76,8 @@ def print_ladder_runs(
             run.name,
             str(run.status),
             f"{run.update:,}/{run.updates:,}",
-            measured_text("final_accuracy_percent", run.final_accuracy_percent),
-            measured_text("seconds", run.seconds),
+            number_text(run.final_accuracy_percent, ACCURACY.format),
+            number_text(run.seconds, SECONDS.format),
         )
         for arm, run in summaries
     )
@@ -86,7 +86,7 @@ def print_ladder_runs(
 
 def ladder_body(ladder: Ladder, members: ArmRuns) -> dict[str, Any]:
     """The ladder as JSON: its record's fields, `arms` with the runs' numbers, and how many runs have their result."""
-    body = dataclasses.asdict(ladder, dict_factory=json_ready)
+    body = json_of(ladder)
     arms: dict[str, list[int]] = {}
     for arm, run in members:
         arms.setdefault(arm, []).append(run.number)
@@ -95,7 +95,7 @@ def ladder_body(ladder: Ladder, members: ArmRuns) -> dict[str, Any]:
 
 def member_bodies(summaries: Sequence[tuple[str, RunSummary]]) -> list[dict[str, Any]]:
     """Each run's summary with its arm."""
-    return [{"arm": arm} | dataclasses.asdict(run, dict_factory=json_ready) for arm, run in summaries]
+    return [{"arm": arm} | json_of(run) for arm, run in summaries]
 
 
 def _batches(ladder: Ladder) -> str:

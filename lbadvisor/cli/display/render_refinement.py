@@ -1,6 +1,5 @@
 """A refinement as a table, a chart of characters, and JSON."""
 
-import dataclasses
 import math
 import statistics
 from typing import Any
@@ -10,7 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import CHART_WIDTH, say
-from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import Heading, Table, print_table
 from lbadvisor.refine.refinement import Refinement, Trial, metric_text
 from lbadvisor.refine.search_space import point_text
@@ -119,9 +118,9 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
 
 def refinement_body(refinement: Refinement) -> dict[str, Any]:
     """The refinement as the documented JSON object: its record's fields; what is infinite (a run diverged) is null."""
-    body: dict[str, Any] = _finite(dataclasses.asdict(refinement, dict_factory=json_ready))
+    body: dict[str, Any] = json_of(refinement)
     for trial, record in zip(body["trials"], refinement.trials, strict=True):
-        trial["value"] = _finite(record.value)
+        trial["value"] = record.value if math.isfinite(record.value) else None
     if refinement.estimate is not None:
         body["estimate"] |= {
             "holds_square_root": refinement.estimate.holds(0.5),
@@ -129,13 +128,3 @@ def refinement_body(refinement: Refinement) -> dict[str, Any]:
             "gain_is_certain": refinement.estimate.gain_is_certain,
         }
     return {"schema": 1} | body
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value
