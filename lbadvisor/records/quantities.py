@@ -19,13 +19,14 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How a quantity is drawn.
+    """How a quantity is drawn; `note` goes on from its explanation.
 
     Values over decades get a logarithmic axis, unless `logarithmic_values` forbids it; else their axis begins at 0, if
     `from_zero`. `logarithmic_axis`: always over a logarithmic axis of updates. `if_any`: only if some value is not 0.
     """
 
     title: str
+    note: str = ""
     from_zero: bool = True
     logarithmic_values: bool = True
     logarithmic_axis: bool = False
@@ -81,7 +82,7 @@ ACCURACY = Quantity(
     label="accuracy",
     unit="%",
     format=",.2f",
-    explanation="Share of the evaluation examples that are right.",
+    explanation="Share of the evaluation examples that are right",
     better=Better.HIGHER,
     evaluated=True,
     rank=0,
@@ -96,7 +97,7 @@ EVALUATION_LOSS = Quantity(
     label="evaluation loss",
     unit="nats",
     format=",.4f",
-    explanation="Mean loss on the evaluation examples.",
+    explanation="Mean loss on the evaluation examples",
     better=Better.LOWER,
     evaluated=True,
     rank=3,
@@ -108,7 +109,7 @@ LOSS = Quantity(
     label="training loss",
     unit="nats",
     format=",.4f",
-    explanation="Mean over the updates since the measurement before.",
+    explanation="Mean over the updates since the measurement before",
     better=Better.LOWER,
     rank=0,
     run_name="final_training_loss",
@@ -120,7 +121,7 @@ GRADIENT_NORM = Quantity(
     label="gradient norm",
     unit="",
     format=",.3g",
-    explanation="Global L2 norm of the gradient, before clipping.",
+    explanation="Global L2 norm of the gradient, before clipping",
     rank=2,
     drawing=Drawing("Gradient norm"),
 )
@@ -130,7 +131,7 @@ CLIPPED_SHARE = Quantity(
     label="clipped updates",
     unit="%",
     format=",.0f",
-    explanation="Share of the updates whose gradient was clipped.",
+    explanation="Share of the updates whose gradient was clipped",
     rank=4,
     factor=100.0,
     alias="clipped",
@@ -145,7 +146,7 @@ LEARNING_RATE = Quantity(
     label="learning rate",
     unit="",
     format=",.6g",
-    explanation="As the schedule gives it to this update.",
+    explanation="As the schedule gives it to this update",
     always_finite=True,
     rank=1,
     drawing=Drawing("Learning rate"),
@@ -156,11 +157,16 @@ WEIGHT_DISTANCE = Quantity(
     label="weight distance",
     unit="",
     format=",.2f",
-    explanation="L2 norm of w_t - w_0, always over a logarithmic axis: a line that is straight there grows as log t, "
-    "as in the paper's Figure 2 (Hoffer et al. 2017, arXiv:1705.08741).",
+    explanation="L2 norm of w_t - w_0",
     rank=5,
     # On two logarithmic axes what grows as log t would not be straight.
-    drawing=Drawing("Weight distance", logarithmic_values=False, logarithmic_axis=True),
+    drawing=Drawing(
+        "Weight distance",
+        note=", always over a logarithmic axis: a line that is straight there grows as log t, as in the paper's Figure "
+        "2 (Hoffer et al. 2017, arXiv:1705.08741)",
+        logarithmic_values=False,
+        logarithmic_axis=True,
+    ),
 )
 
 UPDATE = Quantity(
@@ -168,7 +174,7 @@ UPDATE = Quantity(
     label="updates",
     unit="updates",
     format=",.0f",
-    explanation="Counted from 1.",
+    explanation="Counted from 1",
     axis=Axis.UPDATE,
     whole=True,
     always_finite=True,
@@ -181,7 +187,7 @@ EPOCH = Quantity(
     label="epochs",
     unit="epochs",
     format=",.2f",
-    explanation="Passes over the training examples so far.",
+    explanation="Passes over the training examples so far",
     better=Better.LOWER,
     axis=Axis.EPOCH,
     always_finite=True,
@@ -195,7 +201,7 @@ EXAMPLES = Quantity(
     label="examples",
     unit="examples",
     format=",.0f",
-    explanation="Training examples seen so far.",
+    explanation="Training examples seen so far",
     better=Better.LOWER,
     axis=Axis.EXAMPLE,
     whole=True,
@@ -207,7 +213,7 @@ SECONDS = Quantity(
     label="seconds",
     unit="seconds",
     format=",.1f",
-    explanation="Training time since the run began, stops not counted.",
+    explanation="Training time since the run began, stops not counted",
     better=Better.LOWER,
     axis=Axis.SECOND,
     always_finite=True,

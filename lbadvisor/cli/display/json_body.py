@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 def json_of(record: Any) -> dict[str, Any]:
     """A record's fields as JSON has them: moments as ISO 8601, what is not finite as null."""
-    body: dict[str, Any] = json.loads(_adapter(type(record)).dump_json(record))
+    kind: Any = type(record)
+    body: dict[str, Any] = json.loads(_adapter(kind).dump_json(record))
     return body
 
 
