@@ -63,7 +63,7 @@ def within_schedule(schedule: "Schedule") -> Iterator[Fault]:
         yield Fault(
             ("final_lr_factor",),
             'has no meaning with decay = "milestones"',
-            "take it out, or set decay to cosine, linear or exponential",
+            "remove it, or set decay to cosine, linear or exponential",
         )
     if decay == "exponential" and not schedule.final_lr_factor:
         yield Fault(
@@ -75,7 +75,7 @@ def within_schedule(schedule: "Schedule") -> Iterator[Fault]:
             yield Fault(
                 ("milestones", i, "lr_factor"),
                 f'a milestone of the learning rate has no meaning with decay = "{decay}"',
-                "a milestone of the weight decay alone has lr_factor = 1.0",
+                "to change the weight decay alone, set lr_factor = 1.0",
             )
 
 
@@ -171,7 +171,7 @@ def within_batch_norm(batch_norm: "BatchNorm") -> Iterator[Fault]:
         yield Fault(
             ("running_statistics",),
             "has no meaning without ghost batches",
-            "take it out, or set ghost_batch_size: batch.size makes the batch one ghost",
+            "remove it, or set ghost_batch_size; batch.size makes the batch one ghost",
         )
 
 
@@ -182,7 +182,7 @@ def batch_norm_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator
         return
     for key, field in type(batch_norm).model_fields.items():
         if getattr(batch_norm, key) != field.default:
-            yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "take it out")
+            yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "remove it")
 
 
 def recomputes_ghosts(batch_norm: "BatchNorm", data: "Data", batch: "Batch") -> Iterator[Fault]:
@@ -192,7 +192,7 @@ def recomputes_ghosts(batch_norm: "BatchNorm", data: "Data", batch: "Batch") -> 
         yield Fault(
             ("recompute_at_end",),
             f"cuts {data.train_examples} examples into ghosts of 2 and one of 1, which has no variance",
-            "take ghosts of 3 examples or more",
+            "use ghosts of 3 examples or more",
         )
 
 

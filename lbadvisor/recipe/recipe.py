@@ -1,7 +1,7 @@
 """A recipe: all hyperparameters of one training, as frozen, checked data.
 
-A length of training is given either in epochs or in updates, never in both; `schedule.in_updates` turns a recipe into
-one that speaks of updates only.
+A length of training is given in epochs or in updates, never in both; `schedule.in_updates` converts a recipe to
+updates only.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ Scalar = str | int | float | bool
 
 
 class RecipeModel(BaseModel):
-    """What every table of a recipe has in common: frozen, strict about types, no unknown key, no nan."""
+    """Common to all tables of a recipe: frozen, strict about types, no unknown keys, no nan."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True, validate_default=True
@@ -45,8 +45,8 @@ class Data(RecipeModel):
     train_examples: PositiveInt = Field(description="examples in the training set, N")
     validation_examples: PositiveInt | None = Field(
         None,
-        description="so many further examples of the training set, beside train_examples, are held out, evenly by "
-        "class: evaluations are on them, and the test set is left alone; absent: evaluations are on the test set",
+        description="number of training examples, besides train_examples, to hold out for evaluation, evenly by class, "
+        "instead of using the test set; absent: evaluate on the test set",
     )
     augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"] = Field(
         "none",
@@ -73,7 +73,7 @@ class Batch(RecipeModel):
 
 
 class BatchNorm(RecipeModel):
-    """How batch norm takes its statistics."""
+    """How batch norm computes its statistics."""
 
     ghost_batch_size: Annotated[int, Field(ge=2)] | None = Field(
         None, description="examples that share training statistics; absent: the whole batch"
@@ -83,13 +83,13 @@ class BatchNorm(RecipeModel):
     )
     running_statistics: RunningStatistics = Field(
         "sequential",
-        description="what the ghosts of a batch do to the running statistics: sequential, an update each; per-update, "
-        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, with that "
-        "of the biased variances; total, with the whole batch's statistics",
+        description="how a batch's ghosts update the running statistics: sequential, one update each; per-update, "
+        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, the same "
+        "with biased variances; total, one update with the whole batch's statistics",
     )
     recompute_at_end: bool = Field(
         False,
-        description="after the last update the running statistics become those of the whole training set, exactly",
+        description="after the last update, set the running statistics to the exact ones of the whole training set",
     )
 
     @model_validator(mode="after")
@@ -166,10 +166,10 @@ Optimizer = Annotated[Sgd | Adam | AdamW | RmsProp | Adagrad, Field(discriminato
 class Milestone(RecipeModel):
     """A change at a point of the schedule; both factors hold from that update on."""
 
-    epoch: Epochs | None = Field(None, description="where it begins, in epochs; or give update")
-    update: PositiveInt | None = Field(None, description="how many updates come before it; or give epoch")
-    lr_factor: PositiveFloat = Field(description="learning rate from here on, as a factor of optimizer.lr")
-    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from here on; absent: unchanged")
+    epoch: Epochs | None = Field(None, description="when it starts, in epochs; or give update")
+    update: PositiveInt | None = Field(None, description="number of updates before it; or give epoch")
+    lr_factor: PositiveFloat = Field(description="learning rate from then on, as a factor of optimizer.lr")
+    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from then on; absent: unchanged")
 
     @model_validator(mode="after")
     def _placed_once(self) -> Self:
@@ -182,10 +182,11 @@ class Schedule(RecipeModel):
     epochs: Epochs | None = Field(None, description="length in epochs; or give updates")
     updates: PositiveInt | None = Field(None, description="length in updates; or give epochs")
     decay: Literal["milestones", "cosine", "linear", "exponential"] = Field(
-        "milestones", description="milestones: steps where they say; else a curve from lr to lr * final_lr_factor"
+        "milestones",
+        description="milestones: steps at the milestones; otherwise a curve from lr to lr * final_lr_factor",
     )
     milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
-        (), description="changes of the learning rate or the weight decay, in their order"
+        (), description="changes of learning rate or weight decay, in order"
     )
     final_lr_factor: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="learning rate at the end as a factor of optimizer.lr, for cosine, linear and exponential"
@@ -204,7 +205,7 @@ class Schedule(RecipeModel):
 class Clipping(RecipeModel):
     """Clipping of the gradient's global L2 norm; without a length it lasts the whole run."""
 
-    max_norm: PositiveFloat = Field(description="largest norm that is let through")
+    max_norm: PositiveFloat = Field(description="largest norm that is not clipped")
     epochs: Epochs | None = Field(None, description="length of the clipping warm-up; or give updates")
     updates: PositiveInt | None = Field(None, description="length of the clipping warm-up; or give epochs")
 
@@ -220,25 +221,25 @@ class GradientNoise(RecipeModel):
         description="gaussian: N(1, ratio - 1); bernoulli: ratio for one example in ratio, else 0"
     )
     ratio: Annotated[float, Field(gt=1, le=2**53)] = Field(
-        description="how many times smaller the batches are whose noise is matched, B_L/B_S"
+        description="ratio of this batch to the smaller one whose noise is matched, B_L/B_S"
     )
 
 
 class Regularization(RecipeModel):
-    """Noise of other kinds than a batch's, drawn anew at each update; evaluation has none."""
+    """Noise unlike a batch's, drawn anew at each update; evaluation has none."""
 
     dropout: Probability = Field(
         0.0,
-        description="probability with which an input of the last fully connected layer becomes 0; the others grow by "
+        description="probability that an input of the last fully connected layer becomes 0; the others are scaled by "
         "1 / (1 - dropout)",
     )
     label_noise: Probability = Field(
-        0.0, description="probability with which an example's label is drawn from all classes alike, for one update"
+        0.0, description="probability that an update draws an example's label uniformly from all classes"
     )
     drop_connect: Probability = Field(
         0.0,
-        description="probability with which a weight of the last fully connected layer is 0 in one update; the others "
-        "grow by 1 / (1 - drop_connect)",
+        description="probability that a weight of the last fully connected layer is 0 in an update; the others are "
+        "scaled by 1 / (1 - drop_connect)",
     )
 
 
@@ -249,23 +250,23 @@ class WeightEma(RecipeModel):
 
 
 class Compute(RecipeModel):
-    """In which numbers the network computes; weights, statistics and the loss are float32 always."""
+    """The precision the network computes in; weights, statistics and the loss are always float32."""
 
     precision: Literal["float32", "bf16"] = Field(
-        "float32", description="bf16: bfloat16 where torch.autocast has it, in training and in evaluation"
+        "float32", description="bf16: bfloat16 wherever torch.autocast supports it, in training and evaluation"
     )
     tf32: bool = Field(
-        False, description="whether float32 products of a CUDA device may round their factors to TF32's 10 bits"
+        False, description="whether CUDA devices may round the factors of float32 products to TF32's 10 bits"
     )
     compile: bool = Field(
         False,
-        description="whether updates go through torch.compile: equal to rounding, other masks of dropout; needs a "
-        "C++ compiler on a CPU",
+        description="whether to use torch.compile: equal up to rounding, with other dropout masks; on a CPU it needs a "
+        "C++ compiler",
     )
 
 
 class Measurements(RecipeModel):
-    """How often training is measured, and how often evaluated; the last update always is."""
+    """How often training is measured and evaluated; the last update always is both."""
 
     every_epochs: Epochs | None = Field(None, description="epochs between measurements; or give every_updates")
     every_updates: PositiveInt | None = Field(None, description="updates between measurements; or give every_epochs")
@@ -284,7 +285,7 @@ class Measurements(RecipeModel):
 
 
 class Checkpoints(RecipeModel):
-    """How often the state is saved; it is saved at every stop as well."""
+    """How often the state is saved; it is also saved at every stop."""
 
     every_seconds: PositiveFloat = Field(
         120.0,
@@ -294,25 +295,23 @@ class Checkpoints(RecipeModel):
 
 
 class AdaptedFrom(RecipeModel):
-    """Where an adapted recipe came from; its presence forbids a second adaptation."""
+    """Where an adapted recipe came from; a recipe with this table cannot be adapted again."""
 
     recipe: Name = Field(description="the baseline's name")
     recipe_hash: str = Field(description="the baseline's hash, SHA-256 in hexadecimal")
     batch_size: PositiveInt = Field(description="the baseline's examples per update, B_S")
-    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(
-        description="which parts of the adaptation were made"
-    )
+    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(description="the parts that were adapted")
     lr_rule: str = Field(description="the rule that scaled the learning rate")
     stretch_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="updates as a share of the baseline's, where the regime was adapted"
+        1.0, description="updates as a share of the baseline's, if the regime was adapted"
     )
     additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
-        (), description="what was added that is no part of the adaptation"
+        (), description="additions beyond the adaptation"
     )
     options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="what else was asked for that is not the default, such as ghost3 or betas-keep"
+        (), description="further options that are not defaults, such as ghost3 or betas-keep"
     )
-    program: str = Field(description="the program that made the adaptation, with its version")
+    program: str = Field(description="the program that adapted it, with its version")
 
 
 _RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
@@ -327,7 +326,7 @@ _RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], 
     ),
     "clipping": ((coherence.clipping_fits, ("schedule", "data", "batch")),),
 }
-"""For a table of the recipe, the rules between it and which tables before it."""
+"""For each table of the recipe, the rules that relate it to earlier tables."""
 
 
 class Recipe(RecipeModel):
@@ -337,8 +336,8 @@ class Recipe(RecipeModel):
     """
 
     schema_version: Literal[1] = Field(alias="schema", description="version of this format")
-    name: Name = Field(description="what the recipe is called, as a rule its file's name")
-    description: str = Field("", description="what it trains, and where its numbers are from; changes no result")
+    name: Name = Field(description="the recipe's name, usually its file's name")
+    description: str = Field("", description="what it trains, and where its numbers come from; changes no result")
     data: Data
     model: Model
     batch: Batch
@@ -350,7 +349,7 @@ class Recipe(RecipeModel):
     regularization: Regularization = Regularization()
     weight_ema: WeightEma | None = None
     compute: Compute = Compute()
-    # An evaluation takes about a third of an epoch's time per example: at this cadence 2 to 3% of a run.
+    # Per example, evaluating takes about a third of the time of training: at this cadence 2 to 3% of a run.
     measurements: Measurements = Measurements(every_epochs=0.25, evaluate_every_epochs=2.5)
     checkpoints: Checkpoints = Checkpoints()
     adapted_from: AdaptedFrom | None = None
@@ -358,7 +357,7 @@ class Recipe(RecipeModel):
     @field_validator(*_RULES)
     @classmethod
     def _fits_the_tables_before(cls, table: Any, info: ValidationInfo) -> Any:
-        # A table that is wrong itself is not in `info.data`: its own problems are reported, and no rule asks it.
+        # An invalid table is not in `info.data`: its own problems are reported, and the rules skip it.
         others = info.data
         faults = (
             fault
@@ -372,17 +371,17 @@ class Recipe(RecipeModel):
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of the recipe as a document, in hexadecimal: of everything but its description.
 
-    Two documents may be one training: `identity.digest_of` tells.
-    Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
+    Two documents may be one training: see `identity.digest_of`.
+    Fields with their default are left out, so a field added to the format later does not change older hashes.
     """
     body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def fields_of(recipe: Recipe) -> tuple[tuple[str, Scalar], ...]:
-    """Every value that `recipe` has, defaults included, by its dotted path (`schedule.milestones[0].lr_factor`).
+    """Every value of `recipe`, defaults included, by its dotted path (`schedule.milestones[0].lr_factor`).
 
-    In the order of the format. A value that is absent (None) is left out, and so are the fields of an absent table.
+    In the order of the format, without absent values (None) and the fields of absent tables.
     """
     return tuple(_leaves("", recipe.model_dump(by_alias=True)))
 
@@ -399,7 +398,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Scalar]]:
 
 
 def differing_fields(before: Recipe, after: Recipe) -> tuple[tuple[str, Scalar | None, Scalar | None], ...]:
-    """The fields whose values differ, as (dotted path, before, after); None where a recipe has no such value."""
+    """The fields whose values differ, as (dotted path, before, after); None if a recipe has no such value."""
     old, new = dict(fields_of(before)), dict(fields_of(after))
     rows = ((field, old.get(field), new.get(field)) for field in dict.fromkeys([*old, *new]))
     return tuple(row for row in rows if row[1] != row[2])

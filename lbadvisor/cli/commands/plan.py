@@ -1,4 +1,4 @@
-"""`lbadvisor plan`: what a larger batch changes, with reasons and price."""
+"""`lbadvisor plan`: what a larger batch changes, why, and at what cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What is known of a baseline without a recipe."""
+    """The known numbers of a baseline without a recipe."""
 
     batch_size: Annotated[int | None, typer.Option("--from", min=1, metavar="B", help="Baseline batch size.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Baseline learning rate (with --from).")] = None
@@ -33,7 +33,7 @@ class Numbers:
     ] = None
 
     def baseline(self, batch_size: int) -> "Baseline":
-        """The baseline at `batch_size`. Raises `PlanError` for a number that cannot be."""
+        """The baseline at `batch_size`. Raises `PlanError` for an impossible number."""
         from lbadvisor.plan.baseline import baseline_of_numbers
 
         return baseline_of_numbers(
@@ -54,20 +54,22 @@ class Numbers:
 def plan(
     words: Words,
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe; without one, give --from.", metavar="[RECIPE]")
+        Path | None, typer.Argument(help="Recipe file; without one, give --from.", metavar="[RECIPE]")
     ] = None,
     *,
     numbers: Numbers,
     adapt: options.Adapt,
     changes: options.Changes,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe here.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
-    `lbadvisor plan --from 128 --to 4096` needs no recipe; with --lr, --epochs, --examples it gives absolute numbers;
-    numbers of the optimizer that are not given are torch's.
+    `lbadvisor plan --from 128 --to 4096` needs no recipe; add --lr, --epochs and --examples for absolute numbers.
+    Optimizer settings that are not given default to torch's.
     """
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
@@ -90,7 +92,7 @@ def plan(
         raise UsageError("give a recipe, or the baseline batch size: --from B")
     request = arm_or_request_of(adapt, words, baseline)
     if request is None:
-        raise UsageError(f"the arm {adapt.arm} is the baseline itself: there is nothing to plan")
+        raise UsageError(f"nothing to plan: the arm {adapt.arm} is the baseline itself")
     made = advise_numbers(baseline, request) if read is None else advise(read, request)
     if out is not None:
         write_recipe(out, made)
