@@ -329,7 +329,7 @@ WRONG_LINES = {
     "a batch that is no number": (["train", DIGITS, "--to", "big"], 2, "'big'"),
     "a smaller batch": (["train", DIGITS, "--to", "16"], 2, "below the baseline's 32"),
     "a batch above the data": (["train", DIGITS, "--to", "4096"], 2, "above the 1297 training examples"),
-    "an unknown part": (["train", DIGITS, "--to", "64", "--adapt", "lr,gohst"], 2, "no part `gohst`"),
+    "an unknown part": (["train", DIGITS, "--to", "64", "--adapt", "lr,gohst"], 2, "unknown part `gohst`"),
     "adapt without a target": (["train", DIGITS, "--adapt", "lr"], 2, "--to B"),
     "a micro-batch that cuts ghosts": (["train", DIGITS, "--to", "64", "--micro", "48"], 2, "a multiple of that: 32"),
     "a micro-batch of plain batch norm": (["train", DIGITS, "--micro", "16"], 2, "ghost batches"),

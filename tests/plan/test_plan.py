@@ -314,14 +314,14 @@ def test_the_running_statistics_follow_the_batch_where_ghosts_are_left_out():
     assert lines(ghosts)["running_statistics_horizon_examples"].after == 384
     assert ghosts.adapted.batch_norm.momentum == 0.5
     horizon = next(c.message for c in ghosts.warnings if c.code == "running-statistics-horizon")
-    assert "2 times (momentum 0.5): evaluation sees an average of about 3 ghosts, which is 1.5 batches" in horizon
+    assert "2 times (momentum 0.5): evaluation uses an average of about 3 ghosts, or 1.5 batches" in horizon
 
 
 def test_evaluation_sees_as_many_batches_as_the_horizon_says():
     """By hand, momentum .1: (2 - .1)/.1 = 19 ghosts, at a ratio of 2 that is 9.5 batches."""
     plan = advise(RESNET44, Request(256, PARTS))
     said = next(c.message for c in plan.warnings if c.code == "running-statistics-horizon")
-    assert "about 19 ghosts, which is 9.5 batches" in said
+    assert "about 19 ghosts, or 9.5 batches" in said
     assert lines(plan)["running_statistics_horizon_examples"].after == 9.5 * 256
 
 
@@ -392,7 +392,7 @@ def test_targets_that_cannot_be_are_errors():
         advise(RESNET44, Request(50_001, PARTS))
     with pytest.raises(PlanError, match="ghost batch size of 9000"):
         advise(RESNET44, Request(4096, PARTS, ghost_batch_size=9000))
-    with pytest.raises(PlanError, match="no part `gohst`"):
+    with pytest.raises(PlanError, match="unknown part `gohst`"):
         parse_parts("lr,gohst")
 
 
@@ -424,7 +424,7 @@ def test_a_plan_of_numbers_is_no_plan_of_a_recipe():
         ("", "by another version of the program, or by hand"),
         ("[]", "by another version of the program, or by hand"),
         ('{"schema": 1}', "by another version of the program, or by hand: 'baseline'"),
-        ('{"schema": 2}', "the plan has schema 2, and this program reads 1"),
+        ('{"schema": 2}', "the plan has schema 2, but this program reads 1"),
     ],
 )
 def test_a_text_that_is_no_plan_is_an_error(text, message):
@@ -450,7 +450,7 @@ def test_ghosts_are_planned_for_networks_with_batch_norm_alone(network, has_batc
     assert plan.adapted.batch_norm.ghost_batch_size == (128 if has_batch_norm else None)
     said = [c.message for c in plan.warnings if c.code == "no-batch-norm"]
     assert len(said) == (0 if has_batch_norm else 1)
-    assert all("nothing to do" in message for message in said)
+    assert all("nothing for ghost batches to do" in message for message in said)
 
 
 def test_a_network_that_torchvision_does_not_have_is_no_recipe():
