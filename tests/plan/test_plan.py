@@ -119,7 +119,10 @@ def test_multiplicative_noise_makes_up_for_the_batch_in_the_price():
     """By hand at r = 32, fixed epochs: noise as of batches of 128, in 1/32 as many updates; not 1/1024."""
     plan = advise(RESNET44, Request(4096, ("ghost", "clip"), noise="gaussian"))
     assert chosen(plan).diffusion == pytest.approx(1 / 32, rel=1e-4)
-    assert (chosen(plan).name, chosen(plan).lr) == ("none, noise, fixed epochs", 0.1)
+    assert (chosen(plan).name, chosen(plan).lr) == ("learning rate kept, noise, fixed epochs", 0.1)
+    # Nor is "nothing adapted" the name of the other parts alone.
+    assert chosen(advise(RESNET44, Request(4096, ("ghost", "clip")))).name == "learning rate kept, fixed epochs"
+    assert chosen(advise(RESNET44, Request(4096, ()))).name == "nothing adapted"
     assert next(o.diffusion for o in plan.forecast if o.name == "nothing adapted") < 1 / 1000
     with_regime = advise(RESNET44, Request(4096, ("ghost", "regime"), noise="bernoulli"))
     assert chosen(with_regime).diffusion == pytest.approx(1, rel=1e-4)
