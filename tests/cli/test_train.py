@@ -400,3 +400,10 @@ def test_what_the_plan_warns_of_is_said_before_training(place):
     assert done.stderr.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
     assert "warning" not in done.stdout
     assert "warning" not in place.run(*words, "--quiet").stderr
+
+
+def test_an_adapted_recipe_of_its_own_file_warns_too(place):
+    assert place.run("plan", DIGITS, "--to", "1024", "--arm", "lb", "--out", "large.toml").returncode == 0
+    said = place.run("train", "large.toml", "--dry-run").stderr
+    assert said.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
+    assert "warning" not in place.run("train", "large.toml", "--dry-run", "--quiet").stderr
