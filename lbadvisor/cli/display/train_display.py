@@ -62,7 +62,7 @@ class Display:
         self._say("[dim]loading PyTorch[/dim]")
 
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
-        """The run's name and length, each changed field of its plan, and what the plan or the recipe itself warns of."""
+        """The run's name and length, each changed field of its plan, and what the plan or the recipe warns of."""
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
