@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.errors import UsageError
 from lbadvisor.runs.runner import Progress, Started, checkpoint_folder, chosen_device, resume_point, train_run
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What was probably meant by a word that is not known."""
+"""Suggests what an unknown word probably meant."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A question for the candidate nearest to `word`, or the list of all candidates if none is near."""
+    """A question with the candidate nearest to `word`, or the list of all candidates if none is near."""
     names = list(candidates)
     near = nearest(word, names)
-    return f"did you mean `{near}`?" if near else f"there are {', '.join(names)}"
+    return f"did you mean `{near}`?" if near else f"choose from {', '.join(names)}"

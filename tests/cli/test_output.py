@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lbadvisor.store import Store
+
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
 
@@ -111,3 +113,12 @@ def test_an_error_breaks_between_words_on_a_narrow_terminal():
     assert lines[0] == "error: the target batch size 64 is below"
     assert max(map(len, lines)) <= 40
     assert " ".join(lines).endswith("to a larger one")
+
+
+@pytest.mark.parametrize(("words", "begins"), [((), "run,arm,seed,update"), (("--json",), "{")])
+def test_an_export_is_written_to_standard_output(place, words, begins):
+    """That one is guarded against a full disk, and takes text alone."""
+    Store.open(place.database, create=True).close()
+    done = place.run("runs", "export", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(begins)

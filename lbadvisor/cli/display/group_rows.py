@@ -1,6 +1,6 @@
 """A comparison's groups as a table: accuracy, gap, share closed and step, each with its interval."""
 
-from lbadvisor.cli.display.table import Column, Table
+from lbadvisor.cli.display.table import Heading, Table
 from lbadvisor.comparison.comparison import Comparison, Estimate, Group, GroupGap
 from lbadvisor.records.numerals import ABSENT
 from lbadvisor.records.run import RunStatus
@@ -16,18 +16,18 @@ def group_table(comparison: Comparison, called: str) -> Table:
     """
     above, step, kept = _meanings(comparison)
     columns = [
-        Column(called, "name"),
-        Column("runs", rank=1),
-        Column("accuracy, %"),
-        Column("gap, points", meaning=above),
-        Column("gap, 95% interval", rank=2, meaning=kept),
-        Column("closed"),
-        Column("closed, 95% interval"),
+        Heading(called, "name"),
+        Heading("runs", rank=1),
+        Heading("accuracy, %"),
+        Heading("gap, points", meaning=above),
+        Heading("gap, 95% interval", rank=2, meaning=kept),
+        Heading("closed"),
+        Heading("closed, 95% interval"),
     ]
     if _has_steps(comparison):
         columns += [
-            Column("step, points", rank=3, meaning=step),
-            Column("step, 95% interval", rank=4, meaning=kept),
+            Heading("step, points", rank=3, meaning=step),
+            Heading("step, 95% interval", rank=4, meaning=kept),
         ]
     rows = []
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.catalog import BUNDLED
 
