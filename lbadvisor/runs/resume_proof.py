@@ -21,7 +21,7 @@ from torch import Tensor
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.recipe.recipe import Measurements, Recipe
 from lbadvisor.recipe.schedule import epochs_of, in_updates
-from lbadvisor.records.run import Environment, Measurement
+from lbadvisor.records.run import Environment, Measurement, WrittenRecipe
 from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.content import read_content
@@ -56,7 +56,7 @@ class ResumeProof:
     The run was killed after `killed_at` updates, at `epoch`, and gone on with from its checkpoint of `resumed_from`.
     """
 
-    recipe: Recipe
+    recipe: WrittenRecipe
     seed: int
     updates: int
     killed_at: int
