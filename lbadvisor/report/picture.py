@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lbadvisor import __version__
 from lbadvisor.report.answer import headline_of
 from lbadvisor.report.appearance import Look, looks_of
 from lbadvisor.report.charts import Chart, charts_of, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
+from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,8 @@ from lbadvisor.plan.plan import advise, plan_json
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
+from lbadvisor.recipe.recipe import Recipe, differing_fields
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.quantities import ACCURACY
 from lbadvisor.records.run import Environment, Measurement, RunStatus

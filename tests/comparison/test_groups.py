@@ -9,7 +9,8 @@ import pytest
 from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.comparison.comparison import Metric, Position, RunResult
 from lbadvisor.comparison.results import result_of, shared_positions, standing_of
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Environment, Measurement, Run, RunStatus
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.errors import UnknownRunError
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.store import Store
 

@@ -10,7 +10,8 @@ import pytest
 from lbadvisor.comparison.comparison import Position
 from lbadvisor.comparison.results import result_of, standing_of
 from lbadvisor.errors import UnknownRunError
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Environment, Measurement, Run
 from lbadvisor.store import Store

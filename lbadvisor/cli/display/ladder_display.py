@@ -14,7 +14,7 @@ from rich.text import Text
 from lbadvisor.cli.display.console import say, stderr, stdout
 from lbadvisor.cli.display.measured import accuracy_text, facts_of, measured_text
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
-from lbadvisor.cli.display.table import Cell, Column, Table, print_table
+from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, images_text
 from lbadvisor.comparison.results import is_evaluated
 from lbadvisor.plan.arms import PlannedArm, changes, foundation
@@ -169,18 +169,18 @@ def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms
 
 
 _COSTS = (
-    Column("  a run of", "name"),
-    Column("seeds"),
-    Column("updates"),
-    Column("epochs"),
-    Column("examples"),
-    Column("of all"),
+    Heading("  a run of", "name"),
+    Heading("seeds"),
+    Heading("updates"),
+    Heading("epochs"),
+    Heading("examples"),
+    Heading("of all"),
 )
 
 
 def _costs(baseline: Recipe, arms: Sequence[PlannedArm]) -> Table:
     everything = sum(arm.examples * arm.seeds for arm in arms)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[TableCell, ...]] = []
     for arm in arms:
         epochs = epochs_of(arm.updates, baseline.data.train_examples, arm.recipe.batch.size)
         share = arm.examples * arm.seeds / everything

@@ -8,15 +8,15 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.json_body import json_of
-from lbadvisor.cli.display.table import Column, Table, print_table
+from lbadvisor.cli.display.table import Heading, Table, print_table
 from lbadvisor.diagnostics.calibration import Calibration, exponent_text
 
 _COLUMNS = (
-    Column("first updates"),
-    Column("weight distance"),
-    Column("noise, one update", rank=2),
-    Column("noise, same drift", rank=1),
-    Column("drift", rank=3),
+    Heading("first updates"),
+    Heading("weight distance"),
+    Heading("noise, one update", rank=2),
+    Heading("noise, same drift", rank=1),
+    Heading("drift", rank=3),
 )
 
 

@@ -17,7 +17,7 @@ from lbadvisor.cli.display.group_rows import (
     legend,
     points_text,
 )
-from lbadvisor.cli.display.table import Cell, Column, Table, markdown, print_first_that_fits, print_table
+from lbadvisor.cli.display.table import Heading, Table, TableCell, markdown, print_first_that_fits, print_table
 from lbadvisor.comparison.change_text import change_texts
 from lbadvisor.comparison.comparison import Change, Comparison, Metric
 from lbadvisor.records.numerals import number_text, value_text
@@ -81,7 +81,7 @@ def gap_table(comparison: Comparison) -> Table:
     if _has_several(comparison):
         return group_table(comparison, "group")
     rows = tuple((gap.group, points_text(gap), closed_text(gap)) for gap in comparison.gap.groups)
-    return Table((Column("run", "name"), Column("gap, points"), Column("closed")), rows)
+    return Table((Heading("run", "name"), Heading("gap, points"), Heading("closed")), rows)
 
 
 def _has_several(comparison: Comparison) -> bool:
@@ -115,9 +115,9 @@ def _forms(comparison: Comparison, corner: str, rows: Sequence[_Row]) -> list[Ta
     forms = [_upright(labels, rows, tall=tall) for tall in (False, True)]
     if len(labels) > MOST_COLUMNS:
         return forms
-    columns = (Column(corner, "prose"), *map(Column, labels))
+    columns = (Heading(corner, "prose"), *map(Heading, labels))
 
-    def beside(row: _Row, *, tall: bool) -> tuple[Cell, ...]:
+    def beside(row: _Row, *, tall: bool) -> tuple[TableCell, ...]:
         return row.name, *(_cell(cell, tall=tall) for cell in row.cells)
 
     return [*(Table(columns, tuple(beside(row, tall=tall) for row in rows)) for tall in (False, True)), *forms]
@@ -126,7 +126,7 @@ def _forms(comparison: Comparison, corner: str, rows: Sequence[_Row]) -> list[Ta
 def _upright(labels: Sequence[str], rows: Sequence[_Row], *, tall: bool) -> Table:
     """A row for each group; the last of the rows that are its columns is the least important."""
     return Table(
-        (Column("group", "name"), *(Column(row.name, rank=place) for place, row in enumerate(rows))),
+        (Heading("group", "name"), *(Heading(row.name, rank=place) for place, row in enumerate(rows))),
         tuple((label, *(_cell(row.cells[place], tall=tall) for row in rows)) for place, label in enumerate(labels)),
     )
 
@@ -148,7 +148,7 @@ def _style(metric: Metric, group: int) -> str:
 
 def markdown_of(comparison: Comparison) -> str:
     """The same as GitHub tables."""
-    columns = [Column(group.label) for group in comparison.groups]
+    columns = [Heading(group.label) for group in comparison.groups]
     changed = tuple((change.field, *change_texts(comparison, change)) for change in _told(comparison))
     metrics = []
     for metric in comparison.metrics:
@@ -156,8 +156,8 @@ def markdown_of(comparison: Comparison) -> str:
         cells = (f"{value} ({difference})" if difference else value for value, difference in texts)
         metrics.append((metric.label, *cells))
     lines = [
-        *markdown(Table((Column("field", "name"), *columns), changed)),
-        *markdown(Table((Column("metric", "name"), *columns), tuple(metrics))),
+        *markdown(Table((Heading("field", "name"), *columns), changed)),
+        *markdown(Table((Heading("metric", "name"), *columns), tuple(metrics))),
         *markdown(gap_table(comparison)),
         *(f"{line}\n" for line in legend(comparison)),
         comparison.gap.conclusion,

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import CHART_WIDTH, say
 from lbadvisor.cli.display.json_body import json_of
-from lbadvisor.cli.display.table import Column, Table, print_table
-from lbadvisor.refine.refinement import Refinement, Trial, value_text
+from lbadvisor.cli.display.table import Heading, Table, print_table
+from lbadvisor.refine.refinement import Refinement, Trial, metric_text
 from lbadvisor.refine.search_space import point_text
 
 HEIGHT = 16
@@ -47,12 +47,12 @@ def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -
 
 def _trials(refinement: Refinement) -> Table:
     columns = (
-        Column("trial"),
-        *(Column(dimension.name) for dimension in refinement.space.dimensions),
-        Column("error, %" if refinement.metric == "error" else "loss, nats"),
-        Column("epochs", rank=1),
-        Column("seconds", rank=2),
-        Column("runs", "prose", rank=3),
+        Heading("trial"),
+        *(Heading(dimension.name) for dimension in refinement.space.dimensions),
+        Heading("error, %" if refinement.metric == "error" else "loss, nats"),
+        Heading("epochs", rank=1),
+        Heading("seconds", rank=2),
+        Heading("runs", "prose", rank=3),
     )
     return Table(columns, tuple(_row(trial, refinement) for trial in refinement.trials))
 
@@ -73,11 +73,11 @@ def _row(trial: Trial, refinement: Refinement) -> tuple[Text, ...]:
 def _value(trial: Trial, refinement: Refinement) -> str:
     if not math.isfinite(trial.value):
         return "diverged"
-    text = value_text(trial.value, refinement.metric).split()[0]
+    text = metric_text(trial.value, refinement.metric).split()[0]
     values = trial.outcome.values
     if len(values) > 1:
         deviation = math.sqrt(sum((value - trial.value) ** 2 for value in values) / (len(values) - 1))
-        text += " ± " + value_text(deviation, refinement.metric).split()[0]
+        text += " ± " + metric_text(deviation, refinement.metric).split()[0]
     return text
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lbadvisor.cli.display.measured import measured_text
-from lbadvisor.cli.display.table import Column, Table, print_facts, print_table
+from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
 from lbadvisor.comparison.results import result_of, summary_of
 from lbadvisor.records.numerals import ABSENT, number_text
@@ -15,18 +15,18 @@ from lbadvisor.records.quantities import ACCURACY, BY_KEY, SECONDS
 from lbadvisor.records.run import Measurement, Run
 
 _RUNS = (
-    Column("run"),
-    Column("name", "name"),
-    Column("recipe", "name", rank=5),
-    Column("batch"),
-    Column("adapted", "name", rank=4),
-    Column("seed", rank=1),
-    Column("status", "name"),
-    Column("update"),
-    Column("final %"),
-    Column("best %", rank=2),
-    Column("seconds", rank=3),
-    Column("when, UTC", rank=6),
+    Heading("run"),
+    Heading("name", "name"),
+    Heading("recipe", "name", rank=5),
+    Heading("batch"),
+    Heading("adapted", "name", rank=4),
+    Heading("seed", rank=1),
+    Heading("status", "name"),
+    Heading("update"),
+    Heading("final %"),
+    Heading("best %", rank=2),
+    Heading("seconds", rank=3),
+    Heading("when, UTC", rank=6),
 )
 
 
@@ -119,5 +119,5 @@ _SHOWN = tuple(q for field in fields(Measurement) if (q := BY_KEY[field.name]).r
 
 
 def _measurements_table(measurements: list[Measurement]) -> Table:
-    columns = tuple(Column(q.heading if q.axis is None else q.key, rank=q.rank or 0) for q in _SHOWN)
+    columns = tuple(Heading(q.heading if q.axis is None else q.key, rank=q.rank or 0) for q in _SHOWN)
     return Table(columns, tuple(tuple(measured_text(q, m) for q in _SHOWN) for m in measurements))
