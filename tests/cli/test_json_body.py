@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lbadvisor.cli.display.json_body import json_of
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule
+from lbadvisor.recipe.recipe_tables import Sgd
 from lbadvisor.records.run import Environment, Ladder, Run, RunStatus
 from lbadvisor.runs.resume_proof import ResumeProof
 
