@@ -1,4 +1,4 @@
-"""What a larger batch does to the moving averages of Adam and RMSprop: three rules, and which of them fits.
+"""How a larger batch changes the moving averages of Adam and RMSprop: three rules, and which one fits.
 
 r is the batch ratio B_L/B_S, unitless. Malladi's rule scales both betas and needs r (1 - beta) < 1; beyond it beta2 can
 still keep its half-life in examples, with beta1 kept (Marek's rule).
@@ -14,13 +14,13 @@ from lbadvisor.plan.rules import MALLADI, Rule
 
 MAREK = "Marek et al. 2025, arXiv:2507.07101"
 
-Applied = Literal["sde", "half-life", "keep"]
-"""The rules themselves, without "auto"."""
+AppliedBetas = Literal["sde", "half-life", "keep"]
+"""The rules, without "auto"."""
 
 SHORT_AVERAGE = 0.5
-"""A beta below it averages over fewer than two updates; Malladi's rule is derived for averages over many."""
+"""A smaller beta averages over fewer than two updates; Malladi's rule is derived for averages over many."""
 NO_AVERAGE = 0.1
-"""Below it hardly anything is averaged: "auto" no longer takes Malladi's rule."""
+"""Below it hardly anything is averaged: "auto" no longer chooses Malladi's rule."""
 
 _SDE = Rule("sde", "1 - r (1 - beta)", MALLADI, "r (1 - beta) well below 1; derived for updates / r")
 _SDE_EPSILON = Rule("sde", "epsilon / sqrt(r)", MALLADI, _SDE.validity)
@@ -32,14 +32,14 @@ _KEPT = Rule("keep", "beta", "the baseline's", "the averages then span r times a
 _EPSILON_KEPT = Rule("keep", "epsilon", "the baseline's", "epsilon well below the gradients' root mean square")
 
 
-def betas_rule(name: str, rule: Applied) -> Rule:
-    """What stands behind `adapted_beta`, for `name` beta1 or beta2."""
+def betas_rule(name: str, rule: AppliedBetas) -> Rule:
+    """The rule behind `adapted_beta`, for `name` beta1 or beta2."""
     if rule == "half-life":
         return _HALF_LIFE if name == "beta2" else _BETA1_KEPT
     return _SDE if rule == "sde" else _KEPT
 
 
-def adapted_beta(name: str, beta: float, ratio: float, rule: Applied) -> float:
+def adapted_beta(name: str, beta: float, ratio: float, rule: AppliedBetas) -> float:
     """A decay of Adam or RMSprop, `name` beta1 or beta2, for a batch `ratio` times larger.
 
     "sde": 1 - beta is multiplied by r (Malladi et al. 2022, arXiv:2205.10287), which may end at or below 0;
@@ -51,25 +51,25 @@ def adapted_beta(name: str, beta: float, ratio: float, rule: Applied) -> float:
     return float(beta**ratio) if rule == "half-life" and name == "beta2" else beta
 
 
-def epsilon_rule(rule: Applied) -> Rule:
-    """What stands behind `adapted_epsilon`."""
+def epsilon_rule(rule: AppliedBetas) -> Rule:
+    """The rule behind `adapted_epsilon`."""
     return _SDE_EPSILON if rule == "sde" else _EPSILON_KEPT
 
 
-def adapted_epsilon(epsilon: float, ratio: float, rule: Applied) -> float:
+def adapted_epsilon(epsilon: float, ratio: float, rule: AppliedBetas) -> float:
     """Epsilon for a batch `ratio` times larger: divided by sqrt(r) with Malladi's rule, else kept."""
     return epsilon / math.sqrt(ratio) if rule == "sde" else epsilon
 
 
 def betas_of(baseline: Baseline) -> dict[str, float]:
-    """The baseline's betas above 0, those that average, by name; none for an optimizer without them."""
+    """The baseline's betas above 0 (those that average), by name; empty for an optimizer without betas."""
     return {name: beta for name, beta in (("beta1", baseline.beta1), ("beta2", baseline.beta2)) if beta}
 
 
-def applied_rule(baseline: Baseline, ratio: float, asked: BetasRule) -> Applied:
-    """The rule that `asked` comes to: "auto" is Malladi's while every average still averages, then Marek's.
+def applied_betas(baseline: Baseline, ratio: float, asked: BetasRule) -> AppliedBetas:
+    """The rule that `asked` means: "auto" is Malladi's while every average still averages, then Marek's.
 
-    Raises `PlanError` where Malladi's rule is asked for and r (1 - beta) reaches 1.
+    Raises `PlanError` if Malladi's rule is requested and r (1 - beta) reaches 1.
     """
     betas = betas_of(baseline)
     scaled = {name: adapted_beta(name, beta, ratio, "sde") for name, beta in betas.items()}

@@ -1,12 +1,10 @@
 """The advisor: from a baseline and a target batch size to a plan."""
 
-import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lbadvisor import __version__
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan import additions, adjustments, rules
 from lbadvisor.plan.adjustments import Adjustment, Value
@@ -15,30 +13,34 @@ from lbadvisor.plan.caveats import Caveat, caveats
 from lbadvisor.plan.forecast import Option, forecast
 from lbadvisor.plan.request import Request, options_of
 from lbadvisor.plan.scaling import Scaling, scaling_of
+from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A baseline, the same training at the target batch size, and each change with its reason.
+class NumbersPlan:
+    """What a larger batch changes, each change with its reason, and what it costs: known from numbers alone."""
 
-    `baseline` and `adapted` are None in a plan made from numbers alone.
-    """
-
-    baseline: "Recipe | None"
-    adapted: "Recipe | None"
     batch_ratio: float
     adjustments: tuple[Adjustment, ...]
     warnings: tuple[Caveat, ...]
     forecast: tuple[Option, ...]
 
 
-def advise(recipe: "Recipe", request: Request) -> Plan:
-    """The plan that takes `recipe` to the request's batch size; its adapted recipe speaks of updates only.
+@dataclass(frozen=True, slots=True)
+class Plan(NumbersPlan):
+    """The plan of a recipe: the baseline, and the same training at the target batch size."""
 
-    Raises `RefusedError` for a recipe that was adapted before, and `PlanError` where a rule cannot be applied.
+    baseline: "Recipe"
+    adapted: "Recipe"
+
+
+def advise(recipe: "Recipe", request: Request) -> Plan:
+    """The plan that adapts `recipe` to the request's batch size; its adapted recipe is in updates only.
+
+    Raises `RefusedError` for a recipe that is already adapted, and `PlanError` if a rule cannot be applied.
     """
     if recipe.adapted_from is not None:
         origin = recipe.adapted_from
@@ -47,20 +49,25 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
             f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
         )
     scaling, plan = _planned(baseline_of(recipe), request)
-    return replace(plan, baseline=recipe, adapted=_adapted(recipe, scaling, plan.adjustments))
+    return Plan(
+        plan.batch_ratio,
+        plan.adjustments,
+        plan.warnings,
+        plan.forecast,
+        baseline=recipe,
+        adapted=_adapted(recipe, scaling, plan.adjustments),
+    )
 
 
-def advise_numbers(baseline: Baseline, request: Request) -> Plan:
-    """The plan for a baseline of which only some numbers are known. Raises `PlanError`."""
+def advise_numbers(baseline: Baseline, request: Request) -> NumbersPlan:
+    """The plan for a baseline given by numbers alone. Raises `PlanError`."""
     return _planned(baseline, request)[1]
 
 
-def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
+def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, NumbersPlan]:
     try:
         scaling = _checked(baseline, request)
-        plan = Plan(
-            baseline=None,
-            adapted=None,
+        plan = NumbersPlan(
             batch_ratio=scaling.batch_ratio,
             adjustments=all_lines(scaling),
             warnings=caveats(scaling),
@@ -72,25 +79,19 @@ def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
 
 
 def _checked(baseline: Baseline, request: Request) -> Scaling:
-    """The scaling of a request that makes sense for the baseline. Raises `PlanError` for another."""
-    target, examples, ghost = request.target_batch_size, baseline.examples, request.ghost_batch_size
-    rules.batch_ratio(baseline.batch_size, target)
-    if examples is not None and target > examples:
-        raise PlanError(f"the target batch size {target} is above the {examples} training examples")
-    if ghost is not None and not 2 <= ghost <= target:
-        raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
+    """The scaling, if the request makes sense for the baseline. Raises `PlanError` otherwise."""
     scaling = scaling_of(baseline, request)
     additions.check_additions(scaling)
     if scaling.ghost_batch_size == 1:
         raise PlanError(
-            "ghost batches of the baseline's size would be of 1 example, which has no variance: give --ghost G, of 2 "
-            "or more, or leave them out: --adapt lr,regime,clip"
+            "ghost batches of the baseline's size would have 1 example and no variance: give --ghost G with 2 or "
+            "more, or do without them: --adapt lr,regime,clip"
         )
     return scaling
 
 
-def _refuse_overflow(plan: Plan) -> Plan:
-    """The plan itself if each of its numbers is finite. Raises `PlanError`."""
+def _refuse_overflow(plan: NumbersPlan) -> NumbersPlan:
+    """The plan, if all of its numbers are finite. Raises `PlanError` otherwise."""
     numbers = [(line.field, value) for line in plan.adjustments for value in (line.before, line.after)]
     numbers += [
         (f"{name} of `{option.name}`", value) for option in plan.forecast for name, value in asdict(option).items()
@@ -102,7 +103,7 @@ def _refuse_overflow(plan: Plan) -> Plan:
 
 
 def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
-    """Every line of the plan, in the order of reading."""
+    """Every line of the plan, in reading order."""
     parts = (
         adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
         adjustments.ghost_lines, adjustments.running_statistics_lines, additions.noise_lines,
@@ -113,13 +114,14 @@ def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
 
 
 def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) -> "Recipe":
-    """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    """`recipe` in updates, with the `after` of each recipe line and no other change."""
     request = scaling.request
-    # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
+    # A plan from numbers alone needs no recipe: building those models would take half of its time.
     from pydantic import ValidationError
 
     from lbadvisor.recipe.problems import dotted, findings_of
-    from lbadvisor.recipe.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.recipe.recipe import Recipe, recipe_hash
+    from lbadvisor.recipe.recipe_tables import AdaptedFrom
     from lbadvisor.recipe.schedule import in_updates
 
     body = in_updates(recipe).model_dump(mode="json")
@@ -163,10 +165,16 @@ def _put(body: dict[str, Any], field: str, value: Value) -> None:
 
 def plan_body(plan: Plan) -> dict[str, Any]:
     """The plan as the documented JSON object, `"schema": 1`."""
+    recipes = {"baseline": plan.baseline.model_dump(mode="json"), "adapted": plan.adapted.model_dump(mode="json")}
+    return numbers_body(plan) | recipes
+
+
+def numbers_body(plan: NumbersPlan) -> dict[str, Any]:
+    """The same object for a plan without a recipe."""
     return {
         "schema": 1,
-        "baseline": plan.baseline.model_dump(mode="json") if plan.baseline else None,
-        "adapted": plan.adapted.model_dump(mode="json") if plan.adapted else None,
+        "baseline": None,
+        "adapted": None,
         "batch_ratio": plan.batch_ratio,
         "adjustments": [asdict(line) for line in plan.adjustments],
         "warnings": [asdict(caveat) for caveat in plan.warnings],
@@ -175,22 +183,21 @@ def plan_body(plan: Plan) -> dict[str, Any]:
 
 
 def plan_json(plan: Plan) -> str:
-    """The plan as canonical JSON text, which the store keeps: equal plans give equal texts."""
+    """The plan as canonical JSON text, for the store: equal plans give equal texts."""
     return json.dumps(plan_body(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def plan_of_json(text: str) -> Plan:
-    """The plan of which `plan_json` made the text. Raises `PlanError` for a text that is no such plan."""
+    """The plan whose `plan_json` is this text. Raises `PlanError` for any other text."""
     from lbadvisor.recipe.recipe import Recipe
 
     try:
         body = json.loads(text)
         if body["schema"] != 1:
-            raise PlanError(f"the plan has schema {body['schema']}, and this program reads 1: use a newer lbadvisor")
-        baseline, adapted = (body[name] and Recipe.model_validate_json(json.dumps(body[name])) for name in _RECIPES)
+            raise PlanError(f"the plan has schema {body['schema']}, but this program reads 1: use a newer lbadvisor")
         return Plan(
-            baseline=baseline,
-            adapted=adapted,
+            baseline=Recipe.model_validate_json(json.dumps(body["baseline"])),
+            adapted=Recipe.model_validate_json(json.dumps(body["adapted"])),
             batch_ratio=body["batch_ratio"],
             adjustments=tuple(Adjustment(**_in_tuples(line)) for line in body["adjustments"]),
             warnings=tuple(Caveat(**caveat) for caveat in body["warnings"]),
@@ -200,14 +207,6 @@ def plan_of_json(text: str) -> Plan:
         raise PlanError(f"the plan was written by another version of the program, or by hand: {error}") from error
 
 
-_RECIPES = ("baseline", "adapted")
-
-
 def _in_tuples(line: dict[str, Any]) -> dict[str, Any]:
-    """A line's fields, with the tuples that JSON has as lists."""
+    """A line's fields; JSON's lists become tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in line.items()}
-
-
-def plan_hash(plan: Plan) -> str:
-    """SHA-256 of the plan's canonical JSON, in hexadecimal."""
-    return hashlib.sha256(plan_json(plan).encode()).hexdigest()

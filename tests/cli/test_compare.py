@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError, UnknownRunError, UsageError
-from lbadvisor.recipe.recipe import AdaptedFrom, Batch, Data, Model, Part, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Part, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store
 
@@ -321,7 +322,7 @@ def test_three_groups_have_steps_and_holms_correction_in_every_form(ladder: Path
         output = " ".join(compare(ladder, "rungs", form).stdout.split())
         assert "step: accuracy gained on the row above; *: holds after Holm's correction for 3 comparisons" in output
         assert "* +8.52 to +13.48" in output
-        assert "After Holm's correction for 3 comparisons, there is evidence that LB and +LR are worse" in output
+        assert "After Holm's correction for 3 comparisons, there is still evidence that LB and +LR are worse" in output
 
 
 def test_many_groups_have_a_row_each_and_no_curve(ladder: Path) -> None:

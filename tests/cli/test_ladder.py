@@ -239,6 +239,6 @@ def test_without_batch_norm_the_ghost_arm_is_left_out_and_that_is_said(place):
     recipe.write_text(text)
     code, out, err = place.run("ladder", str(recipe), "--to", "256", "--dry-run")
     assert code == 0
-    assert "+GBN is left out: it changes nothing upon +LR: torchvision:convnext_tiny has no batch norm" in err
+    assert "+GBN is left out: it changes nothing in +LR: torchvision:convnext_tiny has no batch norm" in err
     assert "4 arms, 12 runs" in out
     assert "ghost_batch_size" not in out

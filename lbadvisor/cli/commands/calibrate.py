@@ -1,11 +1,12 @@
-"""`lbadvisor calibrate`: the exponent at which the target batch moves the weights as far as the baseline."""
+"""`lbadvisor calibrate`: find the exponent at which the target batch moves the weights as far as the baseline."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from lbadvisor.diagnostics.short_runs import CalibrationRequest
 
 DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
-"""Where drift rules, the answer is 0: it must not be at the edge."""
+"""If drift dominates, the answer is 0, which must not be at the edge."""
 
 
 @command
@@ -25,23 +26,23 @@ def calibrate(
     updates: Annotated[
         int | None,
         typer.Option(
-            "--updates", metavar="N", min=1, help="Updates per run; default: 5% of a training in all, 20 to 320."
+            "--updates", metavar="N", min=1, help="Updates per run. Default: 5% of a training in total, from 20 to 320."
         ),
     ] = None,
     seeds: Annotated[
         int,
-        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each kind; two or more give an interval."),
+        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per exponent; two or more give an interval."),
     ] = 1,
     seed: options.FirstSeed = 0,
     exponents: Annotated[
-        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents at which to run the target.")
+        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents to try for the target.")
     ] = DEFAULT_EXPONENTS,
     adapt: Annotated[
         str,
         typer.Option(
             "--adapt",
             metavar="PARTS",
-            help="Parts to adapt; clipping is left out by default, because it bounds the steps that are compared.",
+            help="Parts to adapt; by default without clipping, which would bound the steps being compared.",
         ),
     ] = "lr,ghost,regime",
     rules: options.Rules,
@@ -56,10 +57,10 @@ def calibrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
-    """Match weight distances: short runs of the baseline, and of the target at a few exponents.
+    """Match weight distances in short runs of the baseline and of the target at a few exponents.
 
-    For each window of updates, print the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent that
-    the measured gradient noise predicts. Nothing is stored.
+    For each window of updates, prints the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent
+    predicted by the measured gradient noise. Stores nothing.
     """
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.render_calibration import calibration_body, print_calibration
@@ -81,12 +82,12 @@ def calibrate(
 
     tried = numbers_of(exponents)
     plan = advise(baseline, request)
-    length = plan.adapted.schedule.updates if plan.adapted is not None else None
+    length = plan.adapted.schedule.updates or 0
     asked = CalibrationRequest(
         baseline=baseline,
         request=request,
         exponents=tried,
-        updates=updates or min(default_updates(length or 0, len(tried), seeds, plan.batch_ratio), length or 0),
+        updates=updates or min(default_updates(length, len(tried), seeds, plan.batch_ratio), length),
         seeds=tuple(range(seed, seed + seeds)),
         device=chosen_device(device),
         data_dir=data_dir or default_data_dir(),

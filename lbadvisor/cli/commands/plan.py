@@ -1,4 +1,4 @@
-"""`lbadvisor plan`: what a larger batch changes, with reasons and price."""
+"""`lbadvisor plan`: what a larger batch changes, why, and at what cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
     from lbadvisor.plan.baseline import Baseline
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What is known of a baseline without a recipe."""
+    """The known numbers of a baseline without a recipe."""
 
     batch_size: Annotated[int | None, typer.Option("--from", min=1, metavar="B", help="Baseline batch size.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Baseline learning rate (with --from).")] = None
@@ -33,7 +34,7 @@ class Numbers:
     ] = None
 
     def baseline(self, batch_size: int) -> "Baseline":
-        """The baseline at `batch_size`. Raises `PlanError` for a number that cannot be."""
+        """The baseline at `batch_size`. Raises `PlanError` for an impossible number."""
         from lbadvisor.plan.baseline import baseline_of_numbers
 
         return baseline_of_numbers(
@@ -54,47 +55,49 @@ class Numbers:
 def plan(
     words: Words,
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe; without one, give --from.", metavar="[RECIPE]")
+        Path | None, typer.Argument(help="Recipe file; without one, give --from.", metavar="[RECIPE]")
     ] = None,
     *,
     numbers: Numbers,
     adapt: options.Adapt,
     changes: options.Changes,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe here.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
-    `lbadvisor plan --from 128 --to 4096` needs no recipe; with --lr, --epochs, --examples it gives absolute numbers;
-    numbers of the optimizer that are not given are torch's.
+    `lbadvisor plan --from 128 --to 4096` needs no recipe; add --lr, --epochs and --examples for absolute numbers.
+    Optimizer settings that are not given default to torch's.
     """
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
-    from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
+    from lbadvisor.cli.options.adaptation import baseline_recipe, planned_request_of, target_of, write_recipe
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
     from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.plan import advise, advise_numbers, plan_body
+    from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body
 
     target_of(adapt.target)
     if out is not None:
         check_out(out, force=force, source=recipe)
     if recipe is not None:
-        read = baseline_recipe(recipe, changes)
-        baseline = baseline_of(read)
+        baseline = baseline_recipe(recipe, changes)
+        made = advise(baseline, planned_request_of(adapt, words, baseline_of(baseline)))
+        if out is not None:
+            write_recipe(out, made)
+        if as_json:
+            print_json(plan_body(made))
+        else:
+            print_plan(made, baseline.name)
     elif numbers.batch_size is not None:
-        read = None
-        baseline = numbers.baseline(numbers.batch_size)
+        known = numbers.baseline(numbers.batch_size)
+        of_numbers = advise_numbers(known, planned_request_of(adapt, words, known))
+        if as_json:
+            print_json(numbers_body(of_numbers))
+        else:
+            print_plan(of_numbers)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
-    request = arm_or_request_of(adapt, words, baseline)
-    if request is None:
-        raise UsageError(f"the arm {adapt.arm} is the baseline itself: there is nothing to plan")
-    made = advise_numbers(baseline, request) if read is None else advise(read, request)
-    if out is not None:
-        write_recipe(out, made)
-    if as_json:
-        print_json(plan_body(made))
-    else:
-        print_plan(made)

@@ -1,4 +1,4 @@
-"""`lbadvisor refine`: search the scaling exponent, and say whether it is worth more than the theory's."""
+"""`lbadvisor refine`: search the scaling exponent, and test whether it beats the theory's."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, closing
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.refine.refinement import Refinement
-    from lbadvisor.refine.run import Event
+    from lbadvisor.refine.refining import RefineEvent
 
 
 @command
@@ -74,7 +75,7 @@ def refine(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
-    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where most improvement is expected.
+    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then wherever most improvement is expected.
 
     Trials are judged on examples held out of the training set (a tenth, if the recipe names none). The test set is
     measured once, at the end, at the chosen exponent and at the theory's; if the gain is within the noise, 0.5 is kept.
@@ -156,7 +157,7 @@ def refine(
 
 def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.cli.signals import Stopper
-    from lbadvisor.refine.run import refine as events_of
+    from lbadvisor.refine.refining import refine as events_of
 
     events = events_of(asked)
     with Stopper() as stopper, closing(events):
@@ -168,11 +169,11 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
 
 
 def _followed(
-    events: "Generator[Event, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
+    events: "Generator[RefineEvent, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
 ) -> "Refinement | None":
-    """Show the events to their end: the result, or None if a signal came."""
+    """Show all events; returns the result, or None if a signal stopped the search."""
     from lbadvisor.refine.objective import TrialRun
-    from lbadvisor.refine.search import BudgetSpent, TrialBegins, TrialEnds, Waits
+    from lbadvisor.refine.search import BudgetSpent, SearchWaits, TrialBegins, TrialEnds
     from lbadvisor.refine.search_space import point_text
     from lbadvisor.runs.runner import Progress, Started
     from lbadvisor.training.data.dataset import Preparing
@@ -204,7 +205,7 @@ def _followed(
                     said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged"
                     early = ", stopped early" if event.trial.outcome.pruned else ""
                     display.show_line(f"trial {event.trial.number}: {said}{early}")
-                case Waits():
+                case SearchWaits():
                     if event.running != waited_for:
                         display.show_line(f"waiting for {event.running} trials of other processes")
                     waited_for = event.running
@@ -226,9 +227,9 @@ def _followed(
                         case Progress():
                             shown.advance(event.event)
             begins = isinstance(event, TrialRun) and isinstance(event.event, Started)
-            # A run that was begun makes an update before it stops.
+            # A run that has started makes at least one update before it stops.
             if stopper.signal_name is not None and not begins:
-                # Closing the search saves the run that is under way.
+                # Closing the search saves the current run.
                 events.close()
                 return None
 
@@ -248,11 +249,11 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
             display.show_line("the study has trials already: calibration is skipped")
             return asked
     tried = numbers_of(DEFAULT_EXPONENTS)
-    plan, adapted = trial_plan(asked, asked.space.theory)
-    length = adapted.schedule.updates or 0
+    plan = trial_plan(asked, asked.space.theory)
+    length = plan.adapted.schedule.updates or 0
     calibration = CalibrationRequest(
         baseline=asked.baseline,
-        # Clipping bounds the very steps that are compared.
+        # Clipping would bound the steps being compared.
         request=replace(asked.request, parts=tuple(part for part in asked.request.parts if part != "clip")),
         exponents=tried,
         updates=min(default_updates(length, len(tried), len(asked.seeds), plan.batch_ratio), length),
@@ -271,7 +272,7 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
 
 
 def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement") -> None:
-    """The recipe for all training examples at the kept point; each changed line, and where its exponent is from."""
+    """Write the recipe for all training examples at the kept point, with the source of its exponent as a comment."""
     from dataclasses import replace
 
     from lbadvisor.cli.options.adaptation import write_recipe

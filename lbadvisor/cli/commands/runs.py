@@ -1,4 +1,4 @@
-"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, pruned, deleted, exported."""
+"""`lbadvisor runs`: list, show, rename, prune, delete and export the database's runs."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
 
@@ -21,9 +22,9 @@ runs = typer.Typer(
     name="runs",
     add_completion=False,
     invoke_without_command=True,
-    help="List the runs; show, rename, prune, delete, export them.",
+    help="List, show, rename, prune, delete and export runs.",
 )
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.")]
 
 
 @runs.callback()
@@ -31,22 +32,20 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or n
 def list_runs(
     words: Words,
     as_json: options.AsJson = False,
-    status: Annotated[RunStatus | None, typer.Option("--status", help="Only the runs that stand so.")] = None,
+    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs with this status.")] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="NAME", help="Only those of this recipe, adapted or not.")
+        str | None, typer.Option("--recipe", metavar="NAME", help="Only runs of this recipe, adapted or not.")
     ] = None,
-    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only those of this ladder.")] = None,
+    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only runs of this ladder.")] = None,
     where: options.Where = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the N newest.")] = None,
     database: options.Database = None,
 ) -> None:
-    """List the runs, the oldest first."""
+    """List the runs, oldest first."""
     if words.subcommand is not None:
         return
-    import dataclasses
-
     from lbadvisor.cli.display.console import print_json, say, stderr, stdout
-    from lbadvisor.cli.display.render_comparison import json_ready
+    from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import runs_table
     from lbadvisor.cli.display.table import print_table
     from lbadvisor.comparison.conditions import Condition, parse_condition
@@ -59,15 +58,14 @@ def list_runs(
     with _opened(database) as store:
         if ladder is not None and store.find_ladder(ladder) is None:
             known = ", ".join(store.ladder_names()) or "none yet"
-            raise UsageError(f"there is no ladder named {ladder!r}; ladders: {known}")
+            raise UsageError(f"no ladder is named {ladder!r}; ladders: {known}")
         found = sorted(select(store, [ladder] if ladder else (), conditions).runs, key=lambda run: run.number)
         found = found[-limit:] if limit is not None else found
         summaries = [summary_of(result) for result in store.results_of([run.number for run in found])]
     if as_json:
-        rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
-        print_json({"schema": 1, "runs": rows})
+        print_json({"schema": 1, "runs": [json_of(summary) for summary in summaries]})
     elif not summaries and (conditions or ladder):
-        say(stderr(), "no run meets that: `lbadvisor runs` lists them all")
+        say(stderr(), "no run matches: `lbadvisor runs` lists them all")
     else:
         print_table(stdout(), runs_table(summaries))
 
@@ -78,18 +76,16 @@ def show(
     run: RunName,
     as_json: options.AsJson = False,
     measurements: Annotated[
-        bool, typer.Option("--measurements", help=f"All measurements, not the last {LAST_MEASUREMENTS} only.")
+        bool, typer.Option("--measurements", help=f"Show all measurements, not only the last {LAST_MEASUREMENTS}.")
     ] = False,
     database: options.Database = None,
 ) -> None:
-    """Show a run: where it stands, what it ran on, its recipe and its measurements."""
-    import dataclasses
-
+    """Show a run: its status, environment, recipe and measurements."""
     from lbadvisor.cli.display.console import print_json, stdout
-    from lbadvisor.cli.display.render_comparison import json_ready
+    from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import print_run
     from lbadvisor.store.run_folder import checkpoint_folder
-    from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+    from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
     with _opened(database) as store:
         found = store.run(run)
@@ -101,9 +97,9 @@ def show(
         print_json(
             {
                 "schema": 1,
-                "run": dataclasses.asdict(found, dict_factory=json_ready),
+                "run": json_of(found),
                 "saved_updates": saved_updates,
-                "measurements": [dataclasses.asdict(m, dict_factory=json_ready) for m in shown],
+                "measurements": [json_of(measurement) for measurement in shown],
             }
         )
     else:
@@ -115,10 +111,10 @@ def show(
 @command
 def rename(
     run: RunName,
-    name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    name: Annotated[str, typer.Argument(metavar="NEW", help="New name.")],
     database: options.Database = None,
 ) -> None:
-    """Give a run another name. Its checkpoints, and its place in ladders, stay its own."""
+    """Rename a run. It keeps its checkpoints and its place in ladders."""
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.options.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
@@ -127,7 +123,7 @@ def rename(
         found = store.run(run)
         new = checked_name(name, "run")
         if new in store.ladder_names():
-            raise UsageError(f"there is a ladder named {new}: give another name")
+            raise UsageError(f"a ladder is already named {new}: give another name")
         rename_run(store, found, new)
     say(stderr(), escape(f"{found.name} is now {new}"))
 
@@ -135,12 +131,12 @@ def rename(
 @runs.command("delete")
 @command
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by name or number.")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names or numbers of runs.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    """Delete runs permanently, with their measurements and checkpoints, after asking."""
     from lbadvisor.cli.display.console import say, stderr, stdout
     from lbadvisor.cli.options.asking import confirm
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
@@ -178,9 +174,9 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Delete the checkpoints of complete runs, for good, and keep their results. Asks before it does.
+    """Delete the checkpoints of complete runs permanently, after asking. Keeps the results.
 
-    What needs a run's weights, such as export-weights, is then no longer possible.
+    Anything that needs a run's weights, such as export-weights, is then no longer possible.
     """
     from lbadvisor.cli.display.console import say, stderr, stdout
     from lbadvisor.cli.options.asking import confirm
@@ -198,7 +194,7 @@ def prune(
         size = _size_text(sum(sizes[run.number] for run in complete))
         listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
         if not complete:
-            say(stdout(), "no complete run has checkpoints: there is nothing to prune")
+            say(stdout(), "nothing to prune: no complete run has checkpoints")
         elif dry_run:
             said = f"would free {size}: the checkpoints of {listed}; nothing was done"
             say(stdout(), escape(said))
@@ -214,20 +210,20 @@ def prune(
 @command
 def export_weights(
     run: RunName,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Write them there.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     as_torch: Annotated[
-        bool, typer.Option("--pt", help="Write a plain state dict as torch saves it, instead of safetensors.")
+        bool, typer.Option("--pt", help="Write a plain torch state dict instead of safetensors.")
     ] = False,
     which: Annotated[
         Literal["averaged", "last"] | None,
-        typer.Option("--weights", help="Default: the averaged ones if the recipe averages, else the last."),
+        typer.Option("--weights", help="Default: averaged if the recipe averages weights, else last."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Write a run's weights as a state dict of the plain network, ghost batch norm as batch norm.
+    """Write a run's weights as a state dict of the plain network, with batch norm in place of ghost batch norm.
 
-    They are those of its newest checkpoint. The metadata of a safetensors file say what they are: recipe, seed, update,
+    They come from the newest checkpoint. The metadata of a safetensors file describe them: recipe, seed, update,
     classes, and how pixels are normalized.
     """
     from lbadvisor.cli.output import check_out
@@ -235,9 +231,11 @@ def export_weights(
 
     check_out(out, force=force, source=database or default_database_path())
     if as_torch and out.suffix == ".safetensors":
-        raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
+        raise UsageError(f"--out {out}: --pt writes a torch file: drop --pt, or change the file ending")
     if not as_torch and out.suffix in (".pt", ".pth"):
-        raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
+        raise UsageError(
+            f"--out {out}: without --pt, a safetensors file is written: give --pt, or change the file ending"
+        )
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.checkpoints.weights import read_weights, write_weights
@@ -263,14 +261,14 @@ def export(
     ] = None,
     where: options.Where = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there; default: stdout.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write. Default: stdout.")
     ] = None,
     as_json: options.AsJson = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
-    from lbadvisor.cli.display.render_export import write_csv, write_json
+    """Print all measurements of runs as comma-separated values, one row each; with --json, as one object."""
+    from lbadvisor.cli.display.render_export import csv_lines, json_lines
     from lbadvisor.cli.output import check_out
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.errors import LbadvisorError
@@ -281,14 +279,14 @@ def export(
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
         check_out(out, force=force, source=database or default_database_path())
-    write = write_json if as_json else write_csv
     with _opened(database) as store:
-        selection = select(store, names or (), conditions)
+        lines = (json_lines if as_json else csv_lines)(store, select(store, names or (), conditions))
         if out is None:
-            write(sys.stdout, store, selection)
+            for line in lines:
+                sys.stdout.write(line)
             return
         try:
-            write_atomically(out, lambda file: write(file, store, selection))
+            write_atomically(out, lambda file: file.writelines(line.encode() for line in lines))
         except OSError as error:
             raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
 
