@@ -2,18 +2,18 @@
 
 import math
 from array import array
-from collections.abc import Iterable
 from itertools import chain
 
 from sqlalchemy import Connection
 
 from lbadvisor.records.measured_columns import Columns
+from lbadvisor.store.sqlite import driver_rows
 
-# The infinite 9e999 stands for what is not finite: an array has no place for None.
+# What is not finite is infinite (?1): an array has no place for None.
 _ROWS = """
-SELECT "update", seconds, coalesce(loss, 9e999), lr, coalesce(gradient_norm, 9e999), coalesce(clipped_share, 9e999),
-       coalesce(weight_distance, 9e999), coalesce(evaluation_accuracy_percent, 9e999)
-FROM measurements WHERE run = ? ORDER BY "update"
+SELECT "update", seconds, coalesce(loss, ?1), lr, coalesce(gradient_norm, ?1), coalesce(clipped_share, ?1),
+       coalesce(weight_distance, ?1), coalesce(evaluation_accuracy_percent, ?1)
+FROM measurements WHERE run = ?2 ORDER BY "update"
 """
 _CLOCK = """
 SELECT epoch / "update", CAST(examples AS REAL) / "update"
@@ -24,11 +24,6 @@ _WIDTH = 8
 
 def read_columns(connection: Connection, run_number: int) -> Columns:
     """What was measured in the run; empty columns where nothing was, or there is no such run."""
-    # SQLAlchemy's rows cost more than SQLite's reading: the driver's own cursor, in the same transaction.
-    cursor = connection.connection.cursor()
-    cursor.execute(_ROWS, (run_number,))
-    rows: Iterable[tuple[float, ...]] = cursor  # type: ignore[assignment]  # SQLite's cursor is iterable
-    values = array("d", chain.from_iterable(rows))
-    cursor.execute(_CLOCK, (run_number,))
-    epochs, examples = cursor.fetchone() or (math.nan, math.nan)
+    values = array("d", chain.from_iterable(driver_rows(connection, _ROWS, math.inf, run_number)))
+    epochs, examples = next(driver_rows(connection, _CLOCK, run_number), (math.nan, math.nan))
     return Columns(epochs, examples, *(values[start::_WIDTH] for start in range(_WIDTH)))

@@ -1,9 +1,10 @@
 """What comparing reads of runs, taken by SQL: of two million measurements some hundred rows become records."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, select, text
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.records.axis import AXIS_FIELDS, reaches
@@ -18,14 +19,14 @@ ReadMeasurement = Callable[..., Measurement]
 # One sweep over a run's rows; a NULL (nan) is left out of each number. A clipped share is a mean over the updates since
 # the measurement before, which are not equally many: that one is looked up for clipped rows alone, which are few in a
 # clipping warm-up. A window over all rows takes five times as long.
-_SWEEP = """
-SELECT max(evaluation_accuracy_percent), min(CASE WHEN evaluation_loss < 9e999 THEN evaluation_loss END),
-       sum(clipped_share IS NULL),
-       total(CASE WHEN clipped_share <> 0 THEN clipped_share * ("update" - coalesce(
+_SWEEP = text("""
+SELECT max(evaluation_accuracy_percent), min(CASE WHEN evaluation_loss < :infinity THEN evaluation_loss END),
+       count(*) - count(clipped_share),
+       coalesce(sum(CASE WHEN clipped_share <> 0 THEN clipped_share * ("update" - coalesce(
            (SELECT max(before."update") FROM measurements AS before
-            WHERE before.run = here.run AND before."update" < here."update"), 0)) END)
-FROM measurements AS here WHERE run = ?
-"""
+            WHERE before.run = here.run AND before."update" < here."update"), 0)) END), 0)
+FROM measurements AS here WHERE run = :run
+""")
 
 
 def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> RunResult:
@@ -37,7 +38,7 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
         row = connection.execute(select(*_ROW).where(of_run, *conditions).order_by(order).limit(1)).one_or_none()
         return None if row is None else record(*row)
 
-    accuracy, loss, unknown, clipped = connection.exec_driver_sql(_SWEEP, (run.number,)).one()
+    accuracy, loss, unknown, clipped = connection.execute(_SWEEP, {"run": run.number, "infinity": math.inf}).one()
     last = first(newest=True)
     return RunResult(
         run=run,

@@ -9,11 +9,12 @@ from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.places import database_path, opened
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
 
 if TYPE_CHECKING:
-    from lbadvisor.store import Store
+    pass
 
 LAST_MEASUREMENTS = 10
 
@@ -56,7 +57,7 @@ def list_runs(
     conditions = [parse_condition(text) for text in where or ()]
     conditions += [Condition("status", "=", status.value)] if status is not None else []
     conditions += [Condition("recipe", "=", recipe)] if recipe is not None else []
-    with _opened(database) as store:
+    with opened(database) as store:
         if ladder is not None and store.find_ladder(ladder) is None:
             known = ", ".join(store.ladder_names()) or "none yet"
             raise UsageError(f"there is no ladder named {ladder!r}; ladders: {known}")
@@ -88,13 +89,12 @@ def show(
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.render_comparison import json_ready
     from lbadvisor.cli.display.render_runs import print_run
-    from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = store.run(run)
         measured = store.measurements(found.number)
-        folder = checkpoint_folder(store.path, found)
+        folder = store.checkpoint_folder(found)
     saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
     if as_json:
@@ -123,7 +123,7 @@ def rename(
     from lbadvisor.cli.options.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = store.run(run)
         new = checked_name(name, "run")
         if new in store.ladder_names():
@@ -145,7 +145,7 @@ def delete(
     from lbadvisor.cli.options.asking import confirm
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = {run.number: run for run in map(store.run, names)}.values()
         ladders = [ladder for name in store.ladder_names() if (ladder := store.find_ladder(name)) is not None]
         belongs = {
@@ -187,7 +187,7 @@ def prune(
     from lbadvisor.runs.selection import select
     from lbadvisor.runs.stored_runs import checkpoint_bytes, prune_run
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = select(store, names or ()).runs
         sizes = {run.number: checkpoint_bytes(store, run) for run in found}
         complete = [run for run in found if run.status is RunStatus.COMPLETE and sizes[run.number]]
@@ -231,20 +231,18 @@ def export_weights(
     classes, and how pixels are normalized.
     """
     from lbadvisor.cli.output import check_out
-    from lbadvisor.store import default_database_path
 
-    check_out(out, force=force, source=database or default_database_path())
+    check_out(out, force=force, source=database_path(database))
     if as_torch and out.suffix == ".safetensors":
         raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
     if not as_torch and out.suffix in (".pt", ".pth"):
         raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.checkpoints.weights import read_weights, write_weights
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = store.run(run)
-        weights = read_weights(checkpoint_folder(store.path, found), found, which)
+        weights = read_weights(store.checkpoint_folder(found), found, which)
     write_weights(out, weights, as_torch=as_torch)
     for note in weights.notes:
         say(stderr(), escape(f"note {note}"))
@@ -275,14 +273,13 @@ def export(
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.errors import LbadvisorError
     from lbadvisor.runs.selection import select
-    from lbadvisor.store import default_database_path
     from lbadvisor.training.files import write_atomically
 
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
-        check_out(out, force=force, source=database or default_database_path())
+        check_out(out, force=force, source=database_path(database))
     write = write_json if as_json else write_csv
-    with _opened(database) as store:
+    with opened(database) as store:
         selection = select(store, names or (), conditions)
         if out is None:
             write(sys.stdout, store, selection)
@@ -295,9 +292,3 @@ def export(
 
 def _size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
-
-
-def _opened(database: Path | None) -> "Store":
-    from lbadvisor.store import Store, default_database_path
-
-    return Store.open(database or default_database_path(), create=False)

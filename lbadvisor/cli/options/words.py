@@ -67,7 +67,7 @@ FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="The fi
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Micro = Annotated[
     str | None,
-    typer.Option("--micro", metavar="N|auto", help="Examples at a time, for memory only; auto: as many as fit."),
+    typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Where = Annotated[
