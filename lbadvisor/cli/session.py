@@ -7,7 +7,7 @@ import typer
 from lbadvisor.cli.follow import Stop, follow
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 from lbadvisor.runs.runner import RunRequest, Started, find_earlier, resume_point, train_run
-from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display

@@ -9,7 +9,7 @@ from lbadvisor.recipe.identity import digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Measurement, Run, RunStatus
 from lbadvisor.refine.refine_request import RefineRequest, pruning_marks, trial_plan, value_of
-from lbadvisor.refine.refinement import Metric, Outcome
+from lbadvisor.refine.refinement import Outcome, TrialMetric
 from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import Claim, SharedStudy
 from lbadvisor.runs.reuse import RESULTS, preferred
@@ -30,14 +30,14 @@ class TrialRun:
     event: Preparing | Started | Progress
 
 
-def evaluate(
+def evaluate_trial(
     workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim
 ) -> Generator[TrialRun, None, Outcome]:
     """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
 
     Closing the iterator saves the run: the trial is gone on with by whoever claims it next.
     """
-    _, recipe = trial_plan(request, claim.point)
+    recipe = trial_plan(request, claim.point).adapted
     runs: list[Run] = []
     for seed in request.seeds:
         run = ended_run(workspace.store, recipe, seed)
@@ -64,7 +64,8 @@ def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) ->
 def _trained(
     workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim, seed: int, *, prunes: bool
 ) -> Generator[TrialRun, None, Run]:
-    plan, recipe = trial_plan(request, claim.point)
+    plan = trial_plan(request, claim.point)
+    recipe = plan.adapted
     name = run_name(request, recipe, claim.point, seed)
     events = train_run(workspace, RunRequest(recipe, plan, name, seed))
     updates = recipe.schedule.updates or 0
@@ -108,7 +109,7 @@ def _outcome(store: Store, request: RefineRequest, runs: list[Run], claim: Claim
     )
 
 
-def run_value(run: Run, measurements: list[Measurement], metric: Metric) -> float:
+def run_value(run: Run, measurements: list[Measurement], metric: TrialMetric) -> float:
     """What the run's last evaluation says; infinite where it diverged. Raises `StoreError` where there is none."""
     if run.status is RunStatus.DIVERGED:
         return math.inf
@@ -118,7 +119,7 @@ def run_value(run: Run, measurements: list[Measurement], metric: Metric) -> floa
     return values[-1] if math.isfinite(values[-1]) else math.inf
 
 
-def _values(measurements: list[Measurement], metric: Metric) -> Iterator[float]:
+def _values(measurements: list[Measurement], metric: TrialMetric) -> Iterator[float]:
     for measurement in measurements:
         value = value_of(measurement, metric)
         if value is not None:

@@ -40,7 +40,7 @@ class TrialEnds:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class SearchWaits:
     """Nothing is left to begin; `running` trials of other processes are waited for, and taken over if those die."""
 
     running: int
@@ -64,7 +64,7 @@ def search(
     price_epochs: Callable[[Point], float] = lambda _: 0.0,
     measure: Measure = Measure("loss"),  # noqa: B008  # a frozen value
     seed: int = 0,
-) -> Generator[Event | TrialBegins | TrialEnds | Waits | BudgetSpent]:
+) -> Generator[Event | TrialBegins | TrialEnds | SearchWaits | BudgetSpent]:
     """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
@@ -93,7 +93,7 @@ def search(
                 return
             case Busy(running=running):
                 # Told each time, so that a stop is heard.
-                yield Waits(running)
+                yield SearchWaits(running)
                 time.sleep(POLL_SECONDS)
             case Claim():
                 try:

@@ -21,8 +21,8 @@ from lbadvisor.runs.runner import Progress, RunRequest, Started, find_earlier, t
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import checkpoint_folder
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 from lbadvisor.training.checkpoints.content import read_content
-from lbadvisor.training.checkpoints.file import checkpoints, update_of
 from lbadvisor.training.machine import Machine
 
 CPU = torch.device("cpu")

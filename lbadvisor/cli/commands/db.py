@@ -95,7 +95,7 @@ def query(
     import csv
     import sys
 
-    from lbadvisor.cli.display.table import Column, Table, print_table
+    from lbadvisor.cli.display.table import Heading, Table, print_table
     from lbadvisor.store import query as asking
 
     answer = asking.query(database_path(database), sql)
@@ -114,7 +114,7 @@ def query(
         writer.writerows(answer.rows)
     else:
         # The first column is the most important to who asks.
-        columns = (Column(name, "name", rank=place) for place, name in enumerate(answer.columns))
+        columns = (Heading(name, "name", rank=place) for place, name in enumerate(answer.columns))
         print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
 
 
@@ -136,7 +136,7 @@ def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
     A checkpoint that goes meanwhile was replaced by the process that trains the run.
     """
     from lbadvisor.errors import CheckpointError, RefusedError
-    from lbadvisor.training.checkpoints.file import checkpoints, header_of, missing, pruned
+    from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, header_of, missing, pruned
 
     faults, gone = [], []
     with opened(file) as store:

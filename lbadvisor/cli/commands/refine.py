@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def refine(
 def _refined(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.cli.display.refine_display import SearchDisplay, begins_a_run
     from lbadvisor.cli.follow import Stop, follow
-    from lbadvisor.refine.run import refine as events_of
+    from lbadvisor.refine.refining import refine as events_of
 
     with display.progress() as progress:
         ended = follow(events_of(workspace, asked), SearchDisplay(display, progress, asked).show, begins=begins_a_run)
@@ -169,8 +170,8 @@ def _calibrated(workspace: "Workspace", asked: "RefineRequest", display: "Displa
             display.show_line("the study has trials already: calibration is skipped")
             return asked
     tried = numbers_of(DEFAULT_EXPONENTS)
-    plan, adapted = trial_plan(asked, asked.space.theory)
-    length = adapted.schedule.updates or 0
+    plan = trial_plan(asked, asked.space.theory)
+    length = plan.adapted.schedule.updates or 0
     calibration = CalibrationRequest(
         baseline=asked.baseline,
         # Clipping bounds the very steps that are compared.

@@ -13,6 +13,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say
+from lbadvisor.cli.display.measured import accuracy_text, facts_of
 
 if TYPE_CHECKING:
     from lbadvisor.records.run import Measurement
@@ -194,27 +195,12 @@ class RunSteps:
     def of(self, event: "UpdateMade") -> Step:
         """The step of one update."""
         measured = event.measurement
-        is_news = measured is not None and measured.evaluation_accuracy_percent is not None
+        accuracy = accuracy_text(measured)
+        self._accuracy = accuracy or self._accuracy
         if measured is not None:
             self._measured, self._loss = measured, None
-            if measured.evaluation_accuracy_percent is not None:
-                self._accuracy = f" accuracy {measured.evaluation_accuracy_percent:.2f}%"
         elif event.loss is not None:
             self._loss = event.loss
         facts = facts_of(self._measured, self._loss) + self._accuracy
         count = f"update {event.update}/{self._updates}"
-        return Step(self._task, event.update, self._updates, count, facts, is_news)
-
-
-def facts_of(measurement: "Measurement | None", loss: float | None = None) -> str:
-    """Epoch, loss, learning rate, gradient norm, and the clipped share if there is one; only a `loss` before them.
-
-    A `loss` is a later one than the measurement's.
-    """
-    if measurement is None:
-        return "" if loss is None else f"loss {loss:.4f}"
-    text = (
-        f"epoch {measurement.epoch:.4g} loss {measurement.loss if loss is None else loss:.4f} lr {measurement.lr:.4g} "
-        f"|g| {measurement.gradient_norm:.3g}"
-    )
-    return text + (f" clipped {measurement.clipped_share:.0%}" if measurement.clipped_share else "")
+        return Step(self._task, event.update, self._updates, count, facts, is_news=bool(accuracy))

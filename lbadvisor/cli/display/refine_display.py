@@ -4,13 +4,13 @@ from lbadvisor.cli.display.progress import Progress
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.refine.objective import TrialRun
 from lbadvisor.refine.refine_request import RefineRequest
-from lbadvisor.refine.run import Event
-from lbadvisor.refine.search import BudgetSpent, TrialBegins, TrialEnds, Waits
+from lbadvisor.refine.refining import RefineEvent
+from lbadvisor.refine.search import BudgetSpent, SearchWaits, TrialBegins, TrialEnds
 from lbadvisor.refine.search_space import point_text
 from lbadvisor.runs.runner import Started
 
 
-def begins_a_run(event: Event) -> bool:
+def begins_a_run(event: RefineEvent) -> bool:
     """Whether the event is the first of a run."""
     return isinstance(event, TrialRun) and isinstance(event.event, Started)
 
@@ -23,7 +23,7 @@ class SearchDisplay:
         self._run = RunDisplay(display, shown, "")
         self._waited_for = 0
 
-    def show(self, event: Event) -> None:
+    def show(self, event: RefineEvent) -> None:
         """Show the event."""
         if isinstance(event, TrialRun):
             if isinstance(event.event, Started):
@@ -36,7 +36,7 @@ class SearchDisplay:
         if line is not None:
             self._display.show_line(line)
 
-    def _line(self, event: int | TrialBegins | TrialEnds | Waits | BudgetSpent) -> str | None:
+    def _line(self, event: int | TrialBegins | TrialEnds | SearchWaits | BudgetSpent) -> str | None:
         match event:
             case TrialBegins():
                 resumed = ", resumed" if event.claim.taken_over else ""
@@ -46,7 +46,7 @@ class SearchDisplay:
                 value = event.trial.value
                 said = f"{self._asked.metric} {value:.4g}" if value < float("inf") else "diverged"
                 return f"trial {event.trial.number}: {said}{', stopped early' if event.trial.outcome.pruned else ''}"
-            case Waits():
+            case SearchWaits():
                 is_known, self._waited_for = event.running == self._waited_for, event.running
                 return None if is_known else f"waiting for {event.running} trials of other processes"
             case BudgetSpent():

@@ -1,11 +1,10 @@
 """A proof of resuming: how far it is, and what came of it."""
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.progress import Step, prepared
-from lbadvisor.cli.display.render_comparison import json_ready
 from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 def proof_json(proof: "ResumeProof") -> dict[str, Any]:
     """The proof's fields, and whether it holds."""
-    body = dataclasses.asdict(proof, dict_factory=json_ready)
-    return {"schema": 1, "identical": proof.difference is None, **body}
+    return {"schema": 1, "identical": proof.difference is None, **json_of(proof)}
 
 
 def proof_text(proof: "ResumeProof") -> str:

@@ -8,11 +8,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stderr, stdout
+from lbadvisor.cli.display.measured import accuracy_text, measured_text
 from lbadvisor.cli.display.progress import Progress, RunSteps, prepared, progress
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
+from lbadvisor.comparison.results import is_evaluated
 from lbadvisor.plan.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.quantities import ACCURACY, SECONDS
 from lbadvisor.records.run import Measurement, Run
 from lbadvisor.runs.clipped_share import MOST_CLIPPED, clipped_share
 
@@ -107,15 +110,15 @@ class Display:
 
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:
         """How the run ended, on stdout."""
-        evaluated = [m for m in measurements if m.evaluation_accuracy_percent is not None]
+        evaluated = [m for m in measurements if is_evaluated(m)]
         lead = "is complete already" if again else "complete"
         text = f"{escape(run.name)} {lead}: {run.update} updates"
         if evaluated:
             last = evaluated[-1]
             best = max(evaluated, key=lambda m: m.evaluation_accuracy_percent or 0.0)
             text += (
-                f", {last.epoch:.4g} epochs, accuracy {last.evaluation_accuracy_percent:.2f}% "
-                f"(best {best.evaluation_accuracy_percent:.2f}% at update {best.update}), {last.seconds:.1f} s"
+                f", {last.epoch:.4g} epochs,{accuracy_text(last)} (best {measured_text(ACCURACY, best)}% at update "
+                f"{best.update}), {measured_text(SECONDS, last)} s"
             )
         say(stdout(), text)
 

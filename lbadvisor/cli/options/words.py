@@ -44,7 +44,7 @@ Betas = Annotated[
     ),
 ]
 WeightDecayName = Literal["auto", "keep", "horizon"]
-WeightDecay = Annotated[
+WeightDecayBy = Annotated[
     WeightDecayName,
     typer.Option(
         "--weight-decay",
@@ -88,7 +88,7 @@ class Rules:
 
     ghost: Ghost = None
     betas: Betas = "auto"
-    weight_decay: WeightDecay = "auto"
+    weight_decay: WeightDecayBy = "auto"
 
 
 @dataclass(frozen=True, slots=True)
