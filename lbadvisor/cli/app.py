@@ -1,4 +1,4 @@
-"""The command line: its commands, and the one place where an error becomes a message and an exit code."""
+"""The command line: its commands, and the one place that turns errors into messages and exit codes."""
 
 import contextlib
 import sys
@@ -46,11 +46,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _report("interrupted", 130)
     except BrokenPipeError:
-        # The reader of stdout (`| head`) has gone: nobody is left to tell.
+        # Whoever read stdout (`| head`) has gone: there is nobody left to tell.
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:
-        _report(f"unexpected {type(error).__name__}: {error}\nrun it with `lbadvisor --debug ...` to see where", 1)
+        _report(f"unexpected {type(error).__name__}: {error}\nrun `lbadvisor --debug ...` to see where", 1)
 
 
 def _report(message: str, exit_code: int) -> None:

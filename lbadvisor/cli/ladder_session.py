@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Form = Literal["table", "json", "md", "csv"]
 
 
-def train_to_the_end(workspace: "Workspace", request: LadderRequest, display: LadderDisplay) -> None:
+def train_ladder_to_the_end(workspace: "Workspace", request: LadderRequest, display: LadderDisplay) -> None:
     """Train what the ladder lacks. Raises `typer.Exit` with 75 if a signal stopped it."""
     runs = planned_runs(workspace.store, request)
     display.show_known(runs)

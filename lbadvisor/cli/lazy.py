@@ -1,4 +1,4 @@
-"""The commands by name: only the module of the one that is called is imported."""
+"""The commands by name; only the called command's module is imported."""
 
 from importlib import import_module
 from typing import Any
@@ -8,20 +8,19 @@ from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = {
     "plan": "Show what a larger batch changes: each line old -> new with formula and source, then what it costs.",
-    "train": "Train a recipe; with --to, adapted to a larger batch first. The same command again resumes where it "
-    "stopped.",
-    "resume": "Resume a stored run where it stopped: its recipe and seed are those of the database.",
-    "verify-resume": "Prove that a killed and resumed run ends with the bits of one that was not killed.",
-    "ladder": "Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.",
-    "compare": "Compare runs, or whole ladders: what differs, how they ended, how much of the generalization gap is "
+    "train": "Train a recipe; with --to, adapt it to a larger batch first. The same command resumes a stopped run.",
+    "resume": "Resume a stored run where it stopped, with its recipe and seed from the database.",
+    "verify-resume": "Prove that a killed and resumed run ends with the same bits as an uninterrupted one.",
+    "ladder": "Train the arms of the paper's table over seeds, and report what closes the gap, with its uncertainty.",
+    "compare": "Compare runs or whole ladders: what differs, how they ended, how much of the generalization gap is "
     "closed.",
-    "calibrate": "Match weight distances: short runs of the baseline, and of the target at a few exponents.",
-    "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where most improvement is "
+    "calibrate": "Match weight distances in short runs of the baseline and of the target at a few exponents.",
+    "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then wherever most improvement is "
     "expected.",
-    "ladders": "List the ladders; show, rename, delete them.",
-    "runs": "List the runs; show, rename, prune, delete, export them.",
-    "models": "List the networks, and the data sets that a name alone finds.",
-    "db": "Find, upgrade, check and query the database.",
+    "ladders": "List, show, rename and delete ladders.",
+    "runs": "List, show, rename, prune, delete and export runs.",
+    "models": "List the networks, and the data sets known by name.",
+    "db": "Locate, upgrade, check and query the database.",
     "schema": "Print the JSON Schema of a recipe.",
 }
 """The first paragraph of each command's help: a test holds the two together."""
@@ -36,7 +35,7 @@ class LazyGroup(TyperGroup):
 
 
 class LazyCommand(TyperCommand):
-    """A command that is known by its name and summary until it is called."""
+    """A command of which only the name and summary are known until it is called."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself, with the words that it parsed."""

@@ -1,6 +1,6 @@
 """What a request adds to the paper's adaptation, line by line: a warm-up, multiplicative noise, regularization.
 
-Goyal's rule needs the first, the paper names the second as its other way, and the third are its negative controls.
+Goyal's rule needs the first, the paper offers the second as an alternative, and the third are its negative controls.
 """
 
 from lbadvisor.errors import PlanError
@@ -12,7 +12,7 @@ from lbadvisor.recipe.parts import Addition
 
 
 def additions_of(scaling: Scaling) -> tuple[Addition, ...]:
-    """What the request adds to this baseline; a warm-up that the baseline has is kept, and none is added."""
+    """What the request adds to this baseline; a warm-up of the baseline's own is kept, without adding another."""
     request = scaling.request
     asked: dict[Addition, bool] = {
         "warm-up": request.warmup_epochs is not None and scaling.baseline.warmup_updates is None,
@@ -25,30 +25,30 @@ def additions_of(scaling: Scaling) -> tuple[Addition, ...]:
 
 
 def check_additions(scaling: Scaling) -> None:
-    """Raise `PlanError` if an addition, or the stretch's share, makes no sense with the rest of the request."""
+    """Raise `PlanError` if an addition or the stretch share does not fit the rest of the request."""
     baseline, request, ratio = scaling.baseline, scaling.request, scaling.batch_ratio
     if request.stretch_share != 1 and "regime" not in request.parts:
         raise PlanError(
-            f"a stretch share of {request.stretch_share:g} is one of the regime's stretch: adapt regime as well"
+            f"a stretch share of {request.stretch_share:g} applies to the regime's stretch: adapt regime as well"
         )
     if request.warmup_epochs is not None and request.warmup_epochs <= 0:
-        raise PlanError(f"a warm-up of {request.warmup_epochs:g} epochs is none: it must be above 0")
+        raise PlanError(f"a warm-up of {request.warmup_epochs:g} epochs: give a length above 0")
     if request.warmup_epochs is not None and scaling.lr_factor <= 1:
-        raise PlanError("a warm-up leads from the baseline's learning rate to a higher one: adapt lr as well")
+        raise PlanError("a warm-up raises the learning rate from the baseline's to the scaled one: adapt lr as well")
     if request.noise is not None and baseline.noise_ratio is not None:
         raise PlanError(
-            f"the baseline has multiplicative noise of ratio {baseline.noise_ratio:g} already: remove its "
-            "[gradient_noise], or add none"
+            f"the baseline already has multiplicative noise of ratio {baseline.noise_ratio:g}: remove its "
+            "[gradient_noise], or do not add noise"
         )
     if request.noise is not None and ratio == 1:
-        raise PlanError("multiplicative noise makes up for a larger batch: the target is the baseline's own")
+        raise PlanError("multiplicative noise compensates for a larger batch, but the target is the baseline's own")
     for what in ("dropout", "label_noise", "drop_connect"):
         probability = getattr(request, what)
         if probability is not None and not 0 <= probability < 1:
-            raise PlanError(f"{what} is a probability: it lies between 0 and below 1, and is {probability:g}")
+            raise PlanError(f"{what} must be a probability from 0 to below 1, is {probability:g}")
 
 
-_WARMUP_START = Rule("gradual warm-up", "lr_S / lr_L", rules.GOYAL, "begins at the baseline's learning rate")
+_WARMUP_START = Rule("gradual warm-up", "lr_S / lr_L", rules.GOYAL, "starts at the baseline's learning rate")
 
 
 def warmup_lines(scaling: Scaling) -> list[Adjustment]:
@@ -67,17 +67,17 @@ def warmup_lines(scaling: Scaling) -> list[Adjustment]:
 
 
 def noise_lines(scaling: Scaling) -> list[Adjustment]:
-    """Multiplicative noise: kept as the baseline has it, or added so that it makes up for the batch ratio."""
+    """Multiplicative noise: the baseline's, or added to compensate for the batch ratio."""
     ratio, source = scaling.noise_ratio, f"{rules.HOFFER}: multiplicative noise"
     if ratio is None:
         return []
     matched = scaling.request.target_batch_size / ratio
-    validity = f"the gradient's covariance is that of batches of {matched:g}, but for g g^T"
+    validity = f"the gradient's covariance is that of batches of {matched:g}, except for g g^T"
     if scaling.request.noise is None:
         kept = Rule("kept", "loss = mean(z_n l_n), var z_n = ratio - 1", source, validity)
         return [changed("gradient_noise.ratio", ratio, ratio, kept)]
     if scaling.request.noise == "gaussian":
-        validity += "; many weights are negative where r is large"
+        validity += "; many weights are negative if r is large"
     return [
         changed(
             "gradient_noise.kind", None, scaling.request.noise,
@@ -93,27 +93,27 @@ def noise_lines(scaling: Scaling) -> list[Adjustment]:
 _CONTROLS = {
     "dropout": (
         "x -> x m / (1 - p), P(m = 0) = p",
-        f"{rules.SRIVASTAVA}; in the last fully connected layer, behind every batch norm: {rules.LI}",
+        f"{rules.SRIVASTAVA}; in the last fully connected layer, after every batch norm: {rules.LI}",
     ),
     "label_noise": ("a label is drawn from all K classes with probability p", rules.XIE),
     "drop_connect": (
         "w -> w m / (1 - p), P(m = 0) = p",
-        f"{rules.WAN}, there a mask for each example, here one for an update; in the last fully connected layer, "
-        f"behind every batch norm: {rules.LI}",
+        f"{rules.WAN}, with a mask per example, here one per update; in the last fully connected layer, "
+        f"after every batch norm: {rules.LI}",
     ),
 }
 _NO_SUBSTITUTE = (
-    f"noise of another structure than a batch's, which it cannot replace: it did not reduce the gap ({rules.HOFFER})"
+    f"its structure differs from a batch's noise, which it cannot replace: it did not reduce the gap ({rules.HOFFER})"
 )
 
 
 def regularization_lines(scaling: Scaling) -> list[Adjustment]:
-    """Regularization: kept as the baseline has it, or as asked; no line if there is none of it."""
+    """Regularization: the baseline's, or as requested; no line without any."""
     lines = []
     for what, (formula, source) in _CONTROLS.items():
         before, asked = getattr(scaling.baseline, what), getattr(scaling.request, what)
         if before or asked is not None:
-            rule = Rule("kept" if asked is None else "as asked", formula, source, _NO_SUBSTITUTE)
+            rule = Rule("kept" if asked is None else "as requested", formula, source, _NO_SUBSTITUTE)
             after = before if asked is None else asked
             lines.append(changed(f"regularization.{what}", before, after, rule, "probability"))
     return lines

@@ -1,7 +1,7 @@
 """What a larger batch changes in a training, line by line: old -> new, with rule, formula, source and validity.
 
-Each function here makes the lines of one part of the plan from a scaling. A line whose `field` is a recipe's own dotted
-path is what the adapted recipe gets; nothing else is changed in it.
+Each function here makes the lines of one part of the plan from a scaling. A line whose `field` is a dotted path of the
+recipe sets that field in the adapted recipe; nothing else in it changes.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ Value = int | float | str | tuple[float | None, ...] | None
 class Adjustment:
     """One line of a plan.
 
-    `kind` is "recipe" for a field of the recipe and "derived" for a quantity that moves with it; `unit` is that of
-    `before` and `after` ("x baseline" where the baseline's value is not known, so that before is 1). None: not set.
+    `kind` is "recipe" for a field of the recipe and "derived" for a quantity that follows from it; `unit` is that of
+    `before` and `after` ("x baseline" if the baseline's value is unknown: before is then 1). None: not set.
     """
 
     field: str
@@ -38,12 +38,12 @@ RELATIVE = "x baseline"
 
 
 def changed(field: str, before: Value, after: Value, rule: Rule, unit: str = "") -> Adjustment:
-    """The line of a field of the recipe, by `rule`."""
+    """The line for a field of the recipe, changed by `rule`."""
     return Adjustment(field, before, after, unit, "recipe", rule.name, rule.formula, rule.source, rule.validity)
 
 
 def derived(quantity: str, before: Value, after: Value, rule: Rule, unit: str = "") -> Adjustment:
-    """The line of a quantity that moves with the recipe's fields, by `rule`."""
+    """The line for a quantity that follows from the recipe's fields by `rule`."""
     return Adjustment(quantity, before, after, unit, "derived", rule.name, rule.formula, rule.source, rule.validity)
 
 
@@ -55,7 +55,7 @@ def updates_formula(scaling: Scaling) -> str:
     return "updates" if share == 1 else f"updates * {share:g}"
 
 
-_TARGET = Rule("target", "B_L", "asked for", "must stay well below the training examples")
+_TARGET = Rule("target", "B_L", "requested", "must stay well below the number of training examples")
 
 
 def batch_lines(scaling: Scaling) -> list[Adjustment]:
@@ -68,7 +68,7 @@ def batch_lines(scaling: Scaling) -> list[Adjustment]:
 
 
 def lr_lines(scaling: Scaling) -> list[Adjustment]:
-    """The learning rate, and what adaptive optimizers change with it."""
+    """The learning rate, and what else changes with it in adaptive optimizers."""
     baseline, request = scaling.baseline, scaling.request
     before, unit = (1.0, RELATIVE) if baseline.lr is None else (baseline.lr, "")
     if "lr" not in request.parts:
@@ -86,7 +86,7 @@ def lr_lines(scaling: Scaling) -> list[Adjustment]:
 
 
 def _regime_rules(scaling: Scaling) -> tuple[Rule, Rule]:
-    """The rules of the updates and of the epochs."""
+    """The rules for updates and for epochs."""
     share, formula = scaling.request.stretch_share, updates_formula(scaling)
     if "regime" not in scaling.request.parts:
         kept = Rule("fixed epochs", formula, rules.LEFT_OUT, "fewer updates: the weights travel less far")
@@ -101,7 +101,7 @@ def _regime_rules(scaling: Scaling) -> tuple[Rule, Rule]:
 
 
 def regime_lines(scaling: Scaling) -> list[Adjustment]:
-    """The schedule: kept in updates if the regime is adapted, in epochs if it is not."""
+    """The schedule: kept in updates if the regime is adapted, else in epochs."""
     baseline, (in_updates, in_epochs) = scaling.baseline, _regime_rules(scaling)
     if baseline.updates is None:
         updates = changed("schedule.updates", 1.0, scaling.updates_factor, in_updates, RELATIVE)
@@ -119,13 +119,11 @@ def regime_lines(scaling: Scaling) -> list[Adjustment]:
     return lines
 
 
-_GHOSTS_LEFT_OUT = Rule(
-    "not adapted", "B_L", rules.LEFT_OUT, "the network is then another one: its statistics are less noisy"
-)
+_GHOSTS_LEFT_OUT = Rule("not adapted", "B_L", rules.LEFT_OUT, "a different network then: its statistics are less noisy")
 
 
 def ghost_lines(scaling: Scaling) -> list[Adjustment]:
-    """The ghost batch size: the examples whose batch-norm statistics the baseline was tuned with."""
+    """The ghost batch size: as many examples per batch-norm statistic as the baseline was tuned with."""
     baseline, request = scaling.baseline, scaling.request
     if not baseline.has_batch_norm:
         return []
@@ -135,16 +133,16 @@ def ghost_lines(scaling: Scaling) -> list[Adjustment]:
         return [derived("batch_norm statistics", *spans, _GHOSTS_LEFT_OUT, "examples")]
     rule = Rule(
         "ghost batch norm",
-        "as asked" if request.ghost_batch_size else "the baseline's: kept" if before else "B_S",
+        "as requested" if request.ghost_batch_size else "the baseline's: kept" if before else "B_S",
         f"{rules.HOFFER}, Algorithm 1",
-        "in the paper's Table 1, with SGD, it adds to +LR: F1 0.05, ResNet-44 1.2, VGG 2.9 points, which is 7, 34 and "
-        "78% of the gap that +LR left",
+        "in the paper's Table 1, with SGD, it gains over +LR: F1 0.05, ResNet-44 1.2, VGG 2.9 points, or 7, 34 and "
+        "78% of the gap that +LR leaves",
     )
     return [changed("batch_norm.ghost_batch_size", before, after, rule, "examples")]
 
 
 def running_statistics_lines(scaling: Scaling) -> list[Adjustment]:
-    """The examples that batch norm's running statistics average, by their definition."""
+    """The number of examples over which batch norm's running statistics average, by their definition."""
     baseline, target = scaling.baseline, scaling.request.target_batch_size
     if not baseline.has_batch_norm:
         return []
@@ -166,12 +164,12 @@ def running_statistics_lines(scaling: Scaling) -> list[Adjustment]:
 
 
 _CLIPPING_KEPT = Rule(
-    "kept", "max_norm", "the baseline clips already", "the baseline's threshold, for its gradient noise"
+    "kept", "max_norm", "the baseline already clips", "the baseline's threshold suits its gradient noise"
 )
 
 
 def clipping_lines(scaling: Scaling) -> list[Adjustment]:
-    """The clipping warm-up; clipping that the baseline has already is kept, a length of it with the schedule's rule."""
+    """The clipping warm-up, or the baseline's own clipping, whose length follows the schedule's rule."""
     baseline = scaling.baseline
     if baseline.clipping_norm is not None:
         norm = baseline.clipping_norm
@@ -195,7 +193,7 @@ def clipping_lines(scaling: Scaling) -> list[Adjustment]:
 
 
 def weight_decay_lines(scaling: Scaling) -> list[Adjustment]:
-    """The weight decay and those of the milestones, kept or scaled by one rule, and its horizon."""
+    """The weight decay and that of the milestones, kept or scaled by one rule, and its horizon."""
     baseline = scaling.baseline
     decay, later, factor = baseline.weight_decay or 0.0, baseline.milestone_decays, scaling.decay_factor
     if not (decay or any(later)):
@@ -207,10 +205,10 @@ def weight_decay_lines(scaling: Scaling) -> list[Adjustment]:
         lines.append(changed("schedule.milestones.weight_decay", later, after, rule))
     if decay and weight_decay.has_horizon(baseline):
         known = weight_decay.horizon_updates(baseline)
-        before, unit = (1.0, RELATIVE) if known is None else (known, "updates")
+        before, unit = (1.0, RELATIVE) if known is None else (round(known, 6), "updates")
         times = weight_decay.horizon_factor(baseline, scaling.batch_ratio, scaling.lr_factor, factor)
         horizon = weight_decay.horizon_rule(baseline)
-        lines.append(derived("weight_decay_horizon_updates", before, before * times, horizon, unit))
+        lines.append(derived("weight_decay_horizon_updates", before, round(before * times, 6), horizon, unit))
     return lines
 
 
@@ -219,12 +217,12 @@ _MOMENTUM_KEPT = Rule(
     "horizon kept in updates",
 )  # fmt: skip
 _MOMENTUM_OF_OTHERS = Rule(
-    "momentum kept", "B / (1 - momentum)", rules.OWN_CHOICE, "horizon kept in updates; no source has it for RMSprop"
+    "momentum kept", "B / (1 - momentum)", rules.OWN_CHOICE, "horizon kept in updates; unpublished for RMSprop"
 )
 
 
 def momentum_lines(scaling: Scaling) -> list[Adjustment]:
-    """The momentum, kept, and the examples that it averages over."""
+    """The momentum, which is kept, and the number of examples it averages over."""
     baseline = scaling.baseline
     if not baseline.momentum:
         return []
@@ -235,7 +233,7 @@ def momentum_lines(scaling: Scaling) -> list[Adjustment]:
 
 
 def weight_ema_lines(scaling: Scaling) -> list[Adjustment]:
-    """The weight average: kept where updates are, decay^r where epochs are."""
+    """The weight average: kept if updates are kept, decay^r if epochs are."""
     decay, fewer = scaling.baseline.ema_decay, scaling.fewer
     if decay is None:
         return []
@@ -248,11 +246,11 @@ def weight_ema_lines(scaling: Scaling) -> list[Adjustment]:
     return [changed("weight_ema.decay", decay, decay if fewer == 1 else decay**fewer, rule)]
 
 
-_SAVING_KEPT = Rule("kept", "seconds", rules.OWN_CHOICE, "a stop loses the same time at any batch size")
+_SAVING_KEPT = Rule("kept", "seconds", rules.OWN_CHOICE, "stopping loses the same time at any batch size")
 
 
 def cadence_lines(scaling: Scaling) -> list[Adjustment]:
-    """How often training is measured and evaluated, with the schedule; and saved, by the clock on the wall."""
+    """How often training is measured and evaluated (by the schedule) and saved (by wall-clock time)."""
     baseline = scaling.baseline
     rule = Rule(
         "with the schedule", updates_formula(scaling), rules.OWN_CHOICE, "as many points on the curve as before"

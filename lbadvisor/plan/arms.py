@@ -1,6 +1,6 @@
-"""The arms of a ladder: the columns of the paper's table, and others by name. Each is a request to the advisor.
+"""The arms of a ladder: the columns of the paper's table, and other named ones. Each is a request to the advisor.
 
-SB, LB, +LR, +GBN and +RA are those of Table 1 of Hoffer et al. 2017 (arXiv:1705.08741), each on top of the one before.
+SB, LB, +LR, +GBN and +RA are those of Table 1 of Hoffer et al. 2017 (arXiv:1705.08741), each built on the one before.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Arm:
     """One way to train the target batch, or the baseline itself, whose `request` is None.
 
-    `label` is its name in the paper's table, or this project's; `upon` is the arm whose changes it goes on from, None
-    for the baseline; `what` says in a sentence what it changes there. `request` makes of a request, whose target and
-    rules it keeps, the arm's.
+    `label` is its name in the paper's table, or this project's; `upon` is the arm it builds on, None for the baseline;
+    `what` says in a sentence what it changes there. `request` turns a request into the arm's, keeping its target and
+    rules.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Arm:
 
 
 DROPOUT = 0.5
-"""Of hidden units, "close to optimal for a wide range of networks" (Srivastava et al. 2014)."""
+"""For hidden units "close to optimal for a wide range of networks" (Srivastava et al. 2014)."""
 LABEL_NOISE = 0.1
-"""One of the two noise rates that DisturbLabel reports to do best, 10% and 20% (Xie et al. 2016, arXiv:1605.00055)."""
+"""One of DisturbLabel's two best noise rates, 10% and 20% (Xie et al. 2016, arXiv:1605.00055)."""
 DROP_CONNECT = 0.5
-"""The rate of Wan et al. 2013. The paper names none of the three."""
+"""The rate of Wan et al. 2013. Hoffer et al. give none of the three."""
 
 MOST_SEEDS = 1000
-"""Of one arm: more would take longer to plan than anyone waits."""
+"""Per arm: more would take too long to plan."""
 
 _ARMS = (
     Arm("sb", "SB", None, "the baseline as it is", None),
@@ -65,8 +65,8 @@ _ARMS = (
         "ra-half", "half RA", "gbn", "half the regime's stretch: half the baseline's updates",
         lambda asked: replace(asked, parts=PARTS, stretch_share=0.5),
     ),
-    # Goyal et al. keep the examples that share statistics (32, one worker's) whatever the number of workers: for a
-    # baseline of one worker that is its whole batch, and so the ghost batch.
+    # Goyal et al. keep the number of examples that share statistics (32, one worker's) for any number of workers: with
+    # a single worker that is the whole baseline batch, hence the ghost batch.
     Arm(
         "linear", "linear", "lb",
         f"the linear rule with a warm-up, statistics over the baseline's batch size ({rules.GOYAL})",
@@ -74,13 +74,13 @@ _ARMS = (
             asked, parts=("lr", "ghost"), lr_rule=rules.LINEAR, warmup_epochs=rules.GOYAL_WARMUP_EPOCHS
         ),
     ),
-    # In the place of the learning rate's rule, with all else that +GBN has: the paper clips with either.
+    # Replaces the learning rate's rule and keeps the rest of +GBN: the paper clips with either.
     Arm(
-        "noise", "noise", "gbn", "multiplicative noise in the place of the learning rate's rule",
+        "noise", "noise", "gbn", "multiplicative noise instead of the learning rate's rule",
         lambda asked: replace(asked, parts=("ghost", "clip"), noise="gaussian"),
     ),
     Arm(
-        "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} in the classifier: a negative control of the paper's",
+        "dropout", "dropout", "lb", f"dropout of {DROPOUT:g} in the classifier: a negative control of the paper",
         lambda asked: replace(asked, parts=(), dropout=DROPOUT),
     ),
     Arm(
@@ -89,7 +89,7 @@ _ARMS = (
     ),
     Arm(
         "dropconnect", "DropConnect", "lb",
-        f"DropConnect of {DROP_CONNECT:g} in the classifier: a negative control of the paper's",
+        f"DropConnect of {DROP_CONNECT:g} in the classifier: a negative control of the paper",
         lambda asked: replace(asked, parts=(), drop_connect=DROP_CONNECT),
     ),
 )  # fmt: skip
@@ -98,7 +98,7 @@ PAPER_ARMS = ("sb", "lb", "lr", "gbn", "ra")
 
 
 def arm_of(name: str) -> Arm:
-    """The arm called `name`, as it is typed or as tables write it: `ra`, `+RA`. Raises `PlanError`, with a near one."""
+    """The arm called `name`, typed (`ra`) or as in tables (`+RA`). Raises `PlanError` with a suggestion."""
     for arm in _ARMS:
         if name.lower() in (arm.name, arm.label.lower()):
             return arm
@@ -107,9 +107,9 @@ def arm_of(name: str) -> Arm:
 
 @dataclass(frozen=True, slots=True)
 class PlannedArm:
-    """An arm for one baseline and target: its plan (None for the baseline's own), what it trains, and with which seeds.
+    """An arm for one baseline and target: its plan (None for the baseline itself), recipe and seeds.
 
-    `recipe` speaks of updates only; the seeds are 0, 1, ..., `seeds` - 1.
+    `recipe` is in updates only; the seeds are 0, 1, ..., `seeds` - 1.
     """
 
     arm: Arm
@@ -127,14 +127,14 @@ class PlannedArm:
 
     @property
     def examples(self) -> int:
-        """Examples that one run sees, each as often as it is seen."""
+        """Examples that one run sees, counting repeats."""
         return self.updates * self.recipe.batch.size
 
 
 def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
-    """The arms that `text` names, each with its number of seeds: `lb,ra:1` are LB with `seeds` and RA with one.
+    """The arms that `text` names, each with its number of seeds: `lb,ra:1` is LB with `seeds` and RA with one.
 
-    Raises `PlanError` for a name that is none, comes twice, or has a number of seeds that is none.
+    Raises `PlanError` for an unknown or repeated name, or an invalid number of seeds.
     """
     found: dict[str, tuple[Arm, int]] = {}
     for part in text.split(","):
@@ -142,10 +142,10 @@ def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
         arm = arm_of(name)
         name = arm.name
         if name in found:
-            raise PlanError(f"the arm {name} is given twice: once is enough, its seeds are {name}:N")
+            raise PlanError(f"the arm {name} is given twice: name it once, and set its seeds with {name}:N")
         if colon and not (number.isascii() and number.isdigit() and len(number) < 5 and 0 < int(number) <= MOST_SEEDS):
             raise PlanError(
-                f"arm `{part.strip()[:50]}`: the number of seeds after the colon is from 1 to {MOST_SEEDS}, such as "
+                f"arm `{part.strip()[:50]}`: give a number of seeds from 1 to {MOST_SEEDS} after the colon, such as "
                 f"{name}:1"
             )
         found[name] = arm, int(number) if colon else seeds
@@ -153,7 +153,7 @@ def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
 
 
 def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> PlannedArm:
-    """The arm for the target and by the rules of `asked`. Raises what `advise` raises, a `PlanError` naming the arm."""
+    """The arm for the target and rules of `asked`. Raises like `advise`; a `PlanError` names the arm."""
     from lbadvisor.recipe.schedule import in_updates
 
     if arm.request is None:
@@ -167,7 +167,7 @@ def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> Pla
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An arm that would only train again what another one trains, and why, as a sentence goes on from its label."""
+    """An arm that would only repeat another arm's training, and why, in words that follow its label."""
 
     arm: Arm
     why: str
@@ -176,9 +176,9 @@ class LeftOut:
 def planned_arms(
     wanted: Sequence[tuple[Arm, int]], baseline: "Recipe", asked: Request
 ) -> tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]:
-    """The arms of a ladder, each with its seeds, and those that are left out. Raises what `planned` raises.
+    """The arms of a ladder, each with its seeds, and the skipped ones. Raises like `planned`.
 
-    An arm is left out if it changes nothing upon the one it goes on from: +GBN where there is no batch norm.
+    An arm is skipped if it changes nothing in the one it builds on, such as +GBN without batch norm.
     """
     arms, left_out = [], []
     for arm, seeds in wanted:
@@ -199,11 +199,11 @@ def _why_idle(arm: Arm, baseline: "Recipe", asked: Request) -> str | None:
         return None
     facts = network_facts(baseline.model.name)
     reason = f": {baseline.model.name} has no batch norm" if facts is not None and not facts.batch_norm else ""
-    return f"changes nothing upon {upon.label}{reason}"
+    return f"changes nothing in {upon.label}{reason}"
 
 
 def foundation(arm: Arm, names: Sequence[str]) -> Arm | None:
-    """Of the arms called `names` the nearest that `arm` goes on from; None where it goes on from none of them."""
+    """The nearest arm among `names` that `arm` builds on; None if it builds on none of them."""
     upon = arm.upon
     while upon is not None:
         if upon in names:
@@ -213,9 +213,9 @@ def foundation(arm: Arm, names: Sequence[str]) -> Arm | None:
 
 
 def changes(plan: Plan | None, upon: Plan | None) -> tuple[Adjustment, ...]:
-    """What `plan` changes next to the plan `upon` of the same baseline and target; None is the baseline itself.
+    """What `plan` changes relative to `upon`, a plan of the same baseline and target; None is the baseline itself.
 
-    Its lines, each `before` being what the field is there: the adapted recipes differ in the lines of kind "recipe".
+    Each line's `before` is the field's value there; the adapted recipes differ in the lines of kind "recipe".
     """
     if plan is None:
         return ()

@@ -1,4 +1,4 @@
-"""The numbers of a small-batch training that the rules read, from a recipe or from a few given numbers."""
+"""The numbers of a small-batch training that the rules need, from a recipe or from numbers given directly."""
 
 import sys
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is known of the small-batch training; None: not known, or not used.
+    """What is known of the small-batch training; None: unknown, or not used.
 
     Lengths (`updates`, `milestones`, `warmup_updates`, `clipping_updates`, cadences) are in updates of the baseline
-    batch and not rounded yet: 164 epochs of 50 000 examples at 128 are 64 062.5. `milestone_decays` are the weight
-    decays that begin at the milestones, None where it stays.
+    batch and not yet rounded: 164 epochs of 50 000 examples at 128 are 64 062.5. `milestone_decays` are the weight
+    decays that start at the milestones, None if unchanged.
     """
 
     batch_size: int
@@ -107,13 +107,13 @@ def baseline_of_numbers(
     epsilon: float | None = None,
     weight_decay: float | None = None,
 ) -> Baseline:
-    """The baseline of which only these numbers are known; the optimizer's own are torch's if not given.
+    """The baseline with these numbers; the optimizer's default to torch's.
 
-    `epochs` without `examples` stay epochs. Raises `PlanError` for a number that cannot be, or that the optimizer does
-    not have.
+    Without `examples`, `epochs` stay epochs. Raises `PlanError` for an impossible number, or one that the optimizer
+    does not have.
     """
     if optimizer not in OPTIMIZERS:
-        raise PlanError(f"no optimizer `{optimizer}`: there are {', '.join(OPTIMIZERS)}")
+        raise PlanError(f"unknown optimizer `{optimizer}`: choose from {', '.join(OPTIMIZERS)}")
     limits = {
         "batch size": (batch_size, MOST_COUNT),
         "learning rate": (lr, sys.float_info.max),
@@ -141,14 +141,14 @@ def baseline_of_numbers(
 
 
 def _number(optimizer: str, name: str, given: float | None) -> float | None:
-    """The optimizer's number `name`: as given, or torch's; None for one that it does not have."""
+    """The optimizer's setting `name`, by default torch's; None if it has no such setting."""
     default: float | None = getattr(OPTIMIZERS[optimizer], name)
     if given is None:
         return default
     words = name.replace("_", " ")
     if default is None:
         having = [known for known, facts in OPTIMIZERS.items() if getattr(facts, name) is not None]
-        raise PlanError(f"{optimizer} has no {words}: only {', '.join(having)} have")
+        raise PlanError(f"{optimizer} has no {words}: only {', '.join(having)} do")
     if not 0 <= given <= sys.float_info.max:
         raise PlanError(f"the {words} must be at least 0, is {given:g}")
     if name in ("momentum", "beta1", "beta2") and given >= 1:

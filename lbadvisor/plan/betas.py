@@ -1,4 +1,4 @@
-"""What a larger batch does to the moving averages of Adam and RMSprop: three rules, and which of them fits.
+"""How a larger batch changes the moving averages of Adam and RMSprop: three rules, and which one fits.
 
 r is the batch ratio B_L/B_S, unitless. Malladi's rule scales both betas and needs r (1 - beta) < 1; beyond it beta2 can
 still keep its half-life in examples, with beta1 kept (Marek's rule).
@@ -15,12 +15,12 @@ from lbadvisor.plan.rules import MALLADI, Rule
 MAREK = "Marek et al. 2025, arXiv:2507.07101"
 
 AppliedBetas = Literal["sde", "half-life", "keep"]
-"""The rules themselves, without "auto"."""
+"""The rules, without "auto"."""
 
 SHORT_AVERAGE = 0.5
-"""A beta below it averages over fewer than two updates; Malladi's rule is derived for averages over many."""
+"""A smaller beta averages over fewer than two updates; Malladi's rule is derived for averages over many."""
 NO_AVERAGE = 0.1
-"""Below it hardly anything is averaged: "auto" no longer takes Malladi's rule."""
+"""Below it hardly anything is averaged: "auto" no longer chooses Malladi's rule."""
 
 _SDE = Rule("sde", "1 - r (1 - beta)", MALLADI, "r (1 - beta) well below 1; derived for updates / r")
 _SDE_EPSILON = Rule("sde", "epsilon / sqrt(r)", MALLADI, _SDE.validity)
@@ -33,7 +33,7 @@ _EPSILON_KEPT = Rule("keep", "epsilon", "the baseline's", "epsilon well below th
 
 
 def betas_rule(name: str, rule: AppliedBetas) -> Rule:
-    """What stands behind `adapted_beta`, for `name` beta1 or beta2."""
+    """The rule behind `adapted_beta`, for `name` beta1 or beta2."""
     if rule == "half-life":
         return _HALF_LIFE if name == "beta2" else _BETA1_KEPT
     return _SDE if rule == "sde" else _KEPT
@@ -52,7 +52,7 @@ def adapted_beta(name: str, beta: float, ratio: float, rule: AppliedBetas) -> fl
 
 
 def epsilon_rule(rule: AppliedBetas) -> Rule:
-    """What stands behind `adapted_epsilon`."""
+    """The rule behind `adapted_epsilon`."""
     return _SDE_EPSILON if rule == "sde" else _EPSILON_KEPT
 
 
@@ -62,14 +62,14 @@ def adapted_epsilon(epsilon: float, ratio: float, rule: AppliedBetas) -> float:
 
 
 def betas_of(baseline: Baseline) -> dict[str, float]:
-    """The baseline's betas above 0, those that average, by name; none for an optimizer without them."""
+    """The baseline's betas above 0 (those that average), by name; empty for an optimizer without betas."""
     return {name: beta for name, beta in (("beta1", baseline.beta1), ("beta2", baseline.beta2)) if beta}
 
 
 def applied_betas(baseline: Baseline, ratio: float, asked: BetasRule) -> AppliedBetas:
-    """The rule that `asked` comes to: "auto" is Malladi's while every average still averages, then Marek's.
+    """The rule that `asked` means: "auto" is Malladi's while every average still averages, then Marek's.
 
-    Raises `PlanError` where Malladi's rule is asked for and r (1 - beta) reaches 1.
+    Raises `PlanError` if Malladi's rule is requested and r (1 - beta) reaches 1.
     """
     betas = betas_of(baseline)
     scaled = {name: adapted_beta(name, beta, ratio, "sde") for name, beta in betas.items()}

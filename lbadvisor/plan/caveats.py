@@ -1,11 +1,16 @@
-"""What the advisor warns of: each caveat has a trigger, and is silent where it does not apply."""
+"""The advisor's warnings: each caveat has a trigger, and is shown only if it applies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lbadvisor.plan import betas, rules, weight_decay
+from lbadvisor.plan.baseline import Baseline, baseline_of
 from lbadvisor.plan.scaling import Scaling
 from lbadvisor.running_statistics import DEFINITIONS
+
+if TYPE_CHECKING:
+    from lbadvisor.recipe.recipe import Recipe
 
 FEW_UPDATES_PER_EPOCH = 50
 SMALL_GHOST = 16
@@ -26,30 +31,50 @@ def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
     if scaling.batch_ratio == 1:
         return tuple(_of_rounding(scaling))
     of_the_optimizer = _of_sgd if scaling.optimizer.divides_by == "nothing" else _of_adaptive_optimizers
-    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_ghosts, _of_the_sample, _of_rounding)
-    return tuple(caveat for source in sources for caveat in source(scaling))
+    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_ghosts)
+    return (
+        *(caveat for source in sources for caveat in source(scaling)),
+        *_of_the_sample(scaling.baseline.examples, scaling.request.target_batch_size),
+        *_of_rounding(scaling),
+    )
+
+
+def caveats_of_adapted(recipe: "Recipe") -> tuple[Caveat, ...]:
+    """The warnings that an adapted recipe's own numbers tell, without its baseline; none for any other recipe."""
+    adapted_from, target = recipe.adapted_from, baseline_of(recipe)
+    if adapted_from is None or target.batch_size == adapted_from.batch_size:
+        return ()
+    regime = _of_regime(target.batch_size / adapted_from.batch_size, adapted_from.stretch_share)
+    ghosts = _of_ghost_batches(target, target.batch_size, target.ghost_batch_size)
+    return (
+        *(regime if "regime" in adapted_from.parts else ()),
+        *(ghosts if "ghost" in adapted_from.parts else ()),
+        *_of_the_sample(target.examples, target.batch_size),
+    )
 
 
 def _of_price(scaling: Scaling) -> Iterator[Caveat]:
-    request, ratio, share = scaling.request, scaling.batch_ratio, scaling.request.stretch_share
-    if "regime" not in request.parts:
-        return
+    if "regime" in scaling.request.parts:
+        yield from _of_regime(scaling.batch_ratio, scaling.request.stretch_share)
+
+
+def _of_regime(ratio: float, share: float) -> Iterator[Caveat]:
     if share == 1:
         yield Caveat(
             "regime-price",
             f"regime adaptation processes {ratio:g} times as many examples and is no faster than the small batch: "
-            "worth it only if the batch is imposed or its updates are as fast",
+            "worth it only if you must use this batch, or if its updates are as fast",
         )
     else:
         yield Caveat(
             "regime-price",
             f"{share:g} of the stretch processes {ratio * share:g} times as many examples in {share:g} times as many "
-            "updates: what fewer updates cost in accuracy is not known beforehand",
+            "updates: what fewer updates cost in accuracy is not known in advance",
         )
 
 
 def _of_sgd(scaling: Scaling) -> Iterator[Caveat]:
-    """What was found with SGD, and holds for it alone."""
+    """Findings that hold for SGD alone."""
     baseline, request = scaling.baseline, scaling.request
     square_root = request.lr_rule in (rules.SQRT, rules.FINITE_POPULATION)
     if "lr" in request.parts and "regime" not in request.parts and square_root:
@@ -61,8 +86,8 @@ def _of_sgd(scaling: Scaling) -> Iterator[Caveat]:
     if scaling.adapts_lr and scaling.noise_ratio is not None:
         yield Caveat(
             "noise-and-learning-rate",
-            f"multiplicative noise of ratio {scaling.noise_ratio:g} and the learning rate both make up for the "
-            "smaller noise of the larger batch: the paper takes one of them; --adapt regime,ghost,clip leaves the "
+            f"multiplicative noise of ratio {scaling.noise_ratio:g} and the learning rate both compensate for the "
+            "smaller noise of the larger batch; the paper uses one of them; --adapt regime,ghost,clip keeps the "
             "learning rate",
         )
     kept = baseline.warmup_updates is not None or baseline.clipping_norm is not None
@@ -70,14 +95,14 @@ def _of_sgd(scaling: Scaling) -> Iterator[Caveat]:
     if scaling.adapts_lr and request.lr_rule == rules.LINEAR and not warms_up:
         yield Caveat(
             "linear-without-warm-up",
-            "the linear rule fails early in training without a warm-up (Goyal et al. 2017 take 5 epochs): "
+            "the linear rule fails early in training without a warm-up (Goyal et al. 2017 use 5 epochs): "
             "set schedule.warmup_epochs, give --arm linear, or adapt clip",
         )
     if baseline.clipping_norm is not None and baseline.clipping_updates is None:
         yield Caveat(
             "clips-whole-run",
             f"the baseline clips at {baseline.clipping_norm:g} on every update, as the paper's released code does and "
-            "the paper does not: that is kept, no clipping warm-up is added",
+            "the paper does not; this is kept, without adding a clipping warm-up",
         )
     yield from _of_finite_population(scaling)
 
@@ -97,8 +122,8 @@ def _of_finite_population(scaling: Scaling) -> Iterator[Caveat]:
         )
         yield Caveat(
             "finite-population",
-            f"the batch is {target / examples:.1%} of the training examples: drawn without replacement its noise "
-            f"is smaller than the square-root rule assumes; exactly, the learning rate {rates} "
+            f"the batch is {target / examples:.1%} of the training examples; drawn without replacement, its noise "
+            f"is smaller than the square-root rule assumes; to be exact, the learning rate {rates} "
             f"({exact / plain - 1:+.1%}): --lr-rule finite-population",
         )
 
@@ -108,8 +133,8 @@ def _of_adaptive_optimizers(scaling: Scaling) -> Iterator[Caveat]:
     if "lr" in request.parts and scaling.optimizer.divides_by == "sum":
         yield Caveat(
             "no-rule-for-optimizer",
-            f"no rule for {name} and larger batches is published: the learning rate's is {request.lr_rule.name}, as "
-            "for other optimizers; measure it (`lbadvisor calibrate`, `lbadvisor refine`)",
+            f"no rule for larger batches is published for {name}; the learning rate follows {request.lr_rule.name}, as "
+            "with other optimizers; measure it (`lbadvisor calibrate`, `lbadvisor refine`)",
         )
     elif "lr" in request.parts:
         yield from _of_betas(scaling)
@@ -129,18 +154,18 @@ def _of_adaptive_optimizers(scaling: Scaling) -> Iterator[Caveat]:
     if "clip" in request.parts and baseline.clipping_norm is None:
         yield Caveat(
             "no-clipping-warm-up",
-            f"{name} divides the gradient by its own size, so clipping hardly shortens a step: nothing to do; the "
+            f"{name} divides the gradient by its own size, so clipping hardly shortens a step: nothing is done; the "
             "paper's clipping warm-up is for SGD",
         )
     if request.noise is not None or baseline.noise_ratio is not None:
         yield Caveat(
             "noise-with-adaptive",
-            f"multiplicative noise matches the gradient's statistics under SGD: {name} divides it out again",
+            f"multiplicative noise matches the gradient's statistics under SGD, but {name} divides it out again",
         )
 
 
 def _of_betas(scaling: Scaling) -> Iterator[Caveat]:
-    """Where Malladi's rule is near its limit, and what is lost beyond it."""
+    """Whether Malladi's rule is near its limit, and what is lost beyond it."""
     baseline, ratio = scaling.baseline, scaling.batch_ratio
     scaled = {name: betas.adapted_beta(name, beta, ratio, "sde") for name, beta in betas.betas_of(baseline).items()}
     if not scaled:
@@ -149,8 +174,8 @@ def _of_betas(scaling: Scaling) -> Iterator[Caveat]:
     if scaling.betas == "sde" and beta < betas.SHORT_AVERAGE:
         yield Caveat(
             "betas-near-limit",
-            f"{name} becomes {beta:.3g}, an average over {1 / (1 - beta):.3g} updates, where the rule is derived for "
-            f"averages over many ({rules.MALLADI}): up to a batch of "
+            f"{name} becomes {beta:.3g}, an average over {1 / (1 - beta):.3g} updates, but the rule is derived for "
+            f"averages over many ({rules.MALLADI}); up to a batch of "
             f"{betas.largest_target(baseline, betas.SHORT_AVERAGE)} it spans more than two; --betas half-life keeps "
             "beta1",
         )
@@ -159,9 +184,9 @@ def _of_betas(scaling: Scaling) -> Iterator[Caveat]:
         yield Caveat(
             "betas-beyond-sde",
             f"the rule that scales the betas with the learning rate would make {name} 1 - {ratio:g} (1 - "
-            f"{betas.betas_of(baseline)[name]:g}) = {beta:.3g} ({rules.MALLADI}): instead beta2 keeps its half-life in "
+            f"{betas.betas_of(baseline)[name]:g}) = {beta:.3g} ({rules.MALLADI}); instead beta2 keeps its half-life in "
             f"examples{' and beta1 is kept' if baseline.beta1 else ''} ({betas.MAREK}); {lost}the rule's promise of "
-            "the same trajectory is lost, so tune the learning rate; --betas keep keeps them all",
+            "the same trajectory is lost, so tune the learning rate; --betas keep leaves them unchanged",
         )
 
 
@@ -177,7 +202,7 @@ def _of_weight_decay(scaling: Scaling) -> Iterator[Caveat]:
         paper = " (the paper does not)" if scaling.optimizer.divides_by == "nothing" else ""
         yield Caveat(
             "weight-decay-horizon",
-            f"weight decay stays while the learning rate grows: its horizon "
+            f"the weight decay is kept while the learning rate grows: its horizon "
             f"{weight_decay.horizon_rule(baseline).formula} becomes {change:.3g} times as long in {span}; "
             f"--weight-decay horizon keeps it{paper}",
         )
@@ -186,36 +211,40 @@ def _of_weight_decay(scaling: Scaling) -> Iterator[Caveat]:
 def _of_ghosts(scaling: Scaling) -> Iterator[Caveat]:
     baseline, target = scaling.baseline, scaling.request.target_batch_size
     if "ghost" in scaling.request.parts and not baseline.has_batch_norm:
-        yield Caveat("no-batch-norm", "the network has no batch norm, so there are no ghost batches: nothing to do")
-    ghost = scaling.ghost_batch_size
-    if not scaling.adapts_ghosts or ghost is None:
+        yield Caveat("no-batch-norm", "the network has no batch norm, so there is nothing for ghost batches to do")
+    if scaling.adapts_ghosts:
+        yield from _of_ghost_batches(baseline, target, scaling.ghost_batch_size)
+
+
+def _of_ghost_batches(definition: Baseline, target: int, ghost: int | None) -> Iterator[Caveat]:
+    """What becomes of ghosts of that size in the target batch, with the batch norm that `definition` has."""
+    if ghost is None:
         return
     ghosts, left = divmod(target, ghost)
-    momentum = baseline.batch_norm_momentum
-    if ghosts > 1 and baseline.running_statistics == "sequential":
+    momentum = definition.batch_norm_momentum
+    if ghosts > 1 and definition.running_statistics == "sequential":
         averaged = DEFINITIONS["sequential"].horizon_ghosts(momentum, target / ghost)
         yield Caveat(
             "running-statistics-horizon",
-            f"each update moves the running statistics {ghosts} times (momentum {momentum:g}): evaluation sees an "
-            f"average of about {averaged:.3g} ghosts, which is {averaged * ghost / target:.2g} batches",
+            f"each update moves the running statistics {ghosts} times (momentum {momentum:g}): evaluation uses an "
+            f"average of about {averaged:.3g} ghosts, or {averaged * ghost / target:.2g} batches",
         )
     if left and ghosts:
         joined = left < ghost / 2
         yield Caveat(
             "ghost-remainder",
-            f"{target} is no multiple of the ghost size {ghost}: the remaining {left} "
-            + ("join the last ghost" if joined else "are a ghost of their own"),
+            f"{target} is not a multiple of the ghost size {ghost}: the remaining {left} "
+            + ("join the last ghost" if joined else "form a ghost of their own"),
         )
     if ghost < SMALL_GHOST:
         yield Caveat(
             "small-ghost",
-            f"ghosts of {ghost} examples: where a layer has one value per example and channel the standard deviation "
-            f"is underestimated (by 5% at 16), and below {SMALL_GHOST} more",
+            f"ghosts of {ghost} examples: in layers with one value per example and channel, the standard deviation "
+            f"is underestimated (by 5% at 16), and more so below {SMALL_GHOST}",
         )
 
 
-def _of_the_sample(scaling: Scaling) -> Iterator[Caveat]:
-    examples, target = scaling.baseline.examples, scaling.request.target_batch_size
+def _of_the_sample(examples: int | None, target: int) -> Iterator[Caveat]:
     if examples is None:
         return
     if target > examples / 10:
@@ -228,8 +257,8 @@ def _of_the_sample(scaling: Scaling) -> Iterator[Caveat]:
     if per_epoch < FEW_UPDATES_PER_EPOCH:
         yield Caveat(
             "few-updates-per-epoch",
-            f"an epoch has only {per_epoch:.3g} updates: everything here is kept in updates; a trainer that steps its "
-            "schedule, warm-up or evaluation by the epoch would be coarse",
+            f"an epoch has only {per_epoch:.3g} updates: this plan counts in updates; a trainer that steps its "
+            "schedule, warm-up or evaluation once per epoch would be too coarse",
         )
 
 
@@ -241,4 +270,4 @@ def _of_rounding(scaling: Scaling) -> Iterator[Caveat]:
         if (length * shrink) % 1 == 0.5
     ]
     if rounded:
-        yield Caveat("rounding", f"a half update is rounded to the even number: {', '.join(rounded)}")
+        yield Caveat("rounding", f"half an update is rounded to the even number: {', '.join(rounded)}")

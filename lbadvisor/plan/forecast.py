@@ -1,4 +1,4 @@
-"""What each way to use the larger batch costs and gives, side by side."""
+"""What each way to use the larger batch costs and gains, side by side."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from lbadvisor.recipe.parts import Part
 class Option:
     """One way to train with the target batch, or the baseline itself.
 
-    `updates`, `epochs`, `examples` and `lr` are None where the baseline's are not known; the `_factor` fields are
+    `updates`, `epochs`, `examples` and `lr` are None if the baseline's are unknown; the `_factor` fields are
     relative to the baseline. `diffusion` is `Scaling.diffusion`, the summed variance of the weight increments relative
     to the baseline (Hoffer et al. 2017, arXiv:1705.08741: what has to be conserved); None if there is no formula.
     `beta1` and `beta2` are None for an optimizer without them.
@@ -35,7 +35,7 @@ class Option:
 
 
 def forecast(scaling: Scaling) -> tuple[Option, ...]:
-    """The baseline, the published ways to use the target batch, and the requested one, with their price."""
+    """The baseline, the published ways to use the target batch, and the requested one, with their costs."""
     baseline = scaling.baseline
     start = scaling_of(baseline, Request(baseline.batch_size, ()))
     ways = [(name, scaling_of(baseline, request)) for name, request in _published(scaling)]
@@ -48,7 +48,7 @@ def forecast(scaling: Scaling) -> tuple[Option, ...]:
 
 
 def _published(scaling: Scaling) -> list[tuple[str, Request]]:
-    """Each way's name, and the request that it is."""
+    """Each way's name and request."""
     target = scaling.request.target_batch_size
     lr: tuple[Part, ...] = ("lr",)
     nothing, square_root = Request(target, ()), Request(target, lr, rules.SQRT)
@@ -81,10 +81,11 @@ def _published(scaling: Scaling) -> list[tuple[str, Request]]:
 
 
 def _way(scaling: Scaling) -> tuple[object, ...]:
-    """What tells the ways apart: the rules and the length."""
+    """What distinguishes the ways: the rules, the length, and whether anything is adapted."""
     request = scaling.request
     adapts_lr = "lr" in request.parts
     return (
+        bool(request.parts),
         request.lr_rule if adapts_lr else rules.NO_RULE,
         scaling.betas if adapts_lr and betas.betas_of(scaling.baseline) else "keep",
         request.stretch_share if "regime" in request.parts else None,
@@ -93,8 +94,8 @@ def _way(scaling: Scaling) -> tuple[object, ...]:
 
 
 def _name(scaling: Scaling) -> str:
-    rule, applied, share, noise = _way(scaling)
-    words = [getattr(rule, "name", "")]
+    _, rule, applied, share, noise = _way(scaling)
+    words = ["learning rate kept" if rule is rules.NO_RULE else getattr(rule, "name", "")]
     words += [f"betas {applied}"] if applied != "keep" else []
     words += ["noise"] if noise else []
     length = "fixed epochs" if share is None else "regime" if share == 1 else f"{share:g} of the stretch"

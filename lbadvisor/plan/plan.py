@@ -38,9 +38,9 @@ class Plan(NumbersPlan):
 
 
 def advise(recipe: "Recipe", request: Request) -> Plan:
-    """The plan that takes `recipe` to the request's batch size; its adapted recipe speaks of updates only.
+    """The plan that adapts `recipe` to the request's batch size; its adapted recipe is in updates only.
 
-    Raises `RefusedError` for a recipe that was adapted before, and `PlanError` where a rule cannot be applied.
+    Raises `RefusedError` for a recipe that is already adapted, and `PlanError` if a rule cannot be applied.
     """
     if recipe.adapted_from is not None:
         origin = recipe.adapted_from
@@ -60,7 +60,7 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
 
 
 def advise_numbers(baseline: Baseline, request: Request) -> NumbersPlan:
-    """The plan for a baseline of which only some numbers are known. Raises `PlanError`."""
+    """The plan for a baseline given by numbers alone. Raises `PlanError`."""
     return _planned(baseline, request)[1]
 
 
@@ -79,19 +79,19 @@ def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, NumbersPlan
 
 
 def _checked(baseline: Baseline, request: Request) -> Scaling:
-    """The scaling of a request that makes sense for the baseline. Raises `PlanError` for another."""
+    """The scaling, if the request makes sense for the baseline. Raises `PlanError` otherwise."""
     scaling = scaling_of(baseline, request)
     additions.check_additions(scaling)
     if scaling.ghost_batch_size == 1:
         raise PlanError(
-            "ghost batches of the baseline's size would be of 1 example, which has no variance: give --ghost G, of 2 "
-            "or more, or leave them out: --adapt lr,regime,clip"
+            "ghost batches of the baseline's size would have 1 example and no variance: give --ghost G with 2 or "
+            "more, or do without them: --adapt lr,regime,clip"
         )
     return scaling
 
 
 def _refuse_overflow(plan: NumbersPlan) -> NumbersPlan:
-    """The plan itself if each of its numbers is finite. Raises `PlanError`."""
+    """The plan, if all of its numbers are finite. Raises `PlanError` otherwise."""
     numbers = [(line.field, value) for line in plan.adjustments for value in (line.before, line.after)]
     numbers += [
         (f"{name} of `{option.name}`", value) for option in plan.forecast for name, value in asdict(option).items()
@@ -103,7 +103,7 @@ def _refuse_overflow(plan: NumbersPlan) -> NumbersPlan:
 
 
 def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
-    """Every line of the plan, in the order of reading."""
+    """Every line of the plan, in reading order."""
     parts = (
         adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
         adjustments.ghost_lines, adjustments.running_statistics_lines, additions.noise_lines,
@@ -114,9 +114,9 @@ def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
 
 
 def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) -> "Recipe":
-    """`recipe` in updates, with each recipe line's `after` in its place, and nothing else changed."""
+    """`recipe` in updates, with the `after` of each recipe line and no other change."""
     request = scaling.request
-    # A plan from numbers alone does without recipes: building their models takes half of such a plan's time.
+    # A plan from numbers alone needs no recipe: building those models would take half of its time.
     from pydantic import ValidationError
 
     from lbadvisor.recipe.problems import dotted, findings_of
@@ -183,18 +183,18 @@ def numbers_body(plan: NumbersPlan) -> dict[str, Any]:
 
 
 def plan_json(plan: Plan) -> str:
-    """The plan as canonical JSON text, which the store keeps: equal plans give equal texts."""
+    """The plan as canonical JSON text, for the store: equal plans give equal texts."""
     return json.dumps(plan_body(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def plan_of_json(text: str) -> Plan:
-    """The plan of which `plan_json` made the text. Raises `PlanError` for a text that is no such plan."""
+    """The plan whose `plan_json` is this text. Raises `PlanError` for any other text."""
     from lbadvisor.recipe.recipe import Recipe
 
     try:
         body = json.loads(text)
         if body["schema"] != 1:
-            raise PlanError(f"the plan has schema {body['schema']}, and this program reads 1: use a newer lbadvisor")
+            raise PlanError(f"the plan has schema {body['schema']}, but this program reads 1: use a newer lbadvisor")
         return Plan(
             baseline=Recipe.model_validate_json(json.dumps(body["baseline"])),
             adapted=Recipe.model_validate_json(json.dumps(body["adapted"])),
@@ -208,5 +208,5 @@ def plan_of_json(text: str) -> Plan:
 
 
 def _in_tuples(line: dict[str, Any]) -> dict[str, Any]:
-    """A line's fields, with the tuples that JSON has as lists."""
+    """A line's fields; JSON's lists become tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in line.items()}

@@ -1,4 +1,4 @@
-"""What is asked of the advisor."""
+"""A request to the advisor."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -16,10 +16,10 @@ NoiseKind = Literal["gaussian", "bernoulli"]
 class Request:
     """The target batch size, the parts to adapt, and the rules to adapt them by.
 
-    `betas` and `weight_decay` are rules by name; "auto" is the one that fits the optimizer and the batch ratio.
-    `stretch_share` is what the regime keeps of the baseline's updates: 1 all of them, 0.5 half the stretch. The rest is
-    added to the adaptation: a warm-up of the learning rate of at most `warmup_epochs`, multiplicative noise of a kind,
-    and the probabilities of a `[regularization]` table; None: nothing.
+    `betas` and `weight_decay` name rules; "auto" picks the one that fits the optimizer and the batch ratio.
+    `stretch_share` is the share of the baseline's updates that the regime keeps: 1 for all, 0.5 for half the stretch.
+    The rest adds to the adaptation: a learning-rate warm-up of at most `warmup_epochs`, a kind of multiplicative noise,
+    and the probabilities of a `[regularization]` table; None adds nothing.
     """
 
     target_batch_size: int
@@ -41,7 +41,7 @@ _ADDED = ("warmup_epochs", "noise", "dropout", "label_noise", "drop_connect")
 
 
 def options_of(request: Request) -> tuple[str, ...]:
-    """What the request asks for that is neither a part, a rule of the learning rate nor an addition, nor the default.
+    """The request's options that are not defaults, apart from parts, learning-rate rule and additions.
 
     In words for a name, such as ghost3 and betas-keep.
     """

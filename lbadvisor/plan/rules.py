@@ -1,4 +1,4 @@
-"""The rules that every optimizer's plan rests on: each formula with its source, its validity and the function.
+"""The rules behind every optimizer's plan: each formula with its source, its validity and the function.
 
 Notation: B_S baseline batch size, B_L target batch size, r = B_L/B_S (unitless), N training examples.
 """
@@ -24,7 +24,7 @@ LEFT_OUT = "left out by --adapt"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What stands behind a line of a plan: its rule's name, formula, source, and where it is known to hold."""
+    """The rule behind a line of a plan: name, formula, source, and the range in which it is known to hold."""
 
     name: str
     formula: str
@@ -58,23 +58,26 @@ _FOR_SGD: dict[float | None, tuple[str, str]] = {
         f"covariance of a batch drawn without replacement, (S/M)(N-M)/(N-1); rule: {HOFFER}",
         "sampling without replacement, N well above B_L; diverges as B_L reaches N",
     ),
-    0.0: ("the baseline's", "the large batch then makes smaller random steps: in the paper's account, the gap's cause"),
+    0.0: ("the baseline's", "the large batch then takes smaller random steps, which the paper holds to cause the gap"),
     0.5: (
         HOFFER,
-        "noise well above drift, B_L << N; tested at 4096 and 8192 with the regime adapted; "
+        "if noise is well above drift and B_L << N; tested at 4096 and 8192 with the regime adapted; "
         "at fixed epochs on ImageNet the linear rule was better (23.74 against 26.22% error at 8k, Goyal)",
     ),
-    1.0: (GOYAL, "with a warm-up; gradients alike over r updates; tested to about 8k on ImageNet"),
+    1.0: (GOYAL, "with a warm-up, if gradients stay similar over r updates; tested up to about 8k on ImageNet"),
 }
 _FOR_AVERAGES: dict[float | None, tuple[str, str]] = {
-    0.0: ("the baseline's", "the weights then move 1/r as far by noise in the same epochs"),
-    0.5: (MALLADI, "small learning rate, gradient noise well above drift; derived for updates / r, betas scaled too"),
+    0.0: ("the baseline's", "noise then moves the weights 1/r as far in the same epochs"),
+    0.5: (
+        MALLADI,
+        "if the learning rate is small and gradient noise well above drift; derived for updates / r and scaled betas",
+    ),
 }
 _UNTESTED = "untested: measure it"
 
 
 def lr_rule_of(rule: LrRule, divides_by: str) -> Rule:
-    """The learning rate's rule with its source and validity under an optimizer that divides by `divides_by`.
+    """The learning rate's rule, with its source and validity for an optimizer that divides by `divides_by`.
 
     SGD divides the gradient by nothing, Adam and RMSprop by an average, Adagrad by a sum (`OptimizerFacts`).
     """
@@ -82,7 +85,7 @@ def lr_rule_of(rule: LrRule, divides_by: str) -> Rule:
     if rule.exponent in known:
         source, validity = known[rule.exponent]
     elif rule.exponent in _FOR_SGD:
-        source, validity = "SGD's rule, as asked", "derived for SGD; no source has it for this optimizer: measure it"
+        source, validity = "SGD's rule, as requested", "derived for SGD, unpublished for this optimizer: measure it"
     else:
         source, validity = "an exponent given by the user", _UNTESTED
     return Rule(rule.name, rule.formula, source, validity)
@@ -92,7 +95,7 @@ LR_LEFT_OUT = Rule("not adapted", "lr", LEFT_OUT, _FOR_SGD[0.0][1])
 
 
 def rule_of_exponent(exponent: float) -> LrRule:
-    """The rule of an exponent, under its own name if it has one."""
+    """The rule for an exponent, by its own name if it has one."""
     named = [rule for rule in LR_RULES.values() if rule.exponent == exponent]
     return named[0] if named else LrRule(f"exponent={exponent:.10g}", exponent)
 
@@ -108,13 +111,13 @@ def parse_lr_rule(text: str) -> LrRule:
         except ValueError:
             raise PlanError(f"learning-rate rule `{text}`: {number!r} is not a number; try exponent=0.5") from None
         if not -2 <= exponent <= 2:
-            raise PlanError(f"learning-rate rule `{text}`: an exponent lies between -2 and 2")
+            raise PlanError(f"learning-rate rule `{text}`: give an exponent between -2 and 2")
         return LrRule(text, exponent)
     import difflib  # only an error needs it
 
     near = difflib.get_close_matches(text, [*LR_RULES, "exponent=0.5"], n=1)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise PlanError(f"no learning-rate rule `{text}`: there are {', '.join(LR_RULES)} and exponent=x{hint}")
+    raise PlanError(f"unknown learning-rate rule `{text}`: choose from {', '.join(LR_RULES)} and exponent=x{hint}")
 
 
 def batch_ratio(batch_size: int, target_batch_size: int) -> float:
@@ -122,13 +125,13 @@ def batch_ratio(batch_size: int, target_batch_size: int) -> float:
     if target_batch_size < batch_size:
         raise PlanError(
             f"the target batch size {target_batch_size} is below the baseline's {batch_size}: "
-            "the rules lead from a small batch to a larger one"
+            "the rules go from a small batch to a larger one"
         )
     return target_batch_size / batch_size
 
 
 def lr_factor(rule: LrRule, batch_size: int, target_batch_size: int, examples: int | None) -> float:
-    """What the learning rate is multiplied by, unitless.
+    """The factor for the learning rate, unitless.
 
     r^0.5 keeps the covariance eta^2/M of the weight increments (Hoffer et al. 2017, arXiv:1705.08741); r^1 is Goyal
     et al. 2017 (arXiv:1706.02677); the finite-population form keeps the covariance of batches drawn without replacement
@@ -141,7 +144,7 @@ def lr_factor(rule: LrRule, batch_size: int, target_batch_size: int, examples: i
         raise PlanError("the finite-population rule needs the number of training examples: give --examples")
     if target_batch_size >= examples:
         raise PlanError(
-            f"the finite-population rule needs more than {target_batch_size} training examples, there are {examples}: "
+            f"the finite-population rule needs more than {target_batch_size} training examples, not {examples}: "
             "a full batch has no noise to match"
         )
     left_small, left_large = examples - batch_size, examples - target_batch_size
@@ -152,7 +155,7 @@ def noise_variance(batch_size: int, examples: int | None, noise_ratio: float | N
     """The variance of a batch's mean gradient, in units of one example's: [(N - M)/(N - 1) + ratio - 1] / M.
 
     The first term is that of a batch drawn without replacement, 1 if N (`examples`) is not known; the second is what
-    multiplicative noise of `noise_ratio` adds (mean 1, variance ratio - 1), but for the mean gradient's own square,
+    multiplicative noise of `noise_ratio` adds (mean 1, variance ratio - 1), except for the mean gradient's own square,
     which the paper neglects (Hoffer et al. 2017, arXiv:1705.08741).
     """
     drawn = 1.0 if examples is None else (examples - batch_size) / (examples - 1) if examples > 1 else 0.0
@@ -162,8 +165,8 @@ def noise_variance(batch_size: int, examples: int | None, noise_ratio: float | N
 CLIPPING_LENGTH = Rule(
     "clipping warm-up",
     "min(N / B_S, updates / 10)",
-    f"the paper names no length; one epoch of the baseline is {OWN_CHOICE}, at most a tenth of the run {PLAYBOOK}",
-    "a warm-up: if most updates are clipped after it, lower the learning rate",
+    f"the paper gives no length; one epoch of the baseline is {OWN_CHOICE}, at most a tenth of the run {PLAYBOOK}",
+    "if most updates are still clipped after the warm-up, lower the learning rate",
 )
 
 
@@ -182,20 +185,20 @@ def lr_warmup_rule(epochs: float) -> Rule:
         "gradual warm-up",
         f"min({epochs:g} N / B_L, updates / 10)",
         f"{GOYAL}; at most a tenth of the run: {PLAYBOOK}",
-        "5 of 90 epochs on ImageNet; a constant lower rate at first was not enough",
+        "5 of 90 epochs on ImageNet; starting with a constant lower rate was not enough",
     )
 
 
 def lr_warmup_updates(epochs: float, examples: int, target_batch_size: int, updates: int) -> int:
     """Length of a warm-up of the learning rate in updates: `epochs` at the target, at most a tenth of the run.
 
-    The bound is the Tuning Playbook's: it is for runs much shorter than the 90 epochs of Goyal et al. 2017.
+    The Tuning Playbook's bound matters for runs much shorter than the 90 epochs of Goyal et al. 2017.
     """
     return max(1, min(round(epochs * examples / target_batch_size), updates // 10))
 
 
 REFERENCE_CLIPPING_NORM = 5.0
-"""The released code's threshold, a global L2 norm, with which it clips every update of every batch size."""
+"""The released code's threshold, a global L2 norm; it clips every update at every batch size."""
 
 
 def clipping_norm_rule(momentum: float) -> Rule:
@@ -203,8 +206,8 @@ def clipping_norm_rule(momentum: float) -> Rule:
     return Rule(
         "clipping warm-up",
         "5 lr_S / lr_L",
-        f"the paper names no threshold; 5 at B_S is that of {HOFFER_CODE}, there on every update; that a step grows no "
-        f"longer with the learning rate is {OWN_CHOICE}",
+        f"the paper gives no threshold; 5 at B_S is from {HOFFER_CODE}, which clips every update; keeping the step "
+        f"from growing with the learning rate is {OWN_CHOICE}",
         "SGD: a step of at most lr * max_norm" + (f" / (1 - {momentum:g})" if momentum else ""),
     )
 
@@ -212,8 +215,8 @@ def clipping_norm_rule(momentum: float) -> Rule:
 def clipping_norm(factor: float) -> float:
     """Threshold of the clipping warm-up, a global L2 norm, if the learning rate grows by `factor`: 5 / factor.
 
-    The paper names none. 5 is the released code's; divided by the factor, it keeps lr * max_norm, so that a step is at
-    first no longer than the longest that this threshold allows the baseline. That division is this project's choice:
-    on MNIST the gradient norms of F1 begin at 3, and 5 would clip nothing at a learning rate 5.7 times higher.
+    The paper gives none. 5 is the released code's; dividing by the factor keeps lr * max_norm, so the first steps are
+    no longer than the longest that this threshold allows the baseline. The division is this project's choice: on
+    MNIST, the gradient norms of F1 start at 3, and 5 would clip nothing at a learning rate 5.7 times higher.
     """
     return REFERENCE_CLIPPING_NORM / factor

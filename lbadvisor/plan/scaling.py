@@ -1,4 +1,4 @@
-"""What a request multiplies in a baseline: computed once, and read by every line, warning and price of the plan."""
+"""A request's factors for a baseline: computed once, used by every line, warning and cost of the plan."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ from lbadvisor.recipe.catalog import OPTIMIZERS, OptimizerFacts
 class Scaling:
     """A baseline, a request, and the factors between them, all unitless.
 
-    `updates_factor` are the updates as a multiple of the baseline's, and `fewer` its inverse, not rounded twice.
-    `betas` and `decay` are the rules that are applied, `decay_factor` what every weight decay is multiplied by.
-    `noise_factor` is the gradient's variance next to the baseline's, and `diffusion` that of all the run's weight
+    `updates_factor` is the number of updates relative to the baseline's; `fewer` is its inverse, not rounded twice.
+    `betas` and `decay` are the rules applied, and `decay_factor` multiplies every weight decay.
+    `noise_factor` is the gradient's variance relative to the baseline's, and `diffusion` that of all the run's weight
     increments, which the paper conserves (Hoffer et al. 2017, arXiv:1705.08741): T lr^2 times the gradient's variance
-    under SGD; T lr^2 where the gradient is divided by its own root mean square (Malladi et al. 2022, arXiv:2205.10287,
-    while noise rules); None under Adagrad, for which there is no such formula.
+    under SGD; T lr^2 if the gradient is divided by its own root mean square (Malladi et al. 2022, arXiv:2205.10287,
+    while noise dominates); None under Adagrad, which has no such formula.
     """
 
     baseline: Baseline
@@ -35,12 +35,12 @@ class Scaling:
 
     @property
     def optimizer(self) -> OptimizerFacts:
-        """What is known of the baseline's optimizer."""
+        """Facts about the baseline's optimizer."""
         return OPTIMIZERS[self.baseline.optimizer]
 
     @property
     def noise_ratio(self) -> float | None:
-        """The ratio of the multiplicative noise at the target: the baseline's, or the request's; None: no noise."""
+        """The ratio of the multiplicative noise at the target, the baseline's or the request's; None without noise."""
         return self.baseline.noise_ratio if self.request.noise is None else self.batch_ratio
 
     @property
@@ -63,7 +63,7 @@ class Scaling:
 
     @property
     def adds_clipping(self) -> bool:
-        """Whether a clipping warm-up is added: not if the baseline clips already, nor where it shortens no step."""
+        """Whether to add a clipping warm-up: not if the baseline already clips, or if it would not shorten steps."""
         return (
             "clip" in self.request.parts
             and self.baseline.clipping_norm is None
@@ -71,23 +71,23 @@ class Scaling:
         )
 
     def lengths(self, length: float) -> tuple[int, int]:
-        """A length in whole updates before and after; it is rounded once, from the unrounded number."""
+        """A length in whole updates before and after, each rounded once from the unrounded number."""
         return max(1, round(length)), max(1, round(length * self.updates_factor))
 
 
 def scaling_of(baseline: Baseline, request: Request) -> Scaling:
-    """The factors of `request` for `baseline`. Raises `PlanError` where a rule cannot be applied."""
+    """The factors of `request` for `baseline`. Raises `PlanError` if a rule cannot be applied."""
     target, parts, ghost = request.target_batch_size, request.parts, request.ghost_batch_size
     examples = baseline.examples
     ratio = rules.batch_ratio(baseline.batch_size, target)
     if examples is not None and target > examples:
         raise PlanError(f"the target batch size {target} is above the {examples} training examples")
     if ghost is not None and not 2 <= ghost <= target:
-        raise PlanError(f"a ghost batch size of {ghost} does not lie between 2 and the target batch size {target}")
+        raise PlanError(f"a ghost batch size of {ghost} is not between 2 and the target batch size {target}")
     if "regime" in parts and not 1 / ratio <= request.stretch_share <= 1:
         raise PlanError(
-            f"a stretch share of {request.stretch_share:g} does not lie between 1/r = {1 / ratio:g}, where the epochs "
-            "stay, and 1, where the updates do"
+            f"a stretch share of {request.stretch_share:g} is not between 1/r = {1 / ratio:g}, which keeps the epochs, "
+            "and 1, which keeps the updates"
         )
     lr_factor = rules.lr_factor(request.lr_rule, baseline.batch_size, target, examples) if "lr" in parts else 1.0
     variance = rules.noise_variance(target, examples, baseline.noise_ratio if request.noise is None else ratio)

@@ -30,7 +30,7 @@ DATASETS: dict[str, DatasetFacts] = {
     "cifar10": DatasetFacts(50_000, 10_000, 10, (3, 32, 32), "Krizhevsky 2009"),
     "cifar100": DatasetFacts(50_000, 10_000, 100, (3, 32, 32), "Krizhevsky 2009"),
 }
-"""Data sets that a name alone finds; any other name is a folder of class folders under the data folder."""
+"""Data sets known by name; any other name is a folder of class folders in the data folder."""
 
 NETWORKS: dict[str, NetworkFacts] = {
     "digits_mlp": NetworkFacts(True, "this project: 64-64-64-64-10 with batch norm"),
@@ -49,7 +49,7 @@ NETWORKS: dict[str, NetworkFacts] = {
 """The networks of `lbadvisor.training.models.MODELS`; a test holds the two together."""
 
 TORCHVISION = "torchvision:"
-"""Stands before the name of one of torchvision's own networks."""
+"""Prefix for the name of a torchvision network."""
 
 _TORCHVISION_WITH_BATCH_NORM = """
 densenet121 densenet161 densenet169 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
@@ -70,20 +70,20 @@ TORCHVISION_NETWORKS: dict[str, NetworkFacts] = {
     for names, batch_norm in ((_TORCHVISION_WITH_BATCH_NORM, True), (_TORCHVISION_WITHOUT_BATCH_NORM, False))
     for name in names.split()
 }
-"""Torchvision's classification networks as a recipe names them; a test builds each and compares."""
+"""Torchvision's classification networks by their names in recipes; a test builds each and compares."""
 
 
 def network_facts(name: str) -> NetworkFacts | None:
-    """What is known of the network that a recipe calls `name`; None if there is no such network."""
+    """Facts about the network `name`; None if there is no such network."""
     return NETWORKS.get(name) or TORCHVISION_NETWORKS.get(name)
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerFacts:
-    """An optimizer's numbers as torch has them by default (None: it has no such number), and how it uses them.
+    """An optimizer's default settings in torch (None: it has no such setting), and how it uses them.
 
-    `divides_by` is what its step divides the gradient by: nothing, or the root of a moving average, or of the sum, of
-    the gradient's squares. `decoupled_decay`: weight decay acts on the weights, not through the gradient.
+    `divides_by` is what its step divides the gradient by: nothing, or the root of a moving average or of the sum of
+    the squared gradients. `decoupled_decay`: weight decay acts on the weights, not through the gradient.
     """
 
     momentum: float | None

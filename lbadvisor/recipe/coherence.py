@@ -108,7 +108,7 @@ def batch_norm_fits_network(batch_norm: BatchNorm, model: Model) -> Iterator[Fau
         return
     for key, field in type(batch_norm).model_fields.items():
         if getattr(batch_norm, key) != field.default:
-            yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "take it out")
+            yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "remove it")
 
 
 def recomputes_ghosts(batch_norm: BatchNorm, data: Data, batch: Batch) -> Iterator[Fault]:
@@ -118,7 +118,7 @@ def recomputes_ghosts(batch_norm: BatchNorm, data: Data, batch: Batch) -> Iterat
         yield Fault(
             ("recompute_at_end",),
             f"cuts {data.train_examples} examples into ghosts of 2 and one of 1, which has no variance",
-            "take ghosts of 3 examples or more",
+            "use ghosts of 3 examples or more",
         )
 
 
@@ -169,4 +169,4 @@ RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], .
     ),
     "clipping": ((clipping_fits, ("schedule", "data", "batch")),),
 }
-"""For a table of the recipe, the rules between it and which tables before it."""
+"""For each table of the recipe, the rules that relate it to earlier tables."""

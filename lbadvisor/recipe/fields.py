@@ -1,4 +1,4 @@
-"""The fields that a recipe may have, by their dotted paths, and what kind of value each holds."""
+"""The fields of a recipe by their dotted paths, and the kind of value in each."""
 
 import types
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ Kind = type[str] | type[int] | type[float] | type[bool]
 
 @cache
 def recipe_fields() -> dict[str, frozenset[Kind]]:
-    """Every path with the kinds of its values; an element of a list is `[]`, as in `schedule.milestones[].epoch`."""
+    """Every path with the kinds of its values; `[]` is an element of a list, as in `schedule.milestones[].epoch`."""
     found: dict[str, frozenset[Kind]] = {}
     for path, kind in _of_table(Recipe, ""):
         found[path] = found.get(path, frozenset()) | {kind}

@@ -1,4 +1,4 @@
-"""Recipes as TOML files: what is wrong in one is said all at once, each problem with its place."""
+"""Recipes as TOML files: all problems are reported at once, each with its place."""
 
 import re
 import tomllib
@@ -22,16 +22,16 @@ from lbadvisor.recipe.toml_places import Place, Places, TomlPath, places_of
 MOST_BYTES = 2**20
 MOST_LEVELS = 100
 MOST_SHOWN = 300
-"""Characters of a line above which it is not shown under its problem."""
+"""Longer lines, in characters, are not shown under their problem."""
 _NO_COMMENTS: Mapping[str, str] = MappingProxyType({})
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in the TOML file `path`, with the command line's `table.key=value` put in.
+    """The recipe in the TOML file `path`, with the command line's `table.key=value` overrides applied.
 
     An override's value is a TOML literal, or else a plain string; arrays are indexed (`schedule.milestones[0].epoch` or
-    `.0.epoch`). A length in one unit takes the place of the same length in the other. The last override of a key wins.
-    Raises `RecipeError` with every problem, and `UsageError` for what is no readable file.
+    `.0.epoch`). A length in one unit replaces the same length in the other. The last override of a key wins.
+    Raises `RecipeError` with every problem, and `UsageError` if the file cannot be read.
     """
     text = _text_of(path)
     values = _parsed(path, text)
@@ -47,7 +47,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def checked(recipe: Recipe, origin: str) -> Recipe:
-    """`recipe` itself, after asking it everything again, as `model_copy` does not. Raises `RecipeError` of `origin`."""
+    """`recipe`, validated again (`model_copy` does not validate). Raises `RecipeError` that names `origin`."""
     try:
         return Recipe.model_validate(recipe.model_dump(by_alias=True))
     except ValidationError as error:
@@ -56,10 +56,10 @@ def checked(recipe: Recipe, origin: str) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe, comments: Mapping[str, str] = _NO_COMMENTS) -> str:
-    """`recipe` as TOML: tables in the format's order, without what is absent or has its default.
+    """`recipe` as TOML: tables in the format's order, without absent values and defaults.
 
-    `comments` go behind the line of their dotted field, which is then written even where it is the default; that of a
-    table goes behind its header. Raises `ValueError` for a comment on what the recipe does not have.
+    `comments` follow the line of their dotted field, which is then written even if it is a default; a table's comment
+    follows its header. Raises `ValueError` for a comment on a field that the recipe does not have.
     """
     left = dict(comments)
     document = tomlkit.document()
@@ -80,7 +80,7 @@ def _text_of(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     if len(raw) > MOST_BYTES:
-        raise UsageError(f"{path}: is larger than 1 MiB: that is no recipe")
+        raise UsageError(f"{path}: is larger than 1 MiB, so it cannot be a recipe")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -98,8 +98,8 @@ def _similar_recipe(path: Path) -> str:
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
-    # tomllib's time grows with the square of a dotted key's length, so absurd ones are refused before.
-    too_deep = UsageError(f"{path}: is nested more than {MOST_LEVELS} levels deep: that is no recipe")
+    # tomllib's time grows with the square of a dotted key's length, so absurd keys are refused first.
+    too_deep = UsageError(f"{path}: is nested more than {MOST_LEVELS} levels deep, so it cannot be a recipe")
     if any(line.count(".") > 1000 for line in text.split("\n")):
         raise too_deep
     try:
@@ -108,7 +108,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise too_deep from None
     except ValueError as error:
         raise RecipeError(str(path), (_syntax_problem(str(error), text),)) from error
-    # toml_rs, which is asked for the places, crashes on absurd nesting.
+    # toml_rs, which finds the places, crashes on absurd nesting.
     level: list[Any] = [values]
     for _ in range(MOST_LEVELS):
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
@@ -119,10 +119,10 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 def _syntax_problem(message: str, text: str) -> RecipeProblem:
-    """What tomllib says; the end of it says where: `(at line 1, column 5)` or `(at end of document)`."""
+    """The problem in tomllib's message, which ends with its place: `(at line 1, column 5)`."""
     lines = text.split("\n")
     what, _, where = message.partition(" (at ")
-    said = f"not TOML: {what[:1].lower()}{what[1:]}"
+    said = f"invalid TOML: {what[:1].lower()}{what[1:]}"
     place = re.fullmatch(r"line (\d+), column (\d+)\)", where)
     if place:
         line, column = int(place[1]), int(place[2])
@@ -130,7 +130,7 @@ def _syntax_problem(message: str, text: str) -> RecipeProblem:
         line, column = len(lines), len(lines[-1]) + 1
     else:
         return RecipeProblem("", said)
-    hint = 'a string stands in quotes: "..."' if what == "Invalid value" else None
+    hint = 'put strings in quotes: "..."' if what == "Invalid value" else None
     return RecipeProblem("", said, line, column, _source_line(lines, line), hint)
 
 
@@ -140,7 +140,7 @@ def _source_line(lines: list[str], number: int) -> str | None:
 
 
 def _recipe_error(path: Path, text: str, findings: Sequence[Finding], given: Mapping[TomlPath, str]) -> RecipeError:
-    """The findings as problems of the file, in its order, and after them those of the command line."""
+    """The findings as problems: first the file's, in its order, then the command line's."""
     lines, places = text.split("\n"), places_of(text)
     in_file: list[tuple[Place, RecipeProblem]] = []
     in_overrides: list[tuple[str, RecipeProblem]] = []

@@ -1,7 +1,7 @@
 """What a training is: the fields of its recipe that decide its bits, and the seed.
 
-Not part of it: what the recipe is called and says of itself, where it came from, and how often training is measured and
-saved. Measuring and saving read the state and change nothing in it.
+Not part of it: the recipe's name and description, where it came from, and how often training is measured and saved.
+Measuring and saving read the state without changing it.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates
 
 CADENCE = ("measurements", "checkpoints")
-"""The tables of a recipe that say how often a training is measured and saved; a resumed run may get others."""
+"""The tables of a recipe that say how often training is measured and saved; a resumed run may change them."""
 
 LABELS = ("schema_version", "name", "description", "adapted_from")
-"""What a recipe says of itself."""
+"""Fields that describe a recipe."""
 
 DIGITS = 9
-"""Significant digits of a number that count. The same rule on another machine, and an exponent that is computed back
-from a learning rate, give the same number to rounding only; the run's own recipe says which one is trained."""
+"""Significant digits that count. The same rule on another machine, or an exponent computed back from a learning rate,
+gives the same number only up to rounding; the run's own recipe has the exact value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ def identity_of(recipe: Recipe, seed: int) -> Identity:
 
 @lru_cache(maxsize=4096)
 def digest_of(recipe: Recipe) -> str:
-    """SHA-256 of the recipe's decisive fields, in hexadecimal: equal for runs that differ in nothing but the seed.
+    """SHA-256 of the recipe's decisive fields, in hexadecimal: equal for runs that differ only in their seed.
 
-    Checkpoints keep it. Fields that have their default are left out, so that a field which the format gains leaves the
-    digests noted before it true.
+    Checkpoints store it. Fields with their default are left out, so a field added to the format later does not change
+    older digests.
     """
     body = in_updates(recipe).model_dump(mode="json", exclude={*LABELS, *CADENCE}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(_rounded(body), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def differences(there: Recipe, here: Recipe) -> list[str]:
-    """The decisive fields in which two recipes differ, each as `field: before there, after here`."""
+    """The decisive fields that differ between two recipes, each as `field: before there, after here`."""
     return [
         f"{field}: {before} there, {after} here"
         for field, before, after in differing_fields(in_updates(there), in_updates(here))
@@ -61,7 +61,7 @@ def differences(there: Recipe, here: Recipe) -> list[str]:
 
 
 def with_cadence_of(recipe: Recipe, other: Recipe) -> Recipe:
-    """The recipe, in updates, measured and saved as often as `other` is."""
+    """The recipe, in updates, with the measurement and saving cadence of `other`."""
     recipe, other = in_updates(recipe), in_updates(other)
     return recipe.model_copy(update={table: getattr(other, table) for table in CADENCE})
 

@@ -1,4 +1,4 @@
-"""The command line's `--set table.key=value`, put into the values of a recipe file."""
+"""Applies the command line's `--set table.key=value` to the values of a recipe file."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+|\[[0-9]{1,6}\])*")
 
 
 def with_overrides(values: dict[str, Any], texts: Sequence[str]) -> tuple[dict[TomlPath, str], tuple[Finding, ...]]:
-    """Put the overrides into `values`, in their order; returns which paths are theirs, and what was wrong with them."""
+    """Apply the overrides to `values` in order; returns the paths they set, and what is wrong with them."""
     given: dict[TomlPath, str] = {}
     findings: list[Finding] = []
     for override in texts:
@@ -29,7 +29,7 @@ def with_overrides(values: dict[str, Any], texts: Sequence[str]) -> tuple[dict[T
 
 
 def _value(literal: str) -> Any:
-    """What a TOML literal says; what is none, and does not begin like a string or a collection, is a string."""
+    """The value of a TOML literal; any other text is a string, unless it begins like a string or a collection."""
     if not literal:
         raise ValueError('has no value: an empty string is ""')
     try:
@@ -69,5 +69,5 @@ def _key(table: Any, part: str, path: TomlPath) -> str | int:
     if not isinstance(table, list):
         raise ValueError(f"{path[-1]} is not a table")
     if not part.isdigit() or int(part) >= len(table):
-        raise ValueError(f"{path[-1]} has {len(table)} elements, [0] the first: there is no {part}")
+        raise ValueError(f"{path[-1]} has {len(table)} elements, counted from [0]: there is no {part}")
     return int(part)

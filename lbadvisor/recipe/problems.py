@@ -17,9 +17,9 @@ from lbadvisor.recipe.toml_places import TomlPath
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong at a path, and whether it is the key there, its value, or the table that lacks it.
+    """What is wrong at a path, and whether the key, its value, or the table that lacks it is at fault.
 
-    `override` is the `table.key=value` of the command line that is wrong in itself, where it is one.
+    `override` is the command line's `table.key=value`, if that is itself invalid.
     """
 
     path: TomlPath
@@ -30,7 +30,7 @@ class Finding:
 
 
 def findings_of(error: ValidationError) -> tuple[Finding, ...]:
-    """All that `error` says of a `Recipe`, in the format's order."""
+    """All problems of a `Recipe` in `error`, in the format's order."""
     return tuple(_finding(details) for details in error.errors(include_url=False))
 
 
@@ -124,7 +124,7 @@ def _description(holder: type[RecipeModel], key: str) -> str | None:
 
 
 def _shown(value: object) -> str:
-    """A value as TOML writes it, or what it is where that is long."""
+    """A value as TOML writes it, or its kind if that is long."""
     match value:
         case dict():
             return "a table"

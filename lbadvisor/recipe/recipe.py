@@ -1,7 +1,7 @@
 """A recipe: all hyperparameters of one training, as frozen, checked data.
 
-A length of training is given either in epochs or in updates, never in both; `schedule.in_updates` turns a recipe into
-one that speaks of updates only.
+A length of training is given in epochs or in updates, never in both; `schedule.in_updates` converts a recipe to
+updates only.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ class Recipe(RecipeModel):
     """
 
     schema_version: Literal[1] = Field(alias="schema", description="version of this format")
-    name: Name = Field(description="what the recipe is called, as a rule its file's name")
-    description: str = Field("", description="what it trains, and where its numbers are from; changes no result")
+    name: Name = Field(description="the recipe's name, usually its file's name")
+    description: str = Field("", description="what it trains, and where its numbers come from; changes no result")
     data: Data
     model: Model
     batch: Batch
@@ -55,7 +55,7 @@ class Recipe(RecipeModel):
     regularization: Regularization = Regularization()
     weight_ema: WeightEma | None = None
     compute: Compute = Compute()
-    # An evaluation takes about a third of an epoch's time per example: at this cadence 2 to 3% of a run.
+    # Per example, evaluating takes about a third of the time of training: at this cadence 2 to 3% of a run.
     measurements: Measurements = Measurements(every_epochs=0.25, evaluate_every_epochs=2.5)
     checkpoints: Checkpoints = Checkpoints()
     adapted_from: AdaptedFrom | None = None
@@ -63,7 +63,7 @@ class Recipe(RecipeModel):
     @field_validator(*RULES)
     @classmethod
     def _fits_the_tables_before(cls, table: Any, info: ValidationInfo) -> Any:
-        # A table that is wrong itself is not in `info.data`: its own problems are reported, and no rule asks it.
+        # An invalid table is not in `info.data`: its own problems are reported, and the rules skip it.
         others = info.data
         faults = (
             fault
@@ -77,17 +77,17 @@ class Recipe(RecipeModel):
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of the recipe as a document, in hexadecimal: of everything but its description.
 
-    Two documents may be one training: `identity.digest_of` tells.
-    Fields that have their default are left out: a field that the format gains leaves the hashes noted before it true.
+    Two documents may be one training: see `identity.digest_of`.
+    Fields with their default are left out, so a field added to the format later does not change older hashes.
     """
     body = recipe.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def fields_of(recipe: Recipe) -> tuple[tuple[str, Scalar], ...]:
-    """Every value that `recipe` has, defaults included, by its dotted path (`schedule.milestones[0].lr_factor`).
+    """Every value of `recipe`, defaults included, by its dotted path (`schedule.milestones[0].lr_factor`).
 
-    In the order of the format. A value that is absent (None) is left out, and so are the fields of an absent table.
+    In the order of the format, without absent values (None) and the fields of absent tables.
     """
     return tuple(_leaves("", recipe.model_dump(by_alias=True)))
 
@@ -104,7 +104,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Scalar]]:
 
 
 def differing_fields(before: Recipe, after: Recipe) -> tuple[tuple[str, Scalar | None, Scalar | None], ...]:
-    """The fields whose values differ, as (dotted path, before, after); None where a recipe has no such value."""
+    """The fields whose values differ, as (dotted path, before, after); None if a recipe has no such value."""
     old, new = dict(fields_of(before)), dict(fields_of(after))
     rows = ((field, old.get(field), new.get(field)) for field in dict.fromkeys([*old, *new]))
     return tuple(row for row in rows if row[1] != row[2])

@@ -1,4 +1,4 @@
-"""The clock of a recipe: epochs into updates, and the learning rate at an update."""
+"""The clock of a recipe: converts epochs to updates, and gives the learning rate at an update."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Clipping
 
 Length = tuple[float | None, int | None]
-"""A length of training: (epochs, updates), one of them at most."""
+"""A length of training: (epochs, updates), at most one of them given."""
 
 
 def updates_of(epochs: float, examples: int, batch_size: int) -> int:
@@ -17,15 +17,15 @@ def updates_of(epochs: float, examples: int, batch_size: int) -> int:
 
 
 def epochs_of(updates: int, examples: int, batch_size: int) -> float:
-    """Passes over `examples` that `updates` make: u * B / N."""
+    """Passes over `examples` in `updates`: u * B / N."""
     return updates * batch_size / examples
 
 
 def in_updates(recipe: Recipe) -> Recipe:
-    """The same recipe with every length and cadence in updates; one that has them already comes back equal.
+    """The same recipe with every length and cadence in updates; unchanged if it is already in updates.
 
     Each is at least one update. Source: the update clock of Hoffer et al. 2017 (arXiv:1705.08741): the drop at epoch 81
-    of 50 000 examples at 128 is 81 * 50000/128 = 31 640.6, here 31 641; read off their Figure 3 it is near 31 650.
+    of 50 000 examples at 128 is 81 * 50000/128 = 31 640.6, here 31 641; in their Figure 3 it is near 31 650.
     """
 
     def to_updates(length: Length) -> Length:
@@ -85,7 +85,7 @@ def _with_lengths(recipe: Recipe, change: Callable[[Length], Length]) -> Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the schedule says for one update: learning rate and weight decay."""
+    """The learning rate and weight decay of one update."""
 
     lr: float
     weight_decay: float
@@ -100,7 +100,7 @@ def rates_at(recipe: Recipe, update: int) -> Rates:
     schedule, optimizer = recipe.schedule, recipe.optimizer
     length = schedule.updates
     if length is None:
-        raise ValueError("the recipe is not in updates: give in_updates(recipe)")
+        raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
     factor, weight_decay = 1.0, optimizer.weight_decay
     for milestone in sorted(schedule.milestones, key=lambda m: m.update or 0):
         if milestone.update is not None and update >= milestone.update:

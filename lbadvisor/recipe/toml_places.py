@@ -1,4 +1,4 @@
-"""Where each key and value of a TOML text stands: all that is asked of `toml_rs`, so that it can be replaced."""
+"""The place of each key and value in a TOML text. The only module that uses `toml_rs`, so that it can be replaced."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,22 +20,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of a text's keys and values by their paths; a table stands where its header does."""
+    """The places of a text's keys and values by their paths; a table's place is its header's."""
 
     keys: Mapping[TomlPath, Place]
     values: Mapping[TomlPath, Place]
 
     def of_key(self, path: TomlPath) -> Place:
-        """Where the key at `path` stands; for one that is absent, its table."""
+        """The place of the key at `path`, or of its table if it is absent."""
         return _nearest(self.keys, path)
 
     def of_value(self, path: TomlPath) -> Place:
-        """Where the value at `path` begins; for one that is absent, its table; for the whole text, its beginning."""
+        """The start of the value at `path`, or of its table if it is absent, or of the text for the empty path."""
         return _nearest(self.values, path)
 
 
 def places_of(text: str) -> Places:
-    """The places of a text that is valid TOML, without a byte order mark, and not nested above some hundred levels."""
+    """The places in valid TOML without a byte order mark, nested at most a few hundred levels deep."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     keys: dict[TomlPath, Place] = {}
     values: dict[TomlPath, Place] = {}
@@ -55,7 +55,7 @@ def places_of(text: str) -> Places:
 
 def _nodes(table: Mapping[str, Any], path: TomlPath) -> Iterator[tuple[TomlPath, Mapping[str, Any]]]:
     for key, node in table.items():
-        # A table without a node of its own is a plain mapping, in which "key_line" could only be a key's own mapping.
+        # A table without its own node is a plain mapping, in which "key_line" could only be a key's mapping.
         if isinstance(node.get("key_line"), int):
             yield from _values(node, (*path, key))
         else:
@@ -73,7 +73,7 @@ def _values(node: Mapping[str, Any], path: TomlPath) -> Iterator[tuple[TomlPath,
 
 
 def _headers(lines: list[str], continued: set[int]) -> Iterator[tuple[TomlPath, Place]]:
-    """The tables' headers: lines that begin with a bracket and do not go on with a value of the line before."""
+    """The tables' headers: lines that begin with a bracket and do not continue a value from the line before."""
     elements: dict[TomlPath, int] = {}
     for number, line in enumerate(lines, start=1):
         bare = line.lstrip(" \t")

@@ -1,4 +1,4 @@
-"""Validation examples for a recipe that names none."""
+"""Validation examples for a recipe that has none."""
 
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.file import checked
@@ -6,14 +6,14 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 
 HELD_OUT_SHARE = 0.1
-"""Of the training set: this project's choice; 6000 of MNIST, 5000 of CIFAR-10."""
+"""Share of the training set, this project's choice: 6000 of MNIST, 5000 of CIFAR-10."""
 
 
 def with_validation(recipe: Recipe) -> Recipe:
-    """The recipe itself where it holds validation examples out, else the same training with a tenth held out.
+    """The recipe, if it already holds out validation examples; else the same training with a tenth held out.
 
-    Its lengths are then in updates, and as many as before: fewer examples make shorter epochs, not a shorter training.
-    Raises `UsageError` where too few examples are left for a batch.
+    Its lengths are then in the same number of updates: fewer examples make shorter epochs, not a shorter training.
+    Raises `UsageError` if too few examples are left for a batch.
     """
     if recipe.data.validation_examples is not None:
         return recipe
@@ -21,7 +21,7 @@ def with_validation(recipe: Recipe) -> Recipe:
     left = recipe.data.train_examples - held_out
     if held_out < 1 or left < recipe.batch.size:
         raise UsageError(
-            f"of {recipe.data.train_examples} training examples a tenth cannot be held out for validation with a "
+            f"cannot hold out a tenth of {recipe.data.train_examples} training examples for validation with a "
             f"batch of {recipe.batch.size}"
         )
     data = recipe.data.model_copy(update={"train_examples": left, "validation_examples": held_out})

@@ -172,10 +172,10 @@ def test_arms_are_read_from_a_list_each_with_its_seeds():
     ("text", "said"),
     [
         ("sb,gnb", "no arm `gnb`: did you mean `gbn`"),
-        ("sb,", "no arm ``: there are sb, lb"),
+        ("sb,", "no arm ``: choose from sb, lb"),
         ("sb,lb,sb", "the arm sb is given twice"),
-        ("ra:0", "arm `ra:0`: the number of seeds after the colon is from 1 to 1000, such as ra:1"),
-        ("sb,lb:99999999", "arm `lb:99999999`: the number of seeds after the colon is from 1 to 1000"),
+        ("ra:0", "arm `ra:0`: give a number of seeds from 1 to 1000 after the colon, such as ra:1"),
+        ("sb,lb:99999999", "arm `lb:99999999`: give a number of seeds from 1 to 1000 after the colon"),
         ("ra:one", "arm `ra:one`"),
         ("ra:", "arm `ra:`"),
     ],
@@ -190,11 +190,11 @@ def test_a_list_of_arms_that_is_none_is_an_error(text, said):
     [
         (Request(4096, ("lr",), stretch_share=0.5), "adapt regime as well"),
         (Request(4096, ("regime",), stretch_share=0.01), "between 1/r = 0.03125"),
-        (Request(4096, ("regime",), stretch_share=1.5), "does not lie between"),
+        (Request(4096, ("regime",), stretch_share=1.5), "is not between"),
         (Request(4096, (), warmup_epochs=5), "adapt lr as well"),
-        (Request(4096, ("lr",), LINEAR, warmup_epochs=0), "a warm-up of 0 epochs is none"),
+        (Request(4096, ("lr",), LINEAR, warmup_epochs=0), "a warm-up of 0 epochs: give a length above 0"),
         (Request(128, (), noise="gaussian"), "the target is the baseline's own"),
-        (Request(4096, (), dropout=1.0), "dropout is a probability: it lies between 0 and below 1, and is 1"),
+        (Request(4096, (), dropout=1.0), "dropout must be a probability from 0 to below 1, is 1"),
     ],
 )
 def test_additions_that_make_no_sense_are_errors(request_, said):
@@ -204,7 +204,7 @@ def test_additions_that_make_no_sense_are_errors(request_, said):
 
 def test_noise_is_not_added_to_noise():
     noisy = Recipe.model_validate(BODY | {"gradient_noise": {"kind": "gaussian", "ratio": 2.0}})
-    with pytest.raises(PlanError, match="the arm noise: the baseline has multiplicative noise of ratio 2 already"):
+    with pytest.raises(PlanError, match="the arm noise: the baseline already has multiplicative noise of ratio 2"):
         planned(ARMS["noise"], noisy, ASKED)
 
 
@@ -218,7 +218,7 @@ def test_half_the_stretch_keeps_the_shares_of_the_run():
     assert line["schedule.epochs"].after == 3200
     assert line["schedule.updates"].formula == "updates * 0.5"
     chosen = next(option for option in plan.forecast if option.chosen)
-    assert (chosen.name, chosen.updates, chosen.epochs) == ("none, 0.5 of the stretch", 39_062, 3200)
+    assert (chosen.name, chosen.updates, chosen.epochs) == ("learning rate kept, 0.5 of the stretch", 39_062, 3200)
     assert chosen.diffusion == pytest.approx(0.5 / 32 * (50_000 - 4096) / (50_000 - 128))
     price = next(c.message for c in plan.warnings if c.code == "regime-price")
     assert "16 times as many examples in 0.5 times as many updates" in price
@@ -258,7 +258,7 @@ def test_without_batch_norm_the_ghost_arm_is_left_out_and_the_reason_said():
     assert [(arm.arm.name, arm.seeds) for arm in arms] == [("sb", 3), ("lb", 3), ("lr", 3), ("ra", 1)]
     (idle,) = left_out
     assert (idle.arm.label, idle.why) == (
-        "+GBN", "changes nothing upon +LR: torchvision:convnext_tiny has no batch norm",
+        "+GBN", "changes nothing in +LR: torchvision:convnext_tiny has no batch norm",
     )  # fmt: skip
     assert all(arm.recipe.batch_norm.ghost_batch_size is None for arm in arms)
 

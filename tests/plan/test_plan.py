@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan.baseline import baseline_of_numbers
+from lbadvisor.plan.caveats import caveats_of_adapted
 from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body, plan_json, plan_of_json
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
@@ -119,7 +120,10 @@ def test_multiplicative_noise_makes_up_for_the_batch_in_the_price():
     """By hand at r = 32, fixed epochs: noise as of batches of 128, in 1/32 as many updates; not 1/1024."""
     plan = advise(RESNET44, Request(4096, ("ghost", "clip"), noise="gaussian"))
     assert chosen(plan).diffusion == pytest.approx(1 / 32, rel=1e-4)
-    assert (chosen(plan).name, chosen(plan).lr) == ("none, noise, fixed epochs", 0.1)
+    assert (chosen(plan).name, chosen(plan).lr) == ("learning rate kept, noise, fixed epochs", 0.1)
+    # Nor is "nothing adapted" the name of the other parts alone.
+    assert chosen(advise(RESNET44, Request(4096, ("ghost", "clip")))).name == "learning rate kept, fixed epochs"
+    assert chosen(advise(RESNET44, Request(4096, ()))).name == "nothing adapted"
     assert next(o.diffusion for o in plan.forecast if o.name == "nothing adapted") < 1 / 1000
     with_regime = advise(RESNET44, Request(4096, ("ghost", "regime"), noise="bernoulli"))
     assert chosen(with_regime).diffusion == pytest.approx(1, rel=1e-4)
@@ -314,14 +318,14 @@ def test_the_running_statistics_follow_the_batch_where_ghosts_are_left_out():
     assert lines(ghosts)["running_statistics_horizon_examples"].after == 384
     assert ghosts.adapted.batch_norm.momentum == 0.5
     horizon = next(c.message for c in ghosts.warnings if c.code == "running-statistics-horizon")
-    assert "2 times (momentum 0.5): evaluation sees an average of about 3 ghosts, which is 1.5 batches" in horizon
+    assert "2 times (momentum 0.5): evaluation uses an average of about 3 ghosts, or 1.5 batches" in horizon
 
 
 def test_evaluation_sees_as_many_batches_as_the_horizon_says():
     """By hand, momentum .1: (2 - .1)/.1 = 19 ghosts, at a ratio of 2 that is 9.5 batches."""
     plan = advise(RESNET44, Request(256, PARTS))
     said = next(c.message for c in plan.warnings if c.code == "running-statistics-horizon")
-    assert "about 19 ghosts, which is 9.5 batches" in said
+    assert "about 19 ghosts, or 9.5 batches" in said
     assert lines(plan)["running_statistics_horizon_examples"].after == 9.5 * 256
 
 
@@ -392,7 +396,7 @@ def test_targets_that_cannot_be_are_errors():
         advise(RESNET44, Request(50_001, PARTS))
     with pytest.raises(PlanError, match="ghost batch size of 9000"):
         advise(RESNET44, Request(4096, PARTS, ghost_batch_size=9000))
-    with pytest.raises(PlanError, match="no part `gohst`"):
+    with pytest.raises(PlanError, match="unknown part `gohst`"):
         parse_parts("lr,gohst")
 
 
@@ -424,7 +428,7 @@ def test_a_plan_of_numbers_is_no_plan_of_a_recipe():
         ("", "by another version of the program, or by hand"),
         ("[]", "by another version of the program, or by hand"),
         ('{"schema": 1}', "by another version of the program, or by hand: 'baseline'"),
-        ('{"schema": 2}', "the plan has schema 2, and this program reads 1"),
+        ('{"schema": 2}', "the plan has schema 2, but this program reads 1"),
     ],
 )
 def test_a_text_that_is_no_plan_is_an_error(text, message):
@@ -450,9 +454,19 @@ def test_ghosts_are_planned_for_networks_with_batch_norm_alone(network, has_batc
     assert plan.adapted.batch_norm.ghost_batch_size == (128 if has_batch_norm else None)
     said = [c.message for c in plan.warnings if c.code == "no-batch-norm"]
     assert len(said) == (0 if has_batch_norm else 1)
-    assert all("nothing to do" in message for message in said)
+    assert all("nothing for ghost batches to do" in message for message in said)
 
 
 def test_a_network_that_torchvision_does_not_have_is_no_recipe():
     with pytest.raises(ValidationError, match='no network is called "torchvision:nope"'):
         Recipe.model_validate(BODY | {"model": {"name": "torchvision:nope"}})
+
+
+@pytest.mark.parametrize("request_", [Request(8192, PARTS), Request(8000, ("ghost",)), Request(8192, ("lr",))])
+def test_an_adapted_recipe_alone_still_tells_what_its_own_numbers_warn_of(request_):
+    """In the plan's own words; of the baseline's learning rate and decay it knows nothing."""
+    plan = advise(RESNET44, request_)
+    own = {"regime-price", "running-statistics-horizon", "ghost-remainder", "batch-near-data", "few-updates-per-epoch"}
+    assert caveats_of_adapted(plan.adapted) == tuple(c for c in plan.warnings if c.code in own)
+    assert codes(plan) >= {"batch-near-data", "few-updates-per-epoch"}
+    assert caveats_of_adapted(RESNET44) == ()

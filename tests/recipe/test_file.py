@@ -132,7 +132,7 @@ def test_the_message_shows_the_line_and_a_caret_under_the_place(file):
         ("lr = 0.1", "lr = inf", (16, 6), "must be a finite number, is inf", None),
         ("size = 50", 'size = 50\n[batch_norm]\nrunning_statistics = "total"', (14, 22),
          "has no meaning without ghost batches",
-         "take it out, or set ghost_batch_size: batch.size makes the batch one ghost"),
+         "remove it, or set ghost_batch_size; batch.size makes the batch one ghost"),
         ("epochs = 10.0", "epochs = 10.0\nupdates = 7", (20, 11), "epochs and updates are both given",
          "keep one of them"),
         ("epoch = 5.0", "epoch = 10.0", (22, 9),
@@ -171,12 +171,12 @@ def test_windows_line_ends_and_a_byte_order_mark_move_no_place(file):
 def test_what_is_not_toml_is_told_with_its_place(file, text, line, column):
     (problem,) = problems(file, text)
     assert (problem.line, problem.column) == (line, column)
-    assert problem.message.startswith("not TOML: ")
+    assert problem.message.startswith("invalid TOML: ")
 
 
 def test_a_number_that_python_refuses_to_read_is_a_problem_of_the_file(file):
     (problem,) = problems(file, "schema = " + "9" * 5000)
-    assert problem.message.startswith("not TOML: exceeds the limit")
+    assert problem.message.startswith("invalid TOML: exceeds the limit")
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a." * 5000 + "a = 1", "a = " + "[" * 200 + "]" * 200])
@@ -268,9 +268,9 @@ def test_an_override_in_one_unit_takes_the_place_of_the_other(file):
         ("optimizer.lr=0,1", 'optimizer.lr: must be a number, is "0,1"'),
         ("batch.size=2000", "batch.size: must be at most data.train_examples = 1000, is 2000"),
         ("optimzer.lr=1", "optimzer: unknown table\n  = did you mean `optimizer`?"),
-        ("clipping.updates=5", "clipping.max_norm: is missing\n  = largest norm that is let through"),
+        ("clipping.updates=5", "clipping.max_norm: is missing\n  = largest norm that is not clipped"),
         ("schedule.milestones[1].epoch=6",
-         "schedule.milestones[1].epoch: milestones has 1 elements, [0] the first: there is no 1"),
+         "schedule.milestones[1].epoch: milestones has 1 elements, counted from [0]: there is no 1"),
         ("batch.size.x=1", "batch.size.x: size is not a table"),
         ("schedule.milestones=[1", "schedule.milestones: is not a TOML value: [1"),
         ("name=", 'name: has no value: an empty string is ""'),

@@ -1,4 +1,4 @@
-"""`lbadvisor calibrate`: the exponent at which the target batch moves the weights as far as the baseline."""
+"""`lbadvisor calibrate`: find the exponent at which the target batch moves the weights as far as the baseline."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lbadvisor.training.machine import Machine
 
 DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
-"""Where drift rules, the answer is 0: it must not be at the edge."""
+"""If drift dominates, the answer is 0, which must not be at the edge."""
 
 
 @command
@@ -27,23 +27,23 @@ def calibrate(
     updates: Annotated[
         int | None,
         typer.Option(
-            "--updates", metavar="N", min=1, help="Updates per run; default: 5% of a training in all, 20 to 320."
+            "--updates", metavar="N", min=1, help="Updates per run. Default: 5% of a training in total, from 20 to 320."
         ),
     ] = None,
     seeds: Annotated[
         int,
-        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs of each kind; two or more give an interval."),
+        typer.Option("--seeds", metavar="K", min=1, max=1000, help="Runs per exponent; two or more give an interval."),
     ] = 1,
     seed: options.FirstSeed = 0,
     exponents: Annotated[
-        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents at which to run the target.")
+        str, typer.Option("--exponents", metavar="A,B,...", help="Exponents to try for the target.")
     ] = DEFAULT_EXPONENTS,
     adapt: Annotated[
         str,
         typer.Option(
             "--adapt",
             metavar="PARTS",
-            help="Parts to adapt; clipping is left out by default, because it bounds the steps that are compared.",
+            help="Parts to adapt; by default without clipping, which would bound the steps being compared.",
         ),
     ] = "lr,ghost,regime",
     rules: options.Rules,
@@ -53,10 +53,10 @@ def calibrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
-    """Match weight distances: short runs of the baseline, and of the target at a few exponents.
+    """Match weight distances in short runs of the baseline and of the target at a few exponents.
 
-    For each window of updates, print the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent that
-    the measured gradient noise predicts. Nothing is stored.
+    For each window of updates, prints the exponent at which ||w_t - w_0|| equals the baseline's, and the exponent
+    predicted by the measured gradient noise. Stores nothing.
     """
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.render_calibration import calibration_body, print_calibration

@@ -1,4 +1,4 @@
-"""`lbadvisor compare`: runs and ladders side by side, the first as the baseline."""
+"""`lbadvisor compare`: compare runs and ladders; the first is the baseline."""
 
 import shlex
 import sys
@@ -24,13 +24,11 @@ def compare(
         typer.Option(
             "--columns",
             metavar="COLUMNS",
-            help="The metrics wanted, as: best accuracy, update of best, accuracy at 5000, weight distance.",
+            help="Metrics to show, such as: best accuracy, update of best, accuracy at 5000, weight distance.",
         ),
     ] = None,
-    by: Annotated[
-        Axis, typer.Option("--by", help="What the curve is drawn over, and `at` of --columns counts.")
-    ] = Axis.UPDATE,
-    curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Draw evaluation accuracy.")] = True,
+    by: Annotated[Axis, typer.Option("--by", help="Axis of the curve, and of `at` in --columns.")] = Axis.UPDATE,
+    curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Draw the evaluation accuracy.")] = True,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,
     as_json: options.AsJson = False,
@@ -38,12 +36,12 @@ def compare(
     as_csv: options.AsCsv = False,
     database: options.Database = None,
 ) -> None:
-    """Compare runs, or whole ladders: what differs, how they ended, how much of the generalization gap is closed.
+    """Compare runs or whole ladders: what differs, how they ended, how much of the generalization gap is closed.
 
-    Runs that differ only in their seed are one group, with mean ± standard deviation. A difference is the group's value
-    minus that of the first. The generalization gap is the validation error of a group minus that of the first, in
-    points: above 0, the group is worse. A step is the accuracy gained on the group before. Intervals are of seeds in
-    pairs; * marks a difference that holds after Holm's correction. With --where and no run, all runs that meet it.
+    Runs that differ only in their seed form a group, shown as mean ± standard deviation. A difference is the group's
+    value minus the first group's. The generalization gap is the group's validation error minus the first group's, in
+    points: above 0, the group is worse. A step is the accuracy gained over the group before. Intervals pair runs by
+    seed; * marks a difference that holds after Holm's correction. With --where and no RUN, compares all matching runs.
     """
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
@@ -56,7 +54,7 @@ def compare(
     from lbadvisor.runs.selection import compare_selection, select
 
     if not runs and not where:
-        raise UsageError("name two runs or more, or a ladder; or choose runs with --where: `lbadvisor runs` lists them")
+        raise UsageError("name at least two runs or a ladder, or select runs with --where; `lbadvisor runs` lists them")
     wanted = parse_columns(columns, by) if columns is not None else ()
     conditions = [parse_condition(text) for text in where or ()]
     check_reports(html, png)

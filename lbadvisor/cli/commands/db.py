@@ -15,31 +15,31 @@ from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.records.numerals import ABSENT
 
 db = typer.Typer(
-    name="db", add_completion=False, no_args_is_help=True, help="Find, upgrade, check and query the database."
+    name="db", add_completion=False, no_args_is_help=True, help="Locate, upgrade, check and query the database."
 )
 
 
 @db.command("path")
 @command
 def path(as_json: AsJson = False, database: Database = None) -> None:
-    """Print where the database is, or would be."""
+    """Print the path of the database."""
     file = database_path(database)
     if as_json:
         print_json({"schema": 1, "path": str(file), "exists": file.exists()})
         return
     say(stdout(), Text(str(file)))
     if not file.exists():
-        say(stderr(), "it is not there yet: `lbadvisor train` makes it")
+        say(stderr(), "it does not exist yet: `lbadvisor train` creates it")
 
 
 @db.command("upgrade")
 @command
 def upgrade(
     as_json: AsJson = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     database: Database = None,
 ) -> None:
-    """Bring the database to the newest schema; the old file is kept beside it."""
+    """Upgrade the database to the newest schema; a copy of the old file is kept beside it."""
     from lbadvisor.store import schema
 
     file = database_path(database)
@@ -63,14 +63,14 @@ def upgrade(
 @db.command("check")
 @command
 def check(as_json: AsJson = False, database: Database = None) -> None:
-    """Check the database and its runs' checkpoints: damaged or missing, the exit code is 1. Pruned is no fault."""
+    """Check the database and its checkpoints. Exits with code 1 if any are damaged or missing, but not if pruned."""
     from lbadvisor.store import schema
 
     file = database_path(database)
     if schema.revision(file) is None:
         raise StoreError(schema.wrong_revision(file, None))
     faults, pruned = schema.check(file), list[str]()
-    # Of a file that is damaged itself, or of another schema, no runs can be asked.
+    # A damaged file, or one of another schema, cannot be asked for its runs.
     if not faults and schema.revision(file) == schema.REVISIONS[-1]:
         faults, pruned = _checkpoint_faults(file)
     if as_json:
@@ -80,18 +80,20 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
         raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
     for name in pruned:
         say(stderr(), Text(f"the checkpoints of {name} were pruned"))
-    say(stdout(), Text(f"{file}: no fault"))
+    say(stdout(), Text(f"{file}: no faults"))
 
 
 @db.command("query")
 @command
 def query(
-    sql: Annotated[str, typer.Option("--sql", metavar="SELECT", help="One SELECT; db/README.md names the tables.")],
+    sql: Annotated[
+        str, typer.Option("--sql", metavar="SELECT", help="One SELECT statement; db/README.md describes the tables.")
+    ],
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     database: Database = None,
 ) -> None:
-    """Ask the database in SQL. It can read only: a query that would change anything is refused."""
+    """Query the database in SQL, read-only: a query that would change anything is refused."""
     import csv
     import sys
 
@@ -102,7 +104,7 @@ def query(
     if as_json:
         twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})
         if twice:
-            raise UsageError(f"--json: a row would have `{twice[0]}` twice: give each column a name of its own with AS")
+            raise UsageError(f"--json: two columns are named `{twice[0]}`: rename one with AS")
         rows = [
             {name: cell.hex() if isinstance(cell, bytes) else _json_number(cell) for name, cell in named}
             for named in (zip(answer.columns, row, strict=True) for row in answer.rows)
@@ -113,27 +115,27 @@ def query(
         writer.writerow(answer.columns)
         writer.writerows(answer.rows)
     else:
-        # The first column is the most important to who asks.
+        # The first column matters most to the user.
         columns = (Heading(name, "name", rank=place) for place, name in enumerate(answer.columns))
         print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
 
 
 def _cell_text(cell: object) -> str:
-    """The cell as SQLite has it, floats with six digits: which numbers are quantities, only who asks knows."""
+    """The cell as SQLite has it, floats with six digits: only the user knows which numbers are quantities."""
     if cell is None:
         return ABSENT
     return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
 def _json_number(cell: str | int | float | None) -> str | int | float | None:
-    """The cell as JSON has it: what is not finite as null."""
+    """The cell as JSON; null if it is not finite."""
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
-    """What a resume would pass over or refuse, which the user learns while others are left; the runs that were pruned.
+    """The checkpoints that resuming would skip or refuse, while there are others left; and the pruned runs.
 
-    A checkpoint that goes meanwhile was replaced by the process that trains the run.
+    A checkpoint that disappears meanwhile was replaced by the process that trains the run.
     """
     from lbadvisor.errors import CheckpointError, RefusedError
     from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, header_of, missing, pruned

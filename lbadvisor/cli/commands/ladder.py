@@ -1,4 +1,4 @@
-"""`lbadvisor ladder`: the arms of the paper's table, over seeds."""
+"""`lbadvisor ladder`: train the arms of the paper's table over seeds."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,12 +37,12 @@ def ladder(
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
-        str | None, typer.Option("--name", help="The ladder's name; default: derived from recipe, target and options.")
+        str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
     ] = None,
     machine: options.Machine,
     database: options.Database = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what each arm changes and costs, and do nothing.")
+        bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
     ] = False,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,
@@ -51,11 +51,11 @@ def ladder(
     as_csv: options.AsCsv = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train the arms of the paper's table over seeds, and say what closes the gap, with its uncertainty.
+    """Train the arms of the paper's table over seeds, and report what closes the gap, with its uncertainty.
 
-    The same command again resumes it, after Ctrl-C (exit code 75) or a kill, and several processes may share one
-    ladder: each takes the next run. A stored run of the same training is reused, whatever its name. All arms are
-    trained with one seed before the next seed begins.
+    The same command resumes it after Ctrl-C (exit code 75) or a kill. Several processes may share a ladder: each trains
+    the next free run. A stored run of the same training is reused, whatever its name. All arms are trained with one
+    seed before the next seed starts.
     """
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
@@ -75,7 +75,7 @@ def ladder(
     with opened_to_train(database) as store:
         stored = given or name_of_ladder(store, baseline, target, planned, default)
         for idle in left_out:
-            display.say(f"{idle.arm.label} is left out: it {idle.why}")
+            display.say(f"{idle.arm.label} is skipped: it {idle.why}")
         if given is None:
             display.of_runs.show_stored(stored, default, "ladder")
         if not dry_run:
@@ -83,19 +83,19 @@ def ladder(
 
         display.of_runs.show_loading()
         # From here on torch is needed, which takes seconds to import.
-        from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
+        from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_ladder_to_the_end
         from lbadvisor.runs.ladder import LadderRequest, planned_runs
         from lbadvisor.runs.workspace import Workspace
 
         workspace = Workspace(store, machine_of(machine))
         request = LadderRequest(stored.name, baseline, target, planned)
         if dry_run:
-            # What is refused is told before anything is on stdout.
+            # Refuse before anything is printed on stdout.
             planned_runs(store, request)
             display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
             show_dry_run(workspace, request, as_json=as_json)
         else:
-            train_to_the_end(workspace, request, display)
+            train_ladder_to_the_end(workspace, request, display)
             form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
             show_results(store, request, form, html, png)
 
@@ -103,21 +103,21 @@ def ladder(
 def _planned(
     baseline: "Recipe", asked: "Request", wanted: "Sequence[tuple[Arm, int]]", words: Words
 ) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
-    """The arms that are wanted, each with its seeds, and those left out. Raises `UsageError` for rules of no arm."""
+    """The arms to train, each with its seeds, and those skipped. Raises `UsageError` for rules that no arm uses."""
     from lbadvisor.cli.options.effects import Planned, refuse_without_effect
     from lbadvisor.plan.arms import planned_arms
     from lbadvisor.plan.baseline import baseline_of
 
     if asked.target_batch_size == baseline.batch.size:
         raise UsageError(
-            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder leads to a larger one"
+            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder needs a larger one"
         )
     requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
     refuse_without_effect(words, Planned(baseline_of(baseline), requests))
     planned, left_out = planned_arms(wanted, baseline, asked)
     if sum(arm.seeds for arm in planned) < 2:
         raise UsageError(
-            "a ladder of one run compares nothing: give more arms or seeds, or `lbadvisor train ... --arm "
+            "a ladder of one run has nothing to compare: give more arms or seeds, or `lbadvisor train ... --arm "
             f"{wanted[0][0].name}`"
         )
     return planned, left_out

@@ -1,4 +1,4 @@
-"""`lbadvisor ladders`: the ladders of the database: listed, shown, renamed, deleted."""
+"""`lbadvisor ladders`: list, show, rename and delete the database's ladders."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -20,15 +20,15 @@ ladders = typer.Typer(
     name="ladders",
     add_completion=False,
     invoke_without_command=True,
-    help="List the ladders; show, rename, delete them.",
+    help="List, show, rename and delete ladders.",
 )
-LadderName = Annotated[str, typer.Argument(metavar="LADDER", help="A ladder, by name.")]
+LadderName = Annotated[str, typer.Argument(metavar="LADDER", help="Name of a ladder.")]
 
 
 @ladders.callback()
 @command
 def list_ladders(words: Words, as_json: options.AsJson = False, database: options.Database = None) -> None:
-    """List the ladders, the oldest first."""
+    """List the ladders, oldest first."""
     if words.subcommand is not None:
         return
     from lbadvisor.cli.display.console import print_json, stdout
@@ -46,7 +46,7 @@ def list_ladders(words: Words, as_json: options.AsJson = False, database: option
 @ladders.command("show")
 @command
 def show(name: LadderName, as_json: options.AsJson = False, database: options.Database = None) -> None:
-    """Show a ladder: its baseline and target, and its runs, arm by arm. `lbadvisor compare LADDER` compares them."""
+    """Show a ladder: baseline, target, and the runs of each arm. To compare them: `lbadvisor compare LADDER`."""
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.render_ladders import ladder_body, member_bodies, print_ladder_runs
     from lbadvisor.comparison.results import summary_of
@@ -66,17 +66,17 @@ def show(name: LadderName, as_json: options.AsJson = False, database: options.Da
 @command
 def rename(
     name: LadderName,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="New name.")],
     database: options.Database = None,
 ) -> None:
-    """Give a ladder another name. Its runs keep theirs, and the command that made it finds it."""
+    """Rename a ladder. Its runs keep their names, and the command that made it still finds it."""
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.options.names import checked_name
 
     with opened(database) as store:
         ladder = _found(store, name)
         if store.find_run(checked_name(new, "ladder")) is not None:
-            raise UsageError(f"there is a run named {new}: give another name")
+            raise UsageError(f"a run is already named {new}: give another name")
         store.rename_ladder(ladder.number, new)
     say(stderr(), escape(f"{ladder.name} is now {new}"))
 
@@ -88,14 +88,14 @@ def delete(
     with_runs: Annotated[
         bool,
         typer.Option(
-            "--with-runs", help="Delete its runs as well, with their checkpoints; not those that other ladders share."
+            "--with-runs", help="Also delete its runs and their checkpoints, except those shared with other ladders."
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and do nothing.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Delete a ladder, for good. Its runs are kept, unless --with-runs is given. Asks before it does."""
+    """Delete a ladder permanently, after asking. Keeps its runs, unless --with-runs is given."""
     from lbadvisor.cli.display.console import say, stderr, stdout
     from lbadvisor.cli.options.asking import confirm
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
@@ -128,12 +128,12 @@ def _found(store: "Store", name: str) -> "Ladder":
     found = store.find_ladder(name)
     if found is None:
         known = ", ".join(store.ladder_names()) or "none yet"
-        raise UsageError(f"there is no ladder named {name!r}; ladders: {known}")
+        raise UsageError(f"no ladder is named {name!r}; ladders: {known}")
     return found
 
 
 def _members(store: "Store", ladder: "Ladder") -> "list[tuple[str, Run]]":
-    """(arm's name, run), arm by arm."""
+    """Pairs (arm's name, run), arm by arm."""
     from lbadvisor.runs.selection import members_of
 
     return [(arm, store.run(str(number))) for arm, number in members_of(ladder)]

@@ -6,7 +6,7 @@ from lbadvisor.cli.options.words import AsJson
 
 @command
 def models(as_json: AsJson = False) -> None:
-    """List the networks, and the data sets that a name alone finds."""
+    """List the networks, and the data sets known by name."""
     from dataclasses import asdict
 
     from lbadvisor.cli.display.console import print_json, say, stdout

@@ -1,4 +1,4 @@
-"""`lbadvisor plan`: what a larger batch changes, with reasons and price."""
+"""`lbadvisor plan`: what a larger batch changes, why, and at what cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What is known of a baseline without a recipe."""
+    """The known numbers of a baseline without a recipe."""
 
     batch_size: Annotated[int | None, typer.Option("--from", min=1, metavar="B", help="Baseline batch size.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Baseline learning rate (with --from).")] = None
@@ -34,7 +34,7 @@ class Numbers:
     ] = None
 
     def baseline(self, batch_size: int) -> "Baseline":
-        """The baseline at `batch_size`. Raises `PlanError` for a number that cannot be."""
+        """The baseline at `batch_size`. Raises `PlanError` for an impossible number."""
         from lbadvisor.plan.baseline import baseline_of_numbers
 
         return baseline_of_numbers(
@@ -55,20 +55,22 @@ class Numbers:
 def plan(
     words: Words,
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe; without one, give --from.", metavar="[RECIPE]")
+        Path | None, typer.Argument(help="Recipe file; without one, give --from.", metavar="[RECIPE]")
     ] = None,
     *,
     numbers: Numbers,
     adapt: options.Adapt,
     changes: options.Changes,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe here.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
-    `lbadvisor plan --from 128 --to 4096` needs no recipe; with --lr, --epochs, --examples it gives absolute numbers;
-    numbers of the optimizer that are not given are torch's.
+    `lbadvisor plan --from 128 --to 4096` needs no recipe; add --lr, --epochs and --examples for absolute numbers.
+    Optimizer settings that are not given default to torch's.
     """
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan

@@ -1,4 +1,4 @@
-"""`lbadvisor refine`: search the scaling exponent, and say whether it is worth more than the theory's."""
+"""`lbadvisor refine`: search the scaling exponent, and test whether it beats the theory's."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -67,7 +67,7 @@ def refine(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
-    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then where most improvement is expected.
+    """Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then wherever most improvement is expected.
 
     Trials are judged on examples held out of the training set (a tenth, if the recipe names none). The test set is
     measured once, at the end, at the chosen exponent and at the theory's; if the gain is within the noise, 0.5 is kept.
@@ -174,7 +174,7 @@ def _calibrated(workspace: "Workspace", asked: "RefineRequest", display: "Displa
     length = plan.adapted.schedule.updates or 0
     calibration = CalibrationRequest(
         baseline=asked.baseline,
-        # Clipping bounds the very steps that are compared.
+        # Clipping would bound the steps being compared.
         request=replace(asked.request, parts=tuple(part for part in asked.request.parts if part != "clip")),
         exponents=tried,
         updates=min(default_updates(length, len(tried), len(asked.seeds), plan.batch_ratio), length),
@@ -190,7 +190,7 @@ def _calibrated(workspace: "Workspace", asked: "RefineRequest", display: "Displa
 
 
 def _write(path: Path, original: "Recipe", request: "Request", refinement: "Refinement") -> None:
-    """The recipe for all training examples at the kept point; each changed line, and where its exponent is from."""
+    """Write the recipe for all training examples at the kept point, with the source of its exponent as a comment."""
     from dataclasses import replace
 
     from lbadvisor.cli.options.adaptation import write_recipe

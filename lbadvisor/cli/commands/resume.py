@@ -1,4 +1,4 @@
-"""`lbadvisor resume`: resume a stored run, known by its name or number."""
+"""`lbadvisor resume`: resume a stored run by name or number."""
 
 from typing import Annotated
 
@@ -10,19 +10,19 @@ from lbadvisor.cli.options.command import command
 
 @command
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.")],
     device: Annotated[
-        str | None, typer.Option("--device", help="auto, cpu or cuda. Default: what the run began on.")
+        str | None, typer.Option("--device", help="auto, cpu or cuda. Default: where the run started.")
     ] = None,
     micro: options.Micro = None,
     database: options.Database = None,
     data_dir: options.DataDir = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Resume a stored run where it stopped: its recipe and seed are those of the database.
+    """Resume a stored run where it stopped, with its recipe and seed from the database.
 
-    Ctrl-C finishes the update, saves, and exits 75, as in `lbadvisor train`.
+    Ctrl-C finishes the update, saves, and exits with code 75, as in `lbadvisor train`.
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.places import machine_of, opened

@@ -1,4 +1,4 @@
-"""`lbadvisor runs`: the runs of the database: listed, shown, renamed, pruned, deleted, exported."""
+"""`lbadvisor runs`: list, show, rename, prune, delete and export the database's runs."""
 
 import sys
 from pathlib import Path
@@ -20,9 +20,9 @@ runs = typer.Typer(
     name="runs",
     add_completion=False,
     invoke_without_command=True,
-    help="List the runs; show, rename, prune, delete, export them.",
+    help="List, show, rename, prune, delete and export runs.",
 )
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or number.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.")]
 
 
 @runs.callback()
@@ -30,16 +30,16 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run, by name or n
 def list_runs(
     words: Words,
     as_json: options.AsJson = False,
-    status: Annotated[RunStatus | None, typer.Option("--status", help="Only the runs that stand so.")] = None,
+    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs with this status.")] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="NAME", help="Only those of this recipe, adapted or not.")
+        str | None, typer.Option("--recipe", metavar="NAME", help="Only runs of this recipe, adapted or not.")
     ] = None,
-    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only those of this ladder.")] = None,
+    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only runs of this ladder.")] = None,
     where: options.Where = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the N newest.")] = None,
     database: options.Database = None,
 ) -> None:
-    """List the runs, the oldest first."""
+    """List the runs, oldest first."""
     if words.subcommand is not None:
         return
     from lbadvisor.cli.display.console import print_json, say, stderr, stdout
@@ -56,14 +56,14 @@ def list_runs(
     with opened(database) as store:
         if ladder is not None and store.find_ladder(ladder) is None:
             known = ", ".join(store.ladder_names()) or "none yet"
-            raise UsageError(f"there is no ladder named {ladder!r}; ladders: {known}")
+            raise UsageError(f"no ladder is named {ladder!r}; ladders: {known}")
         found = sorted(select(store, [ladder] if ladder else (), conditions).runs, key=lambda run: run.number)
         found = found[-limit:] if limit is not None else found
         summaries = [summary_of(result) for result in store.results_of([run.number for run in found])]
     if as_json:
         print_json({"schema": 1, "runs": [json_of(summary) for summary in summaries]})
     elif not summaries and (conditions or ladder):
-        say(stderr(), "no run meets that: `lbadvisor runs` lists them all")
+        say(stderr(), "no run matches: `lbadvisor runs` lists them all")
     else:
         print_table(stdout(), runs_table(summaries))
 
@@ -74,11 +74,11 @@ def show(
     run: RunName,
     as_json: options.AsJson = False,
     measurements: Annotated[
-        bool, typer.Option("--measurements", help=f"All measurements, not the last {LAST_MEASUREMENTS} only.")
+        bool, typer.Option("--measurements", help=f"Show all measurements, not only the last {LAST_MEASUREMENTS}.")
     ] = False,
     database: options.Database = None,
 ) -> None:
-    """Show a run: where it stands, what it ran on, its recipe and its measurements."""
+    """Show a run: its status, environment, recipe and measurements."""
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import print_run
@@ -108,10 +108,10 @@ def show(
 @command
 def rename(
     run: RunName,
-    name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    name: Annotated[str, typer.Argument(metavar="NEW", help="New name.")],
     database: options.Database = None,
 ) -> None:
-    """Give a run another name. Its checkpoints, and its place in ladders, stay its own."""
+    """Rename a run. It keeps its checkpoints and its place in ladders."""
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.options.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
@@ -120,7 +120,7 @@ def rename(
         found = store.run(run)
         new = checked_name(name, "run")
         if new in store.ladder_names():
-            raise UsageError(f"there is a ladder named {new}: give another name")
+            raise UsageError(f"a ladder is already named {new}: give another name")
         rename_run(store, found, new)
     say(stderr(), escape(f"{found.name} is now {new}"))
 
@@ -128,12 +128,12 @@ def rename(
 @runs.command("delete")
 @command
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by name or number.")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names or numbers of runs.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Delete runs with their measurements and checkpoints, for good. Asks before it does."""
+    """Delete runs permanently, with their measurements and checkpoints, after asking."""
     from lbadvisor.cli.display.console import say, stderr, stdout
     from lbadvisor.cli.options.asking import confirm
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
@@ -171,9 +171,9 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Delete the checkpoints of complete runs, for good, and keep their results. Asks before it does.
+    """Delete the checkpoints of complete runs permanently, after asking. Keeps the results.
 
-    What needs a run's weights, such as export-weights, is then no longer possible.
+    Anything that needs a run's weights, such as export-weights, is then no longer possible.
     """
     from lbadvisor.cli.display.console import say, stderr, stdout
     from lbadvisor.cli.options.asking import confirm
@@ -191,7 +191,7 @@ def prune(
         size = _size_text(sum(sizes[run.number] for run in complete))
         listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
         if not complete:
-            say(stdout(), "no complete run has checkpoints: there is nothing to prune")
+            say(stdout(), "nothing to prune: no complete run has checkpoints")
         elif dry_run:
             said = f"would free {size}: the checkpoints of {listed}; nothing was done"
             say(stdout(), escape(said))
@@ -207,29 +207,31 @@ def prune(
 @command
 def export_weights(
     run: RunName,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Write them there.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     as_torch: Annotated[
-        bool, typer.Option("--pt", help="Write a plain state dict as torch saves it, instead of safetensors.")
+        bool, typer.Option("--pt", help="Write a plain torch state dict instead of safetensors.")
     ] = False,
     which: Annotated[
         Literal["averaged", "last"] | None,
-        typer.Option("--weights", help="Default: the averaged ones if the recipe averages, else the last."),
+        typer.Option("--weights", help="Default: averaged if the recipe averages weights, else last."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Write a run's weights as a state dict of the plain network, ghost batch norm as batch norm.
+    """Write a run's weights as a state dict of the plain network, with batch norm in place of ghost batch norm.
 
-    They are those of its newest checkpoint. The metadata of a safetensors file say what they are: recipe, seed, update,
+    They come from the newest checkpoint. The metadata of a safetensors file describe them: recipe, seed, update,
     classes, and how pixels are normalized.
     """
     from lbadvisor.cli.output import check_out
 
     check_out(out, force=force, source=database_path(database))
     if as_torch and out.suffix == ".safetensors":
-        raise UsageError(f"--out {out}: with --pt the file is torch's own: leave --pt out, or give another ending")
+        raise UsageError(f"--out {out}: --pt writes a torch file: drop --pt, or change the file ending")
     if not as_torch and out.suffix in (".pt", ".pth"):
-        raise UsageError(f"--out {out}: without --pt the file is safetensors: give --pt, or another ending")
+        raise UsageError(
+            f"--out {out}: without --pt, a safetensors file is written: give --pt, or change the file ending"
+        )
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.training.checkpoints.weights import read_weights, write_weights
 
@@ -254,13 +256,13 @@ def export(
     ] = None,
     where: options.Where = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there; default: stdout.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write. Default: stdout.")
     ] = None,
     as_json: options.AsJson = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Print all measurements of runs: comma-separated values, one row per measurement; or with --json one object."""
+    """Print all measurements of runs as comma-separated values, one row each; with --json, as one object."""
     from lbadvisor.cli.display.render_export import csv_lines, json_lines
     from lbadvisor.cli.output import check_out
     from lbadvisor.comparison.conditions import parse_condition

@@ -1,4 +1,4 @@
-"""`lbadvisor schema`: what a recipe may hold."""
+"""`lbadvisor schema`: what a recipe may contain."""
 
 from lbadvisor.cli.options.command import command
 

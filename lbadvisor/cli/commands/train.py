@@ -1,4 +1,4 @@
-"""`lbadvisor train`: train a recipe, as it is or adapted to a larger batch, and resume it where it stopped."""
+"""`lbadvisor train`: train a recipe as it is, or adapted to a larger batch; resumes a stopped run."""
 
 from typing import Annotated
 
@@ -18,17 +18,17 @@ def train(
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     name: Annotated[
-        str | None, typer.Option("--name", help="The run's name; default: derived from recipe, options and seed.")
+        str | None, typer.Option("--name", help="Name of the run. Default: derived from recipe, options and seed.")
     ] = None,
     seed: options.Seed = 0,
     machine: options.Machine,
     database: options.Database = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a recipe; with --to, adapted to a larger batch first. The same command again resumes where it stopped.
+    """Train a recipe; with --to, adapt it to a larger batch first. The same command resumes a stopped run.
 
-    Ctrl-C finishes the update, saves, and exits 75. Runs are kept in the database; see `lbadvisor runs`.
+    Ctrl-C finishes the update, saves, and exits with code 75. Runs are stored in the database; see `lbadvisor runs`.
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import trained_recipe, with_statistics
@@ -39,7 +39,7 @@ def train(
     changes = with_statistics(changes, recomputed=recompute_statistics)
     plan, trained = trained_recipe(recipe, changes, adapt, words)
     default = run_name_of(trained, seed)
-    # A name that is given is the run's; else the training is known by what it is, whatever its run is called.
+    # A given name identifies the run; otherwise the training's identity does, whatever its run is called.
     given = None if name is None else StoredName(checked_name(name, "run"))
     display = Display(quiet=quiet)
     with opened_to_train(database) as store:

@@ -16,11 +16,11 @@ def verify_resume(
     *,
     updates: Annotated[
         int | None,
-        typer.Option("--updates", metavar="N", min=2, help="Make the recipe's first N updates, twice. Default: 24."),
+        typer.Option("--updates", metavar="N", min=2, help="Train the recipe's first N updates, twice. Default: 24."),
     ] = None,
     kill_at: Annotated[
         int | None,
-        typer.Option("--at", metavar="K", min=1, help="Kill one of the runs behind update K. Default: the middle."),
+        typer.Option("--at", metavar="K", min=1, help="Kill one of the runs after update K. Default: halfway."),
     ] = None,
     adapt: options.Adapt,
     changes: options.Changes,
@@ -29,13 +29,11 @@ def verify_resume(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Prove that a killed and resumed run ends with the bits of one that was not killed.
+    """Prove that a killed and resumed run ends with the same bits as an uninterrupted one.
 
-    Trains the first updates of the recipe twice, here, on your data and device,
-    once with a kill (-9) in mid-epoch, gone on with by a new process; in a
-    temporary folder, your database is not touched. Compares every tensor of
-    model, optimizer and averages, and the measurements: exit code 1 if one
-    differs.
+    Trains the first updates of the recipe twice on your data and device. One of the two runs is killed (-9) mid-epoch
+    and resumed by a new process. Works in a temporary folder and leaves your database alone. Compares the measurements
+    and every tensor of model, optimizer and averages; exits with code 1 if anything differs.
     """
     from rich.markup import escape
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stderr, stdout
 from lbadvisor.cli.display.measured import accuracy_text, measured_text
-from lbadvisor.cli.display.progress import Progress, Step, prepared
+from lbadvisor.cli.display.progress import ShowsSteps, Step, prepared
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import Display, RunDisplay
@@ -164,7 +164,7 @@ class LadderProgress:
     `current` is that run, `update` its last one, and `done` of `runs` have their result.
     """
 
-    def __init__(self, display: LadderDisplay, shown: Progress, store: "Store", runs: Sequence["PlannedRun"]) -> None:
+    def __init__(self, display: LadderDisplay, shown: ShowsSteps, store: "Store", runs: Sequence["PlannedRun"]) -> None:
         self._display, self._shown, self._store, self._runs = display, shown, store, runs
         self._total = sum(run.arm.examples for run in runs)
         self._behind, self.done = 0, 0

@@ -46,7 +46,7 @@ class Step:
         return self.total is None or self.done >= self.total
 
 
-class Progress(Protocol):
+class ShowsSteps(Protocol):
     """What steps are shown on."""
 
     def begin(self, step: Step) -> None:
@@ -60,7 +60,7 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(console: Console, *, quiet: bool) -> Iterator[Progress]:
+def progress(console: Console, *, quiet: bool) -> Iterator[ShowsSteps]:
     """What suits the console."""
     if quiet:
         yield _Silent()

@@ -1,6 +1,6 @@
 """What `lbadvisor refine` shows while it searches: a line for each trial, and how far its runs are."""
 
-from lbadvisor.cli.display.progress import Progress
+from lbadvisor.cli.display.progress import ShowsSteps
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.refine.objective import TrialRun
 from lbadvisor.refine.refine_request import RefineRequest
@@ -18,7 +18,7 @@ def begins_a_run(event: RefineEvent) -> bool:
 class SearchDisplay:
     """The events of a search."""
 
-    def __init__(self, display: Display, shown: Progress, asked: RefineRequest) -> None:
+    def __init__(self, display: Display, shown: ShowsSteps, asked: RefineRequest) -> None:
         self._display, self._asked = display, asked
         self._run = RunDisplay(display, shown, "")
         self._waited_for = 0

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stderr, stdout
 from lbadvisor.cli.display.measured import accuracy_text, measured_text
-from lbadvisor.cli.display.progress import Progress, RunSteps, prepared, progress
+from lbadvisor.cli.display.progress import RunSteps, ShowsSteps, prepared, progress
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.comparison.results import is_evaluated
+from lbadvisor.plan.caveats import caveats_of_adapted
 from lbadvisor.plan.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
@@ -43,7 +44,7 @@ class Display:
         self._say("[dim]loading PyTorch[/dim]")
 
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
-        """The run's name and length, each changed field of its plan, and what the plan warns of."""
+        """The run's name and length, each changed field of its plan, and what the plan or the recipe warns of."""
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
@@ -55,7 +56,7 @@ class Display:
         for line in plan.adjustments if plan else ():
             if line.before != line.after:
                 self._say(f"  {line.field}: {planned_text(line)} {line.unit} [dim]({escape(line.rule)})[/dim]")
-        for caveat in plan.warnings if plan else ():
+        for caveat in plan.warnings if plan else caveats_of_adapted(recipe):
             self._say(caveat_text(caveat))
 
     def show_stored(self, stored: "StoredName", default: str, what: str = "training") -> None:
@@ -122,7 +123,7 @@ class Display:
             )
         say(stdout(), text)
 
-    def progress(self) -> AbstractContextManager[Progress]:
+    def progress(self) -> AbstractContextManager[ShowsSteps]:
         """Where steps are shown: see `progress`."""
         return progress(self.console, quiet=self._quiet)
 
@@ -152,7 +153,7 @@ class Display:
 class RunDisplay:
     """The events of a run: its notes as messages, all else as progress of a task; the last `update`, of `updates`."""
 
-    def __init__(self, display: Display, shown: Progress, task: str) -> None:
+    def __init__(self, display: Display, shown: ShowsSteps, task: str) -> None:
         self._display, self._shown, self._task = display, shown, task
         self.update: int | None = None
         self.updates: int | None = None

@@ -1,4 +1,4 @@
-"""From the command line's words to a baseline recipe, what is asked of the advisor, and what is trained."""
+"""From the command line to the baseline recipe, the request to the advisor, and the recipe to train."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
-    """The recipe of `path` with the command line's replacements, its schedule scaled."""
+    """The recipe in `path` with the command line's overrides and its schedule scaled."""
     from lbadvisor.recipe.file import checked, load_recipe
     from lbadvisor.recipe.schedule import scaled
 
@@ -29,12 +29,12 @@ def baseline_recipe(path: Path, changes: Changes) -> "Recipe":
         overrides.append(f"compute.precision={changes.precision}")
     recipe = load_recipe(path, overrides)
     if not 0 < scale <= 1000:
-        raise UsageError(f"--schedule-scale {scale:g} does not lie above 0 and at most at 1000")
+        raise UsageError(f"--schedule-scale {scale:g}: give a number above 0 and at most 1000")
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
 
 
 def with_statistics(changes: Changes, *, recomputed: bool) -> Changes:
-    """The changes, and exact statistics at the end of training if they are asked for."""
+    """The changes, plus exact statistics at the end of training if requested."""
     if not recomputed:
         return changes
     return replace(changes, overrides=[*(changes.overrides or ()), "batch_norm.recompute_at_end=true"])
@@ -48,12 +48,12 @@ def target_of(target: int | None) -> int:
 
 
 def request_by(rules: Rules, target: int, parts: tuple[Part, ...]) -> Request:
-    """The request to adapt `parts` by these rules."""
+    """The request to adapt `parts` with these rules."""
     return Request(target, parts, ghost_batch_size=rules.ghost, betas=rules.betas, weight_decay=rules.weight_decay)
 
 
 def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
-    """What the parts and rules ask of `baseline`. Raises `UsageError` for an option that has no effect there."""
+    """The request that the options make. Raises `UsageError` for an option without effect on `baseline`."""
     parts = parse_parts("all" if adapt.parts is None else adapt.parts)
     request = replace(
         request_by(adapt.rules, target_of(adapt.target), parts),
@@ -65,7 +65,7 @@ def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
 
 
 def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request | None:
-    """The same, or what the arm asks if one is named: None for the arm that is the baseline itself."""
+    """The same, or the named arm's request; None for the arm that is the baseline itself."""
     if adapt.arm is None:
         return request_of(adapt, words, baseline)
     make = arm_of(adapt.arm).request
@@ -78,12 +78,12 @@ def planned_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Reques
     """The same for a plan. Raises `UsageError` for the arm that is the baseline itself."""
     request = arm_or_request_of(adapt, words, baseline)
     if request is None:
-        raise UsageError(f"the arm {adapt.arm} is the baseline itself: there is nothing to plan")
+        raise UsageError(f"nothing to plan: the arm {adapt.arm} is the baseline itself")
     return request
 
 
 def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
-    """What a command trains: the recipe of `path`, with a target adapted to it, and then the plan that did so."""
+    """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes)
     request = None if adapt.target is None else arm_or_request_of(adapt, words, baseline_of(baseline))
     if request is None:
@@ -93,7 +93,7 @@ def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> 
 
 
 def write_recipe(path: Path, plan: Plan) -> None:
-    """Write the plan's adapted recipe, each changed line with its reason behind it."""
+    """Write the plan's adapted recipe; a comment after each changed line gives the reason."""
     from lbadvisor.recipe.file import dump_recipe
 
     comments = {

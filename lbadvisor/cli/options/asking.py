@@ -1,4 +1,4 @@
-"""The question before something is deleted."""
+"""Confirmation before deleting."""
 
 import sys
 
@@ -8,10 +8,10 @@ from lbadvisor.errors import RefusedError
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on the terminal unless the answer is `yes` already. Raises `RefusedError` for a no or without a terminal."""
+    """Ask on the terminal, unless `yes`. Raises `RefusedError` if the answer is no, or without a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise RefusedError("deleting asks first, and there is no terminal to answer at: give --yes")
+        raise RefusedError("cannot ask for confirmation without a terminal: give --yes to delete")
     if not typer.confirm(question, err=True):
         raise RefusedError("nothing was deleted")

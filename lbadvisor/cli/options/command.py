@@ -1,7 +1,7 @@
-"""A command's function as typer reads it: groups of options spread out, and every word checked before it runs.
+"""Commands as typer reads them: groups of options are expanded, and every value is checked before the command runs.
 
-A parameter whose type is a dataclass is a group: each of its fields is an option, and the function gets the value made
-of them. A parameter of type `Words` gets the command line itself.
+A parameter whose type is a dataclass is a group: each field is an option, and the function receives the assembled
+value. A parameter of type `Words` receives the command line itself.
 """
 
 import functools
@@ -17,7 +17,7 @@ from lbadvisor.cli.options.effects import refuse_without_effect
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """`function` with its groups spread out; before it runs, the words are checked. Raises `UsageError`."""
+    """`function` with its groups expanded and its values checked before it runs. Raises `UsageError`."""
     parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)

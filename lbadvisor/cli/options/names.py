@@ -1,4 +1,4 @@
-"""The names of runs and ladders: those given are checked, the others made."""
+"""Names of runs and ladders: checked if given, otherwise derived."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def checked_name(name: str, what: str) -> str:
-    """`name` itself, for a run or a ladder, as `what` says. Raises `UsageError` where it is none."""
+    """`name`, if it can name a run or a ladder (`what`). Raises `UsageError` otherwise."""
     from pydantic import TypeAdapter, ValidationError
 
     from lbadvisor.errors import UsageError
@@ -18,15 +18,16 @@ def checked_name(name: str, what: str) -> str:
         checked: str = TypeAdapter(Name).validate_python(name)
     except ValidationError:
         raise UsageError(
-            f"{name!r} is no name for a {what}: letters, digits and . _ + - only, at most 100, a letter or digit first"
+            f"{name!r} cannot name a {what}: use at most 100 letters, digits and . _ + -, starting with a letter or "
+            "digit"
         ) from None
     if checked.isdigit():
-        raise UsageError(f"{name!r} is no name for a {what}: numbers alone are the runs' numbers")
+        raise UsageError(f"{name!r} cannot name a {what}: a plain number is a run's number")
     return checked
 
 
 def run_name_of(recipe: "Recipe", seed: int) -> str:
-    """Such as digits-32-s0, or digits-1024-lr+ghost-ghost16-s0: what differs from the default adaptation is in it."""
+    """For example digits-32-s0, or digits-1024-lr+ghost-ghost16-s0, which names what differs from the defaults."""
     words = [recipe.name, str(recipe.batch.size)]
     if recipe.adapted_from is not None:
         from lbadvisor.recipe.parts import PARTS
@@ -42,7 +43,7 @@ def run_name_of(recipe: "Recipe", seed: int) -> str:
 
 
 def ladder_name_of(baseline: "Recipe", asked: "Request") -> str:
-    """Such as digits-1024-ladder, or digits-1024-ghost16-ladder."""
+    """For example digits-1024-ladder or digits-1024-ghost16-ladder."""
     from lbadvisor.plan.request import options_of
 
     words = [baseline.name, str(asked.target_batch_size), *options_of(asked), *_recipe_words(baseline)]

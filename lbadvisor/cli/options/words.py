@@ -1,4 +1,4 @@
-"""The options that several commands share, each written once, and the groups of them that are one value."""
+"""The options that several commands share, each defined once, and the groups that form one value."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,39 +8,43 @@ import typer
 
 Database = Annotated[
     Path | None,
-    typer.Option("--db", metavar="FILE", help="The database. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
+    typer.Option("--db", metavar="FILE", help="Database file. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="The data sets. Default: LBADVISOR_DATA, else the user's cache."),
+    typer.Option(
+        "--data-dir", metavar="DIR", help="Folder of data sets. Default: LBADVISOR_DATA, else the user cache."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 HtmlPage = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a page that opens offline: answer, plan, charts. Replaces its own."
+        "--html", metavar="FILE", help="Write an offline page: answer, plan, charts. Overwrites only its own."
     ),
 ]
 PngPicture = Annotated[
-    Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Replaces its own.")
+    Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Overwrites only its own.")
 ]
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's file.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.")]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Parts = Annotated[
     str | None,
-    typer.Option("--adapt", metavar="PARTS", help="Parts to adapt: all (default), none, some of lr,ghost,regime,clip."),
+    typer.Option(
+        "--adapt", metavar="PARTS", help="Parts to adapt: all (default), none, or any of lr,ghost,regime,clip."
+    ),
 ]
 Ghost = Annotated[
     int | None,
-    typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size; default: the baseline's batch size."),
+    typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size. Default: the baseline's batch size."),
 ]
 BetasName = Literal["auto", "sde", "half-life", "keep"]
 Betas = Annotated[
     BetasName,
     typer.Option(
         "--betas",
-        help="Adam, RMSprop: sde scales both betas; half-life keeps beta2's in examples, and beta1; keep; auto: sde "
-        "while it holds, then half-life.",
+        help="Adam, RMSprop: sde scales both betas; half-life keeps beta1 and beta2's half-life in examples; keep "
+        "changes neither; auto: sde while it holds, then half-life.",
     ),
 ]
 WeightDecayName = Literal["auto", "keep", "horizon"]
@@ -48,22 +52,24 @@ WeightDecayBy = Annotated[
     WeightDecayName,
     typer.Option(
         "--weight-decay",
-        help="keep: as the paper does; horizon: keep its share of the run; auto: horizon for AdamW, else keep.",
+        help="keep: unchanged, as in the paper; horizon: keep its share of the run; auto: AdamW horizon, others keep.",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Replace a value of the recipe; may be repeated."),
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable."),
 ]
 ScheduleScale = Annotated[
-    float, typer.Option("--schedule-scale", metavar="S", help="Make the baseline's schedule S times as long.")
+    float, typer.Option("--schedule-scale", metavar="S", help="Scale the length of the baseline's schedule by S.")
 ]
 RecomputeStatistics = Annotated[
     bool,
-    typer.Option("--recompute-statistics", help="Set batch_norm.recompute_at_end: at the end, exact statistics."),
+    typer.Option(
+        "--recompute-statistics", help="Set batch_norm.recompute_at_end: compute exact statistics at the end."
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Everything random is a function of it.")]
-FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="The first seed.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Determines everything random.")]
+FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="First seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Micro = Annotated[
     str | None,
@@ -75,16 +81,16 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="FIELD=VALUE",
-        help="Only runs that meet it: batch=1024, status!=diverged, accuracy>=98, optimizer.lr=0.1; may be repeated.",
+        help="Only matching runs: batch=1024, status!=diverged, accuracy>=98, optimizer.lr=0.1; repeatable.",
     ),
 ]
-AsMarkdown = Annotated[bool, typer.Option("--md", help="Print GitHub tables.")]
+AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules that every adaptation has, whatever parts of it are asked for."""
+    """The rules of every adaptation, whichever parts are adapted."""
 
     ghost: Ghost = None
     betas: Betas = "auto"
@@ -93,12 +99,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Adapt:
-    """How the baseline is adapted; without a target it is not."""
+    """How to adapt the baseline; without a target it is left as it is."""
 
     target: Target = None
     arm: Annotated[
         str | None,
-        typer.Option("--arm", metavar="ARM", help="Adapt as this arm of a ladder does (see `lbadvisor ladder`)."),
+        typer.Option("--arm", metavar="ARM", help="Adapt like this arm of a ladder (see `lbadvisor ladder`)."),
     ] = None
     parts: Parts = None
     lr_rule: Annotated[
@@ -108,24 +114,26 @@ class Adapt:
     rules: Rules = Rules()
     stretch_share: Annotated[
         float,
-        typer.Option("--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, 1/r to 1."),
+        typer.Option(
+            "--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, from 1/r to 1."
+        ),
     ] = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What the command line changes in the recipe, before anything is adapted."""
+    """What the command line changes in the recipe before adapting it."""
 
     schedule_scale: ScheduleScale = 1.0
     overrides: Overrides = None
     precision: Annotated[
-        str | None, typer.Option("--precision", help="float32 or bf16: the recipe's compute.precision.")
+        str | None, typer.Option("--precision", help="float32 or bf16; overrides compute.precision.")
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What computes, and where the data sets lie."""
+    """Which device computes, and where the data sets are."""
 
     device: Device = "auto"
     micro: Micro = None
