@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from lbadvisor.cli.signals import Stopper, interrupted_by_all
 
-Event = TypeVar("Event")
+Followed = TypeVar("Followed")
 Result = TypeVar("Result")
 
 
@@ -19,7 +19,7 @@ class Stop:
 
 
 def follow(
-    events: Generator[Event, None, Result], show: Callable[[Event], None], *, begins: Callable[[Event], bool]
+    events: Generator[Followed, None, Result], show: Callable[[Followed], None], *, begins: Callable[[Followed], bool]
 ) -> Result | Stop:
     """Show each event; returns what the events return, or how they were stopped.
 
@@ -28,7 +28,7 @@ def follow(
     """
     with Stopper() as stopper, closing(events):
 
-        def stop(event: Event) -> Stop | None:
+        def stop(event: Followed) -> Stop | None:
             return None if stopper.signal_name is None or begins(event) else Stop(stopper.signal_name)
 
         try:
@@ -39,7 +39,7 @@ def follow(
             return Stop(None)
 
 
-def follow_unsaved(events: Generator[Event, None, Result], show: Callable[[Event], None]) -> Result:
+def follow_unsaved(events: Generator[Followed, None, Result], show: Callable[[Followed], None]) -> Result:
     """The same for work that keeps nothing: a signal is a KeyboardInterrupt at once, and what was begun is cleared."""
     with interrupted_by_all(), closing(events):
         ended = _through(events, show, lambda _: None)
@@ -48,7 +48,7 @@ def follow_unsaved(events: Generator[Event, None, Result], show: Callable[[Event
 
 
 def _through(
-    events: Generator[Event, None, Result], show: Callable[[Event], None], stop: Callable[[Event], Stop | None]
+    events: Generator[Followed, None, Result], show: Callable[[Followed], None], stop: Callable[[Followed], Stop | None]
 ) -> Result | Stop:
     while True:
         try:

@@ -438,8 +438,8 @@ class Store:
             yield connection
 
 
-def _reopened(path: Path, creates: bool) -> Store:  # called by pickle
-    return Store.open(path, create=creates)
+def _reopened(path: Path) -> Store:
+    return Store.open(path, create=False)
 
 
 def _check_name(name: str) -> None:

@@ -17,7 +17,7 @@ from lbadvisor.training.micro_batches import check_micro_size
 from lbadvisor.training.precision import check_compute
 from lbadvisor.training.state import TrainState, start_state
 
-Micro = int | Literal["auto"] | None
+MicroSize = int | Literal["auto"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class Machine:
 
     device: torch.device
     data_dir: Path
-    micro: Micro = None
+    micro: MicroSize = None
 
     @classmethod
-    def here(cls, device: str = "auto", data_dir: Path | None = None, micro: Micro = None) -> Self:
+    def here(cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
         return cls(chosen_device(device), data_dir or default_data_dir(), micro)
 

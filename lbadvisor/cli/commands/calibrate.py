@@ -48,7 +48,7 @@ def calibrate(
     ] = "lr,ghost,regime",
     rules: options.Rules,
     changes: options.Changes,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     as_json: options.AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,

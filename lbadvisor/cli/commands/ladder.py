@@ -39,7 +39,7 @@ def ladder(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
     ] = None,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     database: options.Database = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")

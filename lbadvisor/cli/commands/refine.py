@@ -60,7 +60,7 @@ def refine(
         Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe to this file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     database: options.Database = None,
     chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the metric against the exponent.")] = True,
     as_json: options.AsJson = False,

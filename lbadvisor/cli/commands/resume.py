@@ -37,6 +37,6 @@ def resume(
         from lbadvisor.runs.runner import RunRequest
         from lbadvisor.runs.workspace import Workspace
 
-        machine = machine_of(options.Machine(device or found.environment.device, micro, data_dir))
+        machine = machine_of(options.MachineOptions(device or found.environment.device, micro, data_dir))
         request = RunRequest(found.recipe, None, found.name, found.seed)
         train_to_the_end(Workspace(store, machine), request, display, dry_run=dry_run)

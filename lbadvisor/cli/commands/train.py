@@ -21,7 +21,7 @@ def train(
         str | None, typer.Option("--name", help="Name of the run. Default: derived from recipe, options and seed.")
     ] = None,
     seed: options.Seed = 0,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     database: options.Database = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,

@@ -25,7 +25,7 @@ def verify_resume(
     adapt: options.Adapt,
     changes: options.Changes,
     seed: options.Seed = 0,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:

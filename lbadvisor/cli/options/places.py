@@ -8,7 +8,7 @@ from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
     from lbadvisor.store import Store
-    from lbadvisor.training.machine import Machine, Micro
+    from lbadvisor.training.machine import Machine, MicroSize
 
 
 def database_path(database: Path | None) -> Path:
@@ -32,14 +32,14 @@ def opened_to_train(database: Path | None) -> "Store":
     return Store.at(database_path(database))
 
 
-def machine_of(machine: options.Machine) -> "Machine":
+def machine_of(machine: options.MachineOptions) -> "Machine":
     """The machine that the options name. Imports torch, which takes seconds. Raises `UsageError`."""
     from lbadvisor.training.machine import Machine
 
     return Machine.here(machine.device, machine.data_dir, _micro(machine.micro))
 
 
-def _micro(text: str | None) -> "Micro":
+def _micro(text: str | None) -> "MicroSize":
     if text is None:
         return None
     if text == "auto":
