@@ -14,12 +14,17 @@ LOCK_SECONDS = 0.5
 """So long the lock is asked for: whoever asks whether a run is trained holds it for a moment."""
 
 
+def checkpoints_beside(database: Path) -> Path:
+    """The folder of all that is kept in files beside the database."""
+    return database.parent / "checkpoints" / database.stem
+
+
 def checkpoint_folder(database: Path, run: Run) -> Path:
     """Where the run's checkpoints lie: beside the database, under its number and the moment when the run was made.
 
     The first versions had its name instead of its number, which a run can lose: the moment tells them apart as well.
     """
-    folder, moment = database.parent / "checkpoints" / database.stem, f"{run.created_at:%Y%m%dT%H%M%S.%f}"
+    folder, moment = checkpoints_beside(database), f"{run.created_at:%Y%m%dT%H%M%S.%f}"
     own = folder / f"{run.number}-{moment}"
     earlier = None if own.exists() else next(iter(sorted(folder.glob(f"*-{moment}"))), None)
     return earlier or own

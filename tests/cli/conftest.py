@@ -12,8 +12,8 @@ import torch
 
 from lbadvisor.cli.app import main
 from lbadvisor.errors import StoreError
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.state import checkpoints
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from lbadvisor.records.run import Guarantee, RunStatus
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.state import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
@@ -258,7 +258,7 @@ def test_a_terminal_shows_the_time_left_by_its_name(place):
         # Once the process has ended this is an error.
         screen += os.read(ours, 4096)
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode(errors="ignore"))
-        progress = re.search(r"\d[\d,]*/8,?106 updates +[\d.,]+/s +\d:\d\d:\d\d left", shown)
+        progress = re.search(r"update \d+/8106 +[\d.,]+/s +\d:\d\d:\d\d left", shown)
         row = re.search(r"loss [0-9.]+ .* accuracy", shown)
     process.kill()
     process.wait()
