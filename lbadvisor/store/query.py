@@ -1,4 +1,4 @@
-"""A user's own question in SQL, which can read and nothing else."""
+"""The user's own SQL queries, which can only read."""
 
 import sqlite3
 from contextlib import closing
@@ -11,35 +11,35 @@ from lbadvisor.store.schema import require_file
 
 Cell = str | int | float | bytes | None
 READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-"""All that a query may do; attaching a file, a pragma that sets anything and every change are none of it."""
+"""All that a query may do: it may not attach files, set pragmas or change anything."""
 DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
-"""Pragmas that set nothing: what the tables hold."""
+"""Pragmas that only describe the tables."""
 INSTRUCTIONS_BETWEEN_SIGNALS = 1_000_000
-"""Of SQLite's virtual machine: a Ctrl-C ends a query that would go on for ever within some hundredths of a second."""
+"""In steps of SQLite's virtual machine: Ctrl-C stops an endless query within a few hundredths of a second."""
 
 THE_QUERYS_FAULT = (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_TOOBIG)
-"""SQLite's codes of an error that is not the file's; None where the driver itself found it."""
+"""SQLite's codes for errors that are not the file's fault; None if the driver itself found the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows that a query gives, under the names of their columns."""
+    """A query's rows and the names of their columns."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
 
 def query(path: Path, sql: str) -> Answer:
-    """What one `SELECT` reads in the file `path`. Changes nothing: neither rows, nor settings, nor other files.
+    """The result of one `SELECT` on the file `path`. Changes nothing: neither rows, nor settings, nor other files.
 
-    Raises `UsageError` for SQL that is wrong, is not one statement, or would do more than read, and `StoreError` if the
-    file cannot be read.
+    Raises `UsageError` for SQL that is invalid, is not a single statement, or does more than read, and `StoreError` if
+    the file cannot be read.
     """
     require_file(path)
     with explained(path), closing(connect_file(path)) as connection:
         connection.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_authorize)
-        # Python hears of a signal only while it runs: it is called at times, and what it raises ends the query.
+        # Python notices signals only while it runs: so it is called now and then, and an exception ends the query.
         connection.set_progress_handler(lambda: 0, INSTRUCTIONS_BETWEEN_SIGNALS)
         try:
             cursor = connection.execute(sql)
@@ -55,12 +55,12 @@ def query(path: Path, sql: str) -> Answer:
         except (sqlite3.Warning, ValueError) as error:
             raise UsageError(f"--sql: {error}") from error
     if cursor.description is None:
-        raise UsageError("--sql: there is no query in it: give a SELECT")
+        raise UsageError("--sql: the query is empty: give a SELECT")
     return Answer(tuple(column[0] for column in cursor.description), rows)
 
 
 def _authorize(action: int, subject: str | None, *_: object) -> int:
-    # A table-valued function, such as json_each, is asked for as a change of the schema that SQLite does not make.
+    # SQLite asks about a table-valued function, such as json_each, as if it changed the schema, which it does not.
     is_function = action == sqlite3.SQLITE_UPDATE and subject == "sqlite_master"
     is_description = action == sqlite3.SQLITE_PRAGMA and subject in DESCRIBING
     return sqlite3.SQLITE_OK if action in READING or is_function or is_description else sqlite3.SQLITE_DENY

@@ -1,4 +1,4 @@
-"""A run's measurements read as columns: two million rows in two seconds, and as records in half a minute."""
+"""Reads a run's measurements as columns: two million rows in two seconds; as records it would take half a minute."""
 
 import math
 from array import array
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from lbadvisor.records.measured_columns import Columns
 
-# The infinite 9e999 stands for what is not finite: an array has no place for None.
+# Infinity (9e999) represents what is not finite: an array cannot hold None.
 _ROWS = """
 SELECT "update", seconds, coalesce(loss, 9e999), lr, coalesce(gradient_norm, 9e999), coalesce(clipped_share, 9e999),
        coalesce(weight_distance, 9e999), coalesce(evaluation_accuracy_percent, 9e999)
@@ -23,8 +23,8 @@ _WIDTH = 8
 
 
 def read_columns(connection: Connection, run_number: int) -> Columns:
-    """What was measured in the run; empty columns where nothing was, or there is no such run."""
-    # SQLAlchemy's rows cost more than SQLite's reading: the driver's own cursor, in the same transaction.
+    """The run's measurements; empty columns without any, or without such a run."""
+    # SQLAlchemy's rows cost more than SQLite's reading: use the driver's own cursor, in the same transaction.
     cursor = connection.connection.cursor()
     cursor.execute(_ROWS, (run_number,))
     rows: Iterable[tuple[float, ...]] = cursor  # type: ignore[assignment]  # SQLite's cursor is iterable

@@ -1,4 +1,4 @@
-"""What comparing reads of runs, taken by SQL: of two million measurements some hundred rows become records."""
+"""Reads runs' results for comparing, by SQL: of two million measurements, a few hundred rows become records."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -15,9 +15,9 @@ _ROW = tuple(measurements.c[field.name] for field in fields(Measurement))
 ReadMeasurement = Callable[..., Measurement]
 """Makes the record of a row."""
 
-# One sweep over a run's rows; a NULL (nan) is left out of each number. A clipped share is a mean over the updates since
-# the measurement before, which are not equally many: that one is looked up for clipped rows alone, which are few in a
-# clipping warm-up. A window over all rows takes five times as long.
+# One sweep over a run's rows; every number leaves out NULL (nan). A clipped share is a mean over the updates since the
+# previous measurement, whose number varies: it is looked up for clipped rows only, which are few in a clipping warm-up.
+# A window over all rows takes five times as long.
 _SWEEP = """
 SELECT max(evaluation_accuracy_percent), min(CASE WHEN evaluation_loss < 9e999 THEN evaluation_loss END),
        sum(clipped_share IS NULL),
@@ -52,7 +52,7 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
 def read_standing(
     connection: Connection, run_numbers: Sequence[int], position: Position, record: ReadMeasurement
 ) -> Standing:
-    """Where the runs stood at the position; None for those that did not get there."""
+    """The runs' measurements at the position; None for those that did not get there."""
     column = _M[AXIS_FIELDS[position.axis]]
     measured, evaluated = [], []
     for number in run_numbers:

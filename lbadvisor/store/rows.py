@@ -14,20 +14,20 @@ from lbadvisor.records.run import Environment, Guarantee, Measurement, Run, RunS
 from lbadvisor.store.tables import recipes, runs
 
 FIELDS = tuple(field.name for field in fields(Measurement))
-"""The columns of a measurement, as `measurement_of` takes them."""
+"""The columns of a measurement, in the order of `measurement_of`."""
 
 RUNS: Select[Any] = select(runs, recipes.c.body).join(recipes, runs.c.recipe == recipes.c.number)
-"""The rows that `run_of` takes."""
+"""Selects the rows for `run_of`."""
 
 
 @lru_cache(maxsize=256)
 def recipe_of(body: str) -> Recipe:
-    """The recipe that is kept as JSON. Raises `pydantic.ValidationError`, which is a `ValueError`."""
+    """The recipe stored as JSON. Raises `pydantic.ValidationError`, which is a `ValueError`."""
     return Recipe.model_validate_json(body)
 
 
 def run_of(row: Row[Any], path: Path) -> Run:
-    """The record of a row of `RUNS` in the database `path`. Raises `StoreError` for one of another program."""
+    """The record of a row of `RUNS` in the database `path`. Raises `StoreError` for a row from another program."""
     values = row._mapping
     try:
         recipe, status = recipe_of(values["body"]), RunStatus(values["status"])
@@ -72,7 +72,7 @@ def measurement_of(
     evaluation_accuracy_percent: float | None,
     seconds: float,
 ) -> Measurement:
-    """The record of a row of `FIELDS`; a NULL where there must be a number is SQLite's way to keep nan."""
+    """The record of a row of `FIELDS`; SQLite stores nan as NULL."""
     return Measurement(
         update,
         epoch,
@@ -82,7 +82,7 @@ def measurement_of(
         math.nan if gradient_norm is None else gradient_norm,
         math.nan if clipped_share is None else clipped_share,
         math.nan if weight_distance is None else weight_distance,
-        # An evaluation gives both or neither.
+        # An evaluation has both or neither.
         math.nan if evaluation_loss is None and evaluation_accuracy_percent is not None else evaluation_loss,
         evaluation_accuracy_percent,
         seconds,
