@@ -113,7 +113,7 @@ def default_updates(training_updates: int, exponents: int, seeds: int, ratio: fl
 
 
 def matched_exponent(baseline_distance: float, by_exponent: Sequence[tuple[float, float]]) -> float | None:
-    """The exponent with the baseline's distance, interpolating the logarithm linearly between neighbors.
+    """The exponent with the baseline's distance, interpolating the logarithm linearly between neighbours.
 
     This is exact for a distance proportional to the learning rate, which both drift and diffusion give. -inf or inf if
     it is below or above all exponents; None if fewer than two distances are finite and above 0.

@@ -140,7 +140,7 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch_norm eps must be positive, but got {self.eps}")
         if len(sizes) == 1 and self.running_statistics != "mean-biased":
             return super().forward(x)
-        # A compiler cannot see into calls of the native kernels; it fuses the other form's sweeps with their neighbors.
+        # A compiler cannot see into calls of the native kernels; it fuses the other form's sweeps with others.
         by_slices = x.device.type == "cpu" and not torch.compiler.is_compiling()
         normalize = _SliceBySlice.apply if by_slices else normalize_at_once
         ghost_by_ghost = self.running_statistics in ("sequential", "per-update")

@@ -1,4 +1,4 @@
-"""What a trial is: its point's recipe, trained with each seed, and judged on the validation examples."""
+"""A trial: its point's recipe, trained with each seed and judged on the validation examples."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -21,7 +21,7 @@ from lbadvisor.training.data.dataset import Preparing
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """Something happened in one of a trial's runs."""
+    """An event in one of a trial's runs."""
 
     number: int
     seed: int
@@ -31,9 +31,9 @@ class TrialRun:
 
 
 def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
-    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
+    """Train the trial's runs, resuming each where it stopped; a run already trained, under any name, is reused.
 
-    Closing the iterator saves the run: the trial is gone on with by whoever claims it next.
+    Closing the iterator saves the run: whoever claims the trial next resumes it.
     """
     plan, recipe = trial_plan(request, claim.point)
     runs: list[Run] = []
@@ -49,13 +49,13 @@ def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Genera
 
 
 def ended_run(request: RefineRequest, recipe: Recipe, seed: int) -> Run | None:
-    """A stored run that trained the same with the same seed to its end, or until it diverged."""
+    """A stored run of the same training and seed that is complete or diverged."""
     with Store.open(request.database, create=False) as store:
         return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
 
 
 def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) -> str:
-    """Such as digits-1024-e0.37-s0-1a2b3c: of the recipe and the seed alone."""
+    """For example digits-1024-e0.37-s0-1a2b3c, from the recipe and the seed alone."""
     lead = f"{request.baseline.name[:50]}-{recipe.batch.size}-e{point[0]:.4g}"
     return f"{lead}-s{seed}-{digest_of(recipe)[:6]}"
 
@@ -91,7 +91,7 @@ def _trained(
                     events.close()
                     break
     except DivergedError:
-        pass  # the run is stored as such: its trial is the worst, and no error
+        pass  # the run is stored as diverged: that is the worst trial, not an error
     finally:
         events.close()
     with Store.open(request.database, create=False) as store:
@@ -120,12 +120,12 @@ def _outcome(request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: b
 
 
 def run_value(run: Run, measurements: list[Measurement], metric: Metric) -> float:
-    """What the run's last evaluation says; infinite where it diverged. Raises `StoreError` where there is none."""
+    """The run's last evaluation; infinite if it diverged. Raises `StoreError` if there is none."""
     if run.status is RunStatus.DIVERGED:
         return math.inf
     values = list(_values(measurements, metric))
     if not values:
-        raise StoreError(f"the run {run.name} was never evaluated: it cannot be a trial")
+        raise StoreError(f"the run {run.name} was never evaluated, so it cannot be a trial")
     return values[-1] if math.isfinite(values[-1]) else math.inf
 
 

@@ -1,4 +1,4 @@
-"""A refinement as a whole: the search over trainings, then the test set once, and what may be concluded."""
+"""A whole refinement: the search over trainings, then the test set once, and the conclusion."""
 
 from collections.abc import Generator
 from functools import partial
@@ -17,9 +17,9 @@ Event = TrialRun | TrialBegins | TrialEnds | Waits | BudgetSpent | int
 
 
 def refine(request: RefineRequest) -> Generator[Event, None, Refinement]:
-    """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
+    """Search the exponent and return the result; an int among the events is the number of past trials reused.
 
-    Closing the iterator saves the run that is under way; the same request resumes it. Raises the errors of
+    Closing the iterator saves the current run; the same request resumes it. Raises the errors of
     `errors.py`.
     """
     with SharedStudy.open(request.database, request.study_name, request.space) as study:

@@ -255,7 +255,7 @@ def test_quiet_says_only_the_table(place):
         ((DIGITS, "--to", "2000"), "above the 1297 training examples"),
         ((*SHORT, "--arms", "sb,gnb"), "no arm `gnb`: did you mean `gbn`?"),
         ((*SHORT, "--name", "a b"), "is no name for a ladder"),
-        ((*SHORT, "--micro", "64"), "plain batch norm takes its statistics over the whole batch"),
+        ((*SHORT, "--micro", "64"), "plain batch norm computes its statistics over the whole batch"),
         ((*SHORT, "--json", "--csv"), "exclude one another"),
         ((*SHORT, "--arms", "ra:1"), "a ladder of one run compares nothing"),
         ((*SHORT, "--dry-run", "--csv"), "--dry-run trains nothing"),

@@ -331,7 +331,7 @@ WRONG_LINES = {
     "a batch above the data": (["train", DIGITS, "--to", "4096"], 2, "above the 1297 training examples"),
     "an unknown part": (["train", DIGITS, "--to", "64", "--adapt", "lr,gohst"], 2, "unknown part `gohst`"),
     "adapt without a target": (["train", DIGITS, "--adapt", "lr"], 2, "--to B"),
-    "a micro-batch that cuts ghosts": (["train", DIGITS, "--to", "64", "--micro", "48"], 2, "a multiple of that: 32"),
+    "a micro-batch that cuts ghosts": (["train", DIGITS, "--to", "64", "--micro", "48"], 2, "a multiple, such as 32"),
     "a micro-batch of plain batch norm": (["train", DIGITS, "--micro", "16"], 2, "ghost batches"),
     "a micro-batch that is no number": (["train", DIGITS, "--micro", "half"], 2, "--micro half"),
     "an unknown precision": (["train", DIGITS, "--precision", "fp16"], 2, "compute.precision"),

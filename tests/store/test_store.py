@@ -345,7 +345,7 @@ def test_a_full_disk_is_named_and_the_change_is_undone_whole(path: Path) -> None
     event.listen(Engine, "connect", limit)
     try:
         with Store.open(path, create=False) as store:
-            with pytest.raises(StoreError, match=r"runs\.db: the disk is full.*make room"):
+            with pytest.raises(StoreError, match=r"runs\.db: the disk is full.*free disk space"):
                 store.record(number, [a_measurement(update) for update in range(2, 5000)])
             assert store.measurements(number) == [a_measurement(1)]
     finally:

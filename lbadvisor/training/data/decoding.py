@@ -72,7 +72,7 @@ def _in_colours(image: Image.Image, path: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         # Pillow would clip every value at 255.
         raise DataError(
-            f"the image {path} has gray values of 16 or more bits ({image.mode}), and nothing says which of them are "
+            f"the image {path} has grey values of 16 or more bits ({image.mode}), and nothing says which of them are "
             "black and white: convert it to 8 bits"
         )
     # Pillow warns about some forms of a palette's transparency unless it is requested.
