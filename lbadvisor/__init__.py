@@ -9,7 +9,7 @@ Names are loaded on first use: planning needs no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from lbadvisor.comparison.compare import compare_runs
@@ -57,6 +57,7 @@ __all__ = [
     "Run",
     "RunRequest",
     "Store",
+    "__version__",
     "advise",
     "compare_runs",
     "dump_recipe",

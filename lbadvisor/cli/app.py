@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from lbadvisor import __version__
 from lbadvisor.cli.lazy import LazyGroup
 from lbadvisor.cli.output import told_if_full
 from lbadvisor.errors import LbadvisorError
+from lbadvisor.version import __version__
 
 app = typer.Typer(
     name="lbadvisor",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Form = Literal["table", "json", "md", "csv"]
 
 
-def train_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
+def train_ladder_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
     """Train what the ladder lacks. Raises `typer.Exit` with 75 where a signal stopped it."""
     runs = planned_runs(request)
     display.show_known(runs)

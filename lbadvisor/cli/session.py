@@ -10,7 +10,7 @@ from lbadvisor.cli.signals import STOPPED_BY_SIGNAL, Stopper
 from lbadvisor.errors import UsageError
 from lbadvisor.runs.runner import Progress, Started, checkpoint_folder, resume_point, train_run
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:

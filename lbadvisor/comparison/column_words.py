@@ -5,11 +5,12 @@ import math
 import re
 
 from lbadvisor.comparison.comparison import Position
-from lbadvisor.comparison.metrics import ACCURACY, EVALUATION_LOSS, QUANTITIES, TEST_ACCURACY, UNITS, Column, Quantity
+from lbadvisor.comparison.metrics import TEST_ACCURACY, Column
 from lbadvisor.errors import UsageError
 from lbadvisor.records.axis import Axis
+from lbadvisor.records.quantities import ACCURACY, CLOCKS, QUANTITIES, RATED, Quantity
 
-WORDS = {quantity.word: quantity for quantity in QUANTITIES}
+WORDS = {word: quantity for quantity in QUANTITIES for word in (quantity.label, quantity.alias) if word}
 _AT = re.compile(r"(.+?) +at +([0-9][0-9_,.eE+]*)(?: +([a-z]+))?")
 
 
@@ -30,8 +31,6 @@ def parse_columns(text: str, axis: Axis) -> tuple[Column, ...]:
 
 
 def _column(text: str, axis: Axis) -> Column:
-    if text in ("clipped", "clipped updates"):
-        return Column(None, "last")
     if text == "test accuracy":
         return TEST_ACCURACY
     if match := _AT.fullmatch(text):
@@ -41,8 +40,9 @@ def _column(text: str, axis: Axis) -> Column:
         if text == lead or text.startswith(f"{lead} "):
             quantity_word = text[len(lead) :].strip()
             found = _quantity(quantity_word, text) if quantity_word else ACCURACY
-            if found not in (ACCURACY, EVALUATION_LOSS):
-                raise UsageError(f"no column `{text}`: there is a best accuracy and a best evaluation loss")
+            if found not in RATED:
+                there = " and ".join(f"a best {quantity.label}" for quantity in RATED)
+                raise UsageError(f"no column `{text}`: there is {there}")
             return Column(found, lead)
     return Column(_quantity(text, text), "last")
 
@@ -50,7 +50,7 @@ def _column(text: str, axis: Axis) -> Column:
 def _quantity(word: str, text: str) -> Quantity:
     if word not in WORDS:
         near = difflib.get_close_matches(word, WORDS, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(WORDS)}, clipped, test accuracy"
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(WORDS)}, test accuracy"
         raise UsageError(f"no column `{text}`: no quantity `{word}`: {hint}")
     return WORDS[word]
 
@@ -58,10 +58,11 @@ def _quantity(word: str, text: str) -> Quantity:
 def _axis(unit: str | None, axis: Axis, text: str) -> Axis:
     if unit is None:
         return axis
-    for known, name in UNITS.items():
-        if unit in (name, name.removesuffix("s")):
+    for known, clock in CLOCKS.items():
+        if unit in (clock.unit, clock.unit.removesuffix("s")):
             return known
-    raise UsageError(f"no column `{text}`: no unit `{unit}`: there are {', '.join(UNITS.values())}")
+    units = ", ".join(clock.unit for clock in CLOCKS.values())
+    raise UsageError(f"no column `{text}`: no unit `{unit}`: there are {units}")
 
 
 def _number(digits: str, text: str) -> float:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from lbadvisor.comparison.comparison import Change, Comparison, RunResult, Standing
 from lbadvisor.comparison.gap import gap_of
 from lbadvisor.comparison.groups import Members, group_of, grouped
-from lbadvisor.comparison.metrics import ACCURACY, DEFAULT_COLUMNS, TEST_ACCURACY, Column, metrics_of
+from lbadvisor.comparison.metrics import DEFAULT_COLUMNS, TEST_ACCURACY, Column, metrics_of
 from lbadvisor.comparison.results import summary_of
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.identity import LABELS
 from lbadvisor.recipe.recipe import fields_of
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.quantities import ACCURACY
 from lbadvisor.records.run import Run, RunStatus
 
 

@@ -4,38 +4,33 @@ Runs that differ in nothing but the seed are one group; the first group is the b
 a comparison is `compare.compare_runs`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from lbadvisor.comparison.intervals import CONFIDENCE, Interval
 from lbadvisor.recipe.parts import Part
 from lbadvisor.records.axis import Axis
-from lbadvisor.records.run import Measurement, Run, RunStatus
-
-
-class Better(StrEnum):
-    """Which direction of a metric is the good one."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-    NEITHER = "neither"
+from lbadvisor.records.quantities import Better
+from lbadvisor.records.run import Measurement, Moment, Run, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What comparing reads of one run, each None where there is none: whole measurements, not all of them.
+    """What comparing reads of one run: a few of its measurements; None if there is none.
 
-    `last` is the last measurement and `final` the last one with an evaluation; `best` and `best_loss` are the first
-    with the highest finite accuracy and with the lowest finite evaluation loss; `clipped_percent` is the share of all
+    `last` is the last measurement and `final` the last one with an evaluation; `best` has, by the key of each quantity
+    that can be best, the first with the best finite value, if there is one; `clipped_percent` is the share of all
     updates that were clipped.
     """
 
     run: Run
     last: Measurement | None
     final: Measurement | None
-    best: Measurement | None
-    best_loss: Measurement | None
+    best: Mapping[str, Measurement]
     clipped_percent: float | None
 
 
@@ -79,7 +74,7 @@ class RunSummary:
     final_accuracy_percent: float | None
     best_accuracy_percent: float | None
     seconds: float | None
-    changed_at: datetime
+    changed_at: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +115,15 @@ class Metric:
 
     `values` and `differences` are in the order of the runs, `spreads` in that of the groups. A difference is to the
     first group's run of the same seed, or to that group's mean if it has none; a run that diverged has a value, and is
-    in no difference and no spread.
+    in no difference and no spread. `form` is the format that it is shown in, and is not in its JSON.
     """
 
     name: str
     label: str
     better: Better
-    values: tuple[float | None, ...]
-    differences: tuple[float | None, ...]
+    form: Annotated[str, Field(exclude=True)]
+    values: tuple[int | float | None, ...]
+    differences: tuple[int | float | None, ...]
     spreads: tuple[Spread | None, ...]
 
 

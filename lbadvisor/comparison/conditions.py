@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import RunResult
-from lbadvisor.comparison.results import summary_of
+from lbadvisor.comparison.metrics import Column, value_in
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.fields import Kind, recipe_fields
 from lbadvisor.recipe.recipe import Scalar, fields_of
+from lbadvisor.records.quantities import QUANTITIES, RATED
 from lbadvisor.records.run import Run, RunStatus
 
 _FORM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.\[\]]*)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
@@ -33,12 +34,16 @@ SHORT: dict[str, tuple[Kind, Callable[[Run], Scalar | None]]] = {
 }
 """What a condition may name besides a recipe's dotted fields, and what kind of value it is."""
 
-MEASURED: dict[str, Callable[[RunResult], float | None]] = {
-    "accuracy": lambda result: summary_of(result).final_accuracy_percent,
-    "best_accuracy": lambda result: summary_of(result).best_accuracy_percent,
-    "seconds": lambda result: summary_of(result).seconds,
+MEASURED = {
+    word: column
+    for quantity in QUANTITIES
+    for word, column in (
+        (quantity.label.replace(" ", "_"), Column(quantity, "last")),
+        *([(f"best_{quantity.label.replace(' ', '_')}", Column(quantity, "best"))] if quantity in RATED else []),
+    )
+    if word not in SHORT
 }
-"""What takes a run's measurements to know: its last and best accuracy in percent, its seconds of training."""
+"""What takes a run's measurements to know: the last value of each quantity, and the best one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def _meets(run: Run, condition: Condition, result: RunResult | None) -> bool:
     if condition.is_measured:
         if result is None:
             raise ValueError(f"{condition.field} takes the run's result")
-        found = MEASURED[condition.field](result)
+        found = value_in(MEASURED[condition.field], result)
     elif condition.field in SHORT:
         found = SHORT[condition.field][1](run)
     else:

@@ -1,111 +1,79 @@
 """The numbers of a comparison: one of each run, and their spread in each group."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lbadvisor.comparison.comparison import Better, Metric, Position, RunResult, Standing
+from lbadvisor.comparison.comparison import Metric, Position, RunResult, Standing
 from lbadvisor.comparison.groups import Members, spread
-from lbadvisor.comparison.results import finite
-from lbadvisor.records.axis import Axis
-from lbadvisor.records.run import Measurement, RunStatus
-
-UNITS = {Axis.UPDATE: "updates", Axis.EPOCH: "epochs", Axis.EXAMPLE: "examples", Axis.SECOND: "seconds"}
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number that a measurement has: what users call it, its field, which direction is the good one."""
-
-    word: str
-    field: str
-    label: str
-    better: Better
-
-
-QUANTITIES = (
-    Quantity("accuracy", "evaluation_accuracy_percent", "accuracy, %", Better.HIGHER),
-    Quantity("evaluation loss", "evaluation_loss", "evaluation loss", Better.LOWER),
-    Quantity("training loss", "loss", "training loss", Better.LOWER),
-    Quantity("gradient norm", "gradient_norm", "gradient norm", Better.NEITHER),
-    Quantity("learning rate", "lr", "learning rate", Better.NEITHER),
-    Quantity("weight distance", "weight_distance", "weight distance", Better.NEITHER),
-    Quantity("updates", "update", "updates", Better.NEITHER),
-    Quantity("epochs", "epoch", "epochs", Better.LOWER),
-    Quantity("examples", "examples", "examples", Better.LOWER),
-    Quantity("seconds", "seconds", "seconds", Better.LOWER),
+from lbadvisor.comparison.results import finite, value_of
+from lbadvisor.records.quantities import (
+    ACCURACY,
+    CLIPPED_SHARE,
+    CLOCKS,
+    LOSS,
+    RATED,
+    UPDATE,
+    WEIGHT_DISTANCE,
+    Better,
+    Quantity,
 )
-ACCURACY, EVALUATION_LOSS = QUANTITIES[:2]
+from lbadvisor.records.run import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A number that is asked for: of which `quantity`, and where in a run it is taken.
 
-    `where` is "last", "best", "update of best", "test" (accuracy alone: on the test set, of a run that held out
-    validation examples), or a position, which is `shared` where it is the furthest that all runs reached; of the
-    clipped share, which is a whole run's, the quantity is None.
+    `where` is "last" (of the clipped share: over the whole run), "best", "update of best", "test" (accuracy alone: on
+    the test set, of a run that held out validation examples), or a position, which is `shared` if it is the furthest
+    that all runs reached.
     """
 
-    quantity: Quantity | None
+    quantity: Quantity
     where: str | Position
     shared: bool = False
 
     @property
     def name(self) -> str:
         """Its name in JSON and CSV."""
-        if self.quantity is None:
-            return "clipped_percent"
-        field = self.quantity.field.removeprefix("evaluation_") if self.quantity is ACCURACY else self.quantity.field
-        if isinstance(self.where, Position) and self.shared:
-            return f"{field}_at_equal_{UNITS[self.where.axis]}"
+        name = self.quantity.name
         if isinstance(self.where, Position):
-            return f"{field}_at_{self.where.value:.15g}_{UNITS[self.where.axis]}"
-        if self.where == "test":
-            return f"test_{field}"
+            unit = CLOCKS[self.where.axis].unit
+            return f"{name}_at_equal_{unit}" if self.shared else f"{name}_at_{self.where.value:.15g}_{unit}"
         if self.where == "update of best":
-            return f"best_{field.removesuffix('_percent')}_update"
-        if self.quantity.field in ("update", "epoch"):
-            return f"{self.quantity.field}s"
-        final = {"evaluation_accuracy_percent": "final_", "evaluation_loss": "final_", "loss": "final_training_"}
-        return ("best_" if self.where == "best" else final.get(self.quantity.field, "")) + field
+            return f"best_{name.removesuffix('_percent')}_update"
+        return self.quantity.run_name if self.where == "last" else f"{self.where}_{name}"
 
     @property
     def label(self) -> str:
         """Its name in a table."""
-        if self.quantity is None:
-            return "clipped updates, %"
         if isinstance(self.where, Position):
-            unit = ", %" if self.quantity is ACCURACY else ""
-            what = self.quantity.label.removesuffix(unit)
-            place, axis = f"{self.where.value:,.15g}", UNITS[self.where.axis]
-            return f"{what} at {f'equal {axis} ({place})' if self.shared else f'{place} {axis}'}{unit}"
-        if self.where == "test":
-            return f"test {self.quantity.label}"
+            place, unit = f"{self.where.value:,.15g}", CLOCKS[self.where.axis].unit
+            at = f"equal {unit} ({place})" if self.shared else f"{place} {unit}"
+            return f"{self.quantity.label} at {at}{self.quantity.percent}"
         if self.where == "update of best":
-            return f"update of best {'loss' if self.quantity is EVALUATION_LOSS else 'accuracy'}"
-        return f"best {self.quantity.label}" if self.where == "best" else self.quantity.label
+            return f"update of best {self.quantity.label.removeprefix('evaluation ')}"
+        return self.quantity.heading if self.where == "last" else f"{self.where} {self.quantity.heading}"
 
     @property
     def better(self) -> Better:
         """Which direction is the good one."""
-        return Better.NEITHER if self.quantity is None or self.where == "update of best" else self.quantity.better
+        return Better.NEITHER if self.where == "update of best" else self.quantity.better
+
+    @property
+    def form(self) -> str:
+        """The format that its numbers are shown in."""
+        if self.where == "update of best":
+            return UPDATE.format
+        return self.quantity.run_format if self.where == "last" else self.quantity.format
 
 
-_LAST = tuple(Column(quantity, "last") for quantity in QUANTITIES)
 TEST_ACCURACY = Column(ACCURACY, "test")
 DEFAULT_COLUMNS = (
-    _LAST[0],
-    Column(ACCURACY, "best"),
-    Column(ACCURACY, "update of best"),
-    _LAST[1],
-    Column(EVALUATION_LOSS, "best"),
-    Column(EVALUATION_LOSS, "update of best"),
-    _LAST[2],
-    _LAST[5],
-    *_LAST[6:],
-    Column(None, "last"),
+    *(Column(quantity, where) for quantity in RATED for where in ("last", "best", "update of best")),
+    *(Column(quantity, "last") for quantity in (LOSS, WEIGHT_DISTANCE, *CLOCKS.values(), CLIPPED_SHARE)),
 )
-"""What is compared where no columns are asked for."""
+"""What is compared if no columns are asked for."""
 
 
 def metrics_of(
@@ -129,8 +97,7 @@ def _metric(
             raise ValueError(f"nothing is known of the runs at {column.where}")
         values = [_at(column, at[column.where], place) for place in range(len(results))]
     else:
-        value_of = _taken(column)
-        values = [value_of(result) for result in results]
+        values = [value_in(column, result) for result in results]
     counted = [
         None if result.run.status is RunStatus.DIVERGED else v for v, result in zip(values, results, strict=True)
     ]
@@ -147,6 +114,7 @@ def _metric(
         name=column.name,
         label=column.label,
         better=column.better,
+        form=column.form,
         values=tuple(values),
         differences=tuple(difference(v, result.run.seed) for v, result in zip(counted, results, strict=True)),
         spreads=tuple(spread(counted[start : start + n]) for start, n in zip(starts, ends, strict=True)),
@@ -154,30 +122,19 @@ def _metric(
 
 
 def _at(column: Column, standing: Standing, place: int) -> float | None:
-    evaluated = column.quantity in (ACCURACY, EVALUATION_LOSS)
-    return _value(column.quantity, (standing.evaluated if evaluated else standing.measured)[place])
+    measurements = standing.evaluated if column.quantity.evaluated else standing.measured
+    return value_of(column.quantity, measurements[place])
 
 
-def _taken(column: Column) -> Callable[[RunResult], float | None]:
+def value_in(column: Column, result: RunResult) -> float | None:
+    """The column's number of the run, None if it is not known; not for a column at a position."""
     quantity = column.quantity
-    if quantity is None:
-        return lambda result: finite(result.clipped_percent)
-
-    def best(result: RunResult) -> Measurement | None:
-        return result.best_loss if quantity is EVALUATION_LOSS else result.best
-
     if column.where == "test":
-        return lambda result: finite(result.run.test_accuracy_percent)
+        return finite(result.run.test_accuracy_percent)
     if column.where == "best":
-        return lambda result: _value(quantity, best(result))
+        return value_of(quantity, result.best.get(quantity.key))
     if column.where == "update of best":
-        return lambda result: None if (m := best(result)) is None else m.update
-    evaluated = quantity in (ACCURACY, EVALUATION_LOSS)
-    return lambda result: _value(quantity, result.final if evaluated else result.last)
-
-
-def _value(quantity: Quantity | None, measurement: Measurement | None) -> float | None:
-    if quantity is None or measurement is None:
-        return None
-    value: float | None = getattr(measurement, quantity.field)
-    return finite(value)
+        return value_of(UPDATE, result.best.get(quantity.key))
+    if quantity is CLIPPED_SHARE:
+        return finite(result.clipped_percent)
+    return value_of(quantity, result.final if quantity.evaluated else result.last)

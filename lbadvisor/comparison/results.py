@@ -1,36 +1,44 @@
 """What comparing reads of a run, taken from all of its measurements; the store takes the same by SQL."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from lbadvisor.comparison.comparison import Position, RunResult, RunSummary, Standing
-from lbadvisor.records.axis import Axis, position_of, reaches
+from lbadvisor.records.axis import Axis
+from lbadvisor.records.quantities import ACCURACY, CLOCKS, RATED, SECONDS, Better, Quantity
 from lbadvisor.records.run import Measurement, Run, RunStatus
 
 
 def result_of(run: Run, measurements: Sequence[Measurement]) -> RunResult:
     """The result of a run from its measurements, in the order of their updates."""
-    evaluated = [m for m in measurements if m.evaluation_accuracy_percent is not None]
+    evaluated = [m for m in measurements if is_evaluated(m)]
+    best = {quantity.key: _best(evaluated, quantity) for quantity in RATED}
     return RunResult(
         run=run,
         last=measurements[-1] if measurements else None,
         final=evaluated[-1] if evaluated else None,
-        best=_first_of(evaluated, lambda m: m.evaluation_accuracy_percent, max),
-        best_loss=_first_of(evaluated, lambda m: m.evaluation_loss, min),
+        best={key: found for key, found in best.items() if found is not None},
         clipped_percent=_clipped_percent(measurements),
     )
 
 
-def _first_of(
-    measurements: Sequence[Measurement],
-    value_of: Callable[[Measurement], float | None],
-    choose: Callable[[Iterable[float]], float],
-) -> Measurement | None:
-    taken = [(value, m) for m in measurements if (value := value_of(m)) is not None and math.isfinite(value)]
-    if not taken:
+def is_evaluated(measurement: Measurement) -> bool:
+    """Whether an evaluation is part of the measurement: every evaluation gives an accuracy."""
+    return getattr(measurement, ACCURACY.key) is not None
+
+
+def value_of(quantity: Quantity, measurement: Measurement | None) -> float | None:
+    """The quantity's value as it is shown, in its unit; None if there is none, or it is not finite."""
+    if measurement is None:
         return None
-    best = choose(value for value, _ in taken)
-    return next(m for value, m in taken if value == best)
+    value = finite(getattr(measurement, quantity.key))
+    return value if value is None or quantity.factor == 1 else quantity.factor * value
+
+
+def _best(measurements: Sequence[Measurement], quantity: Quantity) -> Measurement | None:
+    taken = [(value, m) for m in measurements if (value := value_of(quantity, m)) is not None]
+    choose = max if quantity.better is Better.HIGHER else min
+    return choose(taken, key=lambda one: one[0])[1] if taken else None
 
 
 def _clipped_percent(measurements: Sequence[Measurement]) -> float | None:
@@ -42,6 +50,20 @@ def _clipped_percent(measurements: Sequence[Measurement]) -> float | None:
     return 100 * clipped / before if before and math.isfinite(clipped) else None
 
 
+def position_of(measurement: Measurement, axis: Axis) -> float:
+    """Where the measurement stands on the axis: updates, epochs, examples or seconds."""
+    return float(getattr(measurement, CLOCKS[axis].key))
+
+
+def reaches(last: Measurement, axis: Axis, value: float) -> bool:
+    """Whether a run whose last measurement is `last` got as far as `value` on the axis.
+
+    One that a further update would carry beyond it did: lengths in epochs are rounded to whole updates.
+    """
+    position = position_of(last, axis)
+    return position >= value or position + position / last.update > value
+
+
 def standing_of(runs: Sequence[Sequence[Measurement]], position: Position) -> Standing:
     """Where runs stood at a position, from the measurements of each."""
     measured, evaluated = [], []
@@ -49,16 +71,14 @@ def standing_of(runs: Sequence[Sequence[Measurement]], position: Position) -> St
         until = [m for m in measurements if position_of(m, position.axis) <= position.value]
         reached = bool(measurements) and reaches(measurements[-1], position.axis, position.value)
         measured.append(until[-1] if until and reached else None)
-        seen = [m for m in until if m.evaluation_accuracy_percent is not None]
+        seen = [m for m in until if is_evaluated(m)]
         evaluated.append(seen[-1] if seen and reached else None)
     return Standing(position, tuple(measured), tuple(evaluated))
 
 
 def accuracy_of(result: RunResult) -> float | None:
     """The last accuracy in percent; None where there is none, or the run diverged: what it had before is no result."""
-    if result.final is None or result.run.status is RunStatus.DIVERGED:
-        return None
-    return finite(result.final.evaluation_accuracy_percent)
+    return None if result.run.status is RunStatus.DIVERGED else value_of(ACCURACY, result.final)
 
 
 def finite(value: float | None) -> float | None:
@@ -93,8 +113,8 @@ def summary_of(result: RunResult) -> RunSummary:
         status=run.status,
         update=run.update,
         updates=run.updates,
-        final_accuracy_percent=None if result.final is None else finite(result.final.evaluation_accuracy_percent),
-        best_accuracy_percent=None if result.best is None else result.best.evaluation_accuracy_percent,
-        seconds=None if result.last is None else finite(result.last.seconds),
+        final_accuracy_percent=value_of(ACCURACY, result.final),
+        best_accuracy_percent=value_of(ACCURACY, result.best.get(ACCURACY.key)),
+        seconds=value_of(SECONDS, result.last),
         changed_at=run.changed_at,
     )

@@ -24,7 +24,8 @@ from lbadvisor.errors import UsageError
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import rule_of_exponent
-from lbadvisor.recipe.recipe import Batch, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
@@ -99,9 +100,7 @@ class CalibrationProgress:
 
 def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
     """The target's recipe, in updates, at an exponent."""
-    plan = advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent)))
-    assert plan.adapted is not None
-    return plan.adapted
+    return advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent))).adapted
 
 
 def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationProgress, None, Calibration]:

@@ -162,9 +162,7 @@ def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> Pla
         plan = advise(baseline, arm.request(asked))
     except PlanError as error:
         raise PlanError(f"the arm {arm.name}: {error}") from error
-    if plan.adapted is None:
-        raise ValueError("a plan from a recipe has an adapted one")
-    return PlannedArm(arm, plan, in_updates(plan.adapted), seeds)
+    return PlannedArm(arm, plan, plan.adapted, seeds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from lbadvisor.plan.rules import MALLADI, Rule
 
 MAREK = "Marek et al. 2025, arXiv:2507.07101"
 
-Applied = Literal["sde", "half-life", "keep"]
+AppliedBetas = Literal["sde", "half-life", "keep"]
 """The rules, without "auto"."""
 
 SHORT_AVERAGE = 0.5
@@ -32,14 +32,14 @@ _KEPT = Rule("keep", "beta", "the baseline's", "the averages then span r times a
 _EPSILON_KEPT = Rule("keep", "epsilon", "the baseline's", "epsilon well below the gradients' root mean square")
 
 
-def betas_rule(name: str, rule: Applied) -> Rule:
+def betas_rule(name: str, rule: AppliedBetas) -> Rule:
     """The rule behind `adapted_beta`, for `name` beta1 or beta2."""
     if rule == "half-life":
         return _HALF_LIFE if name == "beta2" else _BETA1_KEPT
     return _SDE if rule == "sde" else _KEPT
 
 
-def adapted_beta(name: str, beta: float, ratio: float, rule: Applied) -> float:
+def adapted_beta(name: str, beta: float, ratio: float, rule: AppliedBetas) -> float:
     """A decay of Adam or RMSprop, `name` beta1 or beta2, for a batch `ratio` times larger.
 
     "sde": 1 - beta is multiplied by r (Malladi et al. 2022, arXiv:2205.10287), which may end at or below 0;
@@ -51,12 +51,12 @@ def adapted_beta(name: str, beta: float, ratio: float, rule: Applied) -> float:
     return float(beta**ratio) if rule == "half-life" and name == "beta2" else beta
 
 
-def epsilon_rule(rule: Applied) -> Rule:
+def epsilon_rule(rule: AppliedBetas) -> Rule:
     """The rule behind `adapted_epsilon`."""
     return _SDE_EPSILON if rule == "sde" else _EPSILON_KEPT
 
 
-def adapted_epsilon(epsilon: float, ratio: float, rule: Applied) -> float:
+def adapted_epsilon(epsilon: float, ratio: float, rule: AppliedBetas) -> float:
     """Epsilon for a batch `ratio` times larger: divided by sqrt(r) with Malladi's rule, else kept."""
     return epsilon / math.sqrt(ratio) if rule == "sde" else epsilon
 
@@ -66,7 +66,7 @@ def betas_of(baseline: Baseline) -> dict[str, float]:
     return {name: beta for name, beta in (("beta1", baseline.beta1), ("beta2", baseline.beta2)) if beta}
 
 
-def applied_rule(baseline: Baseline, ratio: float, asked: BetasRule) -> Applied:
+def applied_betas(baseline: Baseline, ratio: float, asked: BetasRule) -> AppliedBetas:
     """The rule that `asked` means: "auto" is Malladi's while every average still averages, then Marek's.
 
     Raises `PlanError` if Malladi's rule is requested and r (1 - beta) reaches 1.

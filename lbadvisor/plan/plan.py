@@ -1,12 +1,10 @@
 """The advisor: from a baseline and a target batch size to a plan."""
 
-import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lbadvisor import __version__
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan import additions, adjustments, rules
 from lbadvisor.plan.adjustments import Adjustment, Value
@@ -15,24 +13,28 @@ from lbadvisor.plan.caveats import Caveat, caveats
 from lbadvisor.plan.forecast import Option, forecast
 from lbadvisor.plan.request import Request, options_of
 from lbadvisor.plan.scaling import Scaling, scaling_of
+from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A baseline, the same training at the target batch size, and each change with its reason.
+class NumbersPlan:
+    """What a larger batch changes, each change with its reason, and what it costs: known from numbers alone."""
 
-    `baseline` and `adapted` are None in a plan made from numbers alone.
-    """
-
-    baseline: "Recipe | None"
-    adapted: "Recipe | None"
     batch_ratio: float
     adjustments: tuple[Adjustment, ...]
     warnings: tuple[Caveat, ...]
     forecast: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(NumbersPlan):
+    """The plan of a recipe: the baseline, and the same training at the target batch size."""
+
+    baseline: "Recipe"
+    adapted: "Recipe"
 
 
 def advise(recipe: "Recipe", request: Request) -> Plan:
@@ -47,20 +49,25 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
             f"{origin.batch_size}: adapt that one to {request.target_batch_size} instead"
         )
     scaling, plan = _planned(baseline_of(recipe), request)
-    return replace(plan, baseline=recipe, adapted=_adapted(recipe, scaling, plan.adjustments))
+    return Plan(
+        plan.batch_ratio,
+        plan.adjustments,
+        plan.warnings,
+        plan.forecast,
+        baseline=recipe,
+        adapted=_adapted(recipe, scaling, plan.adjustments),
+    )
 
 
-def advise_numbers(baseline: Baseline, request: Request) -> Plan:
+def advise_numbers(baseline: Baseline, request: Request) -> NumbersPlan:
     """The plan for a baseline given by numbers alone. Raises `PlanError`."""
     return _planned(baseline, request)[1]
 
 
-def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
+def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, NumbersPlan]:
     try:
         scaling = _checked(baseline, request)
-        plan = Plan(
-            baseline=None,
-            adapted=None,
+        plan = NumbersPlan(
             batch_ratio=scaling.batch_ratio,
             adjustments=all_lines(scaling),
             warnings=caveats(scaling),
@@ -73,12 +80,6 @@ def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, Plan]:
 
 def _checked(baseline: Baseline, request: Request) -> Scaling:
     """The scaling, if the request makes sense for the baseline. Raises `PlanError` otherwise."""
-    target, examples, ghost = request.target_batch_size, baseline.examples, request.ghost_batch_size
-    rules.batch_ratio(baseline.batch_size, target)
-    if examples is not None and target > examples:
-        raise PlanError(f"the target batch size {target} is above the {examples} training examples")
-    if ghost is not None and not 2 <= ghost <= target:
-        raise PlanError(f"a ghost batch size of {ghost} is not between 2 and the target batch size {target}")
     scaling = scaling_of(baseline, request)
     additions.check_additions(scaling)
     if scaling.ghost_batch_size == 1:
@@ -89,7 +90,7 @@ def _checked(baseline: Baseline, request: Request) -> Scaling:
     return scaling
 
 
-def _refuse_overflow(plan: Plan) -> Plan:
+def _refuse_overflow(plan: NumbersPlan) -> NumbersPlan:
     """The plan, if all of its numbers are finite. Raises `PlanError` otherwise."""
     numbers = [(line.field, value) for line in plan.adjustments for value in (line.before, line.after)]
     numbers += [
@@ -119,7 +120,8 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
     from pydantic import ValidationError
 
     from lbadvisor.recipe.problems import dotted, findings_of
-    from lbadvisor.recipe.recipe import AdaptedFrom, Recipe, recipe_hash
+    from lbadvisor.recipe.recipe import Recipe, recipe_hash
+    from lbadvisor.recipe.recipe_tables import AdaptedFrom
     from lbadvisor.recipe.schedule import in_updates
 
     body = in_updates(recipe).model_dump(mode="json")
@@ -163,10 +165,16 @@ def _put(body: dict[str, Any], field: str, value: Value) -> None:
 
 def plan_body(plan: Plan) -> dict[str, Any]:
     """The plan as the documented JSON object, `"schema": 1`."""
+    recipes = {"baseline": plan.baseline.model_dump(mode="json"), "adapted": plan.adapted.model_dump(mode="json")}
+    return numbers_body(plan) | recipes
+
+
+def numbers_body(plan: NumbersPlan) -> dict[str, Any]:
+    """The same object for a plan without a recipe."""
     return {
         "schema": 1,
-        "baseline": plan.baseline.model_dump(mode="json") if plan.baseline else None,
-        "adapted": plan.adapted.model_dump(mode="json") if plan.adapted else None,
+        "baseline": None,
+        "adapted": None,
         "batch_ratio": plan.batch_ratio,
         "adjustments": [asdict(line) for line in plan.adjustments],
         "warnings": [asdict(caveat) for caveat in plan.warnings],
@@ -187,10 +195,9 @@ def plan_of_json(text: str) -> Plan:
         body = json.loads(text)
         if body["schema"] != 1:
             raise PlanError(f"the plan has schema {body['schema']}, but this program reads 1: use a newer lbadvisor")
-        baseline, adapted = (body[name] and Recipe.model_validate_json(json.dumps(body[name])) for name in _RECIPES)
         return Plan(
-            baseline=baseline,
-            adapted=adapted,
+            baseline=Recipe.model_validate_json(json.dumps(body["baseline"])),
+            adapted=Recipe.model_validate_json(json.dumps(body["adapted"])),
             batch_ratio=body["batch_ratio"],
             adjustments=tuple(Adjustment(**_in_tuples(line)) for line in body["adjustments"]),
             warnings=tuple(Caveat(**caveat) for caveat in body["warnings"]),
@@ -200,14 +207,6 @@ def plan_of_json(text: str) -> Plan:
         raise PlanError(f"the plan was written by another version of the program, or by hand: {error}") from error
 
 
-_RECIPES = ("baseline", "adapted")
-
-
 def _in_tuples(line: dict[str, Any]) -> dict[str, Any]:
     """A line's fields; JSON's lists become tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in line.items()}
-
-
-def plan_hash(plan: Plan) -> str:
-    """SHA-256 of the plan's canonical JSON, in hexadecimal."""
-    return hashlib.sha256(plan_json(plan).encode()).hexdigest()

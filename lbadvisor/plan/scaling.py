@@ -27,8 +27,8 @@ class Scaling:
     lr_factor: float
     updates_factor: float
     fewer: float
-    betas: betas.Applied
-    decay: weight_decay.Applied
+    betas: betas.AppliedBetas
+    decay: weight_decay.AppliedDecay
     decay_factor: float
     noise_factor: float
     diffusion: float | None
@@ -77,23 +77,28 @@ class Scaling:
 
 def scaling_of(baseline: Baseline, request: Request) -> Scaling:
     """The factors of `request` for `baseline`. Raises `PlanError` if a rule cannot be applied."""
-    target, parts, examples = request.target_batch_size, request.parts, baseline.examples
+    target, parts, ghost = request.target_batch_size, request.parts, request.ghost_batch_size
+    examples = baseline.examples
     ratio = rules.batch_ratio(baseline.batch_size, target)
+    if examples is not None and target > examples:
+        raise PlanError(f"the target batch size {target} is above the {examples} training examples")
+    if ghost is not None and not 2 <= ghost <= target:
+        raise PlanError(f"a ghost batch size of {ghost} is not between 2 and the target batch size {target}")
     if "regime" in parts and not 1 / ratio <= request.stretch_share <= 1:
         raise PlanError(
             f"a stretch share of {request.stretch_share:g} is not between 1/r = {1 / ratio:g}, which keeps the epochs, "
             "and 1, which keeps the updates"
         )
     lr_factor = rules.lr_factor(request.lr_rule, baseline.batch_size, target, examples) if "lr" in parts else 1.0
-    updates_factor = request.stretch_share if "regime" in parts else baseline.batch_size / target
-    fewer = 1 / request.stretch_share if "regime" in parts else ratio
-    facts = OPTIMIZERS[baseline.optimizer]
-    decay = weight_decay.applied_rule(baseline, request)
-    noise_ratio = baseline.noise_ratio if request.noise is None else ratio
-    variance = rules.noise_variance(target, examples, noise_ratio)
+    variance = rules.noise_variance(target, examples, baseline.noise_ratio if request.noise is None else ratio)
     before = rules.noise_variance(baseline.batch_size, examples, baseline.noise_ratio)
     noise_factor = variance / before if before else 1.0
-    per_update = {"nothing": lr_factor**2 * noise_factor, "average": lr_factor**2}.get(facts.divides_by)
+    updates_factor = request.stretch_share if "regime" in parts else baseline.batch_size / target
+    fewer = 1 / request.stretch_share if "regime" in parts else ratio
+    divides_by = OPTIMIZERS[baseline.optimizer].divides_by
+    per_update = {"nothing": lr_factor**2 * noise_factor, "average": lr_factor**2}.get(divides_by)
+    applied_betas = betas.applied_betas(baseline, ratio, request.betas) if "lr" in parts else "keep"
+    decay = weight_decay.applied_decay(baseline, request)
     return Scaling(
         baseline=baseline,
         request=request,
@@ -101,7 +106,7 @@ def scaling_of(baseline: Baseline, request: Request) -> Scaling:
         lr_factor=lr_factor,
         updates_factor=updates_factor,
         fewer=fewer,
-        betas=betas.applied_rule(baseline, ratio, request.betas) if "lr" in parts else "keep",
+        betas=applied_betas,
         decay=decay,
         decay_factor=weight_decay.decay_factor(baseline, ratio, lr_factor, fewer, decay),
         noise_factor=noise_factor,

@@ -16,7 +16,7 @@ from lbadvisor.recipe.catalog import OPTIMIZERS
 
 WANG = "Wang, Aitchison 2024, arXiv:2405.13698"
 
-Applied = Literal["keep", "horizon"]
+AppliedDecay = Literal["keep", "horizon"]
 """The rules, without "auto"."""
 
 _BATCH_NORM = "for weights before batch norm, decay sets the effective learning rate instead"
@@ -28,7 +28,7 @@ def has_horizon(baseline: Baseline) -> bool:
     return any(decays) and OPTIMIZERS[baseline.optimizer].divides_by != "sum"
 
 
-def applied_rule(baseline: Baseline, request: Request) -> Applied:
+def applied_decay(baseline: Baseline, request: Request) -> AppliedDecay:
     """The rule that the request means: "auto" keeps AdamW's horizon if the learning rate is adapted.
 
     A request that adapts nothing, or has no horizon to keep, keeps the decay.
@@ -72,7 +72,7 @@ def horizon_rule(baseline: Baseline) -> Rule:
     return Rule("horizon", "sqrt(v) / (lr * decay)", f"v falls as 1 / r while noise dominates: {MALLADI}", plain)
 
 
-def decay_factor(baseline: Baseline, batch_ratio: float, lr_factor: float, fewer: float, rule: Applied) -> float:
+def decay_factor(baseline: Baseline, batch_ratio: float, lr_factor: float, fewer: float, rule: AppliedDecay) -> float:
     """The factor for the weight decay, unitless.
 
     "horizon" keeps the horizon as a share of the run, which has `fewer` times fewer updates; "keep" keeps the decay.
@@ -80,7 +80,7 @@ def decay_factor(baseline: Baseline, batch_ratio: float, lr_factor: float, fewer
     return 1.0 if rule == "keep" else fewer * horizon_factor(baseline, batch_ratio, lr_factor, 1.0)
 
 
-def decay_rule(baseline: Baseline, request: Request, rule: Applied) -> Rule:
+def decay_rule(baseline: Baseline, request: Request, rule: AppliedDecay) -> Rule:
     """The rule behind `decay_factor`."""
     facts, share = OPTIMIZERS[baseline.optimizer], request.stretch_share
     if rule == "keep":

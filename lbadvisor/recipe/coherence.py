@@ -1,85 +1,21 @@
-"""What must hold within and between the tables of a recipe: each rule is a function that yields what is wrong.
+"""What must hold between the tables of a recipe, and of the names in them: each rule yields what is wrong.
 
-`recipe.py` asks these rules whenever a recipe is made, so that none can exist that breaks one.
+A recipe asks them whenever it is made, so that none can exist that breaks one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel
 
 from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS, network_facts
+from lbadvisor.recipe.faults import Fault, FieldPath
 from lbadvisor.recipe.limits import MOST_COUNT
+from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Clipping, Data, Model, Schedule
 from lbadvisor.recipe.suggestion import did_you_mean
 
-if TYPE_CHECKING:
-    from lbadvisor.recipe.recipe import Batch, BatchNorm, Clipping, Data, Model, Schedule
 
-FieldPath = tuple[str | int, ...]
-Table = TypeVar("Table", bound=BaseModel | None)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One broken rule: the field's path within its table, what is wrong, and what to do."""
-
-    path: FieldPath
-    message: str
-    hint: str = ""
-
-
-def refuse(table: Table, faults: Iterable[Fault]) -> Table:
-    """`table` itself where there is no fault. Raises `pydantic.ValidationError` with all of them, each at its path."""
-    errors = [
-        InitErrorDetails(
-            type=PydanticCustomError("incoherent", "{message}", {"message": fault.message, "hint": fault.hint}),
-            loc=fault.path,
-            input=table,
-        )
-        for fault in faults
-    ]
-    if errors:
-        raise ValidationError.from_exception_data("Recipe", errors)
-    return table
-
-
-def one_of(table: BaseModel, epochs: str, updates: str, *, needed: bool = False) -> Iterator[Fault]:
-    """A length is given in one unit: not in both, and not in none if it is needed."""
-    given = [field for field in (epochs, updates) if getattr(table, field) is not None]
-    if len(given) == 2:
-        yield Fault((updates,), f"{epochs} and {updates} are both given", "keep one of them")
-    if needed and not given:
-        yield Fault((), f"one of {epochs} and {updates} is needed")
-
-
-def within_schedule(schedule: "Schedule") -> Iterator[Fault]:
-    """The keys of a schedule mean something together."""
-    decay = schedule.decay
-    yield from one_of(schedule, "epochs", "updates", needed=True)
-    yield from one_of(schedule, "warmup_epochs", "warmup_updates")
-    if decay == "milestones" and schedule.final_lr_factor is not None:
-        yield Fault(
-            ("final_lr_factor",),
-            'has no meaning with decay = "milestones"',
-            "remove it, or set decay to cosine, linear or exponential",
-        )
-    if decay == "exponential" and not schedule.final_lr_factor:
-        yield Fault(
-            () if schedule.final_lr_factor is None else ("final_lr_factor",),
-            'decay = "exponential" needs a final_lr_factor above 0',
-        )
-    for i, milestone in enumerate(schedule.milestones if decay != "milestones" else ()):
-        if milestone.weight_decay is None or milestone.lr_factor != 1:
-            yield Fault(
-                ("milestones", i, "lr_factor"),
-                f'a milestone of the learning rate has no meaning with decay = "{decay}"',
-                "to change the weight decay alone, set lr_factor = 1.0",
-            )
-
-
-def data_known(data: "Data") -> Iterator[Fault]:
+def data_known(data: Data) -> Iterator[Fault]:
     """A named data set does not have more examples than there are; those held out are of the same ones."""
     facts, held_out = DATASETS.get(data.name), data.validation_examples or 0
     if facts is None:
@@ -99,7 +35,7 @@ def data_known(data: "Data") -> Iterator[Fault]:
         )
 
 
-def image_size_needed(data: "Data") -> Iterator[Fault]:
+def image_size_needed(data: Data) -> Iterator[Fault]:
     """Images are resized where that is asked for, and it is said to which size; a named data set's are not."""
     facts, crops = DATASETS.get(data.name), data.augmentation == "random-resized-crop"
     if facts is not None:
@@ -112,7 +48,7 @@ def image_size_needed(data: "Data") -> Iterator[Fault]:
         yield Fault(("augmentation",), "random-resized-crop needs an image_size", "image_size = 224 is ImageNet's")
 
 
-def network_known(model: "Model") -> Iterator[Fault]:
+def network_known(model: Model) -> Iterator[Fault]:
     """The network is one of the catalog, or one of torchvision's."""
     if network_facts(model.name) is not None:
         return
@@ -123,16 +59,16 @@ def network_known(model: "Model") -> Iterator[Fault]:
     yield Fault(("name",), f'no network is called "{model.name}"', hint)
 
 
-def batch_fits(batch: "Batch", data: "Data") -> Iterator[Fault]:
+def batch_fits(batch: Batch, data: Data) -> Iterator[Fault]:
     """A batch is not larger than the training set."""
     if batch.size > data.train_examples:
         yield Fault(("size",), f"must be at most data.train_examples = {data.train_examples}, is {batch.size}")
 
 
-def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:
+def schedule_fits(schedule: Schedule, data: Data, batch: Batch) -> Iterator[Fault]:
     """In updates: every length is at least one, milestones increase, and all ends before the schedule does."""
     end = _span(schedule, "epochs", "updates", data, batch)
-    if end is None:  # said by `within_schedule`
+    if end is None:  # said by the table itself
         return
     if end.updates > MOST_COUNT:
         yield Fault(end.path, f"must be at most 2**53 updates, is {end}")
@@ -147,7 +83,7 @@ def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterato
     previous = None
     for i, milestone in enumerate(schedule.milestones):
         point = _span(milestone, "epoch", "update", data, batch, "milestones", i)
-        if point is None:  # said by `one_of`
+        if point is None:  # said by the table itself
             continue
         if point.updates < 1:
             yield _too_short(point)
@@ -158,24 +94,14 @@ def schedule_fits(schedule: "Schedule", data: "Data", batch: "Batch") -> Iterato
         previous = point
 
 
-def ghost_fits_batch(batch_norm: "BatchNorm", batch: "Batch") -> Iterator[Fault]:
+def ghost_fits_batch(batch_norm: BatchNorm, batch: Batch) -> Iterator[Fault]:
     """A ghost batch is a slice of a batch."""
     ghost = batch_norm.ghost_batch_size
     if ghost is not None and ghost > batch.size:
         yield Fault(("ghost_batch_size",), f"must be at most batch.size = {batch.size}, is {ghost}")
 
 
-def within_batch_norm(batch_norm: "BatchNorm") -> Iterator[Fault]:
-    """The definitions of the running statistics differ where there are ghosts."""
-    if batch_norm.ghost_batch_size is None and batch_norm.running_statistics != "sequential":
-        yield Fault(
-            ("running_statistics",),
-            "has no meaning without ghost batches",
-            "remove it, or set ghost_batch_size; batch.size makes the batch one ghost",
-        )
-
-
-def batch_norm_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator[Fault]:
+def batch_norm_fits_network(batch_norm: BatchNorm, model: Model) -> Iterator[Fault]:
     """Settings of batch norm are for a network that has it."""
     facts = network_facts(model.name)
     if facts is None or facts.batch_norm:
@@ -185,7 +111,7 @@ def batch_norm_fits_network(batch_norm: "BatchNorm", model: "Model") -> Iterator
             yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "remove it")
 
 
-def recomputes_ghosts(batch_norm: "BatchNorm", data: "Data", batch: "Batch") -> Iterator[Fault]:
+def recomputes_ghosts(batch_norm: BatchNorm, data: Data, batch: Batch) -> Iterator[Fault]:
     """The training set can be cut into ghosts of more than one example."""
     ghost = batch_norm.ghost_batch_size or batch.size
     if batch_norm.recompute_at_end and ghost == 2 and data.train_examples % 2:
@@ -196,7 +122,7 @@ def recomputes_ghosts(batch_norm: "BatchNorm", data: "Data", batch: "Batch") -> 
         )
 
 
-def clipping_fits(clipping: "Clipping | None", schedule: "Schedule", data: "Data", batch: "Batch") -> Iterator[Fault]:
+def clipping_fits(clipping: Clipping | None, schedule: Schedule, data: Data, batch: Batch) -> Iterator[Fault]:
     """A clipping warm-up is at least one update and not longer than the schedule."""
     length = _span(clipping, "epochs", "updates", data, batch) if clipping is not None else None
     end = _span(schedule, "epochs", "updates", data, batch)
@@ -219,7 +145,7 @@ class _Span:
 
 
 def _span(
-    table: BaseModel, epochs_key: str, updates_key: str, data: "Data", batch: "Batch", *at: str | int
+    table: BaseModel, epochs_key: str, updates_key: str, data: Data, batch: Batch, *at: str | int
 ) -> _Span | None:
     epochs, updates = getattr(table, epochs_key), getattr(table, updates_key)
     if epochs is not None:
@@ -229,3 +155,18 @@ def _span(
 
 def _too_short(span: _Span) -> Fault:
     return Fault(span.path, f"is too short: {span.epochs:g} epochs round to 0 updates")
+
+
+RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
+    "data": ((data_known, ()), (image_size_needed, ())),
+    "model": ((network_known, ()),),
+    "batch": ((batch_fits, ("data",)),),
+    "schedule": ((schedule_fits, ("data", "batch")),),
+    "batch_norm": (
+        (ghost_fits_batch, ("batch",)),
+        (batch_norm_fits_network, ("model",)),
+        (recomputes_ghosts, ("data", "batch")),
+    ),
+    "clipping": ((clipping_fits, ("schedule", "data", "batch")),),
+}
+"""For each table of the recipe, the rules that relate it to earlier tables."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Literal, Union, get_args, get_origin
 
-from lbadvisor.recipe.recipe import Recipe, RecipeModel
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import RecipeModel
 
 Kind = type[str] | type[int] | type[float] | type[bool]
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from lbadvisor.recipe.recipe import Recipe, RecipeModel
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import RecipeModel
 from lbadvisor.recipe.suggestion import did_you_mean
 from lbadvisor.recipe.toml_places import TomlPath
 

@@ -6,327 +6,33 @@ updates only.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from lbadvisor.recipe import coherence
-from lbadvisor.recipe.coherence import Fault, one_of, refuse
-from lbadvisor.recipe.limits import MOST_COUNT, MOST_EPOCHS
-from lbadvisor.recipe.parts import Addition, Part
-from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
+from lbadvisor.recipe.coherence import RULES
+from lbadvisor.recipe.faults import refuse
+from lbadvisor.recipe.recipe_tables import (
+    AdaptedFrom,
+    Batch,
+    BatchNorm,
+    Checkpoints,
+    Clipping,
+    Compute,
+    Data,
+    GradientNoise,
+    Measurements,
+    Model,
+    Name,
+    Optimizer,
+    RecipeModel,
+    Regularization,
+    Schedule,
+    WeightEma,
+)
 
-PositiveInt = Annotated[int, Field(gt=0, le=MOST_COUNT)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Epochs = Annotated[float, Field(gt=0, le=MOST_EPOCHS)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
-ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 Scalar = str | int | float | bool
-
-
-class RecipeModel(BaseModel):
-    """Common to all tables of a recipe: frozen, strict about types, no unknown keys, no nan."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True, validate_default=True
-    )
-
-
-class Data(RecipeModel):
-    """What is trained on."""
-
-    name: Name = Field(
-        description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name"
-    )
-    train_examples: PositiveInt = Field(description="examples in the training set, N")
-    validation_examples: PositiveInt | None = Field(
-        None,
-        description="number of training examples, besides train_examples, to hold out for evaluation, evenly by class, "
-        "instead of using the test set; absent: evaluate on the test set",
-    )
-    augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"] = Field(
-        "none",
-        description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror; "
-        "random-resized-crop: 8 to 100% of the area, resized to image_size, a random mirror",
-    )
-    image_size: Annotated[int, Field(gt=0, le=4096)] | None = Field(
-        None,
-        description="of class folders: the side, in pixels, of the square to which each image is resized (its short "
-        "side to 256/224 of it) and cropped; absent: the images are of one size",
-    )
-
-
-class Model(RecipeModel):
-    """Which network is trained."""
-
-    name: ModelName = Field(description="network, one of `lbadvisor models`, or torchvision:NAME")
-
-
-class Batch(RecipeModel):
-    """How many examples one update sees."""
-
-    size: PositiveInt = Field(description="examples per update, B")
-
-
-class BatchNorm(RecipeModel):
-    """How batch norm computes its statistics."""
-
-    ghost_batch_size: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="examples that share training statistics; absent: the whole batch"
-    )
-    momentum: Annotated[float, Field(gt=0, le=1)] = Field(
-        MOMENTUM, description="weight of the new statistic at each update of the running statistics"
-    )
-    running_statistics: RunningStatistics = Field(
-        "sequential",
-        description="how a batch's ghosts update the running statistics: sequential, one update each; per-update, "
-        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, the same "
-        "with biased variances; total, one update with the whole batch's statistics",
-    )
-    recompute_at_end: bool = Field(
-        False,
-        description="after the last update, set the running statistics to the exact ones of the whole training set",
-    )
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        return refuse(self, coherence.within_batch_norm(self))
-
-
-LearningRate = Annotated[float, Field(gt=0, description="learning rate, after the warm-up and before any milestone")]
-WeightDecay = Annotated[float, Field(ge=0, description="weight decay, on every parameter")]
-Beta = Annotated[float, Field(ge=0, lt=1, description="weight of the old average at each update")]
-Epsilon = Annotated[float, Field(gt=0, description="added to the denominator")]
-
-
-class Sgd(RecipeModel):
-    """Stochastic gradient descent, `torch.optim.SGD`."""
-
-    name: Literal["sgd"]
-    lr: LearningRate
-    momentum: Momentum = Field(0.0, description="share of the last update's direction that is kept")
-    nesterov: bool = Field(False, description="Nesterov's momentum; needs a momentum above 0")
-    weight_decay: WeightDecay = 0.0
-
-    @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Self:
-        wrong = self.nesterov and self.momentum == 0
-        return refuse(self, [Fault(("nesterov",), "needs a momentum above 0")] if wrong else [])
-
-
-class Adam(RecipeModel):
-    """Adam with L2 weight decay, `torch.optim.Adam`."""
-
-    name: Literal["adam"]
-    lr: LearningRate
-    beta1: Beta = 0.9
-    beta2: Beta = 0.999
-    epsilon: Epsilon = 1e-8
-    weight_decay: WeightDecay = 0.0
-
-
-class AdamW(RecipeModel):
-    """Adam with decoupled weight decay, `torch.optim.AdamW`."""
-
-    name: Literal["adamw"]
-    lr: LearningRate
-    beta1: Beta = 0.9
-    beta2: Beta = 0.999
-    epsilon: Epsilon = 1e-8
-    weight_decay: WeightDecay = 0.01
-
-
-class RmsProp(RecipeModel):
-    """RMSprop, `torch.optim.RMSprop`; beta2 is torch's `alpha`."""
-
-    name: Literal["rmsprop"]
-    lr: LearningRate
-    beta2: Beta = 0.99
-    epsilon: Epsilon = 1e-8
-    momentum: Momentum = Field(0.0, description="share of the last update's direction that is kept")
-    weight_decay: WeightDecay = 0.0
-
-
-class Adagrad(RecipeModel):
-    """Adagrad, `torch.optim.Adagrad`."""
-
-    name: Literal["adagrad"]
-    lr: LearningRate
-    epsilon: Epsilon = 1e-10
-    weight_decay: WeightDecay = 0.0
-
-
-Optimizer = Annotated[Sgd | Adam | AdamW | RmsProp | Adagrad, Field(discriminator="name")]
-
-
-class Milestone(RecipeModel):
-    """A change at a point of the schedule; both factors hold from that update on."""
-
-    epoch: Epochs | None = Field(None, description="when it starts, in epochs; or give update")
-    update: PositiveInt | None = Field(None, description="number of updates before it; or give epoch")
-    lr_factor: PositiveFloat = Field(description="learning rate from then on, as a factor of optimizer.lr")
-    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from then on; absent: unchanged")
-
-    @model_validator(mode="after")
-    def _placed_once(self) -> Self:
-        return refuse(self, one_of(self, "epoch", "update", needed=True))
-
-
-class Schedule(RecipeModel):
-    """How long training lasts, and its learning rate over time."""
-
-    epochs: Epochs | None = Field(None, description="length in epochs; or give updates")
-    updates: PositiveInt | None = Field(None, description="length in updates; or give epochs")
-    decay: Literal["milestones", "cosine", "linear", "exponential"] = Field(
-        "milestones",
-        description="milestones: steps at the milestones; otherwise a curve from lr to lr * final_lr_factor",
-    )
-    milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
-        (), description="changes of learning rate or weight decay, in order"
-    )
-    final_lr_factor: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="learning rate at the end as a factor of optimizer.lr, for cosine, linear and exponential"
-    )
-    warmup_epochs: Epochs | None = Field(None, description="length of the linear warm-up; or give warmup_updates")
-    warmup_updates: PositiveInt | None = Field(None, description="length of the linear warm-up; or give warmup_epochs")
-    warmup_lr_factor: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="the warm-up's first learning rate, as a factor"
-    )
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        return refuse(self, coherence.within_schedule(self))
-
-
-class Clipping(RecipeModel):
-    """Clipping of the gradient's global L2 norm; without a length it lasts the whole run."""
-
-    max_norm: PositiveFloat = Field(description="largest norm that is not clipped")
-    epochs: Epochs | None = Field(None, description="length of the clipping warm-up; or give updates")
-    updates: PositiveInt | None = Field(None, description="length of the clipping warm-up; or give epochs")
-
-    @model_validator(mode="after")
-    def _placed_once(self) -> Self:
-        return refuse(self, one_of(self, "epochs", "updates"))
-
-
-class GradientNoise(RecipeModel):
-    """Multiplicative noise on the examples' losses, of mean 1 and variance ratio - 1."""
-
-    kind: Literal["gaussian", "bernoulli"] = Field(
-        description="gaussian: N(1, ratio - 1); bernoulli: ratio for one example in ratio, else 0"
-    )
-    ratio: Annotated[float, Field(gt=1, le=2**53)] = Field(
-        description="ratio of this batch to the smaller one whose noise is matched, B_L/B_S"
-    )
-
-
-class Regularization(RecipeModel):
-    """Noise unlike a batch's, drawn anew at each update; evaluation has none."""
-
-    dropout: Probability = Field(
-        0.0,
-        description="probability that an input of the last fully connected layer becomes 0; the others are scaled by "
-        "1 / (1 - dropout)",
-    )
-    label_noise: Probability = Field(
-        0.0, description="probability that an update draws an example's label uniformly from all classes"
-    )
-    drop_connect: Probability = Field(
-        0.0,
-        description="probability that a weight of the last fully connected layer is 0 in an update; the others are "
-        "scaled by 1 / (1 - drop_connect)",
-    )
-
-
-class WeightEma(RecipeModel):
-    """An exponential moving average of the weights, which evaluation then uses."""
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = Field(description="weight of the old average at each update")
-
-
-class Compute(RecipeModel):
-    """The precision the network computes in; weights, statistics and the loss are always float32."""
-
-    precision: Literal["float32", "bf16"] = Field(
-        "float32", description="bf16: bfloat16 wherever torch.autocast supports it, in training and evaluation"
-    )
-    tf32: bool = Field(
-        False, description="whether CUDA devices may round the factors of float32 products to TF32's 10 bits"
-    )
-    compile: bool = Field(
-        False,
-        description="whether to use torch.compile: equal up to rounding, with other dropout masks; on a CPU it needs a "
-        "C++ compiler",
-    )
-
-
-class Measurements(RecipeModel):
-    """How often training is measured and evaluated; the last update always is both."""
-
-    every_epochs: Epochs | None = Field(None, description="epochs between measurements; or give every_updates")
-    every_updates: PositiveInt | None = Field(None, description="updates between measurements; or give every_epochs")
-    evaluate_every_epochs: Epochs | None = Field(
-        None, description="epochs between evaluations; or give evaluate_every_updates"
-    )
-    evaluate_every_updates: PositiveInt | None = Field(
-        None, description="updates between evaluations; or give evaluate_every_epochs"
-    )
-
-    @model_validator(mode="after")
-    def _placed_once(self) -> Self:
-        every = one_of(self, "every_epochs", "every_updates")
-        evaluate_every = one_of(self, "evaluate_every_epochs", "evaluate_every_updates")
-        return refuse(self, [*every, *evaluate_every])
-
-
-class Checkpoints(RecipeModel):
-    """How often the state is saved; it is also saved at every stop."""
-
-    every_seconds: PositiveFloat = Field(
-        120.0,
-        description="seconds of training between two checkpoints; a hundred times what saving one took, if that is "
-        "longer",
-    )
-
-
-class AdaptedFrom(RecipeModel):
-    """Where an adapted recipe came from; a recipe with this table cannot be adapted again."""
-
-    recipe: Name = Field(description="the baseline's name")
-    recipe_hash: str = Field(description="the baseline's hash, SHA-256 in hexadecimal")
-    batch_size: PositiveInt = Field(description="the baseline's examples per update, B_S")
-    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(description="the parts that were adapted")
-    lr_rule: str = Field(description="the rule that scaled the learning rate")
-    stretch_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="updates as a share of the baseline's, if the regime was adapted"
-    )
-    additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
-        (), description="additions beyond the adaptation"
-    )
-    options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="further options that are not defaults, such as ghost3 or betas-keep"
-    )
-    program: str = Field(description="the program that adapted it, with its version")
-
-
-_RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
-    "data": ((coherence.data_known, ()), (coherence.image_size_needed, ())),
-    "model": ((coherence.network_known, ()),),
-    "batch": ((coherence.batch_fits, ("data",)),),
-    "schedule": ((coherence.schedule_fits, ("data", "batch")),),
-    "batch_norm": (
-        (coherence.ghost_fits_batch, ("batch",)),
-        (coherence.batch_norm_fits_network, ("model",)),
-        (coherence.recomputes_ghosts, ("data", "batch")),
-    ),
-    "clipping": ((coherence.clipping_fits, ("schedule", "data", "batch")),),
-}
-"""For each table of the recipe, the rules that relate it to earlier tables."""
 
 
 class Recipe(RecipeModel):
@@ -354,14 +60,14 @@ class Recipe(RecipeModel):
     checkpoints: Checkpoints = Checkpoints()
     adapted_from: AdaptedFrom | None = None
 
-    @field_validator(*_RULES)
+    @field_validator(*RULES)
     @classmethod
     def _fits_the_tables_before(cls, table: Any, info: ValidationInfo) -> Any:
         # An invalid table is not in `info.data`: its own problems are reported, and the rules skip it.
         others = info.data
         faults = (
             fault
-            for rule, needs in _RULES[str(info.field_name)]
+            for rule, needs in RULES[str(info.field_name)]
             if all(name in others for name in needs)
             for fault in rule(table, *(others[name] for name in needs))
         )

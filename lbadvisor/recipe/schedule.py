@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lbadvisor.recipe.recipe import Clipping, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Clipping
 
 Length = tuple[float | None, int | None]
 """A length of training: (epochs, updates), at most one of them given."""

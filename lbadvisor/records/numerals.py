@@ -1,20 +1,11 @@
 """Numbers as people read them: thousands are set apart by commas, in every table, message and page."""
 
 ABSENT = "-"
-_WHOLE = ("updates", "examples", "update")
 
 
-def measured_text(name: str, value: float | None, sign: str = "") -> str:
-    """A measured number; `name` says what it is, "+" as `sign` shows a plus."""
-    if value is None:
-        return ABSENT
-    if isinstance(value, int) or name in _WHOLE or name.endswith("_update"):
-        return f"{round(value):{sign},}"
-    if "percent" in name or name.startswith("weight_distance"):
-        return f"{value:{sign},.2f}"
-    if name in ("seconds", "epochs"):
-        return f"{value:{sign},.1f}"
-    return f"{value:{sign},.4f}"
+def number_text(value: float | None, form: str, sign: str = "") -> str:
+    """A number in the format `form`, as that of its quantity; "+" as `sign` shows a plus."""
+    return ABSENT if value is None else f"{value:{sign}{form}}"
 
 
 def value_text(value: object, absent: str = ABSENT) -> str:

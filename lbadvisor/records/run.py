@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-if TYPE_CHECKING:
-    from lbadvisor.recipe.recipe import Recipe
+from pydantic import PlainSerializer
+
+from lbadvisor.recipe.recipe import Recipe
+
+Moment = Annotated[datetime, PlainSerializer(datetime.isoformat)]
+"""A moment, with its zone in JSON."""
+WrittenRecipe = Annotated[Recipe, PlainSerializer(lambda recipe: recipe.model_dump(mode="json", exclude_none=True))]
+"""A recipe; its JSON has what it sets, and nothing for what it leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Run:
 
     number: int
     name: str
-    recipe: "Recipe"
+    recipe: WrittenRecipe
     plan_number: int | None
     seed: int
     status: RunStatus
@@ -89,8 +95,8 @@ class Run:
     update: int
     updates: int
     environment: Environment
-    created_at: datetime
-    changed_at: datetime
+    created_at: Moment
+    changed_at: Moment
     resumes: int
     guarantee: Guarantee | None = None
     test_loss: float | None = None
@@ -108,7 +114,7 @@ class Ladder:
 
     number: int
     name: str
-    baseline: "Recipe"
+    baseline: WrittenRecipe
     target_batch_size: int
-    created_at: datetime
+    created_at: Moment
     arms: tuple[tuple[str, int], ...]

@@ -6,15 +6,15 @@ import numpy as np
 
 from lbadvisor.refine.evidence import Evidence, evidence
 from lbadvisor.refine.process import Array, mean, one_thread, process_of, samples
-from lbadvisor.refine.refinement import CurvePoint, Estimate, Measure, PairedGain, Trial, paired_gain
+from lbadvisor.refine.refinement import CurvePoint, ExponentEstimate, Measure, PairedGain, Trial, paired_gain
 from lbadvisor.refine.search_space import Point, SearchSpace
 
 SAMPLES = 4000
 FEWEST = 3
 
 
-def estimate(trials: Sequence[Trial], space: SearchSpace, measure: Measure, seed: int = 0) -> Estimate | None:
-    """The best exponent with its interval, the trial to choose, and its gain; None with fewer than three usable trials.
+def estimate(trials: Sequence[Trial], space: SearchSpace, measure: Measure, seed: int = 0) -> ExponentEstimate | None:
+    """The best exponent with its interval, the trial to choose, and its gain; None for fewer than three that count.
 
     A trial that broke down bounds the exponent, and a pruned one does not count (`evidence`).
     """
@@ -36,7 +36,7 @@ def paired(trials: Sequence[Trial], space: SearchSpace, measure: Measure, chosen
     return paired_gain(of_points[space.theory], of_points[chosen], list(of_points.values()))
 
 
-def _estimated(found: Evidence, space: SearchSpace, measure: Measure, rng: np.random.Generator) -> Estimate:
+def _estimated(found: Evidence, space: SearchSpace, measure: Measure, rng: np.random.Generator) -> ExponentEstimate:
     process = process_of(found, space)
     tried = list(dict.fromkeys(found.points))
     chosen = tried[int(mean(process, tried).argmin())]
@@ -51,7 +51,7 @@ def _estimated(found: Evidence, space: SearchSpace, measure: Measure, rng: np.ra
     gains = [np.inf] * 3 if fails else np.quantile(values_SQ[:, -1] - values_SQ[:, -2], [0.025, 0.5, 0.975])
     gain_low, gain, gain_high = map(float, gains)
     curve = np.quantile(values_SQ[:, : len(grid)], [0.025, 0.5, 0.975], axis=0)
-    return Estimate(
+    return ExponentEstimate(
         exponent=grid[int(mean(process, points).argmin())],
         low=float(low),
         high=float(high),

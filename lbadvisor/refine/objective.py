@@ -10,7 +10,7 @@ from lbadvisor.recipe.identity import digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Measurement, Run, RunStatus
 from lbadvisor.refine.refine_request import RefineRequest, pruning_marks, trial_plan, value_of
-from lbadvisor.refine.refinement import Metric, Outcome
+from lbadvisor.refine.refinement import Outcome, TrialMetric
 from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import Claim, SharedStudy
 from lbadvisor.runs.reuse import RESULTS, preferred
@@ -30,18 +30,18 @@ class TrialRun:
     event: Preparing | Started | Progress
 
 
-def evaluate(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
-    """Train the trial's runs, resuming each where it stopped; a run already trained, under any name, is reused.
+def evaluate_trial(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
+    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
 
     Closing the iterator saves the run: whoever claims the trial next resumes it.
     """
-    plan, recipe = trial_plan(request, claim.point)
+    plan = trial_plan(request, claim.point)
     runs: list[Run] = []
     for seed in request.seeds:
-        run = ended_run(request, recipe, seed)
+        run = ended_run(request, plan.adapted, seed)
         if run is None:
             prunes = request.prune and seed == request.seeds[0]
-            run = yield from _trained(request, study, claim, plan, recipe, seed, prunes=prunes)
+            run = yield from _trained(request, study, claim, plan, seed, prunes=prunes)
             if run.status not in RESULTS:
                 return _outcome(request, [run], claim, pruned=True)
         runs.append(run)
@@ -61,8 +61,9 @@ def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) ->
 
 
 def _trained(
-    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, recipe: Recipe, seed: int, *, prunes: bool
+    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, seed: int, *, prunes: bool
 ) -> Generator[TrialRun, None, Run]:
+    recipe = plan.adapted
     name = run_name(request, recipe, claim.point, seed)
     events = train_run(
         RunRequest(
@@ -119,7 +120,7 @@ def _outcome(request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: b
     )
 
 
-def run_value(run: Run, measurements: list[Measurement], metric: Metric) -> float:
+def run_value(run: Run, measurements: list[Measurement], metric: TrialMetric) -> float:
     """The run's last evaluation; infinite if it diverged. Raises `StoreError` if there is none."""
     if run.status is RunStatus.DIVERGED:
         return math.inf
@@ -129,7 +130,7 @@ def run_value(run: Run, measurements: list[Measurement], metric: Metric) -> floa
     return values[-1] if math.isfinite(values[-1]) else math.inf
 
 
-def _values(measurements: list[Measurement], metric: Metric) -> Iterator[float]:
+def _values(measurements: list[Measurement], metric: TrialMetric) -> Iterator[float]:
     for measurement in measurements:
         value = value_of(measurement, metric)
         if value is not None:

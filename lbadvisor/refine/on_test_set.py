@@ -8,7 +8,7 @@ from lbadvisor.errors import CheckpointError, UsageError
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoints.file import pruned
+from lbadvisor.training.checkpoints.checkpoint_file import pruned
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate
 from lbadvisor.training.state import checkpoints, load_checkpoint, start_state

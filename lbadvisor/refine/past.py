@@ -44,5 +44,5 @@ def _point_of(run: Run, request: RefineRequest) -> Point | None:
     point = request.space.at(round(math.log(factor) / math.log(ratio), 10))
     if not request.space.holds(point):
         return None
-    _, recipe = trial_plan(request, point)
+    recipe = trial_plan(request, point).adapted
     return point if digest_of(recipe) == digest_of(run.recipe) else None

@@ -17,7 +17,7 @@ from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.records.run import Measurement
-from lbadvisor.refine.refinement import Measure, Metric
+from lbadvisor.refine.refinement import Measure, TrialMetric
 from lbadvisor.refine.search_space import Point, SearchSpace, plan_at
 
 PRUNING_PERCENT = 10
@@ -38,7 +38,7 @@ class RefineRequest:
     space: SearchSpace
     trials: int
     seeds: tuple[int, ...]
-    metric: Metric
+    metric: TrialMetric
     device: torch.device
     database: Path
     data_dir: Path
@@ -81,21 +81,19 @@ class RefineRequest:
         return f"refine-{self.baseline.name[:50]}-{self.request.target_batch_size}-{digest[:6]}"
 
 
-def trial_plan(request: RefineRequest, point: Point) -> tuple[Plan, Recipe]:
-    """The plan of a point, and its adapted recipe."""
-    plan = plan_at(request.baseline, request.request, request.space, point)
-    assert plan.adapted is not None
-    return plan, plan.adapted
+def trial_plan(request: RefineRequest, point: Point) -> Plan:
+    """The plan of a point."""
+    return plan_at(request.baseline, request.request, request.space, point)
 
 
 def price_epochs(request: RefineRequest, point: Point) -> float:
     """Epochs that a trial of the point takes, over all its seeds."""
-    _, recipe = trial_plan(request, point)
+    recipe = trial_plan(request, point).adapted
     updates = recipe.schedule.updates or 0
     return epochs_of(updates, recipe.data.train_examples, recipe.batch.size) * len(request.seeds)
 
 
-def value_of(measurement: Measurement, metric: Metric) -> float | None:
+def value_of(measurement: Measurement, metric: TrialMetric) -> float | None:
     """The value of an evaluation; None without one."""
     if measurement.evaluation_accuracy_percent is None:
         return None

@@ -13,14 +13,14 @@ from typing import Literal
 from lbadvisor.comparison.intervals import t_quantile
 from lbadvisor.refine.search_space import Point, SearchSpace, point_text
 
-Metric = Literal["error", "loss"]
+TrialMetric = Literal["error", "loss"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """How a trial's value is measured: the metric, on this many held-out examples in this many classes (or None)."""
 
-    metric: Metric
+    metric: TrialMetric
     examples: int | None = None
     classes: int | None = None
 
@@ -84,8 +84,8 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """The most likely best exponent, with a 95% interval; `curve` is the fitted value at each exponent.
+class ExponentEstimate:
+    """Where the best exponent lies: the most likely one, and a 95% interval; `curve` is the fitted value over it.
 
     `chosen` is the tried point with the lowest expected value. `gain` is how far that value is below the theory's, in
     the value's unit, with its 95% interval; infinite if the theory's training breaks down. `breaks_down` is the lowest
@@ -150,10 +150,10 @@ class Refinement:
     target_batch_size: int
     validation_examples: int
     seeds: tuple[int, ...]
-    metric: Metric
+    metric: TrialMetric
     space: SearchSpace
     trials: tuple[Trial, ...]
-    estimate: Estimate | None
+    estimate: ExponentEstimate | None
     paired: PairedGain | None
     kept: Point
     epochs: float
@@ -202,7 +202,12 @@ def noise_of_means(trials: Sequence[Sequence[float]]) -> float | None:
 
 
 def conclude(
-    space: SearchSpace, estimate: Estimate | None, metric: Metric, seeds: int, epochs: float, seconds: float
+    space: SearchSpace,
+    estimate: ExponentEstimate | None,
+    metric: TrialMetric,
+    seeds: int,
+    epochs: float,
+    seconds: float,
 ) -> tuple[Point, str]:
     """The point to use, and the sentences that say why."""
     if estimate is None:
@@ -212,7 +217,7 @@ def conclude(
 
 
 def _sentences(
-    space: SearchSpace, estimate: Estimate, metric: Metric, seeds: int, epochs: float, seconds: float
+    space: SearchSpace, estimate: ExponentEstimate, metric: TrialMetric, seeds: int, epochs: float, seconds: float
 ) -> Iterator[str]:
     yield (
         f"The best scaling exponent is {estimate.exponent:.2f}, 95% between {estimate.low:.2f} and "
@@ -228,8 +233,8 @@ def _sentences(
     if estimate.breaks_down is not None:
         yield f"Training breaks down at {estimate.breaks_down:g}, so the best exponent is below that."
     gain = (
-        f"{value_text(estimate.gain, metric)} (95% {value_text(estimate.gain_low, metric, unit=False)} to "
-        f"{value_text(estimate.gain_high, metric, unit=False)})"
+        f"{metric_text(estimate.gain, metric)} (95% {metric_text(estimate.gain_low, metric, unit=False)} to "
+        f"{metric_text(estimate.gain_high, metric, unit=False)})"
     )
     price = f"{epochs:,.4g} epochs and {duration_text(seconds)}"
     if math.isinf(estimate.gain):
@@ -247,7 +252,7 @@ def _sentences(
         yield "With one seed per trial, the noise is estimated from the trials' scatter around their curve."
 
 
-def value_text(value: float, metric: Metric, *, unit: bool = True) -> str:
+def metric_text(value: float, metric: TrialMetric, *, unit: bool = True) -> str:
     """A difference of values as text: points of error, or nats."""
     number = f"{value:.2f}" if metric == "error" else f"{value:.4f}"
     return number + (" points" if metric == "error" else " nats") * unit

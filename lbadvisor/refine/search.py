@@ -40,7 +40,7 @@ class TrialEnds:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class SearchWaits:
     """Nothing is left to start; waits for `running` trials of other processes, and takes over if those die."""
 
     running: int
@@ -64,8 +64,8 @@ def search(
     price_epochs: Callable[[Point], float] = lambda _: 0.0,
     measure: Measure = Measure("loss"),  # noqa: B008  # a frozen value
     seed: int = 0,
-) -> Generator[Event | TrialBegins | TrialEnds | Waits | BudgetSpent]:
-    """Evaluate trials until the study has as many as the limits allow; yields events, including the objective's.
+) -> Generator[Event | TrialBegins | TrialEnds | SearchWaits | BudgetSpent]:
+    """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
     Closing the iterator, or a kill, leaves the trial to whoever claims it next. The points start with `first`, then the
@@ -93,7 +93,7 @@ def search(
                 return
             case Busy(running=running):
                 # Reported each time, so that a stop is noticed.
-                yield Waits(running)
+                yield SearchWaits(running)
                 time.sleep(POLL_SECONDS)
             case Claim():
                 try:

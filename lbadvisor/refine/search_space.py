@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lbadvisor.errors import PlanError, UsageError
+from lbadvisor.errors import UsageError
 from lbadvisor.plan.adjustments import Adjustment, Value
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
@@ -116,7 +116,7 @@ def search_space(
     if unknown:
         raise UsageError(f"--also {unknown[0]}: choose from {', '.join(FURTHER)}")
     plan = advise(baseline, request)
-    adapted, ratio = _adapted(plan), plan.batch_ratio
+    adapted, ratio = plan.adapted, plan.batch_ratio
     if ratio == 1:
         raise UsageError(
             f"the target batch size {request.target_batch_size} is the baseline's own: every exponent gives the same "
@@ -155,7 +155,7 @@ def plan_at(baseline: Recipe, request: Request, space: SearchSpace, point: Point
     if GHOST in values and values[GHOST] != theory[GHOST]:
         ghost = int(values[GHOST])
     plan = advise(baseline, replace(request, lr_rule=rule_of_exponent(values[EXPONENT]), ghost_batch_size=ghost))
-    recipe = _adapted(plan)
+    recipe = plan.adapted
     changed: dict[str, Value] = {}
     if STRETCH in values:
         recipe = scaled(recipe, values[STRETCH] / theory[STRETCH])
@@ -187,9 +187,3 @@ def _refined(line: Adjustment, changed: dict[str, Value]) -> Adjustment:
     if line.kind != "recipe" or line.field not in changed or changed[line.field] == line.after:
         return line
     return replace(line, after=changed[line.field], rule="refined", source="measured", validity="for this training")
-
-
-def _adapted(plan: Plan) -> Recipe:
-    if plan.adapted is None:
-        raise PlanError("a plan made from numbers cannot be refined: give a recipe")
-    return plan.adapted

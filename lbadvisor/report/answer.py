@@ -17,7 +17,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmRow:
     """A group of runs in one row; `batch_sizes` are those of its runs, each once.
 
     `gap`, `share` (of the naive gap that it closes) and `step` (the accuracy gained on the arm above) are `GroupGap`'s.
@@ -66,11 +66,11 @@ def _certainty(estimate: Estimate, unit: str, digits: int) -> str:
     return f"{interval}, {estimate.seeds} seed{'s' if estimate.seeds != 1 else ''}"
 
 
-def arms_of(comparison: Comparison) -> tuple[Arm, ...]:
+def arms_of(comparison: Comparison) -> tuple[ArmRow, ...]:
     """The groups of the comparison in its order."""
     batch_sizes = {run.number: run.batch_size for run in comparison.runs}
     return tuple(
-        Arm(
+        ArmRow(
             label=group.label,
             runs=len(group.runs),
             batch_sizes=tuple(dict.fromkeys(batch_sizes[number] for number in group.runs)),

@@ -5,39 +5,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lbadvisor.records.quantities import DRAWN, Drawing, Quantity
 from lbadvisor.report.appearance import looks_of
-from lbadvisor.report.curves import Curve, GroupCurves, Quantity
+from lbadvisor.report.curves import Curve, GroupCurves
 
 FAR_APART_FROM_RATIO = 4.0
 """Groups whose lengths in updates differ by more than this factor are at first drawn over a logarithmic axis: on a
 linear one the shorter ones would be a stroke at its beginning."""
 LOGARITHMIC_FROM_RATIO = 30.0
-"""A chart whose values are all above 0 and span more than this factor gets a logarithmic axis of them; the weight
-distance never does."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChartText:
-    """What is written at a chart: its title, the unit behind it, and what a reader should know of it."""
-
-    title: str
-    unit: str
-    explanation: str
-
-
-TEXTS = {
-    Quantity.ACCURACY: ChartText("Evaluation accuracy", "%", "Share of the evaluation examples that are right."),
-    Quantity.LOSS: ChartText("Training loss", "nats", "Mean over the updates since the measurement before."),
-    Quantity.GRADIENT_NORM: ChartText("Gradient norm", "", "Global L2 norm of the gradient, before clipping."),
-    Quantity.CLIPPED_SHARE: ChartText("Clipped updates", "%", "Share of the updates whose gradient was clipped."),
-    Quantity.LR: ChartText("Learning rate", "", "As the schedule gives it to this update."),
-    Quantity.WEIGHT_DISTANCE: ChartText(
-        "Weight distance",
-        "",
-        "L2 norm of w_t - w_0, always over a logarithmic axis: a line that is straight there grows as log t, as in "
-        "the paper's Figure 2 (Hoffer et al. 2017, arXiv:1705.08741).",
-    ),
-}
+"""A chart whose values are all above 0 and span more than this factor gets a logarithmic axis of them, if its
+quantity allows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +22,24 @@ class Chart:
     """One quantity of all groups; `curves` has one for each group, None where the group has no point of it."""
 
     quantity: Quantity
-    text: ChartText
+    drawing: Drawing
     curves: tuple[Curve | None, ...]
     logarithmic_values: bool
 
     @property
-    def always_logarithmic_axis(self) -> bool:
-        """Whether it is drawn over a logarithmic axis whatever the others are."""
-        return self.quantity is Quantity.WEIGHT_DISTANCE
-
-    @property
     def from_zero(self) -> bool:
-        """Whether a linear axis of its values begins at 0; accuracies are told apart near 100%."""
-        return self.quantity is not Quantity.ACCURACY and not self.logarithmic_values
-
-    @property
-    def factor(self) -> float:
-        """What its values are multiplied by to be shown: a share is shown in percent."""
-        return 100.0 if self.quantity is Quantity.CLIPPED_SHARE else 1.0
+        """Whether the axis of its values begins at 0."""
+        return self.drawing.from_zero and not self.logarithmic_values
 
 
 def charts_of(groups: Sequence[GroupCurves]) -> tuple[Chart, ...]:
-    """The charts that have something to show, in the order of `Quantity`; of clipping only where there was some."""
+    """The charts that have something to show, in the order of `DRAWN`."""
     charts = []
-    for place, quantity in enumerate(Quantity):
+    for place, quantity in enumerate(DRAWN):
         curves = tuple(group.curves[place] if group.curves[place].update else None for group in groups)
-        drawn = [curve for curve in curves if curve is not None]
-        if quantity is Quantity.CLIPPED_SHARE:
-            drawn = [curve for curve in drawn if any(curve.high)]
-        if drawn:
-            # On two logarithmic axes what grows as log t would not be straight.
-            logarithmic = quantity is not Quantity.WEIGHT_DISTANCE and _spans_decades(drawn)
-            charts.append(Chart(quantity, TEXTS[quantity], curves, logarithmic))
+        drawn, drawing = [curve for curve in curves if curve is not None], quantity.drawing
+        if drawing is not None and drawn and (not drawing.if_any or any(any(curve.high) for curve in drawn)):
+            charts.append(Chart(quantity, drawing, curves, drawing.logarithmic_values and _spans_decades(drawn)))
     return tuple(charts)
 
 
@@ -109,13 +72,13 @@ def chart_data(groups: Sequence[GroupCurves], charts: Sequence[Chart]) -> dict[s
         ],
         "charts": [
             {
-                "quantity": chart.quantity.value,
-                "unit": chart.text.unit,
+                "quantity": chart.quantity.key,
+                "unit": chart.quantity.unit,
                 "logarithmic_values": chart.logarithmic_values,
                 "from_zero": chart.from_zero,
-                "logarithmic_axis": chart.always_logarithmic_axis,
+                "logarithmic_axis": chart.drawing.logarithmic_axis,
                 "curves": [
-                    None if curve is None else _points(curve, chart.factor, with_band=group.runs > 1)
+                    None if curve is None else _points(curve, chart.quantity.factor, with_band=group.runs > 1)
                     for curve, group in zip(chart.curves, groups, strict=True)
                 ],
             }

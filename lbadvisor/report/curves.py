@@ -6,28 +6,17 @@ where they lie.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import reduce
 
 import numpy as np
 
 from lbadvisor.records.measured_columns import Columns
+from lbadvisor.records.quantities import DRAWN, SECONDS, UPDATE, Quantity
 from lbadvisor.report.thinning import LEAST, Extreme, Floats, kept
 
 POINTS_PER_CURVE = 1000
 POINTS_PER_REPORT = 150_000
 """Points of all curves together; a point is some 20 bytes of a page, and more of them make a browser halt."""
-
-
-class Quantity(StrEnum):
-    """What is drawn, by the column's name."""
-
-    ACCURACY = "evaluation_accuracy_percent"
-    LOSS = "loss"
-    GRADIENT_NORM = "gradient_norm"
-    CLIPPED_SHARE = "clipped_share"
-    LR = "lr"
-    WEIGHT_DISTANCE = "weight_distance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +38,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class GroupCurves:
-    """The curves of one group of runs, one for each `Quantity` in its order; the clock's rates as in `Columns`."""
+    """The curves of one group of runs, one for each of `DRAWN` in their order; the clock's rates as in `Columns`."""
 
     label: str
     runs: int
@@ -60,7 +49,7 @@ class GroupCurves:
 
 def points_per_curve(groups: int) -> int:
     """How many points a curve may have where so many groups are drawn, so that the page stays fluent and small."""
-    shared = POINTS_PER_REPORT // (max(groups, 1) * len(Quantity))
+    shared = POINTS_PER_REPORT // (max(groups, 1) * len(DRAWN))
     return max(min(POINTS_PER_CURVE, shared), LEAST)
 
 
@@ -76,12 +65,12 @@ def group_curves(label: str, runs: Sequence[Columns], at_most: int = POINTS_PER_
         runs=len(runs),
         epochs_per_update=runs[0].epochs_per_update,
         examples_per_update=runs[0].examples_per_update,
-        curves=tuple(_curve(quantity, runs, at_most) for quantity in Quantity),
+        curves=tuple(_curve(quantity, runs, at_most) for quantity in DRAWN),
     )
 
 
 def _curve(quantity: Quantity, runs: Sequence[Columns], at_most: int) -> Curve:
-    columns = [(_floats(run.update), _floats(run.seconds), _floats(getattr(run, quantity))) for run in runs]
+    columns = [tuple(_floats(run.of[key]) for key in (UPDATE.key, SECONDS.key, quantity.key)) for run in runs]
     finite = [np.isfinite(values) for _, _, values in columns]
     updates = reduce(_shared, (update[mask] for (update, _, _), mask in zip(columns, finite, strict=True)))
     # One row for each run, one column for each shared update.

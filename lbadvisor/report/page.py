@@ -13,14 +13,14 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from lbadvisor import __version__
 from lbadvisor.comparison.comparison import Spread
 from lbadvisor.report import texts
-from lbadvisor.report.answer import Arm, arms_of, differences_of, headline_of
+from lbadvisor.report.answer import ArmRow, arms_of, differences_of, headline_of
 from lbadvisor.report.appearance import MARKERS, looks_of
 from lbadvisor.report.charts import Chart, chart_data, charts_of, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
+from lbadvisor.version import __version__
 
 MARK = b'<meta name="generator" content="lbadvisor '
 MANY_GROUPS = 8
@@ -127,7 +127,7 @@ def _environment() -> Environment:
         "signed": texts.signed,
         "whole": texts.whole,
         "interval": texts.interval,
-        "planned": texts.planned,
+        "planned": texts.planned_value,
         "breakable": texts.breakable,
         "svg_marker": MARKERS.__getitem__,
     }
@@ -151,7 +151,7 @@ def _dumps(value: object, **_: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _spans(arms: Sequence[Arm]) -> Spans | None:
+def _spans(arms: Sequence[ArmRow]) -> Spans | None:
     """The arms' accuracies on one scale; None where fewer than two are known."""
     known = [_ends(arm.accuracy) for arm in arms if arm.accuracy is not None]
     low, high = min((low for low, _ in known), default=0.0), max((high for _, high in known), default=0.0)
@@ -181,7 +181,7 @@ def _rows(chart: Chart, report: Report) -> Iterator[NumbersRow]:
     for group, curve in zip(report.curves, chart.curves, strict=True):
         if curve is not None:
             first, lowest, highest, last = (
-                f"{value * chart.factor:.4g}"
+                f"{value * chart.quantity.factor:.4g}"
                 for value in (curve.mean[0], min(curve.low), max(curve.high), curve.mean[-1])
             )
             yield NumbersRow(group.label, first, lowest, highest, last, texts.whole(curve.update[-1]))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lbadvisor import __version__
 from lbadvisor.report.answer import headline_of
 from lbadvisor.report.appearance import Look, looks_of
 from lbadvisor.report.charts import Chart, charts_of, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.writing import check_target, write_whole
+from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,7 @@ def figure_of(report: Report) -> "Figure":
     logarithmic = far_apart(charts)
     for place, chart in enumerate(charts):
         axes = figure.add_subplot(rows, columns, place + 1)
-        _draw(axes, chart, looks, logarithmic=logarithmic or chart.always_logarithmic_axis)
+        _draw(axes, chart, looks, logarithmic=logarithmic or chart.drawing.logarithmic_axis)
     if named and charts:
         _add_legend(figure, [group.label for group in report.curves], looks, entries)
     return figure
@@ -101,7 +101,9 @@ def _draw(axes: "Axes", chart: Chart, looks: Sequence[Look], *, logarithmic: boo
     for curve, look in zip(chart.curves, looks, strict=True):
         if curve is None:
             continue
-        mean, low, high = ([value * chart.factor for value in values] for values in (curve.mean, curve.low, curve.high))
+        mean, low, high = (
+            [value * chart.quantity.factor for value in values] for values in (curve.mean, curve.low, curve.high)
+        )
         if low != high:
             axes.fill_between(curve.update, low, high, color=look.light, alpha=0.15, linewidth=0)
         axes.plot(
@@ -114,8 +116,8 @@ def _draw(axes: "Axes", chart: Chart, looks: Sequence[Look], *, logarithmic: boo
             markersize=4.5,
             markevery=max(len(curve.update) // 8, 1),
         )
-    unit = f", {chart.text.unit}" if chart.text.unit else ""
-    axes.set_title(f"{chart.text.title}{unit}", loc="left", size=10, weight="bold")
+    unit = f", {chart.quantity.unit}" if chart.quantity.unit else ""
+    axes.set_title(f"{chart.drawing.title}{unit}", loc="left", size=10, weight="bold")
     if chart.logarithmic_values:
         axes.set_yscale("log")
     if chart.from_zero:

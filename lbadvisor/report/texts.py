@@ -30,7 +30,7 @@ def interval(ends: tuple[float, float] | None, digits: int = 2) -> str:
     return ABSENT if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
 
 
-def planned(value: object) -> str:
+def planned_value(value: object) -> str:
     """A value of a plan: "none" where it is not set."""
     return value_text(value, "none")
 

@@ -11,7 +11,7 @@ from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.records.run import Measurement, Run, RunStatus
 from lbadvisor.runs.continuity import loss_jump
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoints.file import Images
+from lbadvisor.training.checkpoints.checkpoint_file import Images
 from lbadvisor.training.data.dataset import Dataset, images_of
 from lbadvisor.training.loop import mean_loss, train
 from lbadvisor.training.memory import naming_what_fits

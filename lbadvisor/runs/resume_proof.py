@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from lbadvisor.errors import LbadvisorError, UsageError
-from lbadvisor.recipe.recipe import Measurements, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import epochs_of, in_updates
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
 from lbadvisor.store import Store
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 from lbadvisor.training.checkpoints.content import read_content
-from lbadvisor.training.checkpoints.file import checkpoints, update_of
 from lbadvisor.training.data.dataset import Preparing
 
 UPDATES = 24
@@ -37,7 +38,7 @@ STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class BitDifference:
     """The first thing that is not the same, a tensor or a number, by its name.
 
     `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan where no difference can be taken.
@@ -65,7 +66,7 @@ class ResumeProof:
     tensors: int
     measurements: int
     environment: Environment
-    difference: Difference | None
+    difference: BitDifference | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +222,17 @@ def _compared(request: RunRequest, updates: int, kill_at: int, resumed_from: int
     )
 
 
-def first_difference(straight: dict[str, Any], resumed: dict[str, Any]) -> Difference | None:
+def first_difference(straight: dict[str, Any], resumed: dict[str, Any]) -> BitDifference | None:
     """The first of the named tensors and numbers whose bits differ, in the order of `straight`; None if none does."""
     for name in [*straight, *(name for name in resumed if name not in straight)]:
         if name not in straight or name not in resumed:
-            return Difference(f"{name} (only {STRAIGHT if name in straight else RESUMED})", 1, 1, math.nan)
+            return BitDifference(f"{name} (only {STRAIGHT if name in straight else RESUMED})", 1, 1, math.nan)
         left, right = (value if isinstance(value, Tensor) else None for value in (straight[name], resumed[name]))
         if left is None or right is None:
             if repr(straight[name]) != repr(resumed[name]):
-                return Difference(name, 1, 1, _distance(straight[name], resumed[name]))
+                return BitDifference(name, 1, 1, _distance(straight[name], resumed[name]))
         elif (left.shape, left.dtype) != (right.shape, right.dtype):
-            return Difference(name, left.numel(), left.numel(), math.nan)
+            return BitDifference(name, left.numel(), left.numel(), math.nan)
         else:
             # By their bytes: a nan is its own equal there, and -0.0 is not 0.0.
             size = left.element_size()
@@ -239,7 +240,7 @@ def first_difference(straight: dict[str, Any], resumed: dict[str, Any]) -> Diffe
             differs = (bytes_left != bytes_right).reshape(-1, size).any(1)
             if differs.any():
                 gaps = left.double().reshape(-1)[differs] - right.double().reshape(-1)[differs]
-                return Difference(name, int(differs.sum()), left.numel(), gaps.abs().max().item())
+                return BitDifference(name, int(differs.sum()), left.numel(), gaps.abs().max().item())
     return None
 
 

@@ -19,7 +19,7 @@ from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import has_runs, refuse_another
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
-from lbadvisor.training.checkpoints.file import checkpoints, clear_parts, header_of, newest_sound
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import (
@@ -204,9 +204,8 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
     found = find_earlier(request)
     if found is not None:
         return found, False
-    plan, plan_number = request.plan, None
-    if plan is not None and plan.baseline is not None and plan.adapted is not None:
-        plan_number = store.add_plan(plan_json(plan), plan.baseline, plan.adapted)
+    plan = request.plan
+    plan_number = None if plan is None else store.add_plan(plan_json(plan), plan.baseline, plan.adapted)
     updates = recipe.schedule.updates
     if updates is None:
         raise ValueError("the recipe is not in updates")

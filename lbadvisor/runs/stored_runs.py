@@ -7,7 +7,7 @@ from lbadvisor.errors import StoreError
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
-from lbadvisor.training.checkpoints.file import checkpoints, prune_checkpoints
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, prune_checkpoints
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:

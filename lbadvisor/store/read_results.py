@@ -6,24 +6,32 @@ from dataclasses import fields
 from sqlalchemy import ColumnElement, Connection, select
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
-from lbadvisor.records.axis import AXIS_FIELDS, reaches
+from lbadvisor.comparison.results import reaches
+from lbadvisor.records.quantities import ACCURACY, CLIPPED_SHARE, CLOCKS, RATED, Better, Quantity
 from lbadvisor.records.run import Measurement, Run
 from lbadvisor.store.tables import measurements
 
 _M = measurements.c
+_EVALUATED = _M[ACCURACY.key].is_not(None)
 _ROW = tuple(measurements.c[field.name] for field in fields(Measurement))
 ReadMeasurement = Callable[..., Measurement]
 """Makes the record of a row."""
 
+
 # One sweep over a run's rows; every number leaves out NULL (nan). A clipped share is a mean over the updates since the
 # previous measurement, whose number varies: it is looked up for clipped rows only, which are few in a clipping warm-up.
 # A window over all rows takes five times as long.
-_SWEEP = """
-SELECT max(evaluation_accuracy_percent), min(CASE WHEN evaluation_loss < 9e999 THEN evaluation_loss END),
-       sum(clipped_share IS NULL),
-       total(CASE WHEN clipped_share <> 0 THEN clipped_share * ("update" - coalesce(
+def _best_of(quantity: Quantity) -> str:
+    choose = "max" if quantity.better is Better.HIGHER else "min"
+    return f"{choose}(CASE WHEN abs({quantity.key}) < 9e999 THEN {quantity.key} END)"
+
+
+_SWEEP = f"""
+SELECT sum({CLIPPED_SHARE.key} IS NULL),
+       total(CASE WHEN {CLIPPED_SHARE.key} <> 0 THEN {CLIPPED_SHARE.key} * ("update" - coalesce(
            (SELECT max(before."update") FROM measurements AS before
-            WHERE before.run = here.run AND before."update" < here."update"), 0)) END)
+            WHERE before.run = here.run AND before."update" < here."update"), 0)) END),
+       {", ".join(map(_best_of, RATED))}
 FROM measurements AS here WHERE run = ?
 """
 
@@ -37,14 +45,14 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
         row = connection.execute(select(*_ROW).where(of_run, *conditions).order_by(order).limit(1)).one_or_none()
         return None if row is None else record(*row)
 
-    accuracy, loss, unknown, clipped = connection.exec_driver_sql(_SWEEP, (run.number,)).one()
+    unknown, clipped, *values = connection.exec_driver_sql(_SWEEP, (run.number,)).one()
     last = first(newest=True)
+    best = {q.key: first(_M[q.key] == value) for q, value in zip(RATED, values, strict=True) if value is not None}
     return RunResult(
         run=run,
         last=last,
-        final=first(_M.evaluation_accuracy_percent.is_not(None), newest=True),
-        best=None if accuracy is None else first(_M.evaluation_accuracy_percent == accuracy),
-        best_loss=None if loss is None else first(_M.evaluation_loss == loss),
+        final=first(_EVALUATED, newest=True),
+        best={key: found for key, found in best.items() if found is not None},
         clipped_percent=None if last is None or unknown else 100 * clipped / last.update,
     )
 
@@ -53,7 +61,7 @@ def read_standing(
     connection: Connection, run_numbers: Sequence[int], position: Position, record: ReadMeasurement
 ) -> Standing:
     """The runs' measurements at the position; None for those that did not get there."""
-    column = _M[AXIS_FIELDS[position.axis]]
+    column = _M[CLOCKS[position.axis].key]
     measured, evaluated = [], []
     for number in run_numbers:
         newest = select(*_ROW).where(_M.run == number).order_by(_M["update"].desc()).limit(1)
@@ -61,7 +69,7 @@ def read_standing(
         found: list[Measurement | None] = [None, None]
         if last is not None and reaches(record(*last), position.axis, position.value):
             until = newest.where(column <= position.value)
-            rows = (until, until.where(_M.evaluation_accuracy_percent.is_not(None)))
+            rows = (until, until.where(_EVALUATED))
             taken = (connection.execute(row).one_or_none() for row in rows)
             found = [None if row is None else record(*row) for row in taken]
         measured.append(found[0])

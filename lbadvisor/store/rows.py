@@ -10,11 +10,16 @@ from sqlalchemy import Row, Select, select
 
 from lbadvisor.errors import StoreError
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.records.quantities import ACCURACY, EVALUATED
 from lbadvisor.records.run import Environment, Guarantee, Measurement, Run, RunStatus
 from lbadvisor.store.tables import recipes, runs
 
 FIELDS = tuple(field.name for field in fields(Measurement))
 """The columns of a measurement, in the order of `measurement_of`."""
+
+# An evaluation gives all of its numbers or none.
+_MAY_BE_MISSING = frozenset(FIELDS.index(quantity.key) for quantity in EVALUATED)
+_ACCURACY = FIELDS.index(ACCURACY.key)
 
 RUNS: Select[Any] = select(runs, recipes.c.body).join(recipes, runs.c.recipe == recipes.c.number)
 """Selects the rows for `run_of`."""
@@ -59,31 +64,9 @@ def run_of(row: Row[Any], path: Path) -> Run:
     )
 
 
-def measurement_of(
-    update: int,
-    epoch: float,
-    examples: int,
-    loss: float | None,
-    lr: float,
-    gradient_norm: float | None,
-    clipped_share: float | None,
-    weight_distance: float | None,
-    evaluation_loss: float | None,
-    evaluation_accuracy_percent: float | None,
-    seconds: float,
-) -> Measurement:
+def measurement_of(*row: Any) -> Measurement:
     """The record of a row of `FIELDS`; SQLite stores nan as NULL."""
-    return Measurement(
-        update,
-        epoch,
-        examples,
-        math.nan if loss is None else loss,
-        lr,
-        math.nan if gradient_norm is None else gradient_norm,
-        math.nan if clipped_share is None else clipped_share,
-        math.nan if weight_distance is None else weight_distance,
-        # An evaluation has both or neither.
-        math.nan if evaluation_loss is None and evaluation_accuracy_percent is not None else evaluation_loss,
-        evaluation_accuracy_percent,
-        seconds,
-    )
+    if None in row:
+        missing = _MAY_BE_MISSING if row[_ACCURACY] is None else ()
+        row = tuple(math.nan if value is None and place not in missing else value for place, value in enumerate(row))
+    return Measurement(*row)

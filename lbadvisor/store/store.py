@@ -18,6 +18,7 @@ from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.identity import Identity, digest_of
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.records.measured_columns import Columns
+from lbadvisor.records.quantities import ACCURACY
 from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.store import schema
 from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
@@ -324,7 +325,7 @@ class Store:
         """
         query = select(*(measurements.c[name] for name in FIELDS)).order_by(measurements.c["update"])
         if evaluated_only:
-            query = query.where(measurements.c.evaluation_accuracy_percent.is_not(None))
+            query = query.where(measurements.c[ACCURACY.key].is_not(None))
         found = []
         with self._reading() as connection:
             for number in run_numbers:

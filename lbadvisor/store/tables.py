@@ -1,6 +1,8 @@
 """The tables of the database as the program sees them; `migrations/` creates and `db/README.md` explains them."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -16,6 +18,9 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+
+from lbadvisor.records.quantities import BY_KEY, UPDATE, Quantity
+from lbadvisor.records.run import Measurement
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -98,22 +103,22 @@ runs = Table(
     sqlite_autoincrement=True,
 )
 
-# SQLite stores nan as NULL: columns that a diverged run fills with nan are nullable only for that.
+
+def _measured(quantity: Quantity) -> Column[Any]:
+    # SQLite stores nan as NULL: columns that a diverged run fills with nan are nullable only for that.
+    return Column(
+        quantity.key,
+        Integer if quantity.whole else Float,
+        nullable=not quantity.always_finite,
+        primary_key=quantity is UPDATE,
+    )
+
+
 measurements = Table(
     "measurements",
     metadata,
     Column("run", ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
-    Column("update", Integer, primary_key=True),
-    Column("epoch", Float, nullable=False),
-    Column("examples", Integer, nullable=False),
-    Column("loss", Float),
-    Column("lr", Float, nullable=False),
-    Column("gradient_norm", Float),
-    Column("clipped_share", Float),
-    Column("weight_distance", Float),
-    Column("evaluation_loss", Float),
-    Column("evaluation_accuracy_percent", Float),
-    Column("seconds", Float, nullable=False),
+    *(_measured(BY_KEY[field.name]) for field in fields(Measurement)),
     # Rows are stored in the order of the key, so a run's measurements are read in one sweep.
     sqlite_with_rowid=False,
 )

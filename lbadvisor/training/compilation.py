@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor.errors import CompilationError
-from lbadvisor.recipe.recipe import Compute
+from lbadvisor.recipe.recipe_tables import Compute
 
 Forward = Callable[[Tensor], Tensor]
 """Maps images (B, C, H, W) to logits (B, K): a network, or its compiled form."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor import __version__
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import Environment
+from lbadvisor.version import __version__
 
 
 def chosen_device(name: str) -> torch.device:

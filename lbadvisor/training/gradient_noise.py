@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lbadvisor.recipe.recipe import GradientNoise
+from lbadvisor.recipe.recipe_tables import GradientNoise
 from lbadvisor.training.seeds import generator
 
 

@@ -15,8 +15,8 @@ from lbadvisor.nn.clipping import clip, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
 from lbadvisor.records.run import Measurement
-from lbadvisor.training.compilation import naming_the_compiler, training_forward
-from lbadvisor.training.data.dataset import Batch, Dataset
+from lbadvisor.training.compilation import Forward, naming_the_compiler, training_forward
+from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
 from lbadvisor.training.optimizers import set_rates
@@ -33,12 +33,10 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
     number of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
-    dropout, regularization = state.dropout, recipe.regularization
     updates, cadence = recipe.schedule.updates, recipe.measurements
     if updates is None:
         raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
-    slices = micro_slices(recipe, state.micro_size)
     torch.set_num_threads(state.threads)
     set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
@@ -51,19 +49,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
-        images_BCHW, labels_B = dataset.training_batch(recipe, state.seed, state.update)
-        z_B = None
-        if recipe.gradient_noise is not None:
-            z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
-        if regularization.label_noise:
-            labels_B = noisy_labels(labels_B, regularization.label_noise, dataset.classes, state.seed, state.update)
-        factors_BF = None
-        if dropout is not None:
-            factors_BF = dropout_factors(dropout, recipe, state.seed, state.update).to(labels_B.device)
         state.optimizer.zero_grad(set_to_none=True)
-        masked = dropped_connections(model, regularization.drop_connect, state.seed, state.update)
-        with naming_the_compiler(recipe.compute), masked:
-            loss = backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B, dropout, factors_BF)
+        loss = _add_gradients(state, dataset, forward)
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
@@ -83,23 +70,49 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
         measurement = None
         if measures and norm is not None:
             evaluation = evaluate(state, dataset) if evaluates else (None, None)
-            loss_sum, clipped, count = state.interval.tolist()
-            state.interval.zero_()
-            measurement = Measurement(
-                update=state.update,
-                epoch=epochs_of(state.update, recipe.data.train_examples, recipe.batch.size),
-                examples=state.update * recipe.batch.size,
-                loss=loss_sum / count,
-                lr=rates.lr,
-                gradient_norm=norm.item(),
-                clipped_share=clipped / count,
-                weight_distance=weight_distance(state),
-                evaluation_loss=evaluation[0],
-                evaluation_accuracy_percent=evaluation[1],
-                seconds=time.perf_counter() - began,
-            )
+            measurement = _measured(state, rates.lr, norm.item(), evaluation, began)
         state.seconds = time.perf_counter() - began
         yield measurement
+
+
+def _add_gradients(state: TrainState, dataset: Dataset, forward: Forward) -> Tensor:
+    """Add the gradients of the next update to the parameters'; its mean loss in nats, shape ()."""
+    recipe, dropout, regularization = state.recipe, state.dropout, state.recipe.regularization
+    images_BCHW, labels_B = dataset.training_batch(recipe, state.seed, state.update)
+    z_B = None
+    if recipe.gradient_noise is not None:
+        z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
+    if regularization.label_noise:
+        labels_B = noisy_labels(labels_B, regularization.label_noise, dataset.classes, state.seed, state.update)
+    factors_BF = None
+    if dropout is not None:
+        factors_BF = dropout_factors(dropout, recipe, state.seed, state.update).to(labels_B.device)
+    slices = micro_slices(recipe, state.micro_size)
+    masked = dropped_connections(state.model, regularization.drop_connect, state.seed, state.update)
+    with naming_the_compiler(recipe.compute), masked:
+        return backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B, dropout, factors_BF)
+
+
+def _measured(
+    state: TrainState, lr: float, norm: float, evaluation: tuple[float | None, float | None], began: float
+) -> Measurement:
+    """What is known after the last update, of gradient norm `norm`; begins a new interval."""
+    recipe = state.recipe
+    loss_sum, clipped, count = state.interval.tolist()
+    state.interval.zero_()
+    return Measurement(
+        update=state.update,
+        epoch=epochs_of(state.update, recipe.data.train_examples, recipe.batch.size),
+        examples=state.update * recipe.batch.size,
+        loss=loss_sum / count,
+        lr=lr,
+        gradient_norm=norm,
+        clipped_share=clipped / count,
+        weight_distance=weight_distance(state),
+        evaluation_loss=evaluation[0],
+        evaluation_accuracy_percent=evaluation[1],
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _is_due(every: int | None, update: int, updates: int) -> bool:
@@ -124,7 +137,7 @@ def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tupl
     return loss, 100 * correct
 
 
-def _in_slices(batches: Iterator[Batch], size: int | None) -> Iterator[Batch]:
+def _in_slices(batches: Iterator[LabelledImages], size: int | None) -> Iterator[LabelledImages]:
     for images_BCHW, labels_B in batches:
         yield from zip(images_BCHW.split(size or len(labels_B)), labels_B.split(size or len(labels_B)), strict=True)
 

@@ -6,7 +6,8 @@ from torch.nn.functional import cross_entropy
 
 from lbadvisor.errors import UsageError
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
-from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.compilation import Forward
 from lbadvisor.training.precision import autocast
 from lbadvisor.training.regularization import Dropout

@@ -5,31 +5,31 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lbadvisor.recipe import recipe as recipes
+from lbadvisor.recipe import recipe_tables as tables
 from lbadvisor.recipe.schedule import Rates
 
 
-def build_optimizer(optimizer: recipes.Optimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+def build_optimizer(optimizer: tables.Optimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
     """Torch's optimizer with the recipe's numbers, fused if torch has a fused form."""
     decay = optimizer.weight_decay
     match optimizer:
-        case recipes.Sgd(lr=lr, momentum=momentum, nesterov=nesterov):
+        case tables.Sgd(lr=lr, momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(
                 parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay, fused=True
             )
-        case recipes.Adam(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case tables.Adam(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
             return torch.optim.Adam(
                 parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay, fused=True
             )
-        case recipes.AdamW(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case tables.AdamW(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon):
             return torch.optim.AdamW(
                 parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay, fused=True
             )
-        case recipes.RmsProp(lr=lr, beta2=beta2, epsilon=epsilon, momentum=momentum):
+        case tables.RmsProp(lr=lr, beta2=beta2, epsilon=epsilon, momentum=momentum):
             return torch.optim.RMSprop(
                 parameters, lr=lr, alpha=beta2, eps=epsilon, momentum=momentum, weight_decay=decay
             )
-        case recipes.Adagrad(lr=lr, epsilon=epsilon):
+        case tables.Adagrad(lr=lr, epsilon=epsilon):
             return torch.optim.Adagrad(parameters, lr=lr, eps=epsilon, weight_decay=decay)
 
 

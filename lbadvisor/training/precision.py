@@ -3,7 +3,7 @@
 import torch
 
 from lbadvisor.errors import UsageError
-from lbadvisor.recipe.recipe import Compute
+from lbadvisor.recipe.recipe_tables import Compute
 
 
 def check_compute(compute: Compute, device: torch.device) -> None:

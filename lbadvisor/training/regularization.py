@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lbadvisor.errors import DataError
-from lbadvisor.recipe.recipe import Recipe, Regularization
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Regularization
 from lbadvisor.training.seeds import generator
 
 

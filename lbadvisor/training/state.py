@@ -7,19 +7,26 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lbadvisor import __version__
 from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
-from lbadvisor.training.checkpoints.content import fault_of, read_content
-from lbadvisor.training.checkpoints.file import Header, Images, checkpoints, require_training, write_checkpoint
+from lbadvisor.training.checkpoints.checkpoint_file import (
+    Header,
+    Images,
+    checkpoints,
+    require_training,
+    write_checkpoint,
+)
+from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
 from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.shape import Shape
+from lbadvisor.version import __version__
 
 __all__ = ["TrainState", "checkpoints", "is_finite", "load_checkpoint", "save_checkpoint", "start_state"]
 
@@ -57,9 +64,7 @@ class TrainState:
         self.parameters = list(self.model.parameters())
 
 
-def start_state(
-    recipe: Recipe, seed: int, shape: tuple[int, int, int], classes: int, device: torch.device
-) -> TrainState:
+def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: torch.device) -> TrainState:
     """The state before the first update of a recipe in updates, for images of (C, H, W) `shape`.
 
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
@@ -89,7 +94,7 @@ def start_state(
         )
 
 
-def _network(recipe: Recipe, shape: tuple[int, int, int], classes: int, device: torch.device) -> nn.Module:
+def _network(recipe: Recipe, shape: Shape, classes: int, device: torch.device) -> nn.Module:
     """The recipe's network on `device`, with its batch norm, in the fastest memory format."""
     model = build_model(recipe.model.name, shape, classes)
     batch_norm = recipe.batch_norm
@@ -132,15 +137,8 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
     The run's name `run` and the `images` it trains on go into the header. Raises `CheckpointError` if the folder cannot
     be written.
     """
-    content = {
-        "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "averages": state.averages,
-        "interval": state.interval,
-        "seconds": state.seconds,
-    }
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_content(state), buffer)
     header = Header(
         recipe=state.recipe.name,
         recipe_hash=recipe_hash(state.recipe),
@@ -157,6 +155,16 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
     return write_checkpoint(folder, header, buffer.getbuffer())
 
 
+def _content(state: TrainState) -> Content:
+    return {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "averages": state.averages,
+        "interval": state.interval,
+        "seconds": state.seconds,
+    }
+
+
 def load_checkpoint(path: Path, state: TrainState) -> Header:
     """Restore a checkpoint into a freshly started `state`; returns the checkpoint's header.
 
@@ -168,7 +176,7 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
     require_training(path, header, state.recipe, state.seed)
-    fault = fault_of(header, content, state)
+    fault = fault_of(header, content, state.recipe, _content(state), [p.shape for p in state.parameters])
     if fault is not None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
     try:

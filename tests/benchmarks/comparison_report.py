@@ -16,7 +16,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.store import Store
 

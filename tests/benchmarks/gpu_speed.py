@@ -48,7 +48,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lbadvisor.nn.ghost_batch_norm import ghost_slices, normalize_at_once
-from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.models import MODELS
 from lbadvisor.training.models.resnet import resnet

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from lbadvisor.recipe.file import load_recipe
-from lbadvisor.recipe.recipe import Measurements
+from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.runs.recording import FLUSH_SECONDS

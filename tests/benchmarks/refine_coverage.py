@@ -16,7 +16,7 @@ import numpy as np
 
 from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.proposal import propose, theories
-from lbadvisor.refine.refinement import Estimate, Measure, Outcome, PairedGain, Trial
+from lbadvisor.refine.refinement import ExponentEstimate, Measure, Outcome, PairedGain, Trial
 from lbadvisor.refine.search_space import Dimension, SearchSpace
 
 SPACE = SearchSpace((Dimension("exponent", 0.0, 1.0, 0.5),))
@@ -76,7 +76,7 @@ RESPONSES = {
 class Study:
     """The estimate of one study, and what is true of it: the gain of the chosen point, as a ratio and a difference."""
 
-    found: Estimate
+    found: ExponentEstimate
     paired: PairedGain | None
     true_gain: float
     true_gain_percent: float

@@ -16,7 +16,7 @@ from lbadvisor.records.run import Environment
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.store.schema import REVISIONS
-from lbadvisor.training.checkpoints.file import Header, write_checkpoint
+from lbadvisor.training.checkpoints.checkpoint_file import Header, write_checkpoint
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.cli.lazy import COMMANDS, loaded
-from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.baseline import baseline_of_numbers

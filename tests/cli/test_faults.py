@@ -10,7 +10,7 @@ import pytest
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store, revision
-from lbadvisor.training.checkpoints.file import checkpoints, update_of
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 ASSETS = Path(__file__).parents[1] / "store" / "assets"

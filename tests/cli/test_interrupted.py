@@ -14,7 +14,7 @@ import pytest
 
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.runner import checkpoint_folder
-from lbadvisor.training.checkpoints.file import checkpoints, update_of
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 LONG = ("train", DIGITS, "--schedule-scale", "30", "--set", "measurements.every_updates=7", "--name", "a")

@@ -13,10 +13,11 @@ from lbadvisor.plan.plan import advise, plan_json
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd, differing_fields
+from lbadvisor.recipe.recipe import Recipe, differing_fields
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.quantities import ACCURACY
 from lbadvisor.records.run import Environment, Measurement, RunStatus
-from lbadvisor.report.curves import Quantity
 from lbadvisor.store import Store
 
 CPU = Environment("cpu", "a processor", "0.1.0", "3.11.0", "2.15.0", None, None)
@@ -105,7 +106,7 @@ def comparison(store: Store) -> Comparison:
 def test_the_curves_are_those_of_each_groups_runs(store: Store) -> None:
     """98 and 97% have the mean 97.5, between 97 and 98."""
     report = report_of(store, comparison(store), COMMANDS)
-    accuracy = [curve for curve in report.curves[0].curves if curve.quantity is Quantity.ACCURACY]
+    accuracy = [curve for curve in report.curves[0].curves if curve.quantity is ACCURACY]
     assert [(c.update, c.mean, c.low, c.high) for c in accuracy] == [
         ((10, 20), (50.0, 97.5), (50.0, 97.0), (50.0, 98.0))
     ]

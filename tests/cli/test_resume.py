@@ -11,7 +11,7 @@ import torch
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
-from lbadvisor.training.checkpoints.file import checkpoints
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 LONG = ("train", DIGITS, "--schedule-scale", "12", "--set", "measurements.every_updates=7")

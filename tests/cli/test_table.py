@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from lbadvisor.cli.display.console import ENDLESS, say
-from lbadvisor.cli.display.table import Column, Table, markdown, print_first_that_fits, print_table
+from lbadvisor.cli.display.table import Heading, Table, markdown, print_first_that_fits, print_table
 
 NAME = "digits-1024-ladder-sb-s0"
 SENTENCE = "horizon kept in examples, the baseline's; the spread between ghosts is seen over many ghosts"
 TABLE = Table(
     (
-        Column("run"),
-        Column("name", "name"),
-        Column("why", "prose"),
-        Column("accuracy at equal updates, %"),
-        Column("best", rank=1),
-        Column("seconds", rank=2),
+        Heading("run"),
+        Heading("name", "name"),
+        Heading("why", "prose"),
+        Heading("accuracy at equal updates, %"),
+        Heading("best", rank=1),
+        Heading("seconds", rank=2),
     ),
     (("7", NAME, SENTENCE, "97.60 ± 0.53", "98.20", "1,234.5"),),
 )
@@ -72,8 +72,8 @@ def test_where_there_is_no_terminal_a_row_is_a_line() -> None:
 
 
 def test_the_first_form_that_fits_is_shown_and_the_last_one_gives_up_columns() -> None:
-    wide = Table((Column("wide"),), (("x" * 50,),))
-    narrow = Table((Column("narrow"), Column("more", rank=1)), (("x" * 20, "x" * 30),))
+    wide = Table((Heading("wide"),), (("x" * 50,),))
+    narrow = Table((Heading("narrow"), Heading("more", rank=1)), (("x" * 20, "x" * 30),))
 
     def shown(width: int) -> list[str]:
         file = io.StringIO()
@@ -85,11 +85,11 @@ def test_the_first_form_that_fits_is_shown_and_the_last_one_gives_up_columns() -
 
 
 def test_a_cell_is_no_markup() -> None:
-    assert printed(80, Table((Column("name", "name"),), (("a[bold]b",), (Text("c"),))))[1:] == ["a[bold]b", "c"]
+    assert printed(80, Table((Heading("name", "name"),), (("a[bold]b",), (Text("c"),))))[1:] == ["a[bold]b", "c"]
 
 
 def test_a_github_table_has_its_bars_escaped_and_its_numbers_to_the_right() -> None:
-    table = Table((Column("run", "name"), Column("gap")), (("a|b", "+1.00"),))
+    table = Table((Heading("run", "name"), Heading("gap")), (("a|b", "+1.00"),))
     assert markdown(table) == ["| run | gap |", "| --- | ---: |", "| a\\|b | +1.00 |", ""]
     assert markdown(Table(table.columns, ())) == []
 

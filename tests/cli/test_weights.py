@@ -17,8 +17,8 @@ from torchvision.models import resnet18
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.training.checkpoints.checkpoint_file import MAGIC, checkpoints
 from lbadvisor.training.checkpoints.content import read_content
-from lbadvisor.training.checkpoints.file import MAGIC, checkpoints
 from lbadvisor.training.data.sources import digits
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ import pytest
 from lbadvisor.comparison import compare, results
 from lbadvisor.comparison.comparison import Better, Comparison, Metric, RunSummary
 from lbadvisor.errors import UsageError
-from lbadvisor.recipe.recipe import (
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import (
     AdaptedFrom,
     Batch,
     BatchNorm,
@@ -18,7 +19,6 @@ from lbadvisor.recipe.recipe import (
     Milestone,
     Model,
     Part,
-    Recipe,
     Schedule,
     Sgd,
 )

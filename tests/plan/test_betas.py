@@ -6,7 +6,7 @@ import pytest
 
 from lbadvisor.errors import PlanError
 from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.betas import adapted_beta, adapted_epsilon, applied_rule, largest_target
+from lbadvisor.plan.betas import adapted_beta, adapted_epsilon, applied_betas, largest_target
 
 ADAM = baseline_of_numbers(128, optimizer="adam")
 SGD = baseline_of_numbers(128)
@@ -33,21 +33,21 @@ def test_mareks_rule_keeps_the_half_life_of_beta2_in_examples_and_beta1():
 @pytest.mark.parametrize(("ratio", "rule"), [(1, "sde"), (8, "sde"), (9, "sde"), (9.1, "half-life"), (16, "half-life")])
 def test_the_rule_is_malladis_while_beta1_averages_and_mareks_beyond(ratio, rule):
     """With beta1 = .9 Malladi's leaves .2 at a ratio of 8, .1 at 9, and nothing from 10 on."""
-    assert applied_rule(ADAM, ratio, "auto") == rule
-    assert applied_rule(ADAM, ratio, "keep") == "keep"
+    assert applied_betas(ADAM, ratio, "auto") == rule
+    assert applied_betas(ADAM, ratio, "keep") == "keep"
 
 
 def test_rmsprop_has_one_beta_and_malladis_rule_reaches_farther():
     rmsprop = baseline_of_numbers(128, optimizer="rmsprop")  # beta2 = .99
-    assert applied_rule(rmsprop, 64, "auto") == "sde"
-    assert applied_rule(rmsprop, 128, "auto") == "half-life"
+    assert applied_betas(rmsprop, 64, "auto") == "sde"
+    assert applied_betas(rmsprop, 128, "auto") == "half-life"
 
 
 def test_malladis_rule_as_asked_is_an_error_beyond_its_limit_with_the_largest_batch_that_works():
     """A ratio of 16 with beta .9 gives 1 - 16 * .1 = -0.6; r must stay below 10."""
     with pytest.raises(PlanError, match=r"= -0\.6.*allows is 1279"):
-        applied_rule(ADAM, 16, "sde")
-    assert applied_rule(ADAM, 1279 / 128, "sde") == "sde"
+        applied_betas(ADAM, 16, "sde")
+    assert applied_betas(ADAM, 1279 / 128, "sde") == "sde"
     with pytest.raises(PlanError):
-        applied_rule(ADAM, 10, "sde")
+        applied_betas(ADAM, 10, "sde")
     assert largest_target(ADAM, 0.5) == 639

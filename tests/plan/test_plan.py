@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.plan import advise, advise_numbers, plan_body, plan_hash, plan_json, plan_of_json
+from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body, plan_json, plan_of_json
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
 from lbadvisor.recipe.parts import PARTS, parse_parts
@@ -197,7 +197,6 @@ def test_adagrad_has_no_published_rule_and_the_plan_says_so():
     plan = advise_numbers(baseline_of_numbers(128, 0.1, optimizer="adagrad"), Request(4096, ("lr",)))
     assert "no-rule-for-optimizer" in codes(plan)
     assert chosen(plan).diffusion is None
-    assert plan_of_json(plan_json(plan)) == plan
 
 
 @pytest.mark.parametrize(
@@ -361,7 +360,7 @@ def test_only_the_warnings_that_apply_are_given(request_, expected):
 def test_numbers_alone_give_a_relative_plan():
     plan = advise_numbers(baseline_of_numbers(128, None, None, None, "sgd"), Request(4096, PARTS))
     line = lines(plan)
-    assert plan.baseline is None
+    assert [numbers_body(plan)[key] for key in ("schema", "baseline", "adapted")] == [1, None, None]
     assert line["optimizer.lr"].unit == "x baseline"
     assert line["optimizer.lr"].after == pytest.approx(5.656854, abs=1e-6)
     assert line["schedule.epochs"].after == 32
@@ -405,19 +404,18 @@ def test_the_json_of_a_plan_is_whole_and_canonical():
     assert set(body) == {"schema", "baseline", "adapted", "batch_ratio", "adjustments", "warnings", "forecast"}
     assert {"field", "before", "after", "rule", "formula", "source", "validity"} <= set(body["adjustments"][0])
     assert plan_json(plan) == plan_json(advise(RESNET44, Request(4096, PARTS)))
-    assert plan_hash(plan) != plan_hash(advise(RESNET44, Request(2048, PARTS)))
+    assert plan_json(plan) != plan_json(advise(RESNET44, Request(2048, PARTS)))
 
 
-@pytest.mark.parametrize(
-    "plan",
-    [
-        advise(RESNET44, Request(4096, PARTS)),
-        advise_numbers(baseline_of_numbers(128, None, None, None, "sgd"), Request(512, PARTS)),
-    ],
-    ids=["of a recipe", "of numbers"],
-)
-def test_a_plan_comes_back_from_its_json(plan):
+def test_a_plan_comes_back_from_its_json():
+    plan = advise(RESNET44, Request(4096, PARTS))
     assert plan_of_json(plan_json(plan)) == plan
+
+
+def test_a_plan_of_numbers_is_no_plan_of_a_recipe():
+    text = json.dumps(numbers_body(advise_numbers(baseline_of_numbers(128), Request(512, PARTS))))
+    with pytest.raises(PlanError, match="by another version of the program, or by hand"):
+        plan_of_json(text)
 
 
 @pytest.mark.parametrize(

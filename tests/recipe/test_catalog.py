@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 
 from lbadvisor.recipe.catalog import OPTIMIZERS, TORCHVISION, TORCHVISION_NETWORKS, network_facts
-from lbadvisor.recipe.recipe import Optimizer
+from lbadvisor.recipe.recipe_tables import Optimizer
 
 TORCH = {
     "sgd": torch.optim.SGD,

@@ -6,7 +6,8 @@ import pytest
 
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.recipe.file import load_recipe
-from lbadvisor.recipe.recipe import Recipe, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Sgd
 from lbadvisor.recipe.schedule import in_updates
 
 FOLDER = Path(__file__).parents[2] / "recipes"

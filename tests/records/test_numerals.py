@@ -2,7 +2,17 @@
 
 import pytest
 
-from lbadvisor.records.numerals import measured_text, value_text
+from lbadvisor.records.numerals import number_text, value_text
+from lbadvisor.records.quantities import (
+    ACCURACY,
+    EXAMPLES,
+    LEARNING_RATE,
+    LOSS,
+    SECONDS,
+    UPDATE,
+    WEIGHT_DISTANCE,
+    Quantity,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,19 +39,20 @@ def test_what_is_absent_is_named_as_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "text"),
+    ("quantity", "value", "text"),
     [
-        ("updates", 78125.0, "+78,125"),
-        ("examples", 320_000_000, "+320,000,000"),
-        ("best_accuracy_update", 1234.4, "+1,234"),
-        ("final_accuracy_percent", -22.666, "-22.67"),
-        ("weight_distance", 1234.5, "+1,234.50"),
-        ("seconds", 4321.06, "+4,321.1"),
-        ("loss", 0.5, "+0.5000"),
-        ("loss", None, "-"),
+        (UPDATE, 78125.0, "+78,125"),
+        (EXAMPLES, 320_000_000, "+320,000,000"),
+        (UPDATE, 1234.4, "+1,234"),
+        (ACCURACY, -22.666, "-22.67"),
+        (WEIGHT_DISTANCE, 1234.5, "+1,234.50"),
+        (SECONDS, 4321.06, "+4,321.1"),
+        (LEARNING_RATE, 0.00003, "+3e-05"),
+        (LOSS, 0.5, "+0.5000"),
+        (LOSS, None, "-"),
     ],
 )
 def test_a_measured_number_has_its_quantitys_digits_and_its_thousands_apart(
-    name: str, value: float | None, text: str
+    quantity: Quantity, value: float | None, text: str
 ) -> None:
-    assert measured_text(name, value, "+") == text
+    assert number_text(value, quantity.run_format, "+") == text

@@ -14,7 +14,7 @@ from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import recipe_hash
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.recipe.validation import with_validation
-from lbadvisor.refine.refinement import CurvePoint, Estimate, conclude, noise_of_means, paired_gain
+from lbadvisor.refine.refinement import CurvePoint, ExponentEstimate, conclude, noise_of_means, paired_gain
 from lbadvisor.refine.search_space import Dimension, SearchSpace, plan_at, search_space
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
@@ -28,7 +28,7 @@ def digits():
 
 def estimate(chosen=0.4, low=0.3, high=0.6, gain_low=-0.1):
     curve = (CurvePoint(0.5, 2.0, 1.9, 2.1),)
-    return Estimate(0.4, low, high, (chosen,), 0.2, gain_low, 0.5, curve)
+    return ExponentEstimate(0.4, low, high, (chosen,), 0.2, gain_low, 0.5, curve)
 
 
 def test_a_gain_inside_the_noise_keeps_one_half_and_says_so():

@@ -26,14 +26,16 @@ def columns(updates: int, accuracy: float, clipped: float = 0.0) -> Columns:
     return Columns(
         epochs_per_update=1 / 32,
         examples_per_update=32.0,
-        update=u,
-        seconds=array("d", (0.5 * x for x in u)),
-        loss=array("d", (2.0 / x for x in u)),
-        lr=array("d", (0.05 for _ in u)),
-        gradient_norm=array("d", (1.0 + accuracy / 100 for _ in u)),
-        clipped_share=array("d", (clipped if x < 4 else 0.0 for x in u)),
-        weight_distance=array("d", (1.0 + math.log(x) for x in u)),
-        evaluation_accuracy_percent=array("d", (accuracy - 10 / x if x % 2 == 0 else math.inf for x in u)),
+        of={
+            "update": u,
+            "seconds": array("d", (0.5 * x for x in u)),
+            "loss": array("d", (2.0 / x for x in u)),
+            "lr": array("d", (0.05 for _ in u)),
+            "gradient_norm": array("d", (1.0 + accuracy / 100 for _ in u)),
+            "clipped_share": array("d", (clipped if x < 4 else 0.0 for x in u)),
+            "weight_distance": array("d", (1.0 + math.log(x) for x in u)),
+            "evaluation_accuracy_percent": array("d", (accuracy - 10 / x if x % 2 == 0 else math.inf for x in u)),
+        },
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.report.curves import Curve, Quantity
+from lbadvisor.records.quantities import WEIGHT_DISTANCE
+from lbadvisor.report.curves import Curve
 from lbadvisor.report.page import write_page
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
@@ -236,7 +237,7 @@ def test_a_weight_distance_that_grows_as_log_t_is_straight(opened, report_of):
 
 def as_log_t(curve: Curve) -> Curve:
     values = tuple(0.1 + 10 * math.log(update) for update in curve.update)
-    return replace(curve, mean=values, low=values, high=values) if curve.quantity is Quantity.WEIGHT_DISTANCE else curve
+    return replace(curve, mean=values, low=values, high=values) if curve.quantity is WEIGHT_DISTANCE else curve
 
 
 def test_printing_opens_every_section_and_draws_on_white(opened, report_of, tmp_path: Path):

@@ -6,8 +6,17 @@ from array import array
 import pytest
 
 from lbadvisor.records.measured_columns import Columns
+from lbadvisor.records.quantities import (
+    ACCURACY,
+    CLIPPED_SHARE,
+    GRADIENT_NORM,
+    LEARNING_RATE,
+    LOSS,
+    WEIGHT_DISTANCE,
+    Quantity,
+)
 from lbadvisor.report.charts import chart_data, charts_of
-from lbadvisor.report.curves import POINTS_PER_CURVE, Quantity, group_curves, points_per_curve
+from lbadvisor.report.curves import POINTS_PER_CURVE, group_curves, points_per_curve
 
 INF = math.inf
 
@@ -18,14 +27,16 @@ def run(updates: list[int], loss: list[float], accuracy: list[float] | None = No
     return Columns(
         epochs_per_update=0.25,
         examples_per_update=256.0,
-        update=array("d", updates),
-        seconds=array("d", [2.0 * update for update in updates]),
-        loss=array("d", loss),
-        lr=ones,
-        gradient_norm=ones,
-        clipped_share=array("d", [0.5] * len(updates)),
-        weight_distance=ones,
-        evaluation_accuracy_percent=array("d", accuracy or [INF] * len(updates)),
+        of={
+            "update": array("d", updates),
+            "seconds": array("d", [2.0 * update for update in updates]),
+            "loss": array("d", loss),
+            "lr": ones,
+            "gradient_norm": ones,
+            "clipped_share": array("d", [0.5] * len(updates)),
+            "weight_distance": ones,
+            "evaluation_accuracy_percent": array("d", accuracy or [INF] * len(updates)),
+        },
     )
 
 
@@ -34,7 +45,7 @@ def curve(runs: list[Columns], quantity: Quantity, at_most: int = POINTS_PER_CUR
 
 
 def test_the_mean_lies_between_the_lowest_and_the_highest_run():
-    found = curve([run([10, 20], [3.0, 2.0]), run([10, 20], [1.0, 2.0]), run([10, 20], [5.0, 5.0])], Quantity.LOSS)
+    found = curve([run([10, 20], [3.0, 2.0]), run([10, 20], [1.0, 2.0]), run([10, 20], [5.0, 5.0])], LOSS)
     assert found.update == (10, 20)
     assert found.mean == (3.0, 3.0)
     assert found.low == (1.0, 2.0)
@@ -44,7 +55,7 @@ def test_the_mean_lies_between_the_lowest_and_the_highest_run():
 
 def test_only_updates_that_all_runs_share_are_drawn():
     """A mean over two runs here and over one there would jump for no reason."""
-    found = curve([run([10, 20, 30], [1.0, 2.0, 3.0]), run([5, 10, 30], [9.0, 3.0, 5.0])], Quantity.LOSS)
+    found = curve([run([10, 20, 30], [1.0, 2.0, 3.0]), run([5, 10, 30], [9.0, 3.0, 5.0])], LOSS)
     assert found.update == (10, 30)
     assert found.mean == (2.0, 4.0)
 
@@ -54,16 +65,16 @@ def test_what_is_not_finite_or_not_evaluated_is_not_drawn():
         run([1, 2, 3], [1.0, INF, 3.0], [INF, 50.0, 70.0]),
         run([1, 2, 3], [1.0, 2.0, 3.0], [INF, 60.0, 80.0]),
     ]
-    assert curve(runs, Quantity.LOSS).update == (1, 3)
-    assert curve(runs, Quantity.ACCURACY).update == (2, 3)
-    assert curve(runs, Quantity.ACCURACY).mean == (55.0, 75.0)
+    assert curve(runs, LOSS).update == (1, 3)
+    assert curve(runs, ACCURACY).update == (2, 3)
+    assert curve(runs, ACCURACY).mean == (55.0, 75.0)
 
 
 def test_runs_that_share_nothing_have_an_empty_curve_and_one_alone_has_no_band():
-    assert curve([run([1], [1.0]), run([2], [1.0])], Quantity.LOSS).update == ()
-    alone = curve([run([1, 2], [1.0, 4.0])], Quantity.LOSS)
+    assert curve([run([1], [1.0]), run([2], [1.0])], LOSS).update == ()
+    alone = curve([run([1, 2], [1.0, 4.0])], LOSS)
     assert alone.low == alone.mean == alone.high == (1.0, 4.0)
-    assert curve([run([], [])], Quantity.LOSS).update == ()
+    assert curve([run([], [])], LOSS).update == ()
 
 
 def test_a_group_without_runs_is_an_error():
@@ -76,7 +87,7 @@ def test_a_thinned_band_keeps_the_highest_and_the_lowest_of_any_run():
     updates = list(range(1, 5001))
     spiking, quiet = [1.0] * 5000, [1.0 + u / 1000 for u in updates]
     spiking[2500], quiet[2500] = 9.0, 0.0
-    found = curve([run(updates, spiking), run(updates, quiet)], Quantity.LOSS, 200)
+    found = curve([run(updates, spiking), run(updates, quiet)], LOSS, 200)
     assert found.measured == 5000
     assert len(found.update) <= 200
     at = found.update.index(2501)
@@ -92,11 +103,11 @@ def test_more_groups_have_fewer_points_each_so_that_the_page_stays_small():
 def test_a_chart_is_there_only_where_something_was_measured():
     groups = [group_curves("a", [run([1, 2], [1.0, 2.0])])]
     assert [chart.quantity for chart in charts_of(groups)] == [
-        Quantity.LOSS,
-        Quantity.GRADIENT_NORM,
-        Quantity.CLIPPED_SHARE,
-        Quantity.LR,
-        Quantity.WEIGHT_DISTANCE,
+        LOSS,
+        GRADIENT_NORM,
+        CLIPPED_SHARE,
+        LEARNING_RATE,
+        WEIGHT_DISTANCE,
     ]
     assert charts_of([group_curves("a", [run([], [])])]) == ()
 

@@ -14,7 +14,7 @@ from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
-from lbadvisor.recipe.recipe import Checkpoints, Measurements
+from lbadvisor.recipe.recipe_tables import Checkpoints, Measurements
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs import ladder, reuse
@@ -23,8 +23,8 @@ from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_fold
 from lbadvisor.runs.selection import compare_selection, select
 from lbadvisor.store import Store, upgrade
 from lbadvisor.training import environment, state
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 from lbadvisor.training.checkpoints.content import read_content
-from lbadvisor.training.checkpoints.file import checkpoints
 
 CPU = torch.device("cpu")
 ASSETS = Path(__file__).parent / "store" / "assets"

@@ -15,8 +15,8 @@ import torch
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import checkpoint_folder
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 from lbadvisor.training.checkpoints.content import read_content
-from lbadvisor.training.checkpoints.file import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 WORDS = (

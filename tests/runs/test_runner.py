@@ -18,8 +18,8 @@ from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs import recording
 from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, find_earlier, train_run
 from lbadvisor.store import Store
+from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 from lbadvisor.training.checkpoints.content import read_content
-from lbadvisor.training.checkpoints.file import checkpoints, update_of
 
 CPU = torch.device("cpu")
 BODY = {

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from lbadvisor.errors import UnknownRunError
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
-from lbadvisor.records.measured_columns import Columns
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.store import Store
 
@@ -43,22 +42,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_columns_hold_what_the_records_hold_and_inf_for_what_is_not_finite(store: Store) -> None:
     (columns,) = store.columns_of([1])
-    for field in fields(Columns)[2:]:
-        values = [getattr(one, field.name) for one in store.measurements(1)]
+    assert len(columns.of) == 8
+    for key, column in columns.of.items():
+        values = [getattr(one, key) for one in store.measurements(1)]
         expected = [value if value is not None and math.isfinite(value) else math.inf for value in values]
-        assert getattr(columns, field.name).tolist() == expected, field.name
+        assert column.tolist() == expected, key
 
 
 def test_the_clock_gives_epochs_and_examples(store: Store) -> None:
     (columns,) = store.columns_of([1])
-    assert [columns.epochs_per_update * update for update in columns.update] == [m.epoch for m in TAKEN]
-    assert [columns.examples_per_update * update for update in columns.update] == [m.examples for m in TAKEN]
+    assert [columns.epochs_per_update * update for update in columns.of["update"]] == [m.epoch for m in TAKEN]
+    assert [columns.examples_per_update * update for update in columns.of["update"]] == [m.examples for m in TAKEN]
 
 
 def test_a_run_without_measurements_has_empty_columns(store: Store) -> None:
     _, columns = store.columns_of([1, 2])
     assert math.isnan(columns.epochs_per_update)
-    assert [len(getattr(columns, field.name)) for field in fields(Columns)[2:]] == [0] * 8
+    assert [len(column) for column in columns.of.values()] == [0] * 8
 
 
 def test_an_unknown_run_is_an_error(store: Store) -> None:

@@ -10,7 +10,8 @@ import pytest
 from lbadvisor.comparison.comparison import Position
 from lbadvisor.comparison.results import result_of, standing_of
 from lbadvisor.errors import UnknownRunError
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Environment, Measurement, Run
 from lbadvisor.store import Store
@@ -63,19 +64,19 @@ def test_a_result_is_that_of_all_measurements(store: Store, seed: int, clipping:
     measurements = random_measurements(seed, clipping)
     run = recorded(store, "a", measurements)
     (found,), expected = store.results_of([run.number]), result_of(run, measurements)
-    assert repr((found.last, found.final, found.best, found.best_loss)) == repr(
-        (expected.last, expected.final, expected.best, expected.best_loss)
-    )
+    assert repr((found.last, found.final, found.best)) == repr((expected.last, expected.final, expected.best))
     assert found.clipped_percent == pytest.approx(expected.clipped_percent)
 
 
 def test_a_run_without_measurements_or_evaluations_has_what_there_is(store: Store) -> None:
     empty = recorded(store, "empty", [])
     bare = recorded(store, "bare", [m for m in random_measurements(2, True) if m.evaluation_loss is None])
-    assert [(r.last, r.final, r.best, r.clipped_percent) for r in store.results_of([empty.number])] == [(None,) * 4]
+    assert [(r.last, r.final, r.best, r.clipped_percent) for r in store.results_of([empty.number])] == [
+        (None, None, {}, None)
+    ]
     (found,) = store.results_of([bare.number])
     assert found.last is not None
-    assert (found.final, found.best, found.best_loss) == (None, None, None)
+    assert (found.final, found.best) == (None, {})
 
 
 @pytest.mark.parametrize("axis", list(Axis))

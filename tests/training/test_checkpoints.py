@@ -13,7 +13,14 @@ import torch
 
 from lbadvisor.errors import CheckpointError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.training.checkpoints.file import MAGIC, Header, checkpoints, clear_parts, read_checkpoint, update_of
+from lbadvisor.training.checkpoints.checkpoint_file import (
+    MAGIC,
+    Header,
+    checkpoints,
+    clear_parts,
+    read_checkpoint,
+    update_of,
+)
 from lbadvisor.training.state import is_finite, load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from torch import nn
 
 from lbadvisor.errors import CompilationError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
-from lbadvisor.recipe.recipe import Compute, Recipe, recipe_hash
+from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
@@ -142,7 +143,7 @@ os.environ["PATH"] = ""
 os.environ["CXX"] = "no-such-compiler"
 import torch
 from torch import nn
-from lbadvisor.recipe.recipe import Compute
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.errors import CompilationError
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
 compute = Compute(compile=True)

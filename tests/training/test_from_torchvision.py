@@ -9,7 +9,8 @@ from torchvision.models import list_models
 
 from lbadvisor.errors import DataError, RecipeError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
-from lbadvisor.recipe.recipe import AdaptedFrom, Model, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Model
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import build_model

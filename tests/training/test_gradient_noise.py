@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.recipe.recipe import GradientNoise, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import GradientNoise
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.gradient_noise import noise_weights

@@ -9,7 +9,8 @@ from torch import nn
 
 from lbadvisor.errors import OutOfMemoryError, UsageError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices
-from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lbadvisor.errors import UsageError
-from lbadvisor.recipe.recipe import Compute, Recipe, recipe_hash
+from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
@@ -104,7 +105,7 @@ def test_tf32_is_refused_where_there_is_none():
 
 TF32 = """
 import torch
-from lbadvisor.recipe.recipe import Compute
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.precision import set_tf32
 
 {before}

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lbadvisor.errors import DataError
-from lbadvisor.recipe.recipe import Compute, Recipe
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, recompute_statistics, train

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
@@ -81,12 +82,12 @@ def calibrate(
 
     tried = numbers_of(exponents)
     plan = advise(baseline, request)
-    length = plan.adapted.schedule.updates if plan.adapted is not None else None
+    length = plan.adapted.schedule.updates or 0
     asked = CalibrationRequest(
         baseline=baseline,
         request=request,
         exponents=tried,
-        updates=updates or min(default_updates(length or 0, len(tried), seeds, plan.batch_ratio), length or 0),
+        updates=updates or min(default_updates(length, len(tried), seeds, plan.batch_ratio), length),
         seeds=tuple(range(seed, seed + seeds)),
         device=chosen_device(device),
         data_dir=data_dir or default_data_dir(),

@@ -43,12 +43,11 @@ def compare(
     points: above 0, the group is worse. A step is the accuracy gained over the group before. Intervals pair runs by
     seed; * marks a difference that holds after Holm's correction. With --where and no RUN, compares all matching runs.
     """
-    import dataclasses
-
     from lbadvisor.cli.display.console import print_json, stdout
-    from lbadvisor.cli.display.curves import draw_groups
-    from lbadvisor.cli.display.render_comparison import csv_of, json_ready, markdown_of, print_comparison
+    from lbadvisor.cli.display.json_body import json_of
+    from lbadvisor.cli.display.render_comparison import csv_of, markdown_of, print_comparison
     from lbadvisor.cli.display.reporting import check_reports, write_reports
+    from lbadvisor.cli.display.terminal_curves import draw_groups
     from lbadvisor.comparison.column_words import parse_columns
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.runs.selection import compare_selection, select
@@ -62,7 +61,7 @@ def compare(
     with Store.open(database or default_database_path(), create=False) as store:
         comparison = compare_selection(store, select(store, runs or (), conditions), wanted)
         if as_json:
-            print_json({"schema": 1} | dataclasses.asdict(comparison, dict_factory=json_ready))
+            print_json({"schema": 1} | json_of(comparison))
         elif as_markdown:
             print(markdown_of(comparison))  # noqa: T201
         elif as_csv:

@@ -96,7 +96,7 @@ def query(
     import csv
     import sys
 
-    from lbadvisor.cli.display.table import Column, Table, print_table
+    from lbadvisor.cli.display.table import Heading, Table, print_table
     from lbadvisor.store import query as asking
 
     answer = asking.query(_file(database), sql)
@@ -115,7 +115,7 @@ def query(
         writer.writerows(answer.rows)
     else:
         # The first column matters most to the user.
-        columns = (Column(name, "name", rank=place) for place, name in enumerate(answer.columns))
+        columns = (Heading(name, "name", rank=place) for place, name in enumerate(answer.columns))
         print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
 
 
@@ -139,7 +139,7 @@ def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
     from lbadvisor.errors import CheckpointError, RefusedError
     from lbadvisor.store import Store
     from lbadvisor.store.run_folder import checkpoint_folder
-    from lbadvisor.training.checkpoints.file import checkpoints, header_of, missing, pruned
+    from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, header_of, missing, pruned
 
     faults, gone = [], []
     with Store.open(file, create=False) as store:

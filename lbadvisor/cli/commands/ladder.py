@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def ladder(
 
     display.of_runs.show_loading()
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_to_the_end
+    from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_ladder_to_the_end
     from lbadvisor.cli.session import micro_size
     from lbadvisor.runs.ladder import LadderRequest, planned_runs
     from lbadvisor.runs.runner import chosen_device
@@ -104,7 +105,7 @@ def ladder(
         display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
         show_dry_run(request, as_json=as_json)
     else:
-        train_to_the_end(request, display)
+        train_ladder_to_the_end(request, display)
         form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
         show_results(request, form, html, png)
 

@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:

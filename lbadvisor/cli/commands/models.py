@@ -10,7 +10,7 @@ def models(as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from lbadvisor.cli.display.console import print_json, say, stdout
-    from lbadvisor.cli.display.table import Column, Table, print_table
+    from lbadvisor.cli.display.table import Heading, Table, print_table
     from lbadvisor.recipe.catalog import DATASETS, NETWORKS
 
     if as_json:
@@ -23,17 +23,17 @@ def models(as_json: AsJson = False) -> None:
         )
         return
     networks = Table(
-        (Column("network", "name"), Column("batch norm", "name"), Column("source", "prose")),
+        (Heading("network", "name"), Heading("batch norm", "name"), Heading("source", "prose")),
         tuple((name, "yes" if network.batch_norm else "no", network.source) for name, network in NETWORKS.items()),
     )
     datasets = Table(
         (
-            Column("data set", "name"),
-            Column("training"),
-            Column("test"),
-            Column("classes"),
-            Column("image"),
-            Column("source", "prose"),
+            Heading("data set", "name"),
+            Heading("training"),
+            Heading("test"),
+            Heading("classes"),
+            Heading("image"),
+            Heading("source", "prose"),
         ),
         tuple(
             (

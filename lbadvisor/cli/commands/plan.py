@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
     from lbadvisor.plan.baseline import Baseline
@@ -73,30 +74,30 @@ def plan(
     """
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
-    from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
+    from lbadvisor.cli.options.adaptation import baseline_recipe, planned_request_of, target_of, write_recipe
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
     from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.plan import advise, advise_numbers, plan_body
+    from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body
 
     target_of(adapt.target)
     if out is not None:
         check_out(out, force=force, source=recipe)
     if recipe is not None:
-        read = baseline_recipe(recipe, changes)
-        baseline = baseline_of(read)
+        baseline = baseline_recipe(recipe, changes)
+        made = advise(baseline, planned_request_of(adapt, words, baseline_of(baseline)))
+        if out is not None:
+            write_recipe(out, made)
+        if as_json:
+            print_json(plan_body(made))
+        else:
+            print_plan(made, baseline.name)
     elif numbers.batch_size is not None:
-        read = None
-        baseline = numbers.baseline(numbers.batch_size)
+        known = numbers.baseline(numbers.batch_size)
+        of_numbers = advise_numbers(known, planned_request_of(adapt, words, known))
+        if as_json:
+            print_json(numbers_body(of_numbers))
+        else:
+            print_plan(of_numbers)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
-    request = arm_or_request_of(adapt, words, baseline)
-    if request is None:
-        raise UsageError(f"nothing to plan: the arm {adapt.arm} is the baseline itself")
-    made = advise_numbers(baseline, request) if read is None else advise(read, request)
-    if out is not None:
-        write_recipe(out, made)
-    if as_json:
-        print_json(plan_body(made))
-    else:
-        print_plan(made)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.refine.refinement import Refinement
-    from lbadvisor.refine.run import Event
+    from lbadvisor.refine.refining import RefineEvent
 
 
 @command
@@ -156,7 +157,7 @@ def refine(
 
 def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.cli.signals import Stopper
-    from lbadvisor.refine.run import refine as events_of
+    from lbadvisor.refine.refining import refine as events_of
 
     events = events_of(asked)
     with Stopper() as stopper, closing(events):
@@ -168,11 +169,11 @@ def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
 
 
 def _followed(
-    events: "Generator[Event, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
+    events: "Generator[RefineEvent, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
 ) -> "Refinement | None":
     """Show all events; returns the result, or None if a signal stopped the search."""
     from lbadvisor.refine.objective import TrialRun
-    from lbadvisor.refine.search import BudgetSpent, TrialBegins, TrialEnds, Waits
+    from lbadvisor.refine.search import BudgetSpent, SearchWaits, TrialBegins, TrialEnds
     from lbadvisor.refine.search_space import point_text
     from lbadvisor.runs.runner import Progress, Started
     from lbadvisor.training.data.dataset import Preparing
@@ -204,7 +205,7 @@ def _followed(
                     said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged"
                     early = ", stopped early" if event.trial.outcome.pruned else ""
                     display.show_line(f"trial {event.trial.number}: {said}{early}")
-                case Waits():
+                case SearchWaits():
                     if event.running != waited_for:
                         display.show_line(f"waiting for {event.running} trials of other processes")
                     waited_for = event.running
@@ -248,8 +249,8 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
             display.show_line("the study has trials already: calibration is skipped")
             return asked
     tried = numbers_of(DEFAULT_EXPONENTS)
-    plan, adapted = trial_plan(asked, asked.space.theory)
-    length = adapted.schedule.updates or 0
+    plan = trial_plan(asked, asked.space.theory)
+    length = plan.adapted.schedule.updates or 0
     calibration = CalibrationRequest(
         baseline=asked.baseline,
         # Clipping would bound the steps being compared.

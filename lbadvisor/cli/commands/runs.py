@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
 
@@ -43,10 +44,8 @@ def list_runs(
     """List the runs, oldest first."""
     if words.subcommand is not None:
         return
-    import dataclasses
-
     from lbadvisor.cli.display.console import print_json, say, stderr, stdout
-    from lbadvisor.cli.display.render_comparison import json_ready
+    from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import runs_table
     from lbadvisor.cli.display.table import print_table
     from lbadvisor.comparison.conditions import Condition, parse_condition
@@ -64,8 +63,7 @@ def list_runs(
         found = found[-limit:] if limit is not None else found
         summaries = [summary_of(result) for result in store.results_of([run.number for run in found])]
     if as_json:
-        rows = [dataclasses.asdict(summary, dict_factory=json_ready) for summary in summaries]
-        print_json({"schema": 1, "runs": rows})
+        print_json({"schema": 1, "runs": [json_of(summary) for summary in summaries]})
     elif not summaries and (conditions or ladder):
         say(stderr(), "no run matches: `lbadvisor runs` lists them all")
     else:
@@ -83,13 +81,11 @@ def show(
     database: options.Database = None,
 ) -> None:
     """Show a run: its status, environment, recipe and measurements."""
-    import dataclasses
-
     from lbadvisor.cli.display.console import print_json, stdout
-    from lbadvisor.cli.display.render_comparison import json_ready
+    from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import print_run
     from lbadvisor.store.run_folder import checkpoint_folder
-    from lbadvisor.training.checkpoints.file import checkpoints, pruned, update_of
+    from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
     with _opened(database) as store:
         found = store.run(run)
@@ -101,9 +97,9 @@ def show(
         print_json(
             {
                 "schema": 1,
-                "run": dataclasses.asdict(found, dict_factory=json_ready),
+                "run": json_of(found),
                 "saved_updates": saved_updates,
-                "measurements": [dataclasses.asdict(m, dict_factory=json_ready) for m in shown],
+                "measurements": [json_of(measurement) for measurement in shown],
             }
         )
     else:
@@ -272,7 +268,7 @@ def export(
     database: options.Database = None,
 ) -> None:
     """Print all measurements of runs as comma-separated values, one row each; with --json, as one object."""
-    from lbadvisor.cli.display.render_export import write_csv, write_json
+    from lbadvisor.cli.display.render_export import csv_lines, json_lines
     from lbadvisor.cli.output import check_out
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.errors import LbadvisorError
@@ -283,14 +279,14 @@ def export(
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
         check_out(out, force=force, source=database or default_database_path())
-    write = write_json if as_json else write_csv
     with _opened(database) as store:
-        selection = select(store, names or (), conditions)
+        lines = (json_lines if as_json else csv_lines)(store, select(store, names or (), conditions))
         if out is None:
-            write(sys.stdout, store, selection)
+            for line in lines:
+                sys.stdout.write(line)
             return
         try:
-            write_atomically(out, lambda file: write(file, store, selection))
+            write_atomically(out, lambda file: file.writelines(line.encode() for line in lines))
         except OSError as error:
             raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
 

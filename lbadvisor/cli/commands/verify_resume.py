@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command import Words, command
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
 
 
 @command

@@ -1,6 +1,6 @@
 """A comparison's groups as a table: accuracy, gap, share closed and step, each with its interval."""
 
-from lbadvisor.cli.display.table import Column, Table
+from lbadvisor.cli.display.table import Heading, Table
 from lbadvisor.comparison.comparison import Comparison, Estimate, Group, GroupGap
 from lbadvisor.records.numerals import ABSENT
 from lbadvisor.records.run import RunStatus
@@ -14,10 +14,10 @@ def group_table(comparison: Comparison, called: str) -> Table:
 
     Each of the three has its interval beside it; of two groups none has a step.
     """
-    columns = [Column(called, "name"), Column("runs", rank=1), Column("accuracy, %")]
-    columns += [Column("gap, points"), Column("95% interval", rank=2), Column("closed"), Column("95% interval")]
+    columns = [Heading(called, "name"), Heading("runs", rank=1), Heading("accuracy, %")]
+    columns += [Heading("gap, points"), Heading("95% interval", rank=2), Heading("closed"), Heading("95% interval")]
     if _has_steps(comparison):
-        columns += [Column("step, points", rank=3), Column("95% interval", rank=4)]
+        columns += [Heading("step, points", rank=3), Heading("95% interval", rank=4)]
     rows = []
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         diverged = diverged_runs(comparison, group)

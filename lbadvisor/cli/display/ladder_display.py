@@ -12,13 +12,16 @@ from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stderr, stdout
+from lbadvisor.cli.display.measured import accuracy_text, facts_of, measured_text
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
-from lbadvisor.cli.display.table import Cell, Column, Table, print_table
-from lbadvisor.cli.display.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, facts_of, images_text
+from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
+from lbadvisor.cli.display.train_display import PLAIN_LINE_SECONDS, Display, TimeLeft, images_text
+from lbadvisor.comparison.results import is_evaluated
 from lbadvisor.plan.arms import PlannedArm, changes, foundation
 from lbadvisor.plan.caveats import Caveat
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of
+from lbadvisor.records.quantities import LOSS, SECONDS
 from lbadvisor.records.run import Measurement, RunStatus
 
 if TYPE_CHECKING:
@@ -134,9 +137,9 @@ def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
     if run.status is RunStatus.DIVERGED:
         return f"diverged at update {run.update} of {run.updates}{there}"
     text = f"{run.updates:,} updates"
-    evaluated = [m for m in measurements if m.evaluation_accuracy_percent is not None]
+    evaluated = [m for m in measurements if is_evaluated(m)]
     if evaluated:
-        text += f", accuracy {evaluated[-1].evaluation_accuracy_percent:.2f}%, {evaluated[-1].seconds:.1f} s"
+        text += f",{accuracy_text(evaluated[-1])}, {measured_text(SECONDS, evaluated[-1])} s"
     return text + there
 
 
@@ -166,18 +169,18 @@ def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms
 
 
 _COSTS = (
-    Column("  a run of", "name"),
-    Column("seeds"),
-    Column("updates"),
-    Column("epochs"),
-    Column("examples"),
-    Column("of all"),
+    Heading("  a run of", "name"),
+    Heading("seeds"),
+    Heading("updates"),
+    Heading("epochs"),
+    Heading("examples"),
+    Heading("of all"),
 )
 
 
 def _costs(baseline: Recipe, arms: Sequence[PlannedArm]) -> Table:
     everything = sum(arm.examples * arm.seeds for arm in arms)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[TableCell, ...]] = []
     for arm in arms:
         epochs = epochs_of(arm.updates, baseline.data.train_examples, arm.recipe.batch.size)
         share = arm.examples * arm.seeds / everything
@@ -264,10 +267,9 @@ class _Bars:
         self.bar.update(self._task, completed=event.update, count=count)
         self.bar.update(self._all, completed=self._behind + event.update * self._size)
         if event.measurement is not None:
-            if event.measurement.evaluation_accuracy_percent is not None:
-                self._accuracy = f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
+            self._accuracy = accuracy_text(event.measurement) or self._accuracy
             wide = self._display.console.width >= WIDE_TERMINAL
-            facts = facts_of(event.measurement) if wide else f"loss {event.measurement.loss:.4f}"
+            facts = facts_of(event.measurement) if wide else f"loss {measured_text(LOSS, event.measurement)}"
             self.bar.update(self._task, facts=facts + self._accuracy)
 
     def end(self, event: "RunEnds", measurements: Sequence[Measurement]) -> None:

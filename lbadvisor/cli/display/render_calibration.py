@@ -1,7 +1,5 @@
 """A calibration as a table and as JSON."""
 
-import dataclasses
-import math
 from typing import Any
 
 from rich.console import Console
@@ -9,16 +7,16 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say
-from lbadvisor.cli.display.render_comparison import json_ready
-from lbadvisor.cli.display.table import Column, Table, print_table
+from lbadvisor.cli.display.json_body import json_of
+from lbadvisor.cli.display.table import Heading, Table, print_table
 from lbadvisor.diagnostics.calibration import Calibration, exponent_text
 
 _COLUMNS = (
-    Column("first updates"),
-    Column("weight distance"),
-    Column("noise, one update", rank=2),
-    Column("noise, same drift", rank=1),
-    Column("drift", rank=3),
+    Heading("first updates"),
+    Heading("weight distance"),
+    Heading("noise, one update", rank=2),
+    Heading("noise, same drift", rank=1),
+    Heading("drift", rank=3),
 )
 
 
@@ -46,7 +44,4 @@ def print_calibration(console: Console, found: Calibration) -> None:
 
 def calibration_body(found: Calibration) -> dict[str, Any]:
     """The calibration as the documented JSON object: its record's fields; a distance that is not finite is null."""
-    body = dataclasses.asdict(found, dict_factory=json_ready)
-    for curve in body["curves"]:
-        curve["distances"] = [d if math.isfinite(d) else None for d in curve["distances"]]
-    return {"schema": 1} | body
+    return {"schema": 1} | json_of(found)

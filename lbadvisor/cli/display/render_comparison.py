@@ -2,13 +2,9 @@
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
@@ -21,16 +17,14 @@ from lbadvisor.cli.display.group_rows import (
     legend,
     points_text,
 )
-from lbadvisor.cli.display.table import Cell, Column, Table, markdown, print_first_that_fits, print_table
+from lbadvisor.cli.display.table import Heading, Table, TableCell, markdown, print_first_that_fits, print_table
 from lbadvisor.comparison.change_text import change_texts
-from lbadvisor.comparison.comparison import Better, Change, Comparison, Metric
-from lbadvisor.comparison.metrics import ACCURACY
-from lbadvisor.comparison.metrics import Column as MetricColumn
-from lbadvisor.records.numerals import measured_text, value_text
+from lbadvisor.comparison.comparison import Change, Comparison, Metric
+from lbadvisor.records.numerals import number_text, value_text
+from lbadvisor.records.quantities import ACCURACY, Better
 
 MOST_COLUMNS = 6
 """Of more groups the tables have a row each, and not a column."""
-_OF_GAP = MetricColumn(ACCURACY, "last").name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +33,6 @@ class _Row:
 
     name: str
     cells: tuple[tuple[str, Text], ...]
-
-
-def json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A record's fields as JSON has them, for `dataclasses.asdict`: times as ISO 8601, what is not finite as null."""
-    ready = {}
-    for name, value in items:
-        if isinstance(value, datetime):
-            value = value.isoformat()
-        elif isinstance(value, float) and not math.isfinite(value):
-            value = None
-        elif isinstance(value, BaseModel):
-            value = value.model_dump(mode="json", exclude_none=True)
-        ready[name] = value
-    return ready
 
 
 def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str, str]:
@@ -65,14 +45,14 @@ def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str
     if spread is None:
         before = sum(len(one.runs) for one in comparison.groups[:group])
         lone = len(comparison.groups[group].runs) == 1
-        return measured_text(metric.name, metric.values[before] if lone else None), ""
-    text = measured_text(metric.name, spread.mean)
+        return number_text(metric.values[before] if lone else None, metric.form), ""
+    text = number_text(spread.mean, metric.form)
     if spread.std:
-        text += f" ± {measured_text(metric.name, spread.std)}"
-    if group == 0 or first is None or metric.name == _OF_GAP:
+        text += f" ± {number_text(spread.std, metric.form)}"
+    if group == 0 or first is None or metric.name == ACCURACY.run_name:
         return text, ""
     difference = spread.mean - first.mean
-    return text, measured_text(metric.name, difference, "+") if difference else "="
+    return text, number_text(difference, metric.form, "+") if difference else "="
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -101,7 +81,7 @@ def gap_table(comparison: Comparison) -> Table:
     if _has_several(comparison):
         return group_table(comparison, "group")
     rows = tuple((gap.group, points_text(gap), closed_text(gap)) for gap in comparison.gap.groups)
-    return Table((Column("run", "name"), Column("gap, points"), Column("closed")), rows)
+    return Table((Heading("run", "name"), Heading("gap, points"), Heading("closed")), rows)
 
 
 def _has_several(comparison: Comparison) -> bool:
@@ -135,9 +115,9 @@ def _forms(comparison: Comparison, corner: str, rows: Sequence[_Row]) -> list[Ta
     forms = [_upright(labels, rows, tall=tall) for tall in (False, True)]
     if len(labels) > MOST_COLUMNS:
         return forms
-    columns = (Column(corner, "prose"), *map(Column, labels))
+    columns = (Heading(corner, "prose"), *map(Heading, labels))
 
-    def beside(row: _Row, *, tall: bool) -> tuple[Cell, ...]:
+    def beside(row: _Row, *, tall: bool) -> tuple[TableCell, ...]:
         return row.name, *(_cell(cell, tall=tall) for cell in row.cells)
 
     return [*(Table(columns, tuple(beside(row, tall=tall) for row in rows)) for tall in (False, True)), *forms]
@@ -146,7 +126,7 @@ def _forms(comparison: Comparison, corner: str, rows: Sequence[_Row]) -> list[Ta
 def _upright(labels: Sequence[str], rows: Sequence[_Row], *, tall: bool) -> Table:
     """A row for each group; the last of the rows that are its columns is the least important."""
     return Table(
-        (Column("group", "name"), *(Column(row.name, rank=place) for place, row in enumerate(rows))),
+        (Heading("group", "name"), *(Heading(row.name, rank=place) for place, row in enumerate(rows))),
         tuple((label, *(_cell(row.cells[place], tall=tall) for row in rows)) for place, label in enumerate(labels)),
     )
 
@@ -168,7 +148,7 @@ def _style(metric: Metric, group: int) -> str:
 
 def markdown_of(comparison: Comparison) -> str:
     """The same as GitHub tables."""
-    columns = [Column(group.label) for group in comparison.groups]
+    columns = [Heading(group.label) for group in comparison.groups]
     changed = tuple((change.field, *change_texts(comparison, change)) for change in _told(comparison))
     metrics = []
     for metric in comparison.metrics:
@@ -176,8 +156,8 @@ def markdown_of(comparison: Comparison) -> str:
         cells = (f"{value} ({difference})" if difference else value for value, difference in texts)
         metrics.append((metric.label, *cells))
     lines = [
-        *markdown(Table((Column("field", "name"), *columns), changed)),
-        *markdown(Table((Column("metric", "name"), *columns), tuple(metrics))),
+        *markdown(Table((Heading("field", "name"), *columns), changed)),
+        *markdown(Table((Heading("metric", "name"), *columns), tuple(metrics))),
         *markdown(gap_table(comparison)),
         *(f"{line}\n" for line in legend(comparison)),
         comparison.gap.conclusion,

@@ -1,59 +1,48 @@
-"""Measurements of runs, all of them, for other programs."""
+"""Measurements of runs, all of them, for other programs: text in pieces, as it is read from the store."""
 
 import csv
-import dataclasses
 import io
 import json
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.records.run import Measurement
 
 if TYPE_CHECKING:
     from lbadvisor.runs.selection import Selection
     from lbadvisor.store import Store
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
+_FIELDS = tuple(field.name for field in fields(Measurement))
 
 
-def write_csv(file: IO[str] | IO[bytes], store: "Store", selection: "Selection") -> None:
+def csv_lines(store: "Store", selection: "Selection") -> Iterator[str]:
     """One row per measurement, in full precision: the run's name, arm and seed, then the fields; nan as `nan`."""
     labels = dict(selection.labels)
-    _put(file, _line(["run", "arm", "seed", *_FIELDS]))
+    yield _line(["run", "arm", "seed", *_FIELDS])
     for run in selection.runs:
         # One run at a time: they may be many and long.
         for measurement in store.measurements(run.number):
             values = [getattr(measurement, field) for field in _FIELDS]
-            _put(file, _line([run.name, labels.get(run.number), run.seed, *values]))
+            yield _line([run.name, labels.get(run.number), run.seed, *values])
 
 
-def write_json(file: IO[str] | IO[bytes], store: "Store", selection: "Selection") -> None:
+def json_lines(store: "Store", selection: "Selection") -> Iterator[str]:
     """One object: `schema`, and for each of `runs` the run, its `arm` in a ladder or null, and its `measurements`."""
     labels = dict(selection.labels)
     body = {
         "schema": 1,
         "runs": [
-            dataclasses.asdict(run, dict_factory=json_ready)
-            | {
-                "arm": labels.get(run.number),
-                "measurements": [
-                    dataclasses.asdict(m, dict_factory=json_ready) for m in store.measurements(run.number)
-                ],
-            }
+            json_of(run)
+            | {"arm": labels.get(run.number), "measurements": [json_of(m) for m in store.measurements(run.number)]}
             for run in selection.runs
         ],
     }
-    _put(file, json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    yield json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _line(cells: list[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
-
-
-def _put(file: IO[str] | IO[bytes], text: str) -> None:
-    if isinstance(file, io.TextIOBase):
-        file.write(text)
-    else:
-        file.write(text.encode())  # type: ignore[arg-type]

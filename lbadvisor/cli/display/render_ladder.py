@@ -1,7 +1,6 @@
 """A ladder's results: the paper's table with its uncertainty, as a table, a GitHub table, CSV and JSON."""
 
 import csv
-import dataclasses
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_table, legend
-from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import markdown, print_table
 from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.plan.arms import changes, foundation
@@ -84,7 +83,7 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
                 "updates": arm.updates,
                 "epochs": epochs_of(arm.updates, examples, arm.recipe.batch.size),
                 "examples": arm.examples,
-                "changes": [dataclasses.asdict(line) for line in lines],
+                "changes": [json_of(line) for line in lines],
             }
         )
     return {
@@ -96,7 +95,7 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
         },
         "arms": arms,
         "runs": [_run_body(planned) for planned in runs],
-        "comparison": None if comparison is None else dataclasses.asdict(comparison, dict_factory=json_ready),
+        "comparison": None if comparison is None else json_of(comparison),
     }
 
 

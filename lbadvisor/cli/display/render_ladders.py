@@ -1,44 +1,44 @@
 """The stored ladders as tables and as JSON."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from lbadvisor.cli.display.render_comparison import json_ready
-from lbadvisor.cli.display.table import Column, Table, print_facts, print_table
+from lbadvisor.cli.display.json_body import json_of
+from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
-from lbadvisor.records.numerals import measured_text
+from lbadvisor.records.numerals import number_text
+from lbadvisor.records.quantities import ACCURACY, SECONDS
 from lbadvisor.records.run import Ladder, Run
 from lbadvisor.runs.reuse import RESULTS
 
-Members = Sequence[tuple[str, Run]]
+ArmRuns = Sequence[tuple[str, Run]]
 """(arm's name, run)."""
 
 
 _LADDERS = (
-    Column("name", "name"),
-    Column("baseline", "name", rank=2),
-    Column("batch", "name"),
-    Column("arms", "prose", rank=1),
-    Column("runs"),
-    Column("done"),
-    Column("begun, UTC", "name", rank=3),
+    Heading("name", "name"),
+    Heading("baseline", "name", rank=2),
+    Heading("batch", "name"),
+    Heading("arms", "prose", rank=1),
+    Heading("runs"),
+    Heading("done"),
+    Heading("begun, UTC", "name", rank=3),
 )
 _RUNS = (
-    Column("arm", "name"),
-    Column("seed"),
-    Column("run"),
-    Column("name", "name"),
-    Column("status", "name"),
-    Column("update", rank=1),
-    Column("final %"),
-    Column("seconds", rank=2),
+    Heading("arm", "name"),
+    Heading("seed"),
+    Heading("run"),
+    Heading("name", "name"),
+    Heading("status", "name"),
+    Heading("update", rank=1),
+    Heading("final %"),
+    Heading("seconds", rank=2),
 )
 
 
-def ladders_table(ladders: Sequence[tuple[Ladder, Members]]) -> Table:
+def ladders_table(ladders: Sequence[tuple[Ladder, ArmRuns]]) -> Table:
     """One row per ladder."""
     rows = tuple(
         (
@@ -56,7 +56,7 @@ def ladders_table(ladders: Sequence[tuple[Ladder, Members]]) -> Table:
 
 
 def print_ladder_runs(
-    console: Console, ladder: Ladder, members: Members, summaries: Sequence[tuple[str, RunSummary]]
+    console: Console, ladder: Ladder, members: ArmRuns, summaries: Sequence[tuple[str, RunSummary]]
 ) -> None:
     """The ladder, and a row for each of its runs."""
     facts = {
@@ -76,17 +76,17 @@ def print_ladder_runs(
             run.name,
             str(run.status),
             f"{run.update:,}/{run.updates:,}",
-            measured_text("final_accuracy_percent", run.final_accuracy_percent),
-            measured_text("seconds", run.seconds),
+            number_text(run.final_accuracy_percent, ACCURACY.format),
+            number_text(run.seconds, SECONDS.format),
         )
         for arm, run in summaries
     )
     print_table(console, Table(_RUNS, rows))
 
 
-def ladder_body(ladder: Ladder, members: Members) -> dict[str, Any]:
+def ladder_body(ladder: Ladder, members: ArmRuns) -> dict[str, Any]:
     """The ladder as JSON: its record's fields, `arms` with the runs' numbers, and how many runs have their result."""
-    body = dataclasses.asdict(ladder, dict_factory=json_ready)
+    body = json_of(ladder)
     arms: dict[str, list[int]] = {}
     for arm, run in members:
         arms.setdefault(arm, []).append(run.number)
@@ -95,12 +95,12 @@ def ladder_body(ladder: Ladder, members: Members) -> dict[str, Any]:
 
 def member_bodies(summaries: Sequence[tuple[str, RunSummary]]) -> list[dict[str, Any]]:
     """Each run's summary with its arm."""
-    return [{"arm": arm} | dataclasses.asdict(run, dict_factory=json_ready) for arm, run in summaries]
+    return [{"arm": arm} | json_of(run) for arm, run in summaries]
 
 
 def _batches(ladder: Ladder) -> str:
     return f"{ladder.baseline.batch.size:,} -> {ladder.target_batch_size:,}"
 
 
-def _done(members: Members) -> int:
+def _done(members: ArmRuns) -> int:
     return sum(run.status in RESULTS for _, run in members)

@@ -6,11 +6,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stdout
-from lbadvisor.cli.display.table import Cell, Column, Table, print_table
+from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.plan.caveats import Caveat
 from lbadvisor.plan.forecast import Option
-from lbadvisor.plan.plan import Plan
+from lbadvisor.plan.plan import NumbersPlan
 from lbadvisor.records.numerals import value_text
 
 DIFFUSION = "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline:"
@@ -24,14 +24,17 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: Plan) -> None:
-    """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings."""
+def print_plan(plan: NumbersPlan, name: str = "") -> None:
+    """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
+
+    `name` is that of the recipe, if there is one.
+    """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
-    name = f"{plan.baseline.name}: " if plan.baseline else ""
     say(
         console,
-        f"[bold]{escape(name)}batch {value_text(size.before)} -> {value_text(size.after)}[/bold], "
+        f"[bold]{escape(f'{name}: ' if name else '')}batch {value_text(size.before)} -> "
+        f"{value_text(size.after)}[/bold], "
         f"ratio r = {plan.batch_ratio:,.6g}",
     )
     console.print()
@@ -58,13 +61,13 @@ def planned_text(line: Adjustment) -> str:
 
 def _adjustments(lines: Sequence[Adjustment]) -> Table:
     columns = (
-        Column(""),
-        Column("", "name"),
-        Column("old"),
-        Column("new"),
-        Column("unit", "name", rank=3),
-        Column("rule", "prose", rank=1),
-        Column("formula", "prose", rank=2),
+        Heading(""),
+        Heading("", "name"),
+        Heading("old"),
+        Heading("new"),
+        Heading("unit", "name", rank=3),
+        Heading("rule", "prose", rank=1),
+        Heading("formula", "prose", rank=2),
     )
     rows = tuple(
         (
@@ -87,7 +90,7 @@ def _notes(lines: Sequence[Adjustment]) -> Table:
     for number, line in enumerate(lines, start=1):
         shared.setdefault((line.source, line.validity), []).append(number)
     rows = tuple((", ".join(map(str, numbers)), source, validity) for (source, validity), numbers in shared.items())
-    return Table((Column("line"), Column("source", "prose"), Column("known to hold", "prose")), rows)
+    return Table((Heading("line"), Heading("source", "prose"), Heading("known to hold", "prose")), rows)
 
 
 def _divides_by(choices: Sequence[Option]) -> str:
@@ -99,18 +102,18 @@ def _divides_by(choices: Sequence[Option]) -> str:
 def _forecast(choices: Sequence[Option]) -> Table:
     betas = [name for name in ("beta1", "beta2") if getattr(choices[0], name) is not None]
     columns = (
-        Column("what it costs", "name"),
-        Column("lr", rank=1),
-        *(Column(name, rank=4) for name in betas),
-        Column("updates"),
-        Column("epochs", rank=4),
-        Column("examples"),
-        Column("diffusion", rank=3),
+        Heading("what it costs", "name"),
+        Heading("lr", rank=1),
+        *(Heading(name, rank=4) for name in betas),
+        Heading("updates"),
+        Heading("epochs", rank=4),
+        Heading("examples"),
+        Heading("diffusion", rank=3),
     )
     return Table(columns, tuple(_priced(choice, betas) for choice in choices))
 
 
-def _priced(choice: Option, betas: Sequence[str]) -> tuple[Cell, ...]:
+def _priced(choice: Option, betas: Sequence[str]) -> tuple[TableCell, ...]:
     return (
         Text(("> " if choice.chosen else "  ") + choice.name, style="bold" if choice.chosen else ""),
         _absolute(choice.lr, choice.lr_factor),

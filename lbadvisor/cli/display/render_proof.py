@@ -1,6 +1,5 @@
 """A proof of resuming: how far it is, and what came of it."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from lbadvisor.cli.display.console import say, stderr
-from lbadvisor.cli.display.render_comparison import json_ready
+from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ Show = Callable[["Preparing | ProofProgress"], None]
 
 def proof_json(proof: "ResumeProof") -> dict[str, Any]:
     """The proof's fields, and whether it holds."""
-    body = dataclasses.asdict(proof, dict_factory=json_ready)
-    return {"schema": 1, "identical": proof.difference is None, **body}
+    return {"schema": 1, "identical": proof.difference is None, **json_of(proof)}
 
 
 def proof_text(proof: "ResumeProof") -> str:

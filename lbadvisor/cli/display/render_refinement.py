@@ -1,6 +1,5 @@
 """A refinement as a table, a chart of characters, and JSON."""
 
-import dataclasses
 import math
 import statistics
 from typing import Any
@@ -10,9 +9,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import CHART_WIDTH, say
-from lbadvisor.cli.display.render_comparison import json_ready
-from lbadvisor.cli.display.table import Column, Table, print_table
-from lbadvisor.refine.refinement import Refinement, Trial, value_text
+from lbadvisor.cli.display.json_body import json_of
+from lbadvisor.cli.display.table import Heading, Table, print_table
+from lbadvisor.refine.refinement import Refinement, Trial, metric_text
 from lbadvisor.refine.search_space import point_text
 
 HEIGHT = 16
@@ -48,12 +47,12 @@ def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -
 
 def _trials(refinement: Refinement) -> Table:
     columns = (
-        Column("trial"),
-        *(Column(dimension.name) for dimension in refinement.space.dimensions),
-        Column("error, %" if refinement.metric == "error" else "loss, nats"),
-        Column("epochs", rank=1),
-        Column("seconds", rank=2),
-        Column("runs", "prose", rank=3),
+        Heading("trial"),
+        *(Heading(dimension.name) for dimension in refinement.space.dimensions),
+        Heading("error, %" if refinement.metric == "error" else "loss, nats"),
+        Heading("epochs", rank=1),
+        Heading("seconds", rank=2),
+        Heading("runs", "prose", rank=3),
     )
     return Table(columns, tuple(_row(trial, refinement) for trial in refinement.trials))
 
@@ -74,11 +73,11 @@ def _row(trial: Trial, refinement: Refinement) -> tuple[Text, ...]:
 def _value(trial: Trial, refinement: Refinement) -> str:
     if not math.isfinite(trial.value):
         return "diverged"
-    text = value_text(trial.value, refinement.metric).split()[0]
+    text = metric_text(trial.value, refinement.metric).split()[0]
     values = trial.outcome.values
     if len(values) > 1:
         deviation = math.sqrt(sum((value - trial.value) ** 2 for value in values) / (len(values) - 1))
-        text += " ± " + value_text(deviation, refinement.metric).split()[0]
+        text += " ± " + metric_text(deviation, refinement.metric).split()[0]
     return text
 
 
@@ -119,9 +118,9 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
 
 def refinement_body(refinement: Refinement) -> dict[str, Any]:
     """The refinement as the documented JSON object: its record's fields; what is infinite (a run diverged) is null."""
-    body: dict[str, Any] = _finite(dataclasses.asdict(refinement, dict_factory=json_ready))
+    body: dict[str, Any] = json_of(refinement)
     for trial, record in zip(body["trials"], refinement.trials, strict=True):
-        trial["value"] = _finite(record.value)
+        trial["value"] = record.value if math.isfinite(record.value) else None
     if refinement.estimate is not None:
         body["estimate"] |= {
             "holds_square_root": refinement.estimate.holds(0.5),
@@ -129,13 +128,3 @@ def refinement_body(refinement: Refinement) -> dict[str, Any]:
             "gain_is_certain": refinement.estimate.gain_is_certain,
         }
     return {"schema": 1} | body
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value

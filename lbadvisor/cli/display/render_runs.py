@@ -1,29 +1,32 @@
 """Runs as tables on stdout."""
 
+from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from lbadvisor.cli.display.table import Column, Table, print_facts, print_table
+from lbadvisor.cli.display.measured import measured_text
+from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
 from lbadvisor.comparison.results import result_of, summary_of
-from lbadvisor.records.numerals import ABSENT, measured_text
+from lbadvisor.records.numerals import ABSENT, number_text
+from lbadvisor.records.quantities import ACCURACY, BY_KEY, SECONDS
 from lbadvisor.records.run import Measurement, Run
 
 _RUNS = (
-    Column("run"),
-    Column("name", "name"),
-    Column("recipe", "name", rank=5),
-    Column("batch"),
-    Column("adapted", "name", rank=4),
-    Column("seed", rank=1),
-    Column("status", "name"),
-    Column("update"),
-    Column("final %"),
-    Column("best %", rank=2),
-    Column("seconds", rank=3),
-    Column("when, UTC", rank=6),
+    Heading("run"),
+    Heading("name", "name"),
+    Heading("recipe", "name", rank=5),
+    Heading("batch"),
+    Heading("adapted", "name", rank=4),
+    Heading("seed", rank=1),
+    Heading("status", "name"),
+    Heading("update"),
+    Heading("final %"),
+    Heading("best %", rank=2),
+    Heading("seconds", rank=3),
+    Heading("when, UTC", rank=6),
 )
 
 
@@ -39,9 +42,9 @@ def runs_table(summaries: list[RunSummary]) -> Table:
             str(run.seed),
             str(run.status),
             f"{run.update:,}/{run.updates:,}",
-            measured_text("final_accuracy_percent", run.final_accuracy_percent),
-            measured_text("best_accuracy_percent", run.best_accuracy_percent),
-            measured_text("seconds", run.seconds),
+            number_text(run.final_accuracy_percent, ACCURACY.format),
+            number_text(run.best_accuracy_percent, ACCURACY.format),
+            number_text(run.seconds, SECONDS.format),
             f"{run.changed_at:%Y-%m-%d %H:%M}",
         )
         for run in summaries
@@ -68,10 +71,10 @@ def print_run(
         "ended because": run.ended_because,
         "update": f"{run.update:,} of {run.updates:,}",
         "saved": saved,
-        "accuracy": measured_text("final_accuracy_percent", summary.final_accuracy_percent),
-        "best accuracy": measured_text("best_accuracy_percent", summary.best_accuracy_percent),
-        "test accuracy": measured_text("test_accuracy_percent", run.test_accuracy_percent),
-        "training seconds": measured_text("seconds", summary.seconds),
+        "accuracy": number_text(summary.final_accuracy_percent, ACCURACY.format),
+        "best accuracy": number_text(summary.best_accuracy_percent, ACCURACY.format),
+        "test accuracy": number_text(run.test_accuracy_percent, ACCURACY.format),
+        "training seconds": number_text(summary.seconds, SECONDS.format),
         "seed": run.seed,
         "adapted from": _origin_text(run),
         "plan": run.plan_number,
@@ -112,34 +115,9 @@ def _git_text(run: Run) -> str | None:
     return run.environment.git_commit + (" with uncommitted changes" if run.environment.git_dirty else "")
 
 
-_MEASUREMENTS = (
-    Column("update"),
-    Column("epoch"),
-    Column("loss"),
-    Column("learning rate", rank=1),
-    Column("gradient norm", rank=2),
-    Column("clipped, %", rank=4),
-    Column("weight distance", rank=5),
-    Column("evaluation loss", rank=3),
-    Column("accuracy, %"),
-    Column("seconds", rank=6),
-)
+_SHOWN = tuple(q for field in fields(Measurement) if (q := BY_KEY[field.name]).rank is not None)
 
 
 def _measurements_table(measurements: list[Measurement]) -> Table:
-    rows = tuple(
-        (
-            f"{m.update:,}",
-            f"{m.epoch:,.2f}",
-            f"{m.loss:.4f}",
-            f"{m.lr:.6g}",
-            f"{m.gradient_norm:.3g}",
-            f"{100 * m.clipped_share:.0f}",
-            f"{m.weight_distance:,.2f}",
-            measured_text("evaluation_loss", m.evaluation_loss),
-            measured_text("accuracy_percent", m.evaluation_accuracy_percent),
-            f"{m.seconds:,.1f}",
-        )
-        for m in measurements
-    )
-    return Table(_MEASUREMENTS, rows)
+    columns = tuple(Heading(q.heading if q.axis is None else q.key, rank=q.rank or 0) for q in _SHOWN)
+    return Table(columns, tuple(tuple(measured_text(q, m) for q in _SHOWN) for m in measurements))

@@ -20,12 +20,12 @@ GAP = 2
 LEAST_PROSE = 18
 """Characters below which prose is no longer read with ease."""
 
-Cell = str | Text
+TableCell = str | Text
 """A text as it is, never markup: names are the user's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Heading:
     """A column: its title, what its cells are, and how important it is.
 
     A name and a number are shown whole; prose is broken between words, and so is every title. Of the columns whose
@@ -41,8 +41,8 @@ class Column:
 class Table:
     """Columns, and rows that have a cell for each."""
 
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    columns: tuple[Heading, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
 
 
 def print_table(console: Console, table: Table, title: str = "") -> None:
@@ -70,7 +70,7 @@ def print_table(console: Console, table: Table, title: str = "") -> None:
 def print_facts(console: Console, facts: Mapping[str, object]) -> None:
     """Print what is known by its names; a hyphen for what is not."""
     rows = ((Text(name, style="bold"), ABSENT if fact is None else str(fact)) for name, fact in facts.items())
-    print_table(console, Table((Column("", "name"), Column("", "prose")), tuple(rows)))
+    print_table(console, Table((Heading("", "name"), Heading("", "prose")), tuple(rows)))
 
 
 def print_first_that_fits(console: Console, tables: Sequence[Table], title: str = "") -> None:
@@ -93,7 +93,7 @@ def markdown(table: Table) -> list[str]:
     return [*(f"| {' | '.join(line)} |" for line in escaped), ""]
 
 
-def _text(cell: Cell) -> Text:
+def _text(cell: TableCell) -> Text:
     return Text(cell) if isinstance(cell, str) else cell
 
 

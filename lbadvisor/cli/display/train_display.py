@@ -11,10 +11,13 @@ from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stderr, stdout
+from lbadvisor.cli.display.measured import accuracy_text, facts_of, measured_text
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
+from lbadvisor.comparison.results import is_evaluated
 from lbadvisor.plan.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.quantities import ACCURACY, SECONDS
 from lbadvisor.records.run import Measurement, Run
 from lbadvisor.runs.clipped_share import MOST_CLIPPED, clipped_share
 
@@ -124,15 +127,15 @@ class Display:
 
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:
         """How the run ended, on stdout."""
-        evaluated = [m for m in measurements if m.evaluation_accuracy_percent is not None]
+        evaluated = [m for m in measurements if is_evaluated(m)]
         lead = "is complete already" if again else "complete"
         text = f"{escape(run.name)} {lead}: {run.update} updates"
         if evaluated:
             last = evaluated[-1]
             best = max(evaluated, key=lambda m: m.evaluation_accuracy_percent or 0.0)
             text += (
-                f", {last.epoch:.4g} epochs, accuracy {last.evaluation_accuracy_percent:.2f}% "
-                f"(best {best.evaluation_accuracy_percent:.2f}% at update {best.update}), {last.seconds:.1f} s"
+                f", {last.epoch:.4g} epochs,{accuracy_text(last)} (best {measured_text(ACCURACY, best)}% at update "
+                f"{best.update}), {measured_text(SECONDS, last)} s"
             )
         say(stdout(), text)
 
@@ -225,8 +228,7 @@ class _Bar:
         self.bar.update(self._task, completed=event.update, count=count, rate=f"{rate:.3g}/s")
         if event.measurement is not None:
             self._measured = event.measurement
-            if event.measurement.evaluation_accuracy_percent is not None:
-                self._accuracy = f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
+            self._accuracy = accuracy_text(event.measurement) or self._accuracy
         if event.measurement is not None or event.loss is not None:
             self.bar.update(self._task, facts=facts_of(self._measured, event.loss) + self._accuracy)
 
@@ -253,7 +255,7 @@ class _Lines:
             self._display.show_note(event.note)
         self._measured = event.measurement or self._measured
         now = time.monotonic()
-        evaluated = self._accuracy(event)
+        evaluated = accuracy_text(event.measurement)
         wait = PLAIN_LINE_SECONDS if evaluated else PLAIN_SILENCE_SECONDS
         if event.loss is None and event.measurement is None:
             return
@@ -266,23 +268,3 @@ class _Lines:
             f"update {event.update}/{self._updates} {facts_of(self._measured, event.loss)}{evaluated} {seconds:.1f} s"
             + (f", about {left:.0f} s left" if left else "")
         )
-
-    @staticmethod
-    def _accuracy(event: "Progress") -> str:
-        if event.measurement is None or event.measurement.evaluation_accuracy_percent is None:
-            return ""
-        return f" accuracy {event.measurement.evaluation_accuracy_percent:.2f}%"
-
-
-def facts_of(measurement: Measurement | None, loss: float | None = None) -> str:
-    """Epoch, loss, learning rate, gradient norm, and the clipped share if there is one; only a `loss` before them.
-
-    A `loss` is a later one than the measurement's.
-    """
-    if measurement is None:
-        return "" if loss is None else f"loss {loss:.4f}"
-    text = (
-        f"epoch {measurement.epoch:.4g} loss {measurement.loss if loss is None else loss:.4f} lr {measurement.lr:.4g} "
-        f"|g| {measurement.gradient_norm:.3g}"
-    )
-    return text + (f" clipped {measurement.clipped_share:.0%}" if measurement.clipped_share else "")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import Planned, refuse_without_effect
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
@@ -74,6 +74,14 @@ def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request
     return request
 
 
+def planned_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
+    """The same for a plan. Raises `UsageError` for the arm that is the baseline itself."""
+    request = arm_or_request_of(adapt, words, baseline)
+    if request is None:
+        raise UsageError(f"nothing to plan: the arm {adapt.arm} is the baseline itself")
+    return request
+
+
 def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes)
@@ -81,15 +89,13 @@ def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> 
     if request is None:
         return None, baseline
     plan = advise(baseline, request)
-    return plan, plan.adapted or baseline
+    return plan, plan.adapted
 
 
 def write_recipe(path: Path, plan: Plan) -> None:
     """Write the plan's adapted recipe; a comment after each changed line gives the reason."""
     from lbadvisor.recipe.file import dump_recipe
 
-    if plan.adapted is None:
-        raise UsageError("a plan made from numbers has no recipe to write: give a recipe")
     comments = {
         line.field: f"{line.rule}: {line.formula}"
         for line in plan.adjustments

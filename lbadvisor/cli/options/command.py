@@ -6,29 +6,14 @@ value. A parameter of type `Words` receives the command line itself.
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import typer
 
-from lbadvisor.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A command line: the value of every option and argument, and the options that were given.
-
-    `values` maps the name of an option (`--to`) or argument (`recipe`) to its value; `given` lists the options as
-    typed (`--no-curve`), each after its name in `values`. `command` leaves out the program's name (`runs export`);
-    `subcommand` is the one called of a group of commands, or None.
-    """
-
-    command: str
-    values: Mapping[str, Any]
-    given: tuple[tuple[str, str], ...]
-    subcommand: str | None = None
+from lbadvisor.cli.options.command_line import Words, check_numbers, words_of
+from lbadvisor.cli.options.effects import refuse_without_effect
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -37,8 +22,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def checked(context: typer.Context, **values: Any) -> None:
-        from lbadvisor.cli.options.effects import refuse_without_effect
-
         words = words_of(context)
         check_numbers(words)
         refuse_without_effect(words)
@@ -50,39 +33,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     checked.__signature__ = signature  # type: ignore[attr-defined]
     checked.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
     return checked
-
-
-def words_of(context: typer.Context) -> Words:
-    """The command line that typer parsed, from its `context`."""
-    values, given = {}, []
-    for parameter in context.command.params:
-        name, value = parameter.opts[0], context.params.get(parameter.name or "")
-        values[name] = value
-        source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE" and name.startswith("-"):
-            given.append((name, parameter.secondary_opts[0] if parameter.secondary_opts and value is False else name))
-    names = []
-    level: Any = context
-    while level.parent is not None:
-        names.append(level.info_name)
-        level = level.parent
-    return Words(" ".join(reversed(names)), values, tuple(given), context.invoked_subcommand)
-
-
-MOST = 2**63 - 1
-"""The largest whole number that the database can store."""
-
-
-def check_numbers(words: Words) -> None:
-    """Raise `UsageError` for a number that is not finite or too large to store."""
-    for name, value in words.values.items():
-        for number in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise UsageError(f"{name} {number}: give a finite number")
-            if isinstance(number, int) and abs(number) > MOST:
-                text = str(number)
-                shown = text if len(text) <= 30 else f"{text[:10]}... ({len(text)} digits)"
-                raise UsageError(f"{name} {shown}: give a number below 2^63")
 
 
 def _spread(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:

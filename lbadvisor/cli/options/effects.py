@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lbadvisor.cli.options.command import Words
+from lbadvisor.cli.options.command_line import Words
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ Betas = Annotated[
     ),
 ]
 WeightDecayName = Literal["auto", "keep", "horizon"]
-WeightDecay = Annotated[
+WeightDecayBy = Annotated[
     WeightDecayName,
     typer.Option(
         "--weight-decay",
@@ -94,7 +94,7 @@ class Rules:
 
     ghost: Ghost = None
     betas: Betas = "auto"
-    weight_decay: WeightDecay = "auto"
+    weight_decay: WeightDecayBy = "auto"
 
 
 @dataclass(frozen=True, slots=True)

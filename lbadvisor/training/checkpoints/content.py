@@ -5,26 +5,27 @@ A checkpoint may come from a stranger, who can also forge the checksum.
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lbadvisor.errors import CheckpointError, OutOfMemoryError, reason_of
-from lbadvisor.training.checkpoints.file import Header, read_checkpoint
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.checkpoints.checkpoint_file import Header, read_checkpoint
 from lbadvisor.training.out_of_memory import naming_memory
 
-if TYPE_CHECKING:
-    from lbadvisor.training.state import TrainState
-
+Content = dict[str, Any]
 PARTS = ("model", "optimizer", "averages", "interval", "seconds")
+"""The keys of a content."""
 SCHEDULED = {"lr", "weight_decay"}
 """Settings of an optimizer that every update sets anew: any value is fine."""
 
 
-def read_content(path: Path, device: torch.device, most_bytes: float = float("inf")) -> tuple[Header, dict[str, Any]]:
-    """Header and content (`PARTS`, tensors on `device`) of a checkpoint; runs no code from the file.
+def read_content(path: Path, device: torch.device, most_bytes: float = float("inf")) -> tuple[Header, Content]:
+    """Header and content (`PARTS`, tensors on `device`) of a checkpoint; runs no code of the file's.
 
     Raises `CheckpointError` for a file that is damaged, not a checkpoint, or larger than `most_bytes`.
     """
@@ -46,32 +47,34 @@ def read_content(path: Path, device: torch.device, most_bytes: float = float("in
     return header, content
 
 
-def fault_of(header: Header, content: dict[str, Any], state: "TrainState") -> str | None:
-    """Why the content does not belong to `state`'s training; None if it does. Torch itself compares only names."""
-    updates = state.recipe.schedule.updates
+def fault_of(
+    header: Header, found: Content, recipe: Recipe, expected: Content, shapes: Sequence[torch.Size]
+) -> str | None:
+    """Why header and content are not of the training of `recipe`, in updates; None if they are.
+
+    `expected` is the content of its first state and `shapes` are its parameters'; torch itself compares the model's
+    names only.
+    """
+    updates = recipe.schedule.updates
     if updates is not None and header.update > updates:
         return f"it is of update {header.update}, the recipe ends at {updates}"
-    if header.micro_size is not None and header.micro_size > state.recipe.batch.size:
+    if header.micro_size is not None and header.micro_size > recipe.batch.size:
         return f"micro-batches of {header.micro_size} are above the batch size"
-    expected = {"interval": state.interval} | _named("model", state.model.state_dict())
-    expected |= _named("averages", state.averages)
-    found = {"interval": content["interval"]} | _named("model", content["model"])
-    found |= _named("averages", content["averages"])
-    for name in [*expected, *found]:
-        if name not in found:
+    own, others = _tensors_of(expected), _tensors_of(found)
+    for name in [*own, *others]:
+        if name not in others:
             return f"it has no {name}"
-        if name not in expected:
+        if name not in own:
             return f"it has a {name}"
-        if not _alike(found[name], expected[name]):
+        if not _alike(others[name], own[name]):
             return f"{name} has another shape or type"
-    seconds = content["seconds"]
+    seconds = found["seconds"]
     if not isinstance(seconds, float) or not 0 <= seconds < float("inf"):
         return f"its seconds are {seconds!r}"
-    return _fault_of_optimizer(content["optimizer"], state)
+    return _fault_of_optimizer(found["optimizer"], expected["optimizer"]["param_groups"], shapes)
 
 
-def _fault_of_optimizer(found: Any, state: "TrainState") -> str | None:
-    own = state.optimizer.state_dict()["param_groups"]
+def _fault_of_optimizer(found: Any, own: list[dict[str, Any]], shapes: Sequence[torch.Size]) -> str | None:
     if not isinstance(found, dict) or not _are_groups(found.get("param_groups")):
         return "it has no valid optimizer state"
     if len(found["param_groups"]) != len(own):
@@ -85,17 +88,22 @@ def _fault_of_optimizer(found: Any, state: "TrainState") -> str | None:
     if not isinstance(moments, dict) or not all(isinstance(kept, dict) for kept in moments.values()):
         return "its optimizer has no state"
     for number, kept in moments.items():
-        if number not in range(len(state.parameters)):
+        if number not in range(len(shapes)):
             return f"the optimizer's parameter {number!r} is not one of the network's"
         for name, value in kept.items():
-            fits = value is None or (isinstance(value, Tensor) and value.shape in ((), state.parameters[number].shape))
-            if not fits:
+            if value is not None and not (isinstance(value, Tensor) and value.shape in ((), shapes[number])):
                 return f"the optimizer's {name} of parameter {number} has another shape or type"
     return None
 
 
 def _are_groups(found: Any) -> bool:
     return isinstance(found, list) and all(isinstance(group, dict) for group in found)
+
+
+def _tensors_of(content: Content) -> dict[str, Any]:
+    """Its tensors but the optimizer's, under dotted names."""
+    named = _named("model", content["model"]) | _named("averages", content["averages"])
+    return {"interval": content["interval"]} | named
 
 
 def _named(name: str, tensors: Any) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from torch import Tensor
 from lbadvisor.errors import CheckpointError, LbadvisorError, UsageError
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.records.run import Run
-from lbadvisor.training.checkpoints.file import Header, header_of, newest_sound
+from lbadvisor.training.checkpoints.checkpoint_file import Header, header_of, newest_sound
 from lbadvisor.training.files import write_atomically
 from lbadvisor.training.loop import evaluated_weights
+from lbadvisor.training.shape import Shape
 from lbadvisor.training.state import load_checkpoint, start_state
 
 Which = Literal["averaged", "last"]
@@ -76,7 +77,7 @@ def write_weights(path: Path, weights: Weights, *, as_torch: bool) -> None:
         raise LbadvisorError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _images(path: Path, header: Header, run: Run) -> tuple[tuple[int, int, int], int]:
+def _images(path: Path, header: Header, run: Run) -> tuple[Shape, int]:
     """The images' (C, H, W) and the number of classes."""
     if header.images is not None:
         return header.images.shape, header.images.classes

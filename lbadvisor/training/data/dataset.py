@@ -7,9 +7,10 @@ from typing import Protocol
 from torch import Tensor
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.training.checkpoints.file import Images
+from lbadvisor.training.checkpoints.checkpoint_file import Images
+from lbadvisor.training.shape import Shape
 
-Batch = tuple[Tensor, Tensor]
+LabelledImages = tuple[Tensor, Tensor]
 """Normalized images, float32 (B, C, H, W), and their class numbers, int64 (B,), on the training's device."""
 
 
@@ -26,7 +27,7 @@ class Dataset(Protocol):
         """The number of classes."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Shape:
         """(C, H, W) of an image as seen by the network."""
 
     @property
@@ -49,10 +50,10 @@ class Dataset(Protocol):
     def deviation_C(self) -> Tensor:
         """The deviation that normalizing divides by."""
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
+    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
         """The images of an update, augmented as the recipe says: a function of these three alone."""
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
         """The evaluation examples in order, cut into batches; with `test`, always the test split."""
 
 

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.augment import augmented
-from lbadvisor.training.data.dataset import Batch, Split
+from lbadvisor.training.data.dataset import LabelledImages, Split
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.pixels import normalized, pixel_counts, statistics_of
+from lbadvisor.training.shape import Shape
 
 EVALUATION_BATCH = 1000
 
@@ -27,7 +28,7 @@ class InMemory:
     validation: Split | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Shape:
         """(C, H, W) of an image."""
         _, channels, height, width = self.train.images_NCHW.shape
         return channels, height, width
@@ -47,7 +48,7 @@ class InMemory:
         """Number of images to evaluate on."""
         return len((self.validation or self.test).labels_N)
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
+    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says."""
         split = self.train
         indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N)).to(split.labels_N.device)
@@ -55,7 +56,7 @@ class InMemory:
         images_BCHW, labels_B = (t.index_select(0, indices_B) for t in (split.images_NCHW, split.labels_N))
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B.to(self.mean_C.device)
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
         """The evaluation examples in order, or the test split, normalized."""
         split = self.test if test or self.validation is None else self.validation
         images, labels = split.images_NCHW.split(EVALUATION_BATCH), split.labels_N.split(EVALUATION_BATCH)

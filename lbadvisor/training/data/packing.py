@@ -15,11 +15,10 @@ from lbadvisor.training.data.class_folders import ClassFolder, kept_file
 from lbadvisor.training.data.dataset import Preparing, Split
 from lbadvisor.training.data.decoding import decoded_into, fitted, unchanged
 from lbadvisor.training.files import write_atomically
+from lbadvisor.training.shape import Shape
 
 CHUNK = 64
 """Number of images between progress reports and checks for a stop."""
-
-Shape = tuple[int, int, int]
 
 
 def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: int) -> Generator[Preparing, None, Split]:

@@ -17,11 +17,12 @@ from torch import Tensor
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.augment import augmented
 from lbadvisor.training.data.class_folders import ClassFolder
-from lbadvisor.training.data.dataset import Batch
+from lbadvisor.training.data.dataset import LabelledImages
 from lbadvisor.training.data.decoding import Reshape, decoded_into, fitted, random_resized_crop, unchanged
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.shape import Shape
 
 EVALUATION_BATCH = 250
 LOOK_AHEAD_EXAMPLES = 512
@@ -51,7 +52,7 @@ class Streamed:
         self,
         train: ClassFolder,
         test: ClassFolder,
-        shape: tuple[int, int, int],
+        shape: Shape,
         image_size: int | None,
         statistics_C: tuple[Tensor, Tensor],
         workers: int,
@@ -81,7 +82,7 @@ class Streamed:
         """Number of images to evaluate on."""
         return len((self._validation or self._test).paths)
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> Batch:
+    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says.
 
         Raises `DataError` for an image that cannot be read.
@@ -101,7 +102,7 @@ class Streamed:
         images_BCHW, labels_B = self._ready(self._asked.pop(keys[0]))
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[Batch]:
+    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
         """The evaluation examples in order, or the test split, normalized.
 
         Raises `DataError` for an image that cannot be read.
@@ -115,7 +116,7 @@ class Streamed:
         while asked:
             yield self._evaluated(asked.popleft())
 
-    def _evaluated(self, asked: _Asked) -> Batch:
+    def _evaluated(self, asked: _Asked) -> LabelledImages:
         images_BCHW, labels_B = self._ready(asked)
         return normalized(self, images_BCHW), labels_B
 
@@ -143,7 +144,7 @@ class Streamed:
                 work.append(self._pool.submit(decode, start))
         return _Asked(images_BCHW, split.labels_N[numbers_B], tuple(work))
 
-    def _ready(self, asked: _Asked) -> Batch:
+    def _ready(self, asked: _Asked) -> LabelledImages:
         """Pixels and labels of the requested images, on the device, once all are decoded."""
         for part in asked.work:
             part.result()

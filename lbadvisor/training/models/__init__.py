@@ -10,9 +10,9 @@ from lbadvisor.training.models.from_torchvision import torchvision_network
 from lbadvisor.training.models.keskar import c1, c3
 from lbadvisor.training.models.mlp import digits_mlp, f1
 from lbadvisor.training.models.resnet import resnet
-from lbadvisor.training.models.shape import Shape
 from lbadvisor.training.models.vgg import vgg16
 from lbadvisor.training.models.wide_resnet import wrn16_4
+from lbadvisor.training.shape import Shape
 
 __all__ = ["MODELS", "Shape", "build_model"]
 

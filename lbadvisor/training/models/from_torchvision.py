@@ -7,7 +7,7 @@ from torch.func import functional_call
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem, reason_of
 from lbadvisor.recipe.catalog import TORCHVISION
 from lbadvisor.recipe.suggestion import did_you_mean
-from lbadvisor.training.models.shape import Shape
+from lbadvisor.training.shape import Shape
 
 _WITH_AUXILIARY_OUTPUTS = ("googlenet", "inception_v3")
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lbadvisor.training.models.shape import Shape, require_pixels
+from lbadvisor.training.shape import Shape, require_pixels
 
 
 def c1(shape: Shape, classes: int) -> nn.Module:

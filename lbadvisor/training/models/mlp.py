@@ -5,7 +5,7 @@ from math import prod
 
 from torch import nn
 
-from lbadvisor.training.models.shape import Shape
+from lbadvisor.training.shape import Shape
 
 
 def digits_mlp(shape: Shape, classes: int) -> nn.Module:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from lbadvisor.training.models.initialization import initialize_he
-from lbadvisor.training.models.shape import Shape
+from lbadvisor.training.shape import Shape
 
 
 def resnet(depth: int) -> Callable[[Shape, int], nn.Module]:

@@ -3,7 +3,7 @@
 from torch import nn
 
 from lbadvisor.training.models.initialization import initialize_he
-from lbadvisor.training.models.shape import Shape, require_pixels
+from lbadvisor.training.shape import Shape, require_pixels
 
 CONFIGURATION_D = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 3x3 convolutions between poolings: Table 1 of the paper, column D."""

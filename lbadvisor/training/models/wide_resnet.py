@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from lbadvisor.training.models.initialization import initialize_he
-from lbadvisor.training.models.shape import Shape
+from lbadvisor.training.shape import Shape
 
 
 def wrn16_4(shape: Shape, classes: int) -> nn.Module:

@@ -7,6 +7,7 @@ revision = "0001"
 down_revision = None
 
 
+# Longer than a function should be: the tables as they were, in one reading.
 def upgrade() -> None:
     """From an empty database to 0001."""
     op.create_table(

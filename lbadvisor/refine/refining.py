@@ -4,20 +4,20 @@ from collections.abc import Generator
 from functools import partial
 
 from lbadvisor.refine.estimate import estimate, paired
-from lbadvisor.refine.objective import TrialRun, evaluate
+from lbadvisor.refine.objective import TrialRun, evaluate_trial
 from lbadvisor.refine.on_test_set import test_accuracy
 from lbadvisor.refine.past import past_trials
 from lbadvisor.refine.refine_request import RefineRequest, price_epochs
 from lbadvisor.refine.refinement import Refinement, TestResult, Trial, conclude
-from lbadvisor.refine.search import BudgetSpent, Limits, TrialBegins, TrialEnds, Waits, search
+from lbadvisor.refine.search import BudgetSpent, Limits, SearchWaits, TrialBegins, TrialEnds, search
 from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import SharedStudy
 
-Event = TrialRun | TrialBegins | TrialEnds | Waits | BudgetSpent | int
+RefineEvent = TrialRun | TrialBegins | TrialEnds | SearchWaits | BudgetSpent | int
 
 
-def refine(request: RefineRequest) -> Generator[Event, None, Refinement]:
-    """Search the exponent and return the result; an int among the events is the number of past trials reused.
+def refine(request: RefineRequest) -> Generator[RefineEvent, None, Refinement]:
+    """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
 
     Closing the iterator saves the current run; the same request resumes it. Raises the errors of
     `errors.py`.
@@ -26,7 +26,7 @@ def refine(request: RefineRequest) -> Generator[Event, None, Refinement]:
         yield study.take_in(past_trials(request))
         yield from search(
             study,
-            partial(evaluate, request, study),
+            partial(evaluate_trial, request, study),
             Limits(request.trials, request.epochs_budget),
             first=request.first,
             price_epochs=partial(price_epochs, request),

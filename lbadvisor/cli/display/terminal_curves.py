@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import CHART_WIDTH, say
 from lbadvisor.records.axis import Axis
+from lbadvisor.records.quantities import ACCURACY
 
 if TYPE_CHECKING:
     from lbadvisor.comparison.comparison import Comparison
@@ -79,9 +80,7 @@ def draw_accuracy(console: Console, curves: Sequence[tuple[str, Points]], by: Ax
 
 
 def _points(group: "GroupCurves", by: Axis) -> Points:
-    from lbadvisor.report.curves import Quantity
-
-    curve = next(curve for curve in group.curves if curve.quantity is Quantity.ACCURACY)
+    curve = next(curve for curve in group.curves if curve.quantity is ACCURACY)
     per_update = {Axis.UPDATE: 1.0, Axis.EPOCH: group.epochs_per_update, Axis.EXAMPLE: group.examples_per_update}
     if by is Axis.SECOND:
         positions: Sequence[float] = curve.seconds

@@ -15,6 +15,7 @@ from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.records.run import Run
 from lbadvisor.training.files import write_atomically
+from lbadvisor.training.shape import Shape
 
 MAGIC = b"lbadvisor checkpoint 1\n"
 KEPT_CHECKPOINTS = 2
@@ -32,7 +33,7 @@ class Images:
     Each channel's pixels, from 0 to 255, are normalized: minus `mean`, divided by `deviation`.
     """
 
-    shape: tuple[int, int, int]
+    shape: Shape
     classes: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]

@@ -1,0 +1,338 @@
+"""The tables of a recipe: each is frozen data that is checked in itself; `coherence` checks them against one another.
+
+A length is given either in epochs or in updates, never in both.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lbadvisor.recipe.faults import Fault, one_of, refuse
+from lbadvisor.recipe.limits import MOST_COUNT, MOST_EPOCHS
+from lbadvisor.recipe.parts import Addition, Part
+from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
+
+PositiveInt = Annotated[int, Field(gt=0, le=MOST_COUNT)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Epochs = Annotated[float, Field(gt=0, le=MOST_EPOCHS)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+
+
+class RecipeModel(BaseModel):
+    """What every table of a recipe has in common: frozen, strict about types, no unknown key, no nan."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True, validate_default=True
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        return refuse(self, self._faults())
+
+    def _faults(self) -> Iterator[Fault]:
+        """What is wrong among the table's own keys."""
+        yield from ()
+
+
+class Data(RecipeModel):
+    """What is trained on."""
+
+    name: Name = Field(
+        description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name"
+    )
+    train_examples: PositiveInt = Field(description="examples in the training set, N")
+    validation_examples: PositiveInt | None = Field(
+        None,
+        description="so many further examples of the training set, beside train_examples, are held out, evenly by "
+        "class: evaluations are on them, and the test set is left alone; absent: evaluations are on the test set",
+    )
+    augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"] = Field(
+        "none",
+        description="pad-crop-flip: 4 pixels of zeros on each side, a random crop of the old size, a random mirror; "
+        "random-resized-crop: 8 to 100% of the area, resized to image_size, a random mirror",
+    )
+    image_size: Annotated[int, Field(gt=0, le=4096)] | None = Field(
+        None,
+        description="of class folders: the side, in pixels, of the square to which each image is resized (its short "
+        "side to 256/224 of it) and cropped; absent: the images are of one size",
+    )
+
+
+class Model(RecipeModel):
+    """Which network is trained."""
+
+    name: ModelName = Field(description="network, one of `lbadvisor models`, or torchvision:NAME")
+
+
+class Batch(RecipeModel):
+    """How many examples one update sees."""
+
+    size: PositiveInt = Field(description="examples per update, B")
+
+
+class BatchNorm(RecipeModel):
+    """How batch norm takes its statistics."""
+
+    ghost_batch_size: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="examples that share training statistics; absent: the whole batch"
+    )
+    momentum: Annotated[float, Field(gt=0, le=1)] = Field(
+        MOMENTUM, description="weight of the new statistic at each update of the running statistics"
+    )
+    running_statistics: RunningStatistics = Field(
+        "sequential",
+        description="what the ghosts of a batch do to the running statistics: sequential, an update each; per-update, "
+        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, with that "
+        "of the biased variances; total, with the whole batch's statistics",
+    )
+    recompute_at_end: bool = Field(
+        False,
+        description="after the last update the running statistics become those of the whole training set, exactly",
+    )
+
+    def _faults(self) -> Iterator[Fault]:
+        """The definitions of the running statistics differ where there are ghosts."""
+        if self.ghost_batch_size is None and self.running_statistics != "sequential":
+            yield Fault(
+                ("running_statistics",),
+                "has no meaning without ghost batches",
+                "take it out, or set ghost_batch_size: batch.size makes the batch one ghost",
+            )
+
+
+LearningRate = Annotated[float, Field(gt=0, description="learning rate, after the warm-up and before any milestone")]
+WeightDecay = Annotated[float, Field(ge=0, description="weight decay, on every parameter")]
+Beta = Annotated[float, Field(ge=0, lt=1, description="weight of the old average at each update")]
+Epsilon = Annotated[float, Field(gt=0, description="added to the denominator")]
+
+
+class Sgd(RecipeModel):
+    """Stochastic gradient descent, `torch.optim.SGD`."""
+
+    name: Literal["sgd"]
+    lr: LearningRate
+    momentum: Momentum = Field(0.0, description="share of the last update's direction that is kept")
+    nesterov: bool = Field(False, description="Nesterov's momentum; needs a momentum above 0")
+    weight_decay: WeightDecay = 0.0
+
+    def _faults(self) -> Iterator[Fault]:
+        if self.nesterov and self.momentum == 0:
+            yield Fault(("nesterov",), "needs a momentum above 0")
+
+
+class Adam(RecipeModel):
+    """Adam with L2 weight decay, `torch.optim.Adam`."""
+
+    name: Literal["adam"]
+    lr: LearningRate
+    beta1: Beta = 0.9
+    beta2: Beta = 0.999
+    epsilon: Epsilon = 1e-8
+    weight_decay: WeightDecay = 0.0
+
+
+class AdamW(RecipeModel):
+    """Adam with decoupled weight decay, `torch.optim.AdamW`."""
+
+    name: Literal["adamw"]
+    lr: LearningRate
+    beta1: Beta = 0.9
+    beta2: Beta = 0.999
+    epsilon: Epsilon = 1e-8
+    weight_decay: WeightDecay = 0.01
+
+
+class RmsProp(RecipeModel):
+    """RMSprop, `torch.optim.RMSprop`; beta2 is torch's `alpha`."""
+
+    name: Literal["rmsprop"]
+    lr: LearningRate
+    beta2: Beta = 0.99
+    epsilon: Epsilon = 1e-8
+    momentum: Momentum = Field(0.0, description="share of the last update's direction that is kept")
+    weight_decay: WeightDecay = 0.0
+
+
+class Adagrad(RecipeModel):
+    """Adagrad, `torch.optim.Adagrad`."""
+
+    name: Literal["adagrad"]
+    lr: LearningRate
+    epsilon: Epsilon = 1e-10
+    weight_decay: WeightDecay = 0.0
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW | RmsProp | Adagrad, Field(discriminator="name")]
+
+
+class Milestone(RecipeModel):
+    """A change at a point of the schedule; both factors hold from that update on."""
+
+    epoch: Epochs | None = Field(None, description="where it begins, in epochs; or give update")
+    update: PositiveInt | None = Field(None, description="how many updates come before it; or give epoch")
+    lr_factor: PositiveFloat = Field(description="learning rate from here on, as a factor of optimizer.lr")
+    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from here on; absent: unchanged")
+
+    def _faults(self) -> Iterator[Fault]:
+        yield from one_of(self, "epoch", "update", needed=True)
+
+
+class Schedule(RecipeModel):
+    """How long training lasts, and its learning rate over time."""
+
+    epochs: Epochs | None = Field(None, description="length in epochs; or give updates")
+    updates: PositiveInt | None = Field(None, description="length in updates; or give epochs")
+    decay: Literal["milestones", "cosine", "linear", "exponential"] = Field(
+        "milestones", description="milestones: steps where they say; else a curve from lr to lr * final_lr_factor"
+    )
+    milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
+        (), description="changes of the learning rate or the weight decay, in their order"
+    )
+    final_lr_factor: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="learning rate at the end as a factor of optimizer.lr, for cosine, linear and exponential"
+    )
+    warmup_epochs: Epochs | None = Field(None, description="length of the linear warm-up; or give warmup_updates")
+    warmup_updates: PositiveInt | None = Field(None, description="length of the linear warm-up; or give warmup_epochs")
+    warmup_lr_factor: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="the warm-up's first learning rate, as a factor"
+    )
+
+    def _faults(self) -> Iterator[Fault]:
+        """The keys of a schedule mean something together."""
+        decay = self.decay
+        yield from one_of(self, "epochs", "updates", needed=True)
+        yield from one_of(self, "warmup_epochs", "warmup_updates")
+        if decay == "milestones" and self.final_lr_factor is not None:
+            yield Fault(
+                ("final_lr_factor",),
+                'has no meaning with decay = "milestones"',
+                "take it out, or set decay to cosine, linear or exponential",
+            )
+        if decay == "exponential" and not self.final_lr_factor:
+            yield Fault(
+                () if self.final_lr_factor is None else ("final_lr_factor",),
+                'decay = "exponential" needs a final_lr_factor above 0',
+            )
+        for i, milestone in enumerate(self.milestones if decay != "milestones" else ()):
+            if milestone.weight_decay is None or milestone.lr_factor != 1:
+                yield Fault(
+                    ("milestones", i, "lr_factor"),
+                    f'a milestone of the learning rate has no meaning with decay = "{decay}"',
+                    "a milestone of the weight decay alone has lr_factor = 1.0",
+                )
+
+
+class Clipping(RecipeModel):
+    """Clipping of the gradient's global L2 norm; without a length it lasts the whole run."""
+
+    max_norm: PositiveFloat = Field(description="largest norm that is let through")
+    epochs: Epochs | None = Field(None, description="length of the clipping warm-up; or give updates")
+    updates: PositiveInt | None = Field(None, description="length of the clipping warm-up; or give epochs")
+
+    def _faults(self) -> Iterator[Fault]:
+        yield from one_of(self, "epochs", "updates")
+
+
+class GradientNoise(RecipeModel):
+    """Multiplicative noise on the examples' losses, of mean 1 and variance ratio - 1."""
+
+    kind: Literal["gaussian", "bernoulli"] = Field(
+        description="gaussian: N(1, ratio - 1); bernoulli: ratio for one example in ratio, else 0"
+    )
+    ratio: Annotated[float, Field(gt=1, le=2**53)] = Field(
+        description="how many times smaller the batches are whose noise is matched, B_L/B_S"
+    )
+
+
+class Regularization(RecipeModel):
+    """Noise of other kinds than a batch's, drawn anew at each update; evaluation has none."""
+
+    dropout: Probability = Field(
+        0.0,
+        description="probability with which an input of the last fully connected layer becomes 0; the others grow by "
+        "1 / (1 - dropout)",
+    )
+    label_noise: Probability = Field(
+        0.0, description="probability with which an example's label is drawn from all classes alike, for one update"
+    )
+    drop_connect: Probability = Field(
+        0.0,
+        description="probability with which a weight of the last fully connected layer is 0 in one update; the others "
+        "grow by 1 / (1 - drop_connect)",
+    )
+
+
+class WeightEma(RecipeModel):
+    """An exponential moving average of the weights, which evaluation then uses."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = Field(description="weight of the old average at each update")
+
+
+class Compute(RecipeModel):
+    """In which numbers the network computes; weights, statistics and the loss are float32 always."""
+
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="bf16: bfloat16 where torch.autocast has it, in training and in evaluation"
+    )
+    tf32: bool = Field(
+        False, description="whether float32 products of a CUDA device may round their factors to TF32's 10 bits"
+    )
+    compile: bool = Field(
+        False,
+        description="whether updates go through torch.compile: equal to rounding, other masks of dropout; needs a "
+        "C++ compiler on a CPU",
+    )
+
+
+class Measurements(RecipeModel):
+    """How often training is measured, and how often evaluated; the last update always is."""
+
+    every_epochs: Epochs | None = Field(None, description="epochs between measurements; or give every_updates")
+    every_updates: PositiveInt | None = Field(None, description="updates between measurements; or give every_epochs")
+    evaluate_every_epochs: Epochs | None = Field(
+        None, description="epochs between evaluations; or give evaluate_every_updates"
+    )
+    evaluate_every_updates: PositiveInt | None = Field(
+        None, description="updates between evaluations; or give evaluate_every_epochs"
+    )
+
+    def _faults(self) -> Iterator[Fault]:
+        yield from one_of(self, "every_epochs", "every_updates")
+        yield from one_of(self, "evaluate_every_epochs", "evaluate_every_updates")
+
+
+class Checkpoints(RecipeModel):
+    """How often the state is saved; it is saved at every stop as well."""
+
+    every_seconds: PositiveFloat = Field(
+        120.0,
+        description="seconds of training between two checkpoints; a hundred times what saving one took, if that is "
+        "longer",
+    )
+
+
+class AdaptedFrom(RecipeModel):
+    """Where an adapted recipe came from; its presence forbids a second adaptation."""
+
+    recipe: Name = Field(description="the baseline's name")
+    recipe_hash: str = Field(description="the baseline's hash, SHA-256 in hexadecimal")
+    batch_size: PositiveInt = Field(description="the baseline's examples per update, B_S")
+    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(
+        description="which parts of the adaptation were made"
+    )
+    lr_rule: str = Field(description="the rule that scaled the learning rate")
+    stretch_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="updates as a share of the baseline's, where the regime was adapted"
+    )
+    additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
+        (), description="what was added that is no part of the adaptation"
+    )
+    options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="what else was asked for that is not the default, such as ghost3 or betas-keep"
+    )
+    program: str = Field(description="the program that made the adaptation, with its version")

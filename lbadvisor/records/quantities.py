@@ -1,0 +1,235 @@
+"""The one table of what can be measured. All that names, formats, compares, draws or stores a quantity reads it.
+
+A new one takes a row here, a field of `Measurement` with the code that measures it, and a migration of `measurements`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lbadvisor.records.axis import Axis
+
+
+class Better(StrEnum):
+    """Which direction of a number is the good one."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a quantity is drawn; `note` goes on from its explanation.
+
+    Values over decades get a logarithmic axis, unless `logarithmic_values` forbids it; else their axis begins at 0, if
+    `from_zero`. `logarithmic_axis`: always over a logarithmic axis of updates. `if_any`: only if some value is not 0.
+    """
+
+    title: str
+    note: str = ""
+    from_zero: bool = True
+    logarithmic_values: bool = True
+    logarithmic_axis: bool = False
+    if_any: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number that a measurement has, or, unless an evaluation was due, None if it is `evaluated`.
+
+    `key` is its field in `Measurement` and its column in the database; `label` is what readers and users call it,
+    `alias` another word that users may write. A comparison calls it `name` (default: its key) and that of a whole run
+    `run_name` (default: its name). It shows the value times `factor` in `unit` and `format`, that of a whole run in
+    `run_format`. `axis` is what it is a clock of. `whole`: an integer. `always_finite`: not even a diverged run has nan
+    there. `rank` says how soon a narrow table of measurements leaves it out: 0 is never; None is not in that table.
+    """
+
+    key: str
+    label: str
+    unit: str
+    format: str
+    explanation: str
+    better: Better = Better.NEITHER
+    axis: Axis | None = None
+    evaluated: bool = False
+    whole: bool = False
+    always_finite: bool = False
+    rank: int | None = None
+    factor: float = 1.0
+    alias: str = ""
+    name: str = ""
+    run_name: str = ""
+    run_format: str = ""
+    drawing: Drawing | None = None
+
+    def __post_init__(self) -> None:
+        for field, default in (("name", self.key), ("run_name", self.name or self.key), ("run_format", self.format)):
+            object.__setattr__(self, field, getattr(self, field) or default)
+
+    @property
+    def heading(self) -> str:
+        """Its label in a table; of the units only percent is told."""
+        return self.label + self.percent
+
+    @property
+    def percent(self) -> str:
+        """What follows its label if it is a percentage."""
+        return ", %" if self.unit == "%" else ""
+
+
+ACCURACY = Quantity(
+    key="evaluation_accuracy_percent",
+    label="accuracy",
+    unit="%",
+    format=",.2f",
+    explanation="Share of the evaluation examples that are right",
+    better=Better.HIGHER,
+    evaluated=True,
+    rank=0,
+    name="accuracy_percent",
+    run_name="final_accuracy_percent",
+    drawing=Drawing("Evaluation accuracy", from_zero=False),
+)
+"""Every evaluation gives it: a measurement without it was not evaluated."""
+
+EVALUATION_LOSS = Quantity(
+    key="evaluation_loss",
+    label="evaluation loss",
+    unit="nats",
+    format=",.4f",
+    explanation="Mean loss on the evaluation examples",
+    better=Better.LOWER,
+    evaluated=True,
+    rank=3,
+    run_name="final_evaluation_loss",
+)
+
+LOSS = Quantity(
+    key="loss",
+    label="training loss",
+    unit="nats",
+    format=",.4f",
+    explanation="Mean over the updates since the measurement before",
+    better=Better.LOWER,
+    rank=0,
+    run_name="final_training_loss",
+    drawing=Drawing("Training loss"),
+)
+
+GRADIENT_NORM = Quantity(
+    key="gradient_norm",
+    label="gradient norm",
+    unit="",
+    format=",.3g",
+    explanation="Global L2 norm of the gradient, before clipping",
+    rank=2,
+    drawing=Drawing("Gradient norm"),
+)
+
+CLIPPED_SHARE = Quantity(
+    key="clipped_share",
+    label="clipped updates",
+    unit="%",
+    format=",.0f",
+    explanation="Share of the updates whose gradient was clipped",
+    rank=4,
+    factor=100.0,
+    alias="clipped",
+    name="clipped_percent",
+    run_format=",.2f",
+    drawing=Drawing("Clipped updates", if_any=True),
+)
+"""That of a whole run is the share of all its updates, and not what was measured last."""
+
+LEARNING_RATE = Quantity(
+    key="lr",
+    label="learning rate",
+    unit="",
+    format=",.6g",
+    explanation="As the schedule gives it to this update",
+    always_finite=True,
+    rank=1,
+    drawing=Drawing("Learning rate"),
+)
+
+WEIGHT_DISTANCE = Quantity(
+    key="weight_distance",
+    label="weight distance",
+    unit="",
+    format=",.2f",
+    explanation="L2 norm of w_t - w_0",
+    rank=5,
+    # On two logarithmic axes what grows as log t would not be straight.
+    drawing=Drawing(
+        "Weight distance",
+        note=", always over a logarithmic axis: a line that is straight there grows as log t, as in the paper's Figure "
+        "2 (Hoffer et al. 2017, arXiv:1705.08741)",
+        logarithmic_values=False,
+        logarithmic_axis=True,
+    ),
+)
+
+UPDATE = Quantity(
+    key="update",
+    label="updates",
+    unit="updates",
+    format=",.0f",
+    explanation="Counted from 1",
+    axis=Axis.UPDATE,
+    whole=True,
+    always_finite=True,
+    rank=0,
+    run_name="updates",
+)
+
+EPOCH = Quantity(
+    key="epoch",
+    label="epochs",
+    unit="epochs",
+    format=",.2f",
+    explanation="Passes over the training examples so far",
+    better=Better.LOWER,
+    axis=Axis.EPOCH,
+    always_finite=True,
+    rank=0,
+    run_name="epochs",
+    run_format=",.1f",
+)
+
+EXAMPLES = Quantity(
+    key="examples",
+    label="examples",
+    unit="examples",
+    format=",.0f",
+    explanation="Training examples seen so far",
+    better=Better.LOWER,
+    axis=Axis.EXAMPLE,
+    whole=True,
+    always_finite=True,
+)
+
+SECONDS = Quantity(
+    key="seconds",
+    label="seconds",
+    unit="seconds",
+    format=",.1f",
+    explanation="Training time since the run began, stops not counted",
+    better=Better.LOWER,
+    axis=Axis.SECOND,
+    always_finite=True,
+    rank=6,
+)
+
+QUANTITIES = (
+    ACCURACY, EVALUATION_LOSS, LOSS, GRADIENT_NORM, CLIPPED_SHARE, LEARNING_RATE, WEIGHT_DISTANCE, UPDATE, EPOCH,
+    EXAMPLES, SECONDS,
+)  # fmt: skip
+"""All of them, in the order in which they are told and drawn."""
+
+BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}
+EVALUATED = tuple(quantity for quantity in QUANTITIES if quantity.evaluated)
+RATED = tuple(quantity for quantity in EVALUATED if quantity.better is not Better.NEITHER)
+"""Those of which a run has a best value."""
+DRAWN = tuple(quantity for quantity in QUANTITIES if quantity.drawing is not None)
+CLOCKS = {quantity.axis: quantity for quantity in QUANTITIES if quantity.axis is not None}
+"""The clock of each axis; none of them ever falls from one update to the next."""
