@@ -43,7 +43,7 @@ def train_ladder_to_the_end(request: LadderRequest, display: LadderDisplay) -> N
                     case RunBegins():
                         show.begin(event)
                         current, update = event.planned, None
-                        # A run that was begun makes an update before it stops.
+                        # A run that has started makes at least one update before it stops.
                         continue
                     case Progress():
                         show.advance(event)

@@ -70,7 +70,7 @@ def _train(request: "RunRequest", display: "Display") -> None:
                     case Preparing():
                         show.prepare(event)
                     case Started():
-                        # A run that was begun makes an update before it stops.
+                        # A run that has started makes at least one update before it stops.
                         show.start(event)
                         updates = event.run.updates
                         continue

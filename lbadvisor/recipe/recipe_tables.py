@@ -24,7 +24,7 @@ ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9
 
 
 class RecipeModel(BaseModel):
-    """What every table of a recipe has in common: frozen, strict about types, no unknown key, no nan."""
+    """Common to all tables of a recipe: frozen, strict about types, no unknown keys, no nan."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True, validate_default=True
@@ -48,8 +48,8 @@ class Data(RecipeModel):
     train_examples: PositiveInt = Field(description="examples in the training set, N")
     validation_examples: PositiveInt | None = Field(
         None,
-        description="so many further examples of the training set, beside train_examples, are held out, evenly by "
-        "class: evaluations are on them, and the test set is left alone; absent: evaluations are on the test set",
+        description="number of training examples, besides train_examples, to hold out for evaluation, evenly by class, "
+        "instead of using the test set; absent: evaluate on the test set",
     )
     augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"] = Field(
         "none",
@@ -76,7 +76,7 @@ class Batch(RecipeModel):
 
 
 class BatchNorm(RecipeModel):
-    """How batch norm takes its statistics."""
+    """How batch norm computes its statistics."""
 
     ghost_batch_size: Annotated[int, Field(ge=2)] | None = Field(
         None, description="examples that share training statistics; absent: the whole batch"
@@ -86,13 +86,13 @@ class BatchNorm(RecipeModel):
     )
     running_statistics: RunningStatistics = Field(
         "sequential",
-        description="what the ghosts of a batch do to the running statistics: sequential, an update each; per-update, "
-        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, with that "
-        "of the biased variances; total, with the whole batch's statistics",
+        description="how a batch's ghosts update the running statistics: sequential, one update each; per-update, "
+        "the same with momentum / ghosts; mean, one update with the mean of their statistics; mean-biased, the same "
+        "with biased variances; total, one update with the whole batch's statistics",
     )
     recompute_at_end: bool = Field(
         False,
-        description="after the last update the running statistics become those of the whole training set, exactly",
+        description="after the last update, set the running statistics to the exact ones of the whole training set",
     )
 
     def _faults(self) -> Iterator[Fault]:
@@ -101,7 +101,7 @@ class BatchNorm(RecipeModel):
             yield Fault(
                 ("running_statistics",),
                 "has no meaning without ghost batches",
-                "take it out, or set ghost_batch_size: batch.size makes the batch one ghost",
+                "remove it, or set ghost_batch_size; batch.size makes the batch one ghost",
             )
 
 
@@ -173,10 +173,10 @@ Optimizer = Annotated[Sgd | Adam | AdamW | RmsProp | Adagrad, Field(discriminato
 class Milestone(RecipeModel):
     """A change at a point of the schedule; both factors hold from that update on."""
 
-    epoch: Epochs | None = Field(None, description="where it begins, in epochs; or give update")
-    update: PositiveInt | None = Field(None, description="how many updates come before it; or give epoch")
-    lr_factor: PositiveFloat = Field(description="learning rate from here on, as a factor of optimizer.lr")
-    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from here on; absent: unchanged")
+    epoch: Epochs | None = Field(None, description="when it starts, in epochs; or give update")
+    update: PositiveInt | None = Field(None, description="number of updates before it; or give epoch")
+    lr_factor: PositiveFloat = Field(description="learning rate from then on, as a factor of optimizer.lr")
+    weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from then on; absent: unchanged")
 
     def _faults(self) -> Iterator[Fault]:
         yield from one_of(self, "epoch", "update", needed=True)
@@ -188,10 +188,11 @@ class Schedule(RecipeModel):
     epochs: Epochs | None = Field(None, description="length in epochs; or give updates")
     updates: PositiveInt | None = Field(None, description="length in updates; or give epochs")
     decay: Literal["milestones", "cosine", "linear", "exponential"] = Field(
-        "milestones", description="milestones: steps where they say; else a curve from lr to lr * final_lr_factor"
+        "milestones",
+        description="milestones: steps at the milestones; otherwise a curve from lr to lr * final_lr_factor",
     )
     milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
-        (), description="changes of the learning rate or the weight decay, in their order"
+        (), description="changes of learning rate or weight decay, in order"
     )
     final_lr_factor: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="learning rate at the end as a factor of optimizer.lr, for cosine, linear and exponential"
@@ -211,7 +212,7 @@ class Schedule(RecipeModel):
             yield Fault(
                 ("final_lr_factor",),
                 'has no meaning with decay = "milestones"',
-                "take it out, or set decay to cosine, linear or exponential",
+                "remove it, or set decay to cosine, linear or exponential",
             )
         if decay == "exponential" and not self.final_lr_factor:
             yield Fault(
@@ -223,14 +224,14 @@ class Schedule(RecipeModel):
                 yield Fault(
                     ("milestones", i, "lr_factor"),
                     f'a milestone of the learning rate has no meaning with decay = "{decay}"',
-                    "a milestone of the weight decay alone has lr_factor = 1.0",
+                    "to change the weight decay alone, set lr_factor = 1.0",
                 )
 
 
 class Clipping(RecipeModel):
     """Clipping of the gradient's global L2 norm; without a length it lasts the whole run."""
 
-    max_norm: PositiveFloat = Field(description="largest norm that is let through")
+    max_norm: PositiveFloat = Field(description="largest norm that is not clipped")
     epochs: Epochs | None = Field(None, description="length of the clipping warm-up; or give updates")
     updates: PositiveInt | None = Field(None, description="length of the clipping warm-up; or give epochs")
 
@@ -245,25 +246,25 @@ class GradientNoise(RecipeModel):
         description="gaussian: N(1, ratio - 1); bernoulli: ratio for one example in ratio, else 0"
     )
     ratio: Annotated[float, Field(gt=1, le=2**53)] = Field(
-        description="how many times smaller the batches are whose noise is matched, B_L/B_S"
+        description="ratio of this batch to the smaller one whose noise is matched, B_L/B_S"
     )
 
 
 class Regularization(RecipeModel):
-    """Noise of other kinds than a batch's, drawn anew at each update; evaluation has none."""
+    """Noise unlike a batch's, drawn anew at each update; evaluation has none."""
 
     dropout: Probability = Field(
         0.0,
-        description="probability with which an input of the last fully connected layer becomes 0; the others grow by "
+        description="probability that an input of the last fully connected layer becomes 0; the others are scaled by "
         "1 / (1 - dropout)",
     )
     label_noise: Probability = Field(
-        0.0, description="probability with which an example's label is drawn from all classes alike, for one update"
+        0.0, description="probability that an update draws an example's label uniformly from all classes"
     )
     drop_connect: Probability = Field(
         0.0,
-        description="probability with which a weight of the last fully connected layer is 0 in one update; the others "
-        "grow by 1 / (1 - drop_connect)",
+        description="probability that a weight of the last fully connected layer is 0 in an update; the others are "
+        "scaled by 1 / (1 - drop_connect)",
     )
 
 
@@ -274,23 +275,23 @@ class WeightEma(RecipeModel):
 
 
 class Compute(RecipeModel):
-    """In which numbers the network computes; weights, statistics and the loss are float32 always."""
+    """The precision the network computes in; weights, statistics and the loss are always float32."""
 
     precision: Literal["float32", "bf16"] = Field(
-        "float32", description="bf16: bfloat16 where torch.autocast has it, in training and in evaluation"
+        "float32", description="bf16: bfloat16 wherever torch.autocast supports it, in training and evaluation"
     )
     tf32: bool = Field(
-        False, description="whether float32 products of a CUDA device may round their factors to TF32's 10 bits"
+        False, description="whether CUDA devices may round the factors of float32 products to TF32's 10 bits"
     )
     compile: bool = Field(
         False,
-        description="whether updates go through torch.compile: equal to rounding, other masks of dropout; needs a "
-        "C++ compiler on a CPU",
+        description="whether to use torch.compile: equal up to rounding, with other dropout masks; on a CPU it needs a "
+        "C++ compiler",
     )
 
 
 class Measurements(RecipeModel):
-    """How often training is measured, and how often evaluated; the last update always is."""
+    """How often training is measured and evaluated; the last update always is both."""
 
     every_epochs: Epochs | None = Field(None, description="epochs between measurements; or give every_updates")
     every_updates: PositiveInt | None = Field(None, description="updates between measurements; or give every_epochs")
@@ -307,7 +308,7 @@ class Measurements(RecipeModel):
 
 
 class Checkpoints(RecipeModel):
-    """How often the state is saved; it is saved at every stop as well."""
+    """How often the state is saved; it is also saved at every stop."""
 
     every_seconds: PositiveFloat = Field(
         120.0,
@@ -317,22 +318,20 @@ class Checkpoints(RecipeModel):
 
 
 class AdaptedFrom(RecipeModel):
-    """Where an adapted recipe came from; its presence forbids a second adaptation."""
+    """Where an adapted recipe came from; a recipe with this table cannot be adapted again."""
 
     recipe: Name = Field(description="the baseline's name")
     recipe_hash: str = Field(description="the baseline's hash, SHA-256 in hexadecimal")
     batch_size: PositiveInt = Field(description="the baseline's examples per update, B_S")
-    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(
-        description="which parts of the adaptation were made"
-    )
+    parts: Annotated[tuple[Part, ...], Field(strict=False)] = Field(description="the parts that were adapted")
     lr_rule: str = Field(description="the rule that scaled the learning rate")
     stretch_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="updates as a share of the baseline's, where the regime was adapted"
+        1.0, description="updates as a share of the baseline's, if the regime was adapted"
     )
     additions: Annotated[tuple[Addition, ...], Field(strict=False)] = Field(
-        (), description="what was added that is no part of the adaptation"
+        (), description="additions beyond the adaptation"
     )
     options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="what else was asked for that is not the default, such as ghost3 or betas-keep"
+        (), description="further options that are not defaults, such as ghost3 or betas-keep"
     )
-    program: str = Field(description="the program that made the adaptation, with its version")
+    program: str = Field(description="the program that adapted it, with its version")

@@ -134,7 +134,7 @@ def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Pr
         while left:
             planned = _next(request, store, left)
             if planned is None:
-                # Told each time, so that a stop is heard.
+                # Reported each time, so that a stop is noticed.
                 yield Waits(len(left))
                 time.sleep(POLL_SECONDS)
                 continue

@@ -12,11 +12,11 @@ from lbadvisor.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A command line: the value of every option and argument, and the options that stand on it.
+    """A command line: the value of every option and argument, and the options that were given.
 
-    `values` are by the option's name (`--to`), or the argument's (`recipe`); `given` are the options as they were
-    written (`--no-curve`), each with the name that it has in `values`. `command` is without the program's name
-    (`runs export`); `subcommand` is what follows a group of commands, None if nothing does.
+    `values` maps the name of an option (`--to`) or argument (`recipe`) to its value; `given` lists the options as
+    typed (`--no-curve`), each after its name in `values`. `command` leaves out the program's name (`runs export`);
+    `subcommand` is the one called of a group of commands, or None.
     """
 
     command: str
@@ -26,7 +26,7 @@ class Words:
 
 
 def words_of(context: typer.Context) -> Words:
-    """The command line that typer parsed into `context`."""
+    """The command line that typer parsed, from its `context`."""
     values, given = {}, []
     for parameter in context.command.params:
         name, value = parameter.opts[0], context.params.get(parameter.name or "")
@@ -43,11 +43,11 @@ def words_of(context: typer.Context) -> Words:
 
 
 MOST = 2**63 - 1
-"""The largest whole number that the database keeps."""
+"""The largest whole number that the database can store."""
 
 
 def check_numbers(words: Words) -> None:
-    """Raise `UsageError` for a number that is not finite, or larger than any that the program can keep."""
+    """Raise `UsageError` for a number that is not finite or too large to store."""
     for name, value in words.values.items():
         for number in value if isinstance(value, list | tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
