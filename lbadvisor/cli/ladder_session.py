@@ -103,7 +103,7 @@ def show_dry_run(request: LadderRequest, *, as_json: bool) -> None:
     begun = sum(run.run is not None for run in left)
     say(
         stdout(),
-        f"would train {len(left)} of {len(runs)} runs{f', {begun} of them begun already,' if begun else ''} on "
+        f"would train {len(left)} of {len(runs)} runs{f', {begun} of them already started,' if begun else ''} on "
         f"{request.device.type}, data "
         f"{escape(str(request.data_dir))}, database {escape(str(request.database))}; nothing was done",
     )

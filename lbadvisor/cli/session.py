@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Display", *, dry_run: bool) -> None:
-    """Train the request's run, `earlier` being what is stored of it, and show how it ended; or only say what would be.
+    """Train the request's run, of which `earlier` is stored, and show how it ended; or only show what would be done.
 
     Raises `typer.Exit` with 75 where a signal stopped it.
     """
@@ -54,7 +54,7 @@ def micro_size(text: str | None) -> int | Literal["auto"] | None:
         return None
     if text == "auto":
         return "auto"
-    # Python itself refuses to read more than some thousand digits.
+    # Python itself refuses to read more than a few thousand digits.
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise UsageError(f"--micro {text[:40]}: give a number of examples, or auto")
     return int(text)

@@ -22,11 +22,11 @@ def parse_columns(text: str, axis: Axis) -> tuple[Column, ...]:
     """
     parts = [" ".join(part.split()) for part in text.split(",")]
     if not all(parts):
-        raise UsageError(f"--columns {text!r}: there is an empty column; for example: best accuracy, accuracy at 5000")
+        raise UsageError(f"--columns {text!r}: a column is empty; give, for example: best accuracy, accuracy at 5000")
     columns = tuple(_column(part, axis) for part in parts)
     for place, column in enumerate(columns):
         if column in columns[:place]:
-            raise UsageError(f"--columns {text!r}: `{parts[place]}` is there twice")
+            raise UsageError(f"--columns {text!r}: `{parts[place]}` is listed twice")
     return columns
 
 

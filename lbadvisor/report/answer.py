@@ -1,4 +1,4 @@
-"""The answer that a report begins with, and the arms behind it, from a comparison."""
+"""The answer at the top of a report, and the arms behind it, from a comparison."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,6 @@
 """Curves of groups of runs: the mean over the runs of a group, between the lowest and the highest of them.
 
-The band is that from the lowest run to the highest, and not a standard deviation: three seeds have no more to say than
-where they lie.
+The band spans the lowest to the highest run, not a standard deviation: three seeds show no more than their range.
 """
 
 from collections.abc import Sequence

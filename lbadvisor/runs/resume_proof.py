@@ -1,7 +1,7 @@
-"""A proof, on the user's own recipe, data and device, that a killed run ends with the bits of one that was not.
+"""Proves, on the user's own recipe, data and device, that a killed run ends with the same bits as an uninterrupted one.
 
-Two runs of the same first updates, each in processes of its own, in a database that is thrown away: one straight on,
-one that is killed (SIGKILL) in the middle and gone on with by a new process. Then everything that moves is compared.
+Trains the same first updates twice, in separate processes and a temporary database: one run without a stop, and one
+that is killed (SIGKILL) in the middle and resumed by a new process. Then compares everything that changes.
 """
 
 import math
@@ -30,7 +30,7 @@ from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.data.dataset import Preparing
 
 UPDATES = 24
-"""So many updates are made where none is told: momentum, statistics and averages have moved by then."""
+"""Default number of updates: by then, momentum, statistics and averages have changed."""
 POINTS = 8
 """The first updates are measured at least so often: what is measured changes no weight."""
 STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
@@ -54,7 +54,7 @@ class BitDifference:
 class ResumeProof:
     """What was compared after `updates` updates, and the first `difference`, None if every bit is the same.
 
-    The run was killed after `killed_at` updates, at `epoch`, and gone on with from its checkpoint of `resumed_from`.
+    The run was killed after `killed_at` updates, at `epoch`, and resumed from its checkpoint of `resumed_from`.
     """
 
     recipe: Recipe
@@ -110,17 +110,17 @@ def prove(
 def _checked(recipe: Recipe, updates: int | None, kill_at: int | None) -> tuple[int, int]:
     length = recipe.schedule.updates or 0
     if length < 2:
-        raise UsageError(f"the recipe has {length} update: there is nothing between two to be killed at")
+        raise UsageError(f"the recipe has only {length} update: the kill needs at least two")
     if updates is None:
         updates = min(length, max(UPDATES, (kill_at or 0) + 1))
     if not 2 <= updates <= length:
-        raise UsageError(f"--updates {updates} does not lie between 2 and the {length} updates of the recipe")
+        raise UsageError(f"--updates {updates} is not between 2 and the recipe's {length} updates")
     if kill_at is None:
         kill_at = updates // 2
         if kill_at + 1 < updates and kill_at * recipe.batch.size % recipe.data.train_examples == 0:
             kill_at += 1
     if not 1 <= kill_at < updates:
-        raise UsageError(f"--at {kill_at} does not lie between 1 and {updates - 1}, before the last of the updates")
+        raise UsageError(f"--at {kill_at} is not between 1 and {updates - 1}, before the last update")
     return updates, kill_at
 
 

@@ -21,14 +21,14 @@ def check_reports(html: Path | None, png: Path | None) -> None:
     Raises `UsageError` for one file of both kinds.
     """
     if html is not None and html == png:
-        raise UsageError(f"--html and --png name one file, {html}: give each its own")
+        raise UsageError(f"--html and --png name the same file, {html}: give each its own")
     if html is not None:
         from lbadvisor.report.page import check_page_target
 
         check_page_target(html)
     if png is not None:
         if png.suffix.lower() != ".png":
-            raise UsageError(f"--png {png}: the picture is a PNG: give a name that ends in .png")
+            raise UsageError(f"--png {png}: give a file name that ends in .png")
         from lbadvisor.report.picture import check_picture_target
 
         check_picture_target(png)

@@ -38,7 +38,7 @@ def draw_groups(console: Console, store: "Store", comparison: "Comparison", by: 
 
     groups = comparison.groups
     if len(groups) > MOST_GROUPS:
-        say(console, f"{len(groups)} groups are too many curves for a terminal: --html FILE draws them")
+        say(console, f"{len(groups)} groups are too many curves for a terminal: use --html FILE")
         return
     curves = [group_curves(group.label, list(store.columns_of(group.runs)), MOST_POINTS) for group in groups]
     draw_accuracy(console, [(curve.label, _points(curve, by)) for curve in curves], by)
