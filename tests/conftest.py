@@ -1,12 +1,30 @@
-"""What the tests share: where real data lie."""
+"""What the tests share: where real data lie, and processes of the program that can be killed."""
 
 import multiprocessing
 import os
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
+
+# The tests' workers and processes share the processor: a second thread of each would wait for the others, spinning. A
+# test whose claim is about threads sets their number. Before torch is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--kills N`: how many runs tests/runs/test_kills.py kills."""
+    parser.addoption("--kills", type=int, default=10, metavar="N", help="runs that tests/runs/test_kills.py kills")
+
+
+def pytest_runtest_setup() -> None:
+    """Give each test the floating-point numbers it would have alone: training makes denormal ones zero from then on."""
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture
@@ -18,37 +36,115 @@ def real_data_dir() -> Path:
     return Path(given)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--kills N`: how many runs tests/runs/test_kills.py kills."""
-    parser.addoption("--kills", type=int, default=10, metavar="N", help="runs that tests/runs/test_kills.py kills")
-
-
-# What a forked process does: the command line, whole.
+# What a forked process does: the command line, whole, with this process's environment.
 PROGRAM = """
-import sys, lbadvisor.runs.recording
+import os, sys, torch, lbadvisor.runs.recording
 from lbadvisor.cli.app import main
-lbadvisor.runs.recording.SAVING_SHARE = {saving_share!r}
-sys.argv = ["lbadvisor", *{words!r}]
+os.environ.clear()
+os.environ.update(environment)
+for descriptor, pipe in enumerate(pipes, start=1):
+    os.dup2(pipe.fileno(), descriptor)
+    pipe.close()
+if threads:
+    torch.set_num_threads(threads)
+lbadvisor.runs.recording.SAVING_SHARE = saving_share
+sys.argv = ["lbadvisor", *words]
 main()
 """
+PRELOADED = (
+    *("lbadvisor.cli.app", "lbadvisor.cli.session", "lbadvisor.cli.ladder_session", "lbadvisor.refine.run"),
+    *("lbadvisor.cli.commands.train", "lbadvisor.cli.commands.ladder", "lbadvisor.cli.commands.refine"),
+    *("alembic.command", "alembic.autogenerate", "rich.progress", "tomlkit", "toml_rs", "scipy.stats"),
+    *("sklearn.datasets", "sklearn.model_selection", "torch._dynamo"),
+)
+
+
+class ForkedProcess:
+    """`lbadvisor WORDS` as a process of its own, with the methods of `subprocess.Popen`.
+
+    It is forked from one that has imported the program and done nothing else: what it saves is the seconds that
+    importing torch takes. Saving may take `saving_share` of its time; torch has so many `threads`, 0 for its default.
+    """
+
+    def __init__(self, context: ForkServerContext, words: tuple[str, ...], saving_share: float, threads: int) -> None:
+        readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
+        names = {"words": words, "saving_share": saving_share, "threads": threads}
+        names |= {"environment": dict(os.environ), "pipes": writers}
+        self._process = context.Process(target=exec, args=(PROGRAM, names))
+        self._process.start()
+        self.stdout, self.stderr = (os.fdopen(os.dup(reader.fileno()), encoding="utf-8") for reader in readers)
+        for end in (*readers, *writers):
+            end.close()
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, minus the signal that killed it; None while it lives."""
+        return self._process.exitcode
+
+    @property
+    def pid(self) -> int:
+        """The number that the operating system gave it."""
+        assert self._process.pid
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it lives."""
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended. Raises `subprocess.TimeoutExpired`."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("lbadvisor", timeout)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """All that it writes until it ends. One that takes longer is killed; raises `subprocess.TimeoutExpired`."""
+        with ThreadPoolExecutor(2) as pool:
+            out, err = pool.submit(self.stdout.read), pool.submit(self.stderr.read)
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        self.close()
+        return out.result(), err.result()
+
+    def close(self) -> None:
+        """Kill it if it lives, and stop reading from it."""
+        self._process.kill()
+        self._process.join()
+        self.stdout.close()
+        self.stderr.close()
 
 
 @pytest.fixture(scope="session")
-def forked() -> Callable[..., BaseProcess]:
-    """Starts `lbadvisor WORDS` as a process of its own, without the seconds that importing torch takes.
-
-    It is forked from one that has imported the program and done nothing else. Saving may take `saving_share` of its
-    time.
-    """
+def forkserver() -> ForkServerContext:
+    """What processes are forked from."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["lbadvisor.cli.app", "lbadvisor.cli.session", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo"]
-    )
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
 
-    def start(*words: str, saving_share: float = 0.01) -> BaseProcess:
-        program = PROGRAM.format(saving_share=saving_share, words=words)
-        process = context.Process(target=exec, args=(program, {}))
-        process.start()
-        return process
 
-    return start
+@pytest.fixture
+def forked(forkserver: ForkServerContext) -> Iterator[Callable[..., ForkedProcess]]:
+    """Starts a `ForkedProcess`; what still lives at the end of the test is killed."""
+    processes = []
+
+    def start(*words: str, saving_share: float = 0.01, threads: int = 0) -> ForkedProcess:
+        processes.append(ForkedProcess(forkserver, words, saving_share, threads))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()

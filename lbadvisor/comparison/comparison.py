@@ -132,6 +132,7 @@ class Open(StrEnum):
 
     OTHER_DATA = "other data"
     NO_ACCURACY = "no accuracy"
+    DIVERGED = "diverged"
     NO_REFERENCE = "nothing to compare with"
     ONE_SEED = "one seed"
     NO_COMMON_SEED = "no seed in common"

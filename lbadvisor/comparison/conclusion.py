@@ -32,7 +32,7 @@ def conclusion(
 def _of_one_group(group: Members) -> str:
     label, results = group
     spread = group_of(group).accuracy
-    known = "none is evaluated"
+    known = "none has an accuracy"
     if spread is not None:
         deviation = "" if spread.std is None else f" ± {spread.std:.2f}"
         known = f"their accuracy is {spread.mean:.2f}{deviation}% (mean, standard deviation, of {spread.n})"
@@ -40,7 +40,7 @@ def _of_one_group(group: Members) -> str:
 
 
 def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) -> Iterator[str]:
-    base, large = groups[0].group, groups[-1 if naive is None else naive]
+    base, large = groups[0], groups[-1 if naive is None else naive]
     yield _against(base, large, "" if naive is None else "the naive large batch ")
     if naive is None:
         yield "What share of a gap is closed shows once the large batch is trained with --adapt none as well."
@@ -53,16 +53,16 @@ def _answer(groups: Sequence[GroupGap], naive: int | None, closing: int | None) 
         yield "No other run tries to close a gap."
         return
     if large.points is not None:
-        yield from _closed(base, large, groups[closing])
+        yield from _closed(base.group, large, groups[closing])
     if groups[closing].points is not None:
         yield _against(base, groups[closing])
 
 
-def _against(base: str, other: GroupGap, title: str = "") -> str:
+def _against(first: GroupGap, other: GroupGap, title: str = "") -> str:
     """How a group, called by its `title` and its name, stands to the first."""
-    gap, named = other.gap, f"{title}{other.group}"
+    gap, base, named = other.gap, first.group, f"{title}{other.group}"
     if gap.value is None:
-        return f"No gap is known: {base if gap.open is Open.NO_REFERENCE else other.group} has no accuracy."
+        return f"No gap is known: {_lack(first if gap.open is Open.NO_REFERENCE else other)}."
     points = f"{abs(gap.value):.2f} points {'worse' if gap.value > 0 else 'better'} than"
     how_sure = f"no interval: {gap.open}"
     if gap.interval is not None:
@@ -75,11 +75,16 @@ def _against(base: str, other: GroupGap, title: str = "") -> str:
     return f"{title[:1].upper()}{named[1:] if title else named} is {points} {base} ({how_sure})."
 
 
+def _lack(group: GroupGap) -> str:
+    """Why a group has no accuracy."""
+    return f"{group.group} {'diverged' if group.points_open is Open.DIVERGED else 'has no accuracy'}"
+
+
 def _closed(base: str, large: GroupGap, other: GroupGap) -> Iterator[str]:
     """What a group closes of the gap of the naive large batch, which is known."""
     share, over = other.share, _over(other.closed_pairs)
     if other.points is None:
-        yield f"{other.group} has no accuracy, so what it closes is not known."
+        yield f"{_lack(other)}, so what it closes is not known."
     elif share.value is None:
         if round(large.points or 0.0, 2) > 0:
             yield f"What {other.group} closes of it is not known: {over}, {large.group} is not worse than {base}."
@@ -99,7 +104,7 @@ def _closed(base: str, large: GroupGap, other: GroupGap) -> Iterator[str]:
 
 def _how_sure(share: Estimate, sign: int) -> str:
     if share.open is Open.NOT_BOUNDED:
-        return f"the share is not bounded, for over these {share.seeds} seeds the gap itself is not told from 0"
+        return f"the share has no bounded interval, because over these {share.seeds} seeds the gap itself may be 0"
     if share.interval is None:
         return f"no interval: {share.open}"
     low, high = sorted(sign * end for end in share.interval)
@@ -124,16 +129,16 @@ def _after_holm(groups: Sequence[GroupGap]) -> Iterator[str]:
     if told > MOST_CLAIMS:
         yield f"{of_all}, {sum(one.holds_after_holm for one in tested)} of {told} differences keep their evidence."
     elif kept:
-        end = f"; none is left that {_listed(lost)}" if lost else ""
-        yield f"{of_all}, there is evidence that {_listed(kept)}{end}."
+        end = f"; the evidence {_listed(lost)} is lost" if lost else ""
+        yield f"{of_all}, there is still evidence {_listed(kept)}{end}."
     elif lost:
-        yield f"{of_all}, no evidence is left that {_listed(lost)}."
+        yield f"{of_all}, the evidence {_listed(lost)} is lost."
     else:
         yield f"{of_all}, no difference is shown."
 
 
 def _claims(groups: Sequence[GroupGap], *, after_holm: bool) -> list[str]:
-    """What the intervals show and is left, or is not left, after the correction."""
+    """What the intervals show and the correction leaves, or does not: "that +LR is worse than SB"."""
 
     def told(one: Estimate, sign: int) -> bool:
         return one.sign == sign and one.holds_after_holm is after_holm
@@ -142,11 +147,11 @@ def _claims(groups: Sequence[GroupGap], *, after_holm: bool) -> list[str]:
     for sign, word in ((1, "worse"), (-1, "better")):
         names = [group.group for group in groups if told(group.gap, sign)]
         if names:
-            claims.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {groups[0].group}")
+            claims.append(f"that {_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {groups[0].group}")
     for before, group in pairwise(groups):
         for sign, word in ((1, "better"), (-1, "worse")):
             if told(group.step, sign):
-                claims.append(f"{group.group} is {word} than {before.group}")
+                claims.append(f"that {group.group} is {word} than {before.group}")
     return claims
 
 

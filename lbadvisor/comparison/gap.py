@@ -16,6 +16,7 @@ from lbadvisor.comparison.groups import Members
 from lbadvisor.comparison.intervals import mean_interval, ratio_interval
 from lbadvisor.comparison.results import accuracy_of
 from lbadvisor.comparison.significance import holm, p_value
+from lbadvisor.records.run import RunStatus
 
 ROUNDING = 1e-6
 """A gap, or the width of an interval, that is smaller, in points or as a share, is rounding."""
@@ -29,9 +30,7 @@ NOTHING = Estimate(None, None, None, 0)
 def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
     """The gap of each group to the first; none is known if the runs are not `comparable` (of several data sets)."""
     naive = next((i for i, group in enumerate(members) if i > 0 and _is_naive(group, members[0])), None)
-    accuracies = [_accuracies(runs) for _, runs in members]
-    labels = [label for label, _ in members]
-    groups = _groups(labels, accuracies, naive) if comparable else tuple(map(_of_other_data, labels))
+    groups = _groups(members, naive) if comparable else tuple(_of_other_data(label) for label, _ in members)
     large = groups[len(groups) - 1 if naive is None else naive]
     place = None if naive is None else _closing(members, naive)
     closing = None if place is None else groups[place]
@@ -50,14 +49,16 @@ def gap_of(members: Sequence[Members], *, comparable: bool) -> Gap:
     )
 
 
-def _groups(labels: Sequence[str], accuracies: Sequence[Accuracies], naive: int | None) -> tuple[GroupGap, ...]:
+def _groups(members: Sequence[Members], naive: int | None) -> tuple[GroupGap, ...]:
+    accuracies = [_accuracies(runs) for _, runs in members]
     base, others = accuracies[0], accuracies[1:]
     # What one table states is one family: each group against the first, and against the one before it.
     differences = _corrected(
         [_difference(own, base, sign=-1) for own in others]
         + [_difference(own, before, sign=1) for before, own in pairwise(others)]
     )
-    gaps = [Estimate(0.0 if base else None, None, None, len(base)), *differences[: len(others)]]
+    first = Estimate(0.0, None, None, len(base)) if base else Estimate(None, None, Open.NO_ACCURACY, 0)
+    gaps = [first, *differences[: len(others)]]
     steps = [NOTHING, NOTHING, *differences[len(others) :]]
     shares = [
         (NOTHING, None) if naive is None or i in (0, naive) else _share(base, accuracies[naive], own, gaps[naive])
@@ -65,27 +66,33 @@ def _groups(labels: Sequence[str], accuracies: Sequence[Accuracies], naive: int 
     ]
     return tuple(
         GroupGap(
-            group=label,
+            group=group[0],
             points=gap.value,
             points_interval=gap.interval,
-            points_open=gap.open,
+            points_open=_why(gap, group),
             pairs=gap.seeds,
             closed_percent=share.value,
             closed_interval=share.interval,
-            closed_open=share.open,
+            closed_open=_why(share, group),
             closed_of_points=of_points,
             closed_pairs=share.seeds,
             p_value=gap.p_value,
             holm_p_value=gap.holm_p_value,
             step_points=step.value,
             step_interval=step.interval,
-            step_open=step.open,
+            step_open=_why(step, group),
             step_pairs=step.seeds,
             step_p_value=step.p_value,
             step_holm_p_value=step.holm_p_value,
         )
-        for label, gap, (share, of_points), step in zip(labels, gaps, shares, steps, strict=False)
+        for group, gap, (share, of_points), step in zip(members, gaps, shares, steps, strict=False)
     )
+
+
+def _why(estimate: Estimate, group: Members) -> Open | None:
+    """Why an estimate of the group is open: it has no accuracy, perhaps because all of its runs diverged."""
+    diverged = all(result.run.status is RunStatus.DIVERGED for result in group[1])
+    return Open.DIVERGED if diverged and estimate.open is Open.NO_ACCURACY else estimate.open
 
 
 def _of_other_data(label: str) -> GroupGap:
@@ -162,12 +169,16 @@ def _share(base: Accuracies, naive: Accuracies, own: Accuracies, gap: Estimate) 
     if min(of_points, gap.value or 0.0) < ROUNDING:
         return Estimate(None, None, Open.NO_GAP, len(seeds)), None
     percent = 100 * statistics.fmean(closed) / of_points
-    if len(seeds) < 2:
-        too_few = Open.ONE_SEED if seeds else Open.NO_COMMON_SEED
-        return Estimate(percent, None, Open.NO_GAP_SHOWN if gap.holds_zero else too_few, len(seeds)), of_points
-    interval = ratio_interval(closed, whole)
-    if interval is None:
-        return Estimate(percent, None, Open.NOT_BOUNDED, len(seeds)), of_points
-    if interval[1] - interval[0] < ROUNDING:
-        return Estimate(percent, None, Open.NO_SPREAD, len(seeds)), of_points
-    return Estimate(percent, (100 * interval[0], 100 * interval[1]), None, len(seeds)), of_points
+    interval = ratio_interval(closed, whole) if len(seeds) > 1 else None
+    if interval is None and len(seeds) > 1:
+        reason = Open.NOT_BOUNDED
+    elif gap.holds_zero:
+        # However clear it is over some of the seeds: those may be the ones with a gap by luck.
+        reason = Open.NO_GAP_SHOWN
+    elif interval is None:
+        reason = Open.ONE_SEED if seeds else Open.NO_COMMON_SEED
+    elif interval[1] - interval[0] < ROUNDING:
+        reason = Open.NO_SPREAD
+    else:
+        return Estimate(percent, (100 * interval[0], 100 * interval[1]), None, len(seeds)), of_points
+    return Estimate(percent, None, reason, len(seeds)), of_points

@@ -205,10 +205,10 @@ def weight_decay_lines(scaling: Scaling) -> list[Adjustment]:
         lines.append(changed("schedule.milestones.weight_decay", later, after, rule))
     if decay and weight_decay.has_horizon(baseline):
         known = weight_decay.horizon_updates(baseline)
-        before, unit = (1.0, RELATIVE) if known is None else (known, "updates")
+        before, unit = (1.0, RELATIVE) if known is None else (round(known, 6), "updates")
         times = weight_decay.horizon_factor(baseline, scaling.batch_ratio, scaling.lr_factor, factor)
         horizon = weight_decay.horizon_rule(baseline)
-        lines.append(derived("weight_decay_horizon_updates", before, before * times, horizon, unit))
+        lines.append(derived("weight_decay_horizon_updates", before, round(before * times, 6), horizon, unit))
     return lines
 
 

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lbadvisor.plan import betas, rules, weight_decay
+from lbadvisor.plan.baseline import Baseline, baseline_of
 from lbadvisor.plan.scaling import Scaling
 from lbadvisor.running_statistics import DEFINITIONS
+
+if TYPE_CHECKING:
+    from lbadvisor.recipe.recipe import Recipe
 
 FEW_UPDATES_PER_EPOCH = 50
 SMALL_GHOST = 16
@@ -26,14 +31,34 @@ def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
     if scaling.batch_ratio == 1:
         return tuple(_of_rounding(scaling))
     of_the_optimizer = _of_sgd if scaling.optimizer.divides_by == "nothing" else _of_adaptive_optimizers
-    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_ghosts, _of_the_sample, _of_rounding)
-    return tuple(caveat for source in sources for caveat in source(scaling))
+    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_ghosts)
+    return (
+        *(caveat for source in sources for caveat in source(scaling)),
+        *_of_the_sample(scaling.baseline.examples, scaling.request.target_batch_size),
+        *_of_rounding(scaling),
+    )
+
+
+def caveats_of_adapted(recipe: "Recipe") -> tuple[Caveat, ...]:
+    """The warnings that an adapted recipe's own numbers tell, without its baseline; none for any other recipe."""
+    adapted_from, target = recipe.adapted_from, baseline_of(recipe)
+    if adapted_from is None or target.batch_size == adapted_from.batch_size:
+        return ()
+    regime = _of_regime(target.batch_size / adapted_from.batch_size, adapted_from.stretch_share)
+    ghosts = _of_ghost_batches(target, target.batch_size, target.ghost_batch_size)
+    return (
+        *(regime if "regime" in adapted_from.parts else ()),
+        *(ghosts if "ghost" in adapted_from.parts else ()),
+        *_of_the_sample(target.examples, target.batch_size),
+    )
 
 
 def _of_price(scaling: Scaling) -> Iterator[Caveat]:
-    request, ratio, share = scaling.request, scaling.batch_ratio, scaling.request.stretch_share
-    if "regime" not in request.parts:
-        return
+    if "regime" in scaling.request.parts:
+        yield from _of_regime(scaling.batch_ratio, scaling.request.stretch_share)
+
+
+def _of_regime(ratio: float, share: float) -> Iterator[Caveat]:
     if share == 1:
         yield Caveat(
             "regime-price",
@@ -187,12 +212,17 @@ def _of_ghosts(scaling: Scaling) -> Iterator[Caveat]:
     baseline, target = scaling.baseline, scaling.request.target_batch_size
     if "ghost" in scaling.request.parts and not baseline.has_batch_norm:
         yield Caveat("no-batch-norm", "the network has no batch norm, so there is nothing for ghost batches to do")
-    ghost = scaling.ghost_batch_size
-    if not scaling.adapts_ghosts or ghost is None:
+    if scaling.adapts_ghosts:
+        yield from _of_ghost_batches(baseline, target, scaling.ghost_batch_size)
+
+
+def _of_ghost_batches(definition: Baseline, target: int, ghost: int | None) -> Iterator[Caveat]:
+    """What becomes of ghosts of that size in the target batch, with the batch norm that `definition` has."""
+    if ghost is None:
         return
     ghosts, left = divmod(target, ghost)
-    momentum = baseline.batch_norm_momentum
-    if ghosts > 1 and baseline.running_statistics == "sequential":
+    momentum = definition.batch_norm_momentum
+    if ghosts > 1 and definition.running_statistics == "sequential":
         averaged = DEFINITIONS["sequential"].horizon_ghosts(momentum, target / ghost)
         yield Caveat(
             "running-statistics-horizon",
@@ -214,8 +244,7 @@ def _of_ghosts(scaling: Scaling) -> Iterator[Caveat]:
         )
 
 
-def _of_the_sample(scaling: Scaling) -> Iterator[Caveat]:
-    examples, target = scaling.baseline.examples, scaling.request.target_batch_size
+def _of_the_sample(examples: int | None, target: int) -> Iterator[Caveat]:
     if examples is None:
         return
     if target > examples / 10:

@@ -81,10 +81,11 @@ def _published(scaling: Scaling) -> list[tuple[str, Request]]:
 
 
 def _way(scaling: Scaling) -> tuple[object, ...]:
-    """What distinguishes the ways: the rules and the length."""
+    """What distinguishes the ways: the rules, the length, and whether anything is adapted."""
     request = scaling.request
     adapts_lr = "lr" in request.parts
     return (
+        bool(request.parts),
         request.lr_rule if adapts_lr else rules.NO_RULE,
         scaling.betas if adapts_lr and betas.betas_of(scaling.baseline) else "keep",
         request.stretch_share if "regime" in request.parts else None,
@@ -93,8 +94,8 @@ def _way(scaling: Scaling) -> tuple[object, ...]:
 
 
 def _name(scaling: Scaling) -> str:
-    rule, applied, share, noise = _way(scaling)
-    words = [getattr(rule, "name", "")]
+    _, rule, applied, share, noise = _way(scaling)
+    words = ["learning rate kept" if rule is rules.NO_RULE else getattr(rule, "name", "")]
     words += [f"betas {applied}"] if applied != "keep" else []
     words += ["noise"] if noise else []
     length = "fixed epochs" if share is None else "regime" if share == 1 else f"{share:g} of the stretch"

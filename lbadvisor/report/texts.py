@@ -4,7 +4,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from lbadvisor.records.numerals import value_text
+from lbadvisor.records.numerals import number_text, value_text
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -12,12 +12,12 @@ MINUS = "\N{MINUS SIGN}"
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number with this many decimals; a dash for None."""
-    return ABSENT if value is None else f"{value:z,.{digits}f}".replace("-", MINUS)
+    return ABSENT if value is None else number_text(value, f"z,.{digits}f").replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 2) -> str:
     """The same, with a plus sign if it is above 0."""
-    return ABSENT if value is None else f"{value:+z,.{digits}f}".replace("-", MINUS)
+    return ABSENT if value is None else number_text(value, f"z,.{digits}f", "+").replace("-", MINUS)
 
 
 def whole(value: float | None) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import subprocess
 import sys
 import time
 from typing import NamedTuple
@@ -29,8 +28,9 @@ class Ended(NamedTuple):
 class Place:
     """A working folder with a database of its own; commands run in this process, or in one that can be killed."""
 
-    def __init__(self, folder, capsys, monkeypatch):
+    def __init__(self, folder, capsys, monkeypatch, forked):
         self.folder, self.database = folder, folder / "db" / "lbadvisor.db"
+        self.start = forked
         self._capsys, self._monkeypatch = capsys, monkeypatch
         for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
             monkeypatch.delenv(name)
@@ -49,9 +49,16 @@ class Place:
         out, err = self._capsys.readouterr()
         return Ended(code, out, err)
 
-    def start(self, *words):
-        command = [sys.executable, "-m", "lbadvisor", *words]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def runs(self):
+        with Store.open(self.database, create=False) as store:
+            return store.runs()
+
+    def updates(self):
+        """How many updates the database knows of, in all runs; none before there is one."""
+        try:
+            return sum(run.update for run in self.runs())
+        except StoreError:
+            return 0
 
     def stored(self, name):
         with Store.open(self.database, create=False) as store:
@@ -65,9 +72,10 @@ class Place:
         # Three lines (format, checksum, header), then torch's own serialization.
         return torch.load(io.BytesIO(content.split(b"\n", 3)[3]), weights_only=True)["model"]
 
-    def wait_for(self, name, update):
-        """Until the run has stored a measurement of that update or later."""
+    def wait_for(self, name, update, meanwhile=lambda: None):
+        """Until the run has stored a measurement of that update or later; calls `meanwhile` again and again."""
         for _ in range(1200):
+            meanwhile()
             if self.database.exists():
                 # Until the run is made there is a database without it, or half a one.
                 with contextlib.suppress(StoreError):
@@ -78,7 +86,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, capsys, monkeypatch):
+def place(tmp_path, capsys, monkeypatch, forked):
     folder = tmp_path / "here"
     folder.mkdir()
-    return Place(folder, capsys, monkeypatch)
+    return Place(folder, capsys, monkeypatch, forked)

@@ -322,7 +322,7 @@ def test_three_groups_have_steps_and_holms_correction_in_every_form(ladder: Path
         output = " ".join(compare(ladder, "rungs", form).stdout.split())
         assert "step: accuracy gained on the row above; *: holds after Holm's correction for 3 comparisons" in output
         assert "* +8.52 to +13.48" in output
-        assert "After Holm's correction for 3 comparisons, there is evidence that LB and +LR are worse" in output
+        assert "After Holm's correction for 3 comparisons, there is still evidence that LB and +LR are worse" in output
 
 
 def test_many_groups_have_a_row_each_and_no_curve(ladder: Path) -> None:

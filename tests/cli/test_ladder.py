@@ -3,70 +3,18 @@
 import csv
 import io
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from lbadvisor.cli.app import main
-from lbadvisor.errors import StoreError
 from lbadvisor.records.run import RunStatus
-from lbadvisor.store import Store
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 SHORT = (DIGITS, "--to", "256", "--schedule-scale", "0.1")
 """41 updates of 32; 5 of 256 where the epochs stay, 41 with the regime."""
-
-
-class Place:
-    """A working folder with a database of its own; commands run in this process, or in one that can be killed."""
-
-    def __init__(self, folder, capsys, monkeypatch):
-        self.folder, self.database = folder, folder / "db" / "lbadvisor.db"
-        self._capsys, self._monkeypatch = capsys, monkeypatch
-        for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
-            monkeypatch.delenv(name)
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.chdir(folder)
-
-    def run(self, *words):
-        """Exit code, stdout, stderr."""
-        self._monkeypatch.setattr(sys, "argv", ["lbadvisor", "ladder", *words])
-        self._capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *self._capsys.readouterr()
-
-    def start(self, *words):
-        command = [sys.executable, "-m", "lbadvisor", "ladder", *words]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def updates(self):
-        """How many updates the database knows of, in all runs; of none before there is one."""
-        try:
-            with Store.open(self.database, create=False) as store:
-                return sum(run.update for run in store.runs())
-        except StoreError:
-            return 0
-
-    def runs(self):
-        with Store.open(self.database, create=False) as store:
-            return store.runs()
-
-
-@pytest.fixture
-def place(tmp_path, capsys, monkeypatch):
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return Place(folder, capsys, monkeypatch)
 
 
 def table_rows(text):
@@ -76,14 +24,14 @@ def table_rows(text):
 
 def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
     """At half the digits' schedule: SB and +RA above LB by more than their intervals."""
-    code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3")
+    code, out, err = place.run("ladder", DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3")
     assert code == 0, err
     assert list(table_rows(out)) == ["SB", "LB", "+LR", "+GBN", "+RA"]
     assert "lr, +LR, upon lb: the square-root rule, with a clipping warm-up" in err
     assert "optimizer.lr 0.05 -> 0.282843; clipping.max_norm none -> 0.883883" in err
     assert "15/15 ra s2: 203 updates, accuracy" in err
 
-    code, out, err = place.run(DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3", "--json")
+    code, out, err = place.run("ladder", DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3", "--json")
     assert code == 0, err
     body = json.loads(out)
     assert body["schema"] == 1
@@ -98,33 +46,34 @@ def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
     assert len(place.runs()) == 15
 
 
-def test_a_ladder_killed_five_times_ends_with_the_same_table(place):
-    """By SIGKILL, as soon as it got further; the arms that are done are not trained again."""
-    words = (DIGITS, "--to", "256", "--schedule-scale", "1.5", "--arms", "sb,lb,ra", "--seeds", "2")
-    saving = ("--set", "checkpoints.every_seconds=0.1")
-    code, expected, err = place.run(*words, *saving, "--db", "straight.db")
+def test_a_ladder_killed_again_and_again_ends_with_the_same_table(place):
+    """By SIGKILL, five times unless it ends before, each time once it got further; what is done stays as it is."""
+    words = ("ladder", DIGITS, "--to", "256", "--schedule-scale", "1.5", "--arms", "sb,lb,ra", "--seeds", "2")
+    words += ("--set", "checkpoints.every_seconds=1e-9")
+    code, expected, err = place.run(*words, "--db", "straight.db")
     assert code == 0, err
     killed = 0
     for _ in range(5):
-        process, before = place.start(*words, *saving), place.updates()
+        process, before = place.start(*words, "--quiet", saving_share=0.5), place.updates()
         while process.poll() is None and place.updates() <= before:
-            time.sleep(0.02)
-        killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
+            time.sleep(0.005)
+        process.kill()
         process.communicate(timeout=60)
-    assert killed == 5, "it was too fast to be killed"
-    code, out, err = place.run(*words, *saving)
+        killed += process.returncode == -signal.SIGKILL
+    assert killed
+    done = {run.number: run.changed_at for run in place.runs() if run.status is RunStatus.COMPLETE}
+    code, out, err = place.run(*words)
     assert code == 0, err
     assert out == expected
     assert len(place.runs()) == 6
     assert any(run.resumes for run in place.runs())
-    assert "of 6 runs have their result already" in err
+    assert done.items() <= {run.number: run.changed_at for run in place.runs()}.items()
 
 
 def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
     words = (DIGITS, "--to", "256", "--schedule-scale", "6", "--arms", "sb,lb", "--seeds", "1")
     words += ("--set", "checkpoints.every_seconds=0.1")
-    process = place.start(*words)
+    process = place.start("ladder", *words)
     while process.poll() is None and place.updates() == 0:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
@@ -135,16 +84,16 @@ def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
     assert said is not None, err
     assert place.runs()[0].status is RunStatus.STOPPED
     assert place.runs()[0].ended_because == f"stopped on request at update {said[1]}"
-    code, out, err = place.run(*words)
+    code, out, err = place.run("ladder", *words)
     assert code == 0, err
     assert f"sb s0: going on from update {said[1]} of 2432" in err
     assert [run.resumes for run in place.runs()] == [1, 0]
 
 
 def test_arms_that_are_done_are_not_trained_again(place):
-    assert place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1")[0] == 0
+    assert place.run("ladder", *SHORT, "--arms", "sb,lb", "--seeds", "1")[0] == 0
     first = [(run.number, run.changed_at) for run in place.runs()]
-    code, _, err = place.run(*SHORT, "--arms", "sb,lb,gbn", "--seeds", "1")
+    code, _, err = place.run("ladder", *SHORT, "--arms", "sb,lb,gbn", "--seeds", "1")
     assert code == 0, err
     assert "2 of 3 runs have their result already" in err
     assert "2/3 lb s0: 5 updates" in err
@@ -152,27 +101,21 @@ def test_arms_that_are_done_are_not_trained_again(place):
     assert [(run.number, run.changed_at) for run in place.runs()][:2] == first
 
 
-def test_a_run_of_train_is_taken(place, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["lbadvisor", "train", *SHORT, "--arm", "lb", "--name", "mine"])
-    main_code = 0
-    try:
-        main()
-    except SystemExit as end:
-        main_code = end.code or 0
-    assert main_code == 0
-    _, _, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1")
+def test_a_run_of_train_is_reused(place):
+    assert place.run("train", *SHORT, "--arm", "lb", "--name", "mine").returncode == 0
+    _, _, err = place.run("ladder", *SHORT, "--arms", "sb,lb", "--seeds", "1")
     assert "(reused: mine)" in err
 
 
 def test_the_costly_arm_may_have_fewer_seeds(place):
-    code, out, err = place.run(*SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--csv")
+    code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--csv")
     assert code == 0, err
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [(row["arm"], row["runs"]) for row in rows] == [("SB", "2"), ("LB", "2"), ("+GBN", "1")]
     assert float(rows[1]["gap_points"]) == pytest.approx(
         float(rows[0]["accuracy_percent_mean"]) - float(rows[1]["accuracy_percent_mean"])
     )
-    code, out, _ = place.run(*SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--md")
+    code, out, _ = place.run("ladder", *SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--md")
     assert code == 0
     assert out.startswith("| arm | runs | accuracy, % |")
     assert "| +GBN | 1 |" in out
@@ -180,33 +123,33 @@ def test_the_costly_arm_may_have_fewer_seeds(place):
 
 def test_the_table_has_the_arms_that_were_asked_for_in_their_order(place):
     """A ladder that has more is cut to them; what is concluded is of the last one."""
-    assert place.run(*SHORT, "--arms", "sb,lb,gbn,dropout", "--seeds", "2")[0] == 0
-    code, out, err = place.run(*SHORT, "--arms", "sb,lb,dropout,gbn", "--seeds", "2", "--csv")
+    assert place.run("ladder", *SHORT, "--arms", "sb,lb,gbn,dropout", "--seeds", "2")[0] == 0
+    code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb,dropout,gbn", "--seeds", "2", "--csv")
     assert code == 0, err
     assert [row["arm"] for row in csv.DictReader(io.StringIO(out))] == ["SB", "LB", "dropout", "+GBN"]
-    _, out, _ = place.run(*SHORT, "--arms", "sb,lb,gbn", "--seeds", "2", "--json")
+    _, out, _ = place.run("ladder", *SHORT, "--arms", "sb,lb,gbn", "--seeds", "2", "--json")
     groups = json.loads(out)["comparison"]["groups"]
     assert [(group["label"], group["seeds"]) for group in groups] == [("SB", [0, 1]), ("LB", [0, 1]), ("+GBN", [0, 1])]
 
 
 def test_a_diverged_arm_is_counted_and_not_hidden(place):
     words = (*SHORT, "--arms", "sb,lb", "--seeds", "1", "--set", "optimizer.lr=1e30")
-    code, out, err = place.run(*words)
+    code, out, err = place.run("ladder", *words)
     assert code == 0, err
     assert "1/2 sb s0: diverged at update" in err
     assert "1, 1 diverged" in table_rows(out)["LB"]
-    code, out, _ = place.run(*words, "--csv")
+    code, out, _ = place.run("ladder", *words, "--csv")
     assert [row["diverged"] for row in csv.DictReader(io.StringIO(out))] == ["1", "1"]
 
 
 def test_another_recipe_or_target_under_the_same_name_is_refused(place):
-    assert place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine")[0] == 0
+    assert place.run("ladder", *SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine")[0] == 0
     for words, said in (
         (("--set", "optimizer.lr=0.1"), "optimizer.lr: 0.05 there, 0.1 here"),
         (("--to", "128"), "target batch size: 256 there, 128 here"),
         (("--schedule-scale", "0.2"), "schedule.updates: 41 there, 81 here"),
     ):
-        code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine", *words)
+        code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine", *words)
         assert (code, out) == (3, "")
         assert "the ladder `mine` is of another training" in err
         assert said in err
@@ -214,7 +157,7 @@ def test_another_recipe_or_target_under_the_same_name_is_refused(place):
 
 def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place):
     """By hand: 41 updates of 32, and 5 of 256, twice; and 41 of 256, once."""
-    code, out, err = place.run(*SHORT, "--arms", "sb,lb,ra:1", "--seeds", "2", "--dry-run")
+    code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb,ra:1", "--seeds", "2", "--dry-run")
     assert (code, err) == (0, "loading PyTorch\n")
     assert "ra, +RA, upon lb: the regime: as many updates as the baseline" in out
     assert "schedule.updates 5 -> 41" in out
@@ -224,7 +167,7 @@ def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place
     assert rows["ra"][1:3] + rows["ra"][4:5] == ["1", "41", "10,496"]
     assert rows["all"][2:] == ["5", "133", "15,680"]
     assert "would train 5 of 5 runs on cpu" in out
-    code, out, _ = place.run(*SHORT, "--arms", "sb,lb,ra:1", "--dry-run", "--json")
+    code, out, _ = place.run("ladder", *SHORT, "--arms", "sb,lb,ra:1", "--dry-run", "--json")
     body = json.loads(out)
     assert (body["comparison"], body["runs"][0]["status"]) == (None, None)
     assert [c["field"] for c in body["arms"][2]["changes"]][:2] == ["optimizer.lr", "schedule.updates"]
@@ -232,7 +175,9 @@ def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place
 
 
 def test_the_page_and_the_picture_are_written_with_the_table(place):
-    code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "2", "--html", "page.html", "--png", "chart.png")
+    code, out, err = place.run(
+        "ladder", *SHORT, "--arms", "sb,lb", "--seeds", "2", "--html", "page.html", "--png", "chart.png"
+    )
     assert code == 0, err
     assert list(table_rows(out)) == ["SB", "LB"]
     assert "page.html: " in err
@@ -241,7 +186,7 @@ def test_the_page_and_the_picture_are_written_with_the_table(place):
 
 
 def test_quiet_says_only_the_table(place):
-    code, out, err = place.run(*SHORT, "--arms", "sb,lb", "--seeds", "1", "--quiet")
+    code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb", "--seeds", "1", "--quiet")
     assert (code, err) == (0, "")
     assert list(table_rows(out)) == ["SB", "LB"]
 
@@ -263,7 +208,7 @@ def test_quiet_says_only_the_table(place):
     ],
 )
 def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):
-    code, out, err = place.run(*words)
+    code, out, err = place.run("ladder", *words)
     assert (code, out) == (2, "")
     assert said in err.splitlines()[-1]
     assert list(place.folder.iterdir()) == []
@@ -271,7 +216,7 @@ def test_what_makes_no_sense_is_an_error_and_writes_nothing(place, words, said):
 
 def test_what_the_plans_warn_of_is_said_once_with_the_arms_it_is_about(place):
     """1024 of 1297 examples are 79%: the README's own headline."""
-    code, out, err = place.run(DIGITS, "--to", "1024", "--dry-run")
+    code, out, err = place.run("ladder", DIGITS, "--to", "1024", "--dry-run")
     assert code == 0, err
     assert "warning" not in err
     assert out.count("warning batch-near-data (lb, lr, gbn, ra): B_L << N does not hold: the batch is 79% of the") == 1
@@ -281,18 +226,18 @@ def test_what_the_plans_warn_of_is_said_once_with_the_arms_it_is_about(place):
 
 def test_what_the_plans_warn_of_is_on_stderr_unless_it_is_quiet(place):
     words = (DIGITS, "--to", "1024", "--arms", "lb", "--seeds", "2")
-    code, out, err = place.run(*words)
+    code, out, err = place.run("ladder", *words)
     assert code == 0, err
     assert err.count("warning batch-near-data (lb): B_L << N does not hold") == 1
     assert "warning" not in out
-    assert "warning" not in place.run(*words, "--quiet")[2]
+    assert "warning" not in place.run("ladder", *words, "--quiet")[2]
 
 
-def test_without_batch_norm_the_ghost_arm_is_left_out_and_that_is_said(tmp_path, capsys, monkeypatch):
-    recipe = tmp_path / "convnext.toml"
+def test_without_batch_norm_the_ghost_arm_is_left_out_and_that_is_said(place):
+    recipe = place.folder / "convnext.toml"
     text = Path(DIGITS).read_text().replace('name = "digits_mlp"', 'name = "torchvision:convnext_tiny"')
     recipe.write_text(text)
-    code, out, err = Place(tmp_path, capsys, monkeypatch).run(str(recipe), "--to", "256", "--dry-run")
+    code, out, err = place.run("ladder", str(recipe), "--to", "256", "--dry-run")
     assert code == 0
     assert "+GBN is left out: it changes nothing in +LR: torchvision:convnext_tiny has no batch norm" in err
     assert "4 arms, 12 runs" in out

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lbadvisor.store import Store
+
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
 
@@ -80,3 +82,12 @@ def test_a_refinement_without_anything_to_search_or_with_absurd_seeds_is_refused
     assert (done.returncode, done.stdout) == (2, "")
     assert "every exponent gives the same" in done.stderr or "'--seed'" in done.stderr
     assert list(place.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "begins"), [((), "run,arm,seed,update"), (("--json",), "{")])
+def test_an_export_is_written_to_standard_output(place, words, begins):
+    """That one is guarded against a full disk, and takes text alone."""
+    Store.open(place.database, create=True).close()
+    done = place.run("runs", "export", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(begins)

@@ -1,13 +1,10 @@
 """`lbadvisor refine` and `lbadvisor calibrate` as a user runs them, on the digits."""
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from lbadvisor.cli.app import main
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.records.run import RunStatus
 from lbadvisor.store import Store
@@ -17,23 +14,8 @@ SHORT = ("--schedule-scale", "0.1", "--to", "256")
 
 
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*words):
-        monkeypatch.setattr(sys, "argv", ["lbadvisor", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return (code, *capsys.readouterr())
-
-    return invoke
+def run(place):
+    return place.run
 
 
 def stored():
@@ -109,11 +91,11 @@ def test_several_seeds_are_paired_and_a_budget_ends_the_search(run):
     assert "Too few trials" in found["conclusion"]
 
 
-def test_a_dry_run_writes_nothing(run, tmp_path):
+def test_a_dry_run_writes_nothing(run, place):
     code, out, _ = run("refine", DIGITS, *SHORT, "--dry-run")
     assert (code, "would refine into study refine-digits-256-" in out) == (0, True)
     assert run("calibrate", DIGITS, "--to", "256", "--dry-run")[0] == 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.folder.iterdir()) == []
 
 
 WRONG = {
@@ -137,22 +119,22 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("words", "code", "said"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_command_line_gets_its_error_and_touches_nothing(run, tmp_path, words, code, said):
+def test_a_wrong_command_line_gets_its_error_and_touches_nothing(run, place, words, code, said):
     got, out, err = run(*words)
     assert (got, out) == (code, ""), err
     assert said in err
     assert "Traceback" not in err
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.folder.iterdir()) == []
 
 
-def test_a_calibration_prints_its_windows_and_its_price(run, tmp_path):
+def test_a_calibration_prints_its_windows_and_its_price(run, place):
     code, out, err = run("calibrate", DIGITS, "--to", "256", "--updates", "10", "--seeds", "2")
     assert code == 0, err
     assert "10 updates at exponents -0.1, 0.25, 0.6, 2 seeds" in err
     assert "Over the first 10 updates the weights of the target move as far as the baseline's at exponent" in out
     found = json.loads(run("calibrate", DIGITS, "--to", "256", "--updates", "10", "--json", "--quiet")[1])
     assert (found["schema"], [w["updates"] for w in found["windows"]]) == (1, [5, 10])
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.folder.iterdir()) == []
 
 
 def test_a_refinement_begins_with_what_was_calibrated(run):

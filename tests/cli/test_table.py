@@ -4,14 +4,16 @@ import contextlib
 import io
 import os
 import pty
-import subprocess
-import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
+from lbadvisor.cli.app import app
 from lbadvisor.cli.display.console import ENDLESS, say
 from lbadvisor.cli.display.table import Heading, Table, markdown, print_first_that_fits, print_table
 
@@ -121,24 +123,13 @@ COMMANDS = (
 )
 NOTE = {"left", "out", "for", "width:", "(a", "wider", "terminal", "or", "--json", "shows", "all)", "group"}
 """What is on a terminal alone: the note below a table, and the corner of one with a row for each group."""
-PLAIN = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")}
-
-
-ALL = f"""
-from lbadvisor.cli.app import app
-for words in {COMMANDS}:
-    app(words, standalone_mode=False)
-    print("=" * 9)
-"""
-"""Every command in one process: the program takes longer to start than to print."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with a small ladder in its database."""
     path = tmp_path_factory.mktemp("tables")
-    command = [sys.executable, "-m", "lbadvisor", *COMMANDS[-1]]
-    subprocess.run(command, cwd=path, check=True, stdout=subprocess.DEVNULL)
+    write_all(path, io.StringIO(), {}, COMMANDS[-1:])
     return path
 
 
@@ -167,26 +158,46 @@ def test_on_a_terminal_no_command_breaks_a_word(folder: Path, plain: list[str], 
         assert all(len(line) <= width or " = " in line for line in lines), words
 
 
+def write_all(
+    folder: Path, file: IO[str], environment: dict[str, str], commands: Sequence[tuple[str, ...]] = COMMANDS
+) -> None:
+    """Let each command write to `file`, with a line after it."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()):
+        for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS"):
+            patch.delenv(name, raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        with contextlib.redirect_stdout(file):
+            for words in commands:
+                app(words, standalone_mode=False)
+                print("=" * 9, flush=True)  # noqa: T201
+
+
 def piped(folder: Path, more: dict[str, str]) -> list[str]:
     """What each command prints where there is no terminal."""
-    done = subprocess.run([sys.executable, "-c", ALL], cwd=folder, env=PLAIN | more, check=True, capture_output=True)
-    return done.stdout.decode().split("=" * 9)[:-1]
+    file = io.StringIO()
+    write_all(folder, file, more)
+    return file.getvalue().split("=" * 9)[:-1]
 
 
 def on_a_terminal(folder: Path, width: int) -> list[str]:
     """What each command prints on a terminal so wide, without its colours."""
     ours, theirs = pty.openpty()
-    environment = PLAIN | {"COLUMNS": str(width), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, "-c", ALL]
-    with subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
-        os.close(theirs)
-        content = b""
+    content = bytearray()
+
+    def show() -> None:
         # Linux ends a terminal that nobody holds any more with an error.
         with contextlib.suppress(OSError):
             while part := os.read(ours, 65536):
-                content += part
-        os.close(ours)
-    assert process.returncode == 0
+                content.extend(part)
+
+    screen = threading.Thread(target=show)
+    screen.start()
+    with os.fdopen(theirs, "w") as terminal:
+        write_all(folder, terminal, {"COLUMNS": str(width), "LINES": "50", "NO_COLOR": "1", "TERM": "dumb"})
+    screen.join()
+    os.close(ours)
     return content.decode().replace("\r", "").split("=" * 9)[:-1]
 
 

@@ -253,14 +253,16 @@ def test_a_terminal_shows_the_time_left_by_its_name(place):
     settings = {"cwd": place.folder, "env": os.environ | {"COLUMNS": "150"}}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, **settings)
     os.close(theirs)
-    screen = b""
-    while not re.search(rb"loss [0-9.]+ .* accuracy", screen) and len(screen) < 10_000_000:
+    screen, progress, row = b"", None, None
+    while not (progress and row):
+        # Once the process has ended this is an error.
         screen += os.read(ours, 4096)
-    process.send_signal(signal.SIGKILL)
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode(errors="ignore"))
+        progress = re.search(r"\d[\d,]*/8,?106 updates +[\d.,]+/s +\d:\d\d:\d\d left", shown)
+        row = re.search(r"loss [0-9.]+ .* accuracy", shown)
+    process.kill()
     process.wait()
     os.close(ours)
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
-    progress = re.search(r"\d+/8106 updates +[\d.]+/s +\d:\d\d:\d\d left", shown)
     assert shown.index("loading PyTorch") < shown.index("reading digits") < progress.start()
 
 
@@ -400,3 +402,10 @@ def test_what_the_plan_warns_of_is_said_before_training(place):
     assert done.stderr.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
     assert "warning" not in done.stdout
     assert "warning" not in place.run(*words, "--quiet").stderr
+
+
+def test_an_adapted_recipe_of_its_own_file_warns_too(place):
+    assert place.run("plan", DIGITS, "--to", "1024", "--arm", "lb", "--out", "large.toml").returncode == 0
+    said = place.run("train", "large.toml", "--dry-run").stderr
+    assert said.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
+    assert "warning" not in place.run("train", "large.toml", "--dry-run", "--quiet").stderr

@@ -77,8 +77,8 @@ def test_a_gap_that_may_be_zero_leaves_its_share_open_and_says_so(comparison_of:
     assert ra.closed_interval is None
     assert ra.closed_open == "not bounded"
     assert (
-        "What ra closes is not shown: 92% of that gap (the share is not bounded, for over these 3 seeds the gap itself "
-        "is not told from 0)." in comparison.gap.conclusion
+        "What ra closes is not shown: 92% of that gap (the share has no bounded interval, because over these 3 seeds "
+        "the gap itself may be 0)." in comparison.gap.conclusion
     )
 
 
@@ -189,8 +189,8 @@ def test_holms_correction_is_for_all_differences_that_the_table_states(compariso
     assert steps == pytest.approx([0.0440, 0.1576, 0.0242], abs=1e-4)
     assert [one.gap.holds_after_holm for one in (lb, lr, gbn, ra)] == [True, False, True, False]
     assert gap.conclusion.endswith(
-        "After Holm's correction for 7 comparisons, there is evidence that lb and gbn are worse than sb, lr is better "
-        "than lb and ra is better than gbn; none is left that lr is worse than sb."
+        "After Holm's correction for 7 comparisons, there is still evidence that lb and gbn are worse than sb, that lr "
+        "is better than lb and that ra is better than gbn; the evidence that lr is worse than sb is lost."
     )
 
 

@@ -218,7 +218,7 @@ def test_half_the_stretch_keeps_the_shares_of_the_run():
     assert line["schedule.epochs"].after == 3200
     assert line["schedule.updates"].formula == "updates * 0.5"
     chosen = next(option for option in plan.forecast if option.chosen)
-    assert (chosen.name, chosen.updates, chosen.epochs) == ("none, 0.5 of the stretch", 39_062, 3200)
+    assert (chosen.name, chosen.updates, chosen.epochs) == ("learning rate kept, 0.5 of the stretch", 39_062, 3200)
     assert chosen.diffusion == pytest.approx(0.5 / 32 * (50_000 - 4096) / (50_000 - 128))
     price = next(c.message for c in plan.warnings if c.code == "regime-price")
     assert "16 times as many examples in 0.5 times as many updates" in price

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan.baseline import baseline_of_numbers
+from lbadvisor.plan.caveats import caveats_of_adapted
 from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body, plan_json, plan_of_json
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
@@ -119,7 +120,10 @@ def test_multiplicative_noise_makes_up_for_the_batch_in_the_price():
     """By hand at r = 32, fixed epochs: noise as of batches of 128, in 1/32 as many updates; not 1/1024."""
     plan = advise(RESNET44, Request(4096, ("ghost", "clip"), noise="gaussian"))
     assert chosen(plan).diffusion == pytest.approx(1 / 32, rel=1e-4)
-    assert (chosen(plan).name, chosen(plan).lr) == ("none, noise, fixed epochs", 0.1)
+    assert (chosen(plan).name, chosen(plan).lr) == ("learning rate kept, noise, fixed epochs", 0.1)
+    # Nor is "nothing adapted" the name of the other parts alone.
+    assert chosen(advise(RESNET44, Request(4096, ("ghost", "clip")))).name == "learning rate kept, fixed epochs"
+    assert chosen(advise(RESNET44, Request(4096, ()))).name == "nothing adapted"
     assert next(o.diffusion for o in plan.forecast if o.name == "nothing adapted") < 1 / 1000
     with_regime = advise(RESNET44, Request(4096, ("ghost", "regime"), noise="bernoulli"))
     assert chosen(with_regime).diffusion == pytest.approx(1, rel=1e-4)
@@ -456,3 +460,13 @@ def test_ghosts_are_planned_for_networks_with_batch_norm_alone(network, has_batc
 def test_a_network_that_torchvision_does_not_have_is_no_recipe():
     with pytest.raises(ValidationError, match='no network is called "torchvision:nope"'):
         Recipe.model_validate(BODY | {"model": {"name": "torchvision:nope"}})
+
+
+@pytest.mark.parametrize("request_", [Request(8192, PARTS), Request(8000, ("ghost",)), Request(8192, ("lr",))])
+def test_an_adapted_recipe_alone_still_tells_what_its_own_numbers_warn_of(request_):
+    """In the plan's own words; of the baseline's learning rate and decay it knows nothing."""
+    plan = advise(RESNET44, request_)
+    own = {"regime-price", "running-statistics-horizon", "ghost-remainder", "batch-near-data", "few-updates-per-epoch"}
+    assert caveats_of_adapted(plan.adapted) == tuple(c for c in plan.warnings if c.code in own)
+    assert codes(plan) >= {"batch-near-data", "few-updates-per-epoch"}
+    assert caveats_of_adapted(RESNET44) == ()

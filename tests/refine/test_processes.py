@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,24 +19,13 @@ WORDS = (
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
-    """Starts a refinement in a folder of this test; what still lives at the end is killed."""
+def start(tmp_path, monkeypatch, forked):
+    """Starts a refinement in a folder of this test."""
     monkeypatch.setenv("COLUMNS", "120")
     for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    processes = []
-
-    def begin(*more):
-        command = [sys.executable, "-m", "lbadvisor", *WORDS, *more]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    return lambda *more: forked(*WORDS, *more)
 
 
 def ended(process):

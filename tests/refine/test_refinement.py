@@ -44,6 +44,8 @@ def test_a_certain_gain_is_taken_with_its_price():
     assert kept == (0.4,)
     assert "the theory's 0.5 lies outside" in text
     assert "exponent 0.4 gains 0.20 points (95% 0.05 to 0.50) over the theory, for 120 epochs and 90 s" in text
+    assert "interval does not allow for the choice of the best trial, and may promise too much" in text
+    assert "the choice" not in conclude(SPACE, estimate(chosen=0.5), "error", 1, 120.0, 90.0)[1]
     assert "One seed per trial" in text
 
 

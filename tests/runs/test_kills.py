@@ -1,4 +1,4 @@
-"""A short real run, killed (SIGKILL) at random moments and gone on with, ends as the one that was not killed.
+"""A short real run, killed (SIGKILL) at random moments and resumed, ends as one that was not killed.
 
 Ten killed runs in the suite, a hundred with `pytest -s tests/runs/test_kills.py --kills 100`.
 """
@@ -6,6 +6,7 @@ Ten killed runs in the suite, a hundred with `pytest -s tests/runs/test_kills.py
 import random
 import signal
 import time
+from collections import Counter
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -20,24 +21,27 @@ from lbadvisor.training.checkpoints.content import read_content
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 WORDS = (
-    *("train", DIGITS, "--to", "128", "--schedule-scale", "0.75", "--quiet"),
+    *("train", DIGITS, "--to", "128", "--schedule-scale", "0.25", "--quiet", "--name", "a"),
     *("--set", "measurements.every_updates=3", "--set", "measurements.evaluate_every_updates=10"),
     *("--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
 )
+BEFORE, WITHIN, AFTER = "before its first checkpoint", "while it wrote one", "else"
+"""When a kill came, by what it left in the run's folder."""
+LEFT = {BEFORE: "checkpoints/runs/*", WITHIN: "checkpoints/runs/*/.*.part", AFTER: "checkpoints/runs/*/*.ckpt"}
+"""What comes, in the folder of the run's database, when each moment begins."""
 
 
 def ended(process):
-    process.join(120)
-    code = process.exitcode
-    process.kill()
-    process.close()
-    return code
+    _, err = process.communicate(timeout=120)
+    assert process.returncode in (0, -signal.SIGKILL), err
+    return process.returncode
 
 
-def result(database, name):
+def result(folder):
     """The run, its rows but for their seconds, and the bytes of everything that moves in its last checkpoint."""
+    database = folder / "runs.db"
     with Store.open(database, create=False) as store:
-        run = store.run(name)
+        run = store.run("a")
         rows = [astuple(replace(m, seconds=0.0)) for m in store.measurements(run.number)]
     content = read_content(checkpoints(checkpoint_folder(database, run))[0], torch.device("cpu"))[1]
     optimizer = content["optimizer"]["state"]
@@ -49,57 +53,59 @@ def result(database, name):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, request, monkeypatch, forked):
-    """Also where the kill came while it started, measured, evaluated or wrote a checkpoint."""
+    """Also if the kill came while it started, measured, evaluated or wrote a checkpoint: each of them does come."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no GPU")
     monkeypatch.delenv("LBADVISOR_DB", raising=False)
-    database, draws, kills = tmp_path / "runs.db", random.Random(0), request.config.getoption("--kills")
+    draws, kills = random.Random(0), request.config.getoption("--kills")
 
-    def started(name):
-        # Half of the time it saves, instead of a hundredth: so kills fall into that.
-        return forked(*WORDS, "--device", device, "--db", str(database), "--name", name, saving_share=0.5)
+    def started(folder):
+        # Half of the time it saves, instead of a hundredth: so kills fall into that. Two threads add in no fixed order,
+        # unless they are made to.
+        words = (*WORDS, "--device", device, "--db", str(folder / "runs.db"))
+        return forked(*words, saving_share=0.5, threads=2)
+
+    def killed(folder, *aims):
+        """When the run's process was killed, None if it ended before: at any moment, or at the one that was drawn."""
+        aim = draws.choice(("any", *aims))
+        files = LEFT.get(aim, "")
+        there = set(folder.glob(files)) if files else set()
+        process = started(folder)
+        while files and process.poll() is None and set(folder.glob(files)) <= there:
+            time.sleep(0.0005)
+        time.sleep(draws.uniform(0, {"any": duration, AFTER: training_seconds}.get(aim, 0.002)))
+        process.kill()
+        if ended(process) == 0:
+            return None
+        if any(folder.glob(LEFT[WITHIN].replace("*.part", f"*.{process.pid}.part"))):
+            return WITHIN
+        return AFTER if any(folder.glob(LEFT[AFTER])) else BEFORE
 
     # The first process also starts the one that forks.
-    assert ended(started("first")) == 0
+    assert ended(started(tmp_path / "first")) == 0
     began = time.monotonic()
-    assert ended(started("straight")) == 0
+    assert ended(started(tmp_path / "straight")) == 0
     duration = time.monotonic() - began
-    straight, expected_rows, expected = result(database, "straight")
+    straight, expected_rows, expected = result(tmp_path / "straight")
     measured = [u for u in range(1, straight.updates + 1) if u % 3 == 0 or u % 10 == 0 or u == straight.updates]
     assert [row[0] for row in expected_rows] == measured
-    with Store.open(database, create=False) as store:
-        expected_seconds = store.measurements(straight.number)[-1].seconds
+    with Store.open(tmp_path / "straight" / "runs.db", create=False) as store:
+        training_seconds = store.measurements(straight.number)[-1].seconds
 
-    met = dict.fromkeys(("before its first checkpoint", "while it wrote one", "else"), 0)
-    tries, resumed = 0, 0
-    while resumed < kills:
-        name, tries = f"killed{tries}", tries + 1
-        folder = f"checkpoints/runs/{name}-*"
-        killed, again = False, True
-        while again:
-            process = started(name)
-            # One kill in five at any moment of the process, the others once it trains: after the first checkpoint.
-            if draws.random() < 0.2:
-                process.join(draws.uniform(0, duration))
-            else:
-                while process.is_alive() and not list(tmp_path.glob(f"{folder}/*.ckpt")):
-                    process.join(0.001)
-                process.join(draws.uniform(0, expected_seconds))
-            process.kill()
-            code = ended(process)
-            assert code in (0, -signal.SIGKILL)
-            if code:
-                killed = True
-                saved, parts = (list(tmp_path.glob(f"{folder}/{files}")) for files in ("*.ckpt", ".*.part"))
-                met["while it wrote one" if parts else "else" if saved else "before its first checkpoint"] += 1
+    met, tries, resumed = Counter({BEFORE: 0, WITHIN: 0, AFTER: 0}), 0, 0
+    while resumed < kills or not all(met.values()):
+        folder, tries = tmp_path / f"killed{tries}", tries + 1
+        assert tries < 10 * kills, met
+        moment = killed(folder, BEFORE, WITHIN, AFTER, AFTER)
+        resumed += moment is not None
+        while moment is not None:
+            met[moment] += 1
             # One in three is killed again.
-            again = code != 0 and draws.random() < 1 / 3
-        if killed:
-            resumed += 1
-            assert ended(started(name)) == 0
-        run, rows, tensors = result(database, name)
+            moment = killed(folder, WITHIN, AFTER) if draws.random() < 1 / 3 else None
+        assert ended(started(folder)) == 0
+        run, rows, tensors = result(folder)
         assert (run.status, run.update, run.guarantee) == (RunStatus.COMPLETE, run.updates, Guarantee.BIT_EXACT)
         assert rows == expected_rows
         assert tensors == expected
-        assert not list(tmp_path.glob(f"{folder}/.*.part"))
-    print(f"{resumed} killed runs on {device}, {sum(met.values())} kills: {met}")  # noqa: T201
+        assert not any(folder.glob(LEFT[WITHIN]))
+    print(f"{resumed} killed runs on {device}, {met.total()} kills: {dict(met)}")  # noqa: T201

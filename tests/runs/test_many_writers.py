@@ -8,22 +8,33 @@ from lbadvisor.records.run import RunStatus
 from lbadvisor.store import Store
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+UPDATES = 1500
 
 
-def test_four_processes_that_train_at_once_lose_and_double_no_measurement(tmp_path, forked, capfd):
-    """Each makes 5 000 updates and measures every one; they start together, so they also make the file together."""
+def test_four_processes_that_train_at_once_lose_and_double_no_measurement(tmp_path, forked):
+    """They make the file together. Each measures every update and saves for half of its time, what it measured first:
+    so they write some hundred times, not once a second.
+    """
     database = tmp_path / "runs.db"
-    words = ("train", DIGITS, "--set", "schedule.updates=5000", "--set", "measurements.every_updates=1", "--quiet")
-    processes = [forked(*words, "--seed", str(seed), "--db", str(database)) for seed in range(4)]
-    for process in processes:
-        process.join(300)
-    assert [process.exitcode for process in processes] == [0, 0, 0, 0], capfd.readouterr().err
-    assert "locked" not in capfd.readouterr().err
+    words = (
+        "train",
+        DIGITS,
+        "--set",
+        f"schedule.updates={UPDATES}",
+        "--set",
+        "measurements.every_updates=1",
+        "--quiet",
+    )
+    words += ("--set", "checkpoints.every_seconds=1e-9", "--db", str(database))
+    processes = [forked(*words, "--seed", str(seed), saving_share=0.5) for seed in range(4)]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0, 0], said
+    assert "locked" not in "".join(said)
     with Store.open(database, create=False) as store:
         assert sorted(run.name for run in store.runs()) == [f"digits-32-s{seed}" for seed in range(4)]
         for run in store.runs():
-            assert (run.status, run.update) == (RunStatus.COMPLETE, 5000)
-            assert [m.update for m in store.measurements(run.number)] == list(range(1, 5001))
+            assert (run.status, run.update) == (RunStatus.COMPLETE, UPDATES)
+            assert [m.update for m in store.measurements(run.number)] == list(range(1, UPDATES + 1))
     with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("SELECT count(*) FROM measurements").fetchone() == (20_000,)
+        assert connection.execute("SELECT count(*) FROM measurements").fetchone() == (4 * UPDATES,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -42,22 +42,16 @@ def test_two_processes_share_a_ladder_and_one_of_them_is_killed(forked, tmp_path
     monkeypatch.setenv("LBADVISOR_DATA", str(tmp_path))
     shared, straight = str(tmp_path / "shared.db"), str(tmp_path / "straight.db")
     processes = [forked(*WORDS, "--db", shared) for _ in range(2)]
-    try:
-        for _ in range(6000):
-            # Both are at a run of their own.
-            if sum(run.status == "running" for run in runs(shared)) == 2:
-                break
-            time.sleep(0.01)
-        else:
-            pytest.fail("two processes never trained at the same time")
-        os.kill(processes[0].pid, signal.SIGKILL)
-        processes += [forked(*WORDS, "--db", shared), forked(*WORDS, "--db", straight)]
-        for process in processes:
-            process.join(200)
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.exitcode for process in processes] == [-signal.SIGKILL, 0, 0, 0]
+    for _ in range(6000):
+        # Both are at a run of their own.
+        if sum(run.status == "running" for run in runs(shared)) == 2:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("two processes never trained at the same time")
+    processes[0].kill()
+    processes += [forked(*WORDS, "--db", shared), forked(*WORDS, "--db", straight)]
+    assert [process.wait(200) for process in processes] == [-signal.SIGKILL, 0, 0, 0]
     assert results(shared) == results(straight)
     assert {run.status.value for run in runs(shared)} == {"complete"}
     # The killed process's run was resumed once, if it was saved before.

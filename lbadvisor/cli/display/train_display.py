@@ -14,6 +14,7 @@ from lbadvisor.cli.display.console import say, stderr, stdout
 from lbadvisor.cli.display.measured import accuracy_text, facts_of, measured_text
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.comparison.results import is_evaluated
+from lbadvisor.plan.caveats import caveats_of_adapted
 from lbadvisor.plan.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
@@ -61,7 +62,7 @@ class Display:
         self._say("[dim]loading PyTorch[/dim]")
 
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
-        """The run's name and length, each changed field of its plan, and what the plan warns of."""
+        """The run's name and length, each changed field of its plan, and what the plan or the recipe warns of."""
         schedule = in_updates(recipe).schedule
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
@@ -73,7 +74,7 @@ class Display:
         for line in plan.adjustments if plan else ():
             if line.before != line.after:
                 self._say(f"  {line.field}: {planned_text(line)} {line.unit} [dim]({escape(line.rule)})[/dim]")
-        for caveat in plan.warnings if plan else ():
+        for caveat in plan.warnings if plan else caveats_of_adapted(recipe):
             self._say(caveat_text(caveat))
 
     def show_stored(self, stored: "StoredName", default: str, what: str = "training") -> None:
