@@ -9,7 +9,7 @@ LbadvisorError          1   something failed
 ├── CompilationError    1   the network cannot be compiled
 ├── DivergedError       1   the loss is no longer finite
 ├── NotIdenticalError   1   a resumed run did not end with the bits of one that was not stopped
-├── UsageError          2   what was asked for makes no sense
+├── UsageError          2   the request makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
 │   └── PlanError       2   a rule cannot be applied to these numbers
 └── RefusedError        3   it makes sense, and would harm: adapting twice, resuming with another recipe

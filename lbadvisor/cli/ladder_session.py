@@ -28,7 +28,7 @@ Form = Literal["table", "json", "md", "csv"]
 
 
 def train_ladder_to_the_end(request: LadderRequest, display: LadderDisplay) -> None:
-    """Train what the ladder lacks. Raises `typer.Exit` with 75 where a signal stopped it."""
+    """Train what the ladder lacks. Raises `typer.Exit` with 75 if a signal stopped it."""
     runs = planned_runs(request)
     display.show_known(runs)
     events = train_ladder(request)
@@ -69,7 +69,7 @@ def train_ladder_to_the_end(request: LadderRequest, display: LadderDisplay) -> N
 
 
 def show_results(request: LadderRequest, form: Form, html: Path | None, png: Path | None) -> None:
-    """The arms' table on stdout, with its uncertainty and what may be concluded; page and picture where asked for.
+    """The arms' table on stdout, with its uncertainty and what may be concluded; page and picture if requested.
 
     The runs are those that the request asks for, in the order of its arms: the ladder may have further arms and seeds.
     What may be concluded is of the last arm.

@@ -52,7 +52,7 @@ def told_if_full() -> Iterator[None]:
 
 
 def check_out(path: Path, *, force: bool, source: Path | None = None) -> None:
-    """Raise `UsageError`, before any work, where a file could not be written or would replace one that it must not.
+    """Raise `UsageError`, before any work, if a file could not be written or would replace one that it must not.
 
     That is one that exists, without `force`, and `source` in any case: the file that is read.
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def train_to_the_end(request: "RunRequest", earlier: "Run | None", display: "Display", *, dry_run: bool) -> None:
     """Train the request's run, of which `earlier` is stored, and show how it ended; or only show what would be done.
 
-    Raises `typer.Exit` with 75 where a signal stopped it.
+    Raises `typer.Exit` with 75 if a signal stopped it.
     """
     if earlier is not None and earlier.status == "complete":
         display.show_result(*stored(request.database, earlier.name), again=True)
@@ -96,7 +96,7 @@ def _train(request: "RunRequest", display: "Display") -> None:
 
 
 def _last_saved(request: "RunRequest") -> int | None:
-    """The update of the newest checkpoint, None where the run was not begun."""
+    """The update of the newest checkpoint, None if the run was not begun."""
     if not request.database.exists():
         return None
     with Store.open(request.database, create=False) as store:

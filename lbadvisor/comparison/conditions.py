@@ -92,7 +92,7 @@ def _kinds(field: str, text: str) -> frozenset[Kind]:
         near = difflib.get_close_matches(field, [*SHORT, *MEASURED, *known], n=1)
         words = ", ".join([*SHORT, *MEASURED])
         hint = (
-            f"did you mean `{near[0].replace('[]', '[0]')}`?" if near else f"there are {words}, and a recipe's fields"
+            f"did you mean `{near[0].replace('[]', '[0]')}`?" if near else f"choose from {words}, and a recipe's fields"
         )
         raise UsageError(f"--where {text!r}: no field `{field}`: {hint}")
     in_updates = path.replace("epoch", "update")

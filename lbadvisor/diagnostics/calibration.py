@@ -224,7 +224,7 @@ def _agreement(low: float, high: float) -> str:
     possible = [(rule, name) for rule, name in RULES if low - AGREES_WITHIN <= rule <= high + AGREES_WITHIN]
     if len(possible) > 1:
         *names, last = [name for _, name in possible]
-        return f"It is not told apart from {', '.join(names)} and {last}: more --seeds narrow the interval."
+        return f"This does not exclude {', '.join(names)} or {last}: more --seeds narrow the interval."
     agrees = "".join(f"That agrees with {name} and excludes the others. " for _, name in possible)
     if high < 0.5 - AGREES_WITHIN:
         return f"{agrees}At 0.5 they move farther, because the square-root rule assumes no drift."

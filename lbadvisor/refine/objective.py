@@ -31,7 +31,7 @@ class TrialRun:
 
 
 def evaluate_trial(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
-    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
+    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is reused.
 
     Closing the iterator saves the run: whoever claims the trial next resumes it.
     """

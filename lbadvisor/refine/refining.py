@@ -17,7 +17,7 @@ RefineEvent = TrialRun | TrialBegins | TrialEnds | SearchWaits | BudgetSpent | i
 
 
 def refine(request: RefineRequest) -> Generator[RefineEvent, None, Refinement]:
-    """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
+    """Search the exponent and return the result; an int among the events is the number of past trials reused.
 
     Closing the iterator saves the current run; the same request resumes it. Raises the errors of
     `errors.py`.

@@ -34,7 +34,7 @@ class ArmRow:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field in which the runs differ, with its value in each group as text: all values where a group has several."""
+    """A field in which the runs differ, with its value in each group as text: all values if a group has several."""
 
     field: str
     values: tuple[str, ...]

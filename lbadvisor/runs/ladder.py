@@ -38,7 +38,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LadderRequest:
-    """What to train: arms of one baseline and target, under which name; where everything lies.
+    """What to train: arms of one baseline and target, under which name; where everything is.
 
     `micro` is that of `RunRequest`; an arm whose batch is no larger than so many examples goes in one piece.
     """

@@ -52,7 +52,7 @@ def recorded(
 ) -> Iterator[Progress]:
     """Train `state` to its end; yields after every update.
 
-    `saved_update` is that of the checkpoint in `folder` which `state` came from, None where it came from none: then a
+    `saved_update` is that of the checkpoint in `folder` which `state` came from, None if it came from none: then a
     first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
     were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
     saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
@@ -105,7 +105,7 @@ class _Recording:
         self.saved_update = saved_update
 
     def add(self, measurement: Measurement) -> None:
-        """Take a measurement. Raises `DivergedError` where its loss is not finite."""
+        """Take a measurement. Raises `DivergedError` if its loss is not finite."""
         self._pending.append(measurement)
         if not math.isfinite(measurement.loss):
             raise self._diverged(f"its loss is {measurement.loss}")
@@ -127,7 +127,7 @@ class _Recording:
             self._flush()
 
     def save(self) -> None:
-        """Save the state, after what was measured before it. Raises `DivergedError` where it is not finite."""
+        """Save the state, after what was measured before it. Raises `DivergedError` if it is not finite."""
         began = time.monotonic()
         if not is_finite(self._state):
             raise self._diverged("its weights or its loss are not finite")

@@ -41,7 +41,7 @@ STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
 class BitDifference:
     """The first thing that is not the same, a tensor or a number, by its name.
 
-    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan where no difference can be taken.
+    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan if no difference can be taken.
     """
 
     name: str
@@ -86,11 +86,11 @@ def prove(
     `request` says what to train, on what; its database and name are not used. `updates` are the first ones of the
     recipe that are made, all of them at most, `UPDATES` if not given; the kill comes behind `kill_at` updates, in the
     middle if not given, within an epoch. Only the cadence of measuring is changed: it moves no weight. Raises
-    `UsageError` where they do not fit, and what training raises.
+    `UsageError` if they do not fit, and what training raises.
     """
     recipe = in_updates(request.recipe)
     updates, kill_at = _checked(recipe, updates, kill_at)
-    # Saved before the kill, so that updates and measurements are made again, where there is room for that.
+    # Saved before the kill, if there are enough updates, so that updates and measurements are repeated.
     save_at = 2 * kill_at // 3
     every = max(1, updates // POINTS)
     cadence = Measurements(

@@ -39,10 +39,10 @@ __all__ = ["Progress", "RunRequest", "Started", "checkpoint_folder", "chosen_dev
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to train: a recipe, the plan that made it (if one did), a seed; under which name; where everything lies.
+    """What to train: a recipe, the plan that made it (if one did), a seed; under which name; where everything is.
 
     `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
-    what the run had before, and at first the batch in one piece. Raises `UsageError` where the device cannot compute
+    what the run had before, and at first the batch in one piece. Raises `UsageError` if the device cannot compute
     as the recipe says, or the micro-batches would change the result.
     """
 

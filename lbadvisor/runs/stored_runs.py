@@ -45,7 +45,7 @@ def checkpoint_bytes(store: Store, run: Run) -> int:
 def delete_run(store: Store, run: Run) -> None:
     """Delete the run from the database, then its checkpoints from disk.
 
-    Raises `InTrainingError` while a process trains it, and `StoreError` where the checkpoints cannot be deleted.
+    Raises `InTrainingError` while a process trains it, and `StoreError` if the checkpoints cannot be deleted.
     """
     folder = checkpoint_folder(store.path, run)
     if not folder.exists():

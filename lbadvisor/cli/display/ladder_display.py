@@ -53,7 +53,7 @@ class ShowsLadder(Protocol):
 
 
 class LadderDisplay:
-    """The messages of one `ladder` command, to stderr; none where it is quiet."""
+    """The messages of one `ladder` command, to stderr; none if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet, self._waited_for = quiet, 0
@@ -73,7 +73,7 @@ class LadderDisplay:
             _print_plan(self.console, name, baseline, target, arms)
 
     def show_known(self, runs: Sequence["PlannedRun"]) -> None:
-        """What of the ladder is there already."""
+        """How much of the ladder is already done."""
         done = sum(run.is_done for run in runs)
         begun = [run.name for run in runs if run.run is not None and not run.is_done]
         words = [f"{done} of {len(runs)} runs are already done"] if done else []
@@ -90,20 +90,20 @@ class LadderDisplay:
             self.say(f"{_title(event.planned)}: {where}")
 
     def show_stop(self, signal_name: str, planned: "PlannedRun | None", update: int | None, done: int, of: int) -> None:
-        """How to go on; `update` is the last one made in the run, None where none was."""
+        """How to resume; `update` is the last one made in the run, None if none was."""
         where = "no update was made"
         if planned is not None and update is not None:
             where = f"saved [bold]{escape(planned.name)}[/bold] at update {update} of {planned.arm.updates}"
         self.say(f"{signal_name}: {where}; {done} of {of} runs are done; the same command resumes from there")
 
     def show_interruption(self, planned: "PlannedRun | None", done: int, of: int) -> None:
-        """How to go on after a second Ctrl-C."""
+        """How to resume after a second Ctrl-C."""
         where = "" if planned is None else f"; {escape(planned.name)} will resume from its last checkpoint"
         self.say(f"stopped at once: {done} of {of} runs are done{where}; the same command resumes the ladder")
 
     @contextmanager
     def progress(self, runs: Sequence["PlannedRun"]) -> Iterator[ShowsLadder]:
-        """Two bars on a terminal, one of them of all the runs; plain lines elsewhere, nothing where it is quiet."""
+        """Two bars on a terminal, one of them of all the runs; plain lines elsewhere, nothing if quiet."""
         if self._quiet:
             yield _Silent()
         elif self.console.is_terminal:

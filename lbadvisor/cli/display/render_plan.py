@@ -126,5 +126,5 @@ def _priced(choice: Option, betas: Sequence[str]) -> tuple[TableCell, ...]:
 
 
 def _absolute(value: float | None, factor: float) -> str:
-    """The value, or what the baseline's is multiplied by where that is not known."""
+    """The value, or what the baseline's is multiplied by if that is not known."""
     return f"x {factor:,.4g}" if value is None else value_text(value)

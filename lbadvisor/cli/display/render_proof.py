@@ -46,7 +46,7 @@ def proof_text(proof: "ResumeProof") -> str:
 
 @contextmanager
 def show_part(*, quiet: bool) -> Iterator[Show]:
-    """What shows each part's progress: a bar on a terminal, a line at its end elsewhere, nothing where it is quiet."""
+    """What shows each part's progress: a bar on a terminal, a line at its end elsewhere, nothing if quiet."""
     console = stderr()
     if quiet:
         yield lambda event: None  # noqa: ARG005

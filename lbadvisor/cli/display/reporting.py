@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_reports(html: Path | None, png: Path | None) -> None:
-    """Raise, before any work, where a report could not be written: see `report.writing.check_target`.
+    """Raise, before any work, if a report could not be written: see `report.writing.check_target`.
 
     Raises `UsageError` for one file of both kinds.
     """
@@ -39,8 +39,8 @@ def write_reports(
 ) -> None:
     """Write the comparison's page and its picture, those that have a path, and say so on stderr.
 
-    `commands` are those that make the comparison anew. Raises `UsageError` where another file is in the way and
-    `LbadvisorError` where one cannot be written.
+    `commands` are those that make the comparison anew. Raises `UsageError` if another file is in the way and
+    `LbadvisorError` if one cannot be written.
     """
     from rich.text import Text
 

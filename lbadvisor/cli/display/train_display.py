@@ -47,7 +47,7 @@ class ShowsProgress(Protocol):
 
 
 class Display:
-    """The messages of one `train` command: to stderr, its result to stdout; only the result where it is quiet."""
+    """The messages of one `train` command: to stderr, its result to stdout; only the result if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -84,7 +84,7 @@ class Display:
             self.show_note(f"this {what} is stored as {names}" + (": choose with --name" if stored.others else ""))
 
     def show_dry_run(self, request: "RunRequest", saved_update: int | None) -> None:
-        """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
+        """What would be done, and where; `saved_update` is that of the newest checkpoint, None if there is none."""
         begins = "from the start" if saved_update is None else f"from update {saved_update}"
         say(
             stdout(),
@@ -93,7 +93,7 @@ class Display:
         )
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:
-        """How to go on; `update` is the last one made, None where the data set was not even ready."""
+        """How to resume; `update` is the last one made, None if the data set was not even ready."""
         what = (
             "stopped while preparing the data set; no update was made, and nothing half-written is left; "
             "the same command starts again"
@@ -103,7 +103,7 @@ class Display:
         self._say(f"{signal_name}: {what}")
 
     def show_interruption(self, name: str, update: int | None) -> None:
-        """How to go on after a second Ctrl-C; `update` is that of the last checkpoint, None where there is none."""
+        """How to resume after a second Ctrl-C; `update` is that of the last checkpoint, None if there is none."""
         what = (
             "no update was saved; the same command starts again"
             if update is None
@@ -141,7 +141,7 @@ class Display:
 
     @contextmanager
     def progress(self) -> Iterator[ShowsProgress]:
-        """A bar on a terminal, plain lines elsewhere, nothing where it is quiet."""
+        """A bar on a terminal, plain lines elsewhere, nothing if quiet."""
         if self._quiet:
             yield _Silent()
         elif self._console.is_terminal:

@@ -142,7 +142,7 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "--out": ALWAYS,
     "--force": (OUT,),
     "--name": ALWAYS,
-    # Where everything lies, and what computes: such options name a place or a device whether it is looked at or not.
+    # Where everything is, and what computes: such options name a place or a device whether it is looked at or not.
     "--db": ALWAYS,
     "--data-dir": ALWAYS,
     "--device": ALWAYS,
