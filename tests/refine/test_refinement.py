@@ -42,7 +42,7 @@ def test_a_gain_inside_the_noise_keeps_one_half_and_says_so():
 def test_a_certain_gain_is_taken_with_its_price():
     kept, text = conclude(SPACE, estimate(gain_low=0.05, high=0.45), "error", 1, 120.0, 90.0)
     assert kept == (0.4,)
-    assert "the theory's 0.5 lies outside" in text
+    assert "the theory's 0.5 is outside" in text
     assert "exponent 0.4 gains 0.20 points (95% 0.05 to 0.50) over the theory, for 120 epochs and 90 s" in text
     assert "interval does not allow for the choice of the best trial, and may promise too much" in text
     assert "the choice" not in conclude(SPACE, estimate(chosen=0.5), "error", 1, 120.0, 90.0)[1]
