@@ -229,7 +229,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_again(request_of):
     trained(request, until=31)
     before = stored(request)
     shutil.rmtree(saved(request)[0].parent)
-    with pytest.raises(CheckpointError, match="had reached update 31, but .* has no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"had reached update 31, but .* has no checkpoint"):
         trained(request)
     assert stored(request) == before
 
