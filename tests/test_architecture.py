@@ -1,6 +1,7 @@
 """The house itself: its modules import one another in one direction, and one name means one thing."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -51,3 +52,21 @@ def test_no_two_modules_have_one_name():
         if path.name != "__init__.py" and path.parent.name != "commands":
             homes[path.stem].append(str(path.relative_to(HOUSE)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_only_the_workspace_and_one_place_of_the_command_line_open_a_store():
+    assert _modules_with(r"\bStore\.(open|at)\(") == {
+        "cli/options/places.py",
+        "runs/workspace.py",
+        "store/store.py",
+    }
+
+
+def test_what_only_sqlite_understands_is_in_one_module():
+    """But for migrations, which are history, and what SQLAlchemy asks of SQLite alone (`sqlite_...=`)."""
+    words = "PRAGMA|9e999|sqlite_master|json_extract|import sqlite3|dialects|ON CONFLICT|immutable="
+    assert _modules_with(words) == {"store/sqlite.py"}
+
+
+def _modules_with(words: str) -> set[str]:
+    return {str(path.relative_to(HOUSE)) for path in MODULES if re.search(words, path.read_text())}

@@ -5,10 +5,6 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Literal
-
-import torch
 
 from lbadvisor.diagnostics.calibration import (
     Calibration,
@@ -31,35 +27,27 @@ from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train, weight_distance
-from lbadvisor.training.memory import largest_micro_size, naming_what_fits
+from lbadvisor.training.machine import Machine
+from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
-from lbadvisor.training.precision import check_compute
 from lbadvisor.training.seeds import derived_seed
-from lbadvisor.training.state import TrainState, start_state
+from lbadvisor.training.state import TrainState
 
 MOST_CHUNKS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRequest:
-    """A baseline, the plan's request except for its exponent, and how much to run.
-
-    `micro` is the size of the target's micro-batches in examples, `auto` for the largest that fits into the GPU's
-    memory, None for the batch in one piece. Raises `UsageError`.
-    """
+    """A baseline, the plan's request but for its exponent, and how much to run. Raises `UsageError`."""
 
     baseline: Recipe
     request: Request
     exponents: tuple[float, ...]
     updates: int
     seeds: tuple[int, ...]
-    device: torch.device
-    data_dir: Path
-    micro: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         check_exponents(self.exponents)
-        check_compute(self.baseline.compute, self.device)
         if "lr" not in self.request.parts:
             raise UsageError("calibrating finds the learning rate's exponent: --adapt must include lr")
         if self.request.target_batch_size <= self.baseline.batch.size:
@@ -103,20 +91,32 @@ def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
     return advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent))).adapted
 
 
-def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
-    """Run the calibration; nothing is stored. Raises the errors of `errors.py`."""
+def check_calibration(machine: Machine, request: CalibrationRequest) -> None:
+    """Raise `UsageError` if the machine cannot compute as the recipes say: what `calibrate` does first."""
+    machine.check(target_recipe(request, request.exponents[0]))
+
+
+def calibrate(
+    machine: Machine, request: CalibrationRequest
+) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
+    """Run the calibration; nothing is stored. The machine's micro-batches are the target's.
+
+    Raises the errors of `errors.py`.
+    """
+    check_calibration(machine, request)
     began = time.perf_counter()
-    make_deterministic(request.device)
+    make_deterministic(machine.device)
     baseline = in_updates(request.baseline)
-    dataset = yield from preparing(baseline, request.data_dir, request.device)
-    micro_size = _micro_size(request, dataset)
+    dataset = yield from preparing(baseline, machine.data_dir, machine.device)
+    target = target_recipe(request, request.exponents[0])
+    micro_size = machine.micro_size(partial(machine.start, target, request.seeds[0], dataset), dataset)
     windows, done = windows_of(request.updates), 0
     curves: list[DistanceCurve] = []
     moments: list[GradientMoments] = []
     for seed in request.seeds:
         for exponent in (None, *request.exponents):
             recipe = baseline if exponent is None else target_recipe(request, exponent)
-            state = start_state(recipe, seed, dataset.shape, dataset.classes, request.device)
+            state = machine.start(recipe, seed, dataset)
             if exponent is not None and micro_size is not None:
                 check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
                 state.micro_size = micro_size
@@ -130,12 +130,12 @@ def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationP
                         done += request.chunks * recipe.batch.size
                 yield CalibrationProgress(done)
             curves.append(DistanceCurve(exponent, seed, tuple(d if math.isfinite(d) else math.nan for d in distances)))
-    batch_size, target = baseline.batch.size, request.request.target_batch_size
-    found = calibrated_windows(windows, curves, moments, batch_size, target)
+    batch_size, target_size = baseline.batch.size, request.request.target_batch_size
+    found = calibrated_windows(windows, curves, moments, batch_size, target_size)
     return Calibration(
         baseline=baseline.name,
         batch_size=batch_size,
-        target_batch_size=target,
+        target_batch_size=target_size,
         exponents=request.exponents,
         seeds=request.seeds,
         windows=found,
@@ -144,17 +144,6 @@ def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationP
         share_percent=request.share_percent,
         seconds=time.perf_counter() - began,
         conclusion=concluded(found, request.exponents, len(request.seeds)),
-    )
-
-
-def _micro_size(request: CalibrationRequest, dataset: Dataset) -> int | None:
-    if request.micro != "auto":
-        return request.micro
-    if request.device.type != "cuda":
-        return None
-    recipe, seed = target_recipe(request, request.exponents[0]), request.seeds[0]
-    return largest_micro_size(
-        partial(start_state, recipe, seed, dataset.shape, dataset.classes, request.device), dataset
     )
 
 

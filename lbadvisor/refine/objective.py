@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from lbadvisor.errors import DivergedError, StoreError
-from lbadvisor.plan.plan import Plan
 from lbadvisor.recipe.identity import digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Measurement, Run, RunStatus
@@ -15,6 +14,7 @@ from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import Claim, SharedStudy
 from lbadvisor.runs.reuse import RESULTS, preferred
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.data.dataset import Preparing
 
@@ -30,28 +30,29 @@ class TrialRun:
     event: Preparing | Started | Progress
 
 
-def evaluate_trial(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
-    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is reused.
+def evaluate_trial(
+    workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim
+) -> Generator[TrialRun, None, Outcome]:
+    """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
 
     Closing the iterator saves the run: whoever claims the trial next resumes it.
     """
-    plan = trial_plan(request, claim.point)
+    recipe = trial_plan(request, claim.point).adapted
     runs: list[Run] = []
     for seed in request.seeds:
-        run = ended_run(request, plan.adapted, seed)
+        run = ended_run(workspace.store, recipe, seed)
         if run is None:
             prunes = request.prune and seed == request.seeds[0]
-            run = yield from _trained(request, study, claim, plan, seed, prunes=prunes)
+            run = yield from _trained(workspace, request, study, claim, seed, prunes=prunes)
             if run.status not in RESULTS:
-                return _outcome(request, [run], claim, pruned=True)
+                return _outcome(workspace.store, request, [run], claim, pruned=True)
         runs.append(run)
-    return _outcome(request, runs, claim, pruned=False)
+    return _outcome(workspace.store, request, runs, claim, pruned=False)
 
 
-def ended_run(request: RefineRequest, recipe: Recipe, seed: int) -> Run | None:
+def ended_run(store: Store, recipe: Recipe, seed: int) -> Run | None:
     """A stored run of the same training and seed that is complete or diverged."""
-    with Store.open(request.database, create=False) as store:
-        return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
+    return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
 
 
 def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) -> str:
@@ -61,22 +62,12 @@ def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) ->
 
 
 def _trained(
-    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, seed: int, *, prunes: bool
+    workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim, seed: int, *, prunes: bool
 ) -> Generator[TrialRun, None, Run]:
+    plan = trial_plan(request, claim.point)
     recipe = plan.adapted
     name = run_name(request, recipe, claim.point, seed)
-    events = train_run(
-        RunRequest(
-            recipe=recipe,
-            plan=plan,
-            name=name,
-            seed=seed,
-            device=request.device,
-            database=request.database,
-            data_dir=request.data_dir,
-            micro=request.micro,
-        )
-    )
+    events = train_run(workspace, RunRequest(recipe, plan, name, seed))
     updates = recipe.schedule.updates or 0
     marks = list(pruning_marks(recipe)) if prunes else []
     try:
@@ -95,13 +86,11 @@ def _trained(
         pass  # the run is stored as diverged: that is the worst trial, not an error
     finally:
         events.close()
-    with Store.open(request.database, create=False) as store:
-        return store.run(name)
+    return workspace.store.run(name)
 
 
-def _outcome(request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: bool) -> Outcome:
-    with Store.open(request.database, create=False) as store:
-        measured = store.measurements_of([run.number for run in runs])
+def _outcome(store: Store, request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: bool) -> Outcome:
+    measured = store.measurements_of([run.number for run in runs])
     own = [
         (run, measurements)
         for run, measurements in zip(runs, measured, strict=True)

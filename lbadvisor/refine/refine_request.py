@@ -1,13 +1,9 @@
-"""What to refine, and where everything is."""
+"""What to refine."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
-
-import torch
 
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.plan import Plan
@@ -28,9 +24,9 @@ PRUNING_PERCENT = 10
 class RefineRequest:
     """A baseline with validation examples, the plan's request, the space around it, and what it may cost.
 
-    `trials` counts the study's trials in total, and `epochs_budget` limits the total epochs, at the large batch, of its
-    own runs; None: unlimited. `first` are points to try before the theories'. `prune` stops trials worse than the
-    median after the first learning-rate drop. `micro` is as in `RunRequest`. Raises `UsageError`.
+    `trials` are those of the study in all, and `epochs_budget` bounds the epochs, of the large batch, that its own runs
+    take in all; None: no bound. `first` are points to try before the theories'. With `prune` a trial that is worse than
+    the median after the first drop of the learning rate is stopped. Raises `UsageError`.
     """
 
     baseline: Recipe
@@ -39,13 +35,9 @@ class RefineRequest:
     trials: int
     seeds: tuple[int, ...]
     metric: TrialMetric
-    device: torch.device
-    database: Path
-    data_dir: Path
     epochs_budget: float | None = None
     first: tuple[Point, ...] = ()
     prune: bool = False
-    micro: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         if self.baseline.data.validation_examples is None:

@@ -7,7 +7,6 @@ the study's.
 """
 
 import math
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from lbadvisor.refine.proposal import distributions, named
 from lbadvisor.refine.refinement import Outcome, Trial
 from lbadvisor.refine.search_space import Point, SearchSpace
 from lbadvisor.store import Store
-from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS
+from lbadvisor.store.sqlite import connect_for_optuna
 
 OUTCOME = "outcome"
 """The user attribute of an Optuna trial that stores its outcome."""
@@ -66,15 +65,15 @@ class SharedStudy:
         self._lock = filelock.FileLock(folder / "study.lock")
 
     @classmethod
-    def open(cls, database: Path, name: str, space: SearchSpace) -> Self:
-        """The study in the file `database`; creates it, the file and this program's tables if missing."""
-        with Store.open(database, create=True):
-            folder = database.parent / "checkpoints" / database.stem / "studies"
+    def open(cls, store: Store, name: str, space: SearchSpace) -> Self:
+        """The study in the file of the store; it and the file are made if they are missing."""
+        store.make()
+        folder = store.checkpoints / "studies"
         # Optuna's warnings are for programmers.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
-        with _explained(database), filelock.FileLock(folder / "studies.lock"):
-            storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: _connection(database)})
+        with _explained(store.path), filelock.FileLock(folder / "studies.lock"):
+            storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: connect_for_optuna(store.path)})
             study = optuna.create_study(
                 study_name=name,
                 storage=storage,
@@ -206,15 +205,6 @@ class SharedStudy:
         except filelock.Timeout:
             return None
         return lock
-
-
-def _connection(database: Path) -> sqlite3.Connection:
-    # Like the program's own, but with the driver's transactions, which Optuna relies on: they begin before rows first
-    # change, so that none reads first and then fails to write.
-    uri = f"{database.absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS, check_same_thread=False)
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from lbadvisor.errors import StoreError
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
+from lbadvisor.store.run_folder import already_trained, only_process
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, prune_checkpoints
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:
     """Give the run another name; its checkpoints stay its own. Raises `InTrainingError` while a process trains it."""
-    folder = checkpoint_folder(store.path, run)
+    folder = store.checkpoint_folder(run)
     if not folder.exists():
         store.rename_run(run.number, name)
         return
@@ -32,14 +32,14 @@ def prune_run(store: Store, run: Run) -> int:
 
     Raises `InTrainingError` while a process trains it, and `CheckpointError` if they cannot be deleted.
     """
-    folder = checkpoint_folder(store.path, run)
+    folder = store.checkpoint_folder(run)
     with only_process(folder, run.name):
         return prune_checkpoints(folder)
 
 
 def checkpoint_bytes(store: Store, run: Run) -> int:
     """What the run's checkpoints take on the disk."""
-    return sum(path.stat().st_size for path in checkpoints(checkpoint_folder(store.path, run)))
+    return sum(path.stat().st_size for path in checkpoints(store.checkpoint_folder(run)))
 
 
 def delete_run(store: Store, run: Run) -> None:
@@ -47,7 +47,7 @@ def delete_run(store: Store, run: Run) -> None:
 
     Raises `InTrainingError` while a process trains it, and `StoreError` if the checkpoints cannot be deleted.
     """
-    folder = checkpoint_folder(store.path, run)
+    folder = store.checkpoint_folder(run)
     if not folder.exists():
         store.delete_run(run.number)
         return

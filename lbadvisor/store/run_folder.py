@@ -14,12 +14,17 @@ LOCK_SECONDS = 0.5
 """How long to try to get the lock: checking whether a run is in training holds it for a moment."""
 
 
+def checkpoints_beside(database: Path) -> Path:
+    """The folder of all that is kept in files beside the database."""
+    return database.parent / "checkpoints" / database.stem
+
+
 def checkpoint_folder(database: Path, run: Run) -> Path:
     """The folder of the run's checkpoints: beside the database, named by the run's number and time of creation.
 
     The first versions used its name, which can change, instead of its number; the time distinguishes runs as well.
     """
-    folder, moment = database.parent / "checkpoints" / database.stem, f"{run.created_at:%Y%m%dT%H%M%S.%f}"
+    folder, moment = checkpoints_beside(database), f"{run.created_at:%Y%m%dT%H%M%S.%f}"
     own = folder / f"{run.number}-{moment}"
     earlier = None if own.exists() else next(iter(sorted(folder.glob(f"*-{moment}"))), None)
     return earlier or own

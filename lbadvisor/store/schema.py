@@ -3,17 +3,17 @@
 `python -m lbadvisor.store.schema > db/schema.sql` writes out the newest schema.
 """
 
-import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, inspect
 
 from lbadvisor.errors import StoreError
-from lbadvisor.store.connection import connect_file, explained, for_writing, open_engine, use_wal
+from lbadvisor.store import sqlite
+from lbadvisor.store.sqlite import explained, for_writing, open_engine
 from lbadvisor.store.tables import metadata
 from lbadvisor.store.views import VIEWS
 
@@ -50,7 +50,7 @@ def upgrade(path: Path) -> tuple[str, str]:
         if old is None or old not in REVISIONS:
             raise StoreError(wrong_revision(path, old))
         if old != newest:
-            _copy(path, backup_path(path, old))
+            sqlite.copy_file(path, backup_path(path, old))
             _migrate(connection, path)
     return old, newest
 
@@ -73,7 +73,7 @@ def create(path: Path) -> None:
             _migrate(connection, path)
     if found in (None, REVISIONS[-1]):
         with explained(path):
-            use_wal(path)
+            sqlite.use_wal(path)
 
 
 def check(path: Path) -> list[str]:
@@ -83,8 +83,7 @@ def check(path: Path) -> list[str]:
     """
     require_file(path)
     with _reading(path) as connection:
-        found = [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars() if line != "ok"]
-        return found + _dangling(connection)
+        return sqlite.faults(connection)
 
 
 def schema_sql() -> str:
@@ -92,14 +91,11 @@ def schema_sql() -> str:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "schema.db"
         create(path)
-        with closing(sqlite3.connect(path)) as connection:
-            statements = connection.execute(
-                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~' "
-                "ORDER BY rowid"
-            ).fetchall()
+        with _reading(path) as connection:
+            statements = sqlite.definitions(connection)
     # SQLAlchemy ends some lines with a space.
     bodies = [
-        "\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()).rstrip() for (sql,) in statements
+        "\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()).rstrip() for sql in statements
     ]
     head = f"-- Schema {REVISIONS[-1]}. Generated: python -m lbadvisor.store.schema > db/schema.sql\n"
     return head + "".join(f"\n{body};\n" for body in bodies)
@@ -129,11 +125,17 @@ def refuse_folder(path: Path) -> None:
 
 def revision_of(connection: Connection) -> str | None:
     """The revision of the connected file; None if it has no tables of this program."""
-    named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    if connection.exec_driver_sql(named, (VERSION_TABLE,)).first() is None:
+    if not sqlite.has_table(connection, VERSION_TABLE):
         return None
     found: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     return found
+
+
+def require_newest(path: Path) -> None:
+    """Raises `StoreError` unless the file `path` has the newest schema."""
+    found = revision(path)
+    if found != REVISIONS[-1]:
+        raise StoreError(wrong_revision(path, found))
 
 
 def wrong_revision(path: Path, found: str | None) -> str:
@@ -160,9 +162,7 @@ def _reading(path: Path) -> Iterator[Connection]:
 
 @contextmanager
 def _exclusively(path: Path, *, create: bool = False) -> Iterator[Connection]:
-    # To change a table, SQLite recreates it and drops the old one, which must not delete the rows that refer to it; so
-    # foreign keys are off, which cannot be done within a transaction, and are checked at the end of the migration.
-    # https://www.sqlite.org/lang_altertable.html
+    # Foreign keys are off, and checked at the end of the migration: see `open_engine`.
     engine = open_engine(path, create=create, foreign_keys=False)
     try:
         with explained(path), for_writing(engine).begin() as connection:
@@ -182,22 +182,9 @@ def _migrate(connection: Connection, path: Path) -> None:
     command.upgrade(config, "head")
     for view, query in VIEWS.items():
         connection.exec_driver_sql(f"CREATE VIEW {view} AS{query}")
-    dangling = _dangling(connection)
+    dangling = sqlite.dangling(connection)
     if dangling:
         raise StoreError(f"database {path}: it was not upgraded because it is damaged: {dangling[0]}")
-
-
-def _dangling(connection: Connection) -> list[str]:
-    faults = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    return [f"a row of {table} refers to a missing row of {parent}" for table, _, parent, _ in faults]
-
-
-def _copy(path: Path, target: Path) -> None:
-    part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
-    with closing(connect_file(path)) as source, closing(connect_file(part, create=True)) as copy:
-        source.backup(copy)
-    part.replace(target)
 
 
 if __name__ == "__main__":

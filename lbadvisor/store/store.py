@@ -10,8 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, func, insert, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, insert, select, update
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.errors import StoreError, UnknownRunError
@@ -21,11 +20,19 @@ from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.quantities import ACCURACY
 from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
 from lbadvisor.store import schema
-from lbadvisor.store.connection import LOCK_TIMEOUT_SECONDS, explained, for_writing, open_engine
 from lbadvisor.store.read_columns import read_columns
 from lbadvisor.store.read_results import read_result, read_standing
 from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
-from lbadvisor.store.run_folder import checkpoint_folder, is_in_training
+from lbadvisor.store.run_folder import checkpoint_folder, checkpoints_beside, is_in_training
+from lbadvisor.store.sqlite import (
+    LOCK_TIMEOUT_SECONDS,
+    empty_engine,
+    explained,
+    for_writing,
+    greatest,
+    insert_or,
+    open_engine,
+)
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LADDERS: Select[Any] = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
@@ -45,12 +52,13 @@ def default_database_path() -> Path:
 class Store:
     """An open database, in a `with` block. Each method is one short transaction; several processes may write at once.
 
-    Every method raises `StoreError` if the file cannot be read or written.
+    It is opened once and passed on, for as long as a training lasts. A process that inherits it or is sent it connects
+    anew. Every method raises `StoreError` if the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, engine: Engine) -> None:
+    def __init__(self, path: Path, engine: Engine, *, creates: bool) -> None:
         self.path = path
-        self._engine = engine
+        self._engine, self._creates = engine, creates
 
     @classmethod
     def open(cls, path: Path, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
@@ -58,12 +66,42 @@ class Store:
 
         Raises `StoreError` if it is missing, not a database, or has another schema than this program's.
         """
+        store = cls(path, open_engine(path, lock_timeout_seconds=lock_timeout_seconds), creates=create)
         if create:
-            schema.create(path)
-        found = schema.revision(path)
-        if found != schema.REVISIONS[-1]:
-            raise StoreError(schema.wrong_revision(path, found))
-        return cls(path, open_engine(path, lock_timeout_seconds=lock_timeout_seconds))
+            store.make()
+        else:
+            schema.require_newest(path)
+        return store
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The store in the file `path`. Its first change makes a missing file; until then the store reads as empty.
+
+        Raises `StoreError` if the file is no database, or has another schema than this program's.
+        """
+        store = cls(path, open_engine(path), creates=True)
+        if store._is_made():
+            schema.require_newest(path)
+        return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Store.at, (self.path,)) if self._creates else (_reopened, (self.path,))
+
+    def make(self) -> None:
+        """Make the file, its folders and tables now, if they are missing and the store may."""
+        if self._creates:
+            schema.create(self.path)
+            schema.require_newest(self.path)
+            self._creates = False
+
+    def checkpoint_folder(self, run: Run) -> Path:
+        """Where the checkpoints of one of its runs lie."""
+        return checkpoint_folder(self.path, run)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder that holds those of all runs; it need not be there."""
+        return checkpoints_beside(self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -200,14 +238,10 @@ class Store:
         if not taken:
             return
         rows = [{"run": run_number, **{name: getattr(one, name) for name in FIELDS}} for one in taken]
-        statement = sqlite.insert(measurements)
-        statement = statement.on_conflict_do_update(
-            index_elements=["run", "update"],
-            set_={name: statement.excluded[name] for name in FIELDS if name != "update"},
-        )
+        statement = insert_or("replace", measurements)
         with self._writing() as connection:
             latest = max(one.update for one in taken)
-            _change(connection, run_number, update=func.max(runs.c["update"], latest))
+            _change(connection, run_number, update=greatest(runs.c["update"], latest))
             connection.execute(statement, rows)
 
     def discard_after(self, run_number: int, update: int) -> None:
@@ -223,7 +257,7 @@ class Store:
     def set_saved(self, run_number: int, update: int) -> None:
         """Note that the run's state at that update is saved: it got at least this far. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            _change(connection, run_number, update=func.max(runs.c["update"], update))
+            _change(connection, run_number, update=greatest(runs.c["update"], update))
 
     def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
         """Set the run's status and why it ended (None if it did not); `resumed` counts one more resume.
@@ -282,9 +316,9 @@ class Store:
 
     def add_to_ladder(self, ladder_number: int, arm: str, run_number: int) -> None:
         """Add the run to the ladder's arm; changes nothing if it is already there."""
-        statement = sqlite.insert(ladder_runs).values(ladder=ladder_number, run=run_number, arm=arm)
+        values = {"ladder": ladder_number, "run": run_number, "arm": arm}
         with self._writing() as connection:
-            connection.execute(statement.on_conflict_do_nothing())
+            connection.execute(insert_or("ignore", ladder_runs), values)
 
     def find_ladder(self, name: str) -> Ladder | None:
         """The ladder with that name; None if there is none."""
@@ -382,19 +416,32 @@ class Store:
     def _run(self, row: Row[Any]) -> Run:
         """The record of a row of `RUNS` with its current status: the process that trained it may be gone."""
         run = run_of(row, self.path)
-        if run.status is not RunStatus.RUNNING or is_in_training(checkpoint_folder(self.path, run)):
+        if run.status is not RunStatus.RUNNING or is_in_training(self.checkpoint_folder(run)):
             return run
         return replace(run, status=RunStatus.INTERRUPTED, ended_because=INTERRUPTED_BECAUSE)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with explained(self.path), self._engine.begin() as connection:
+        with explained(self.path), (self._engine if self._is_made() else empty_engine()).begin() as connection:
             yield connection
+
+    def _is_made(self) -> bool:
+        if not self._creates:
+            return True
+        schema.refuse_folder(self.path)
+        # Another process may be making it at this moment.
+        with explained(self.path):
+            return self.path.exists() and schema.revision(self.path) is not None
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        self.make()
         with explained(self.path), for_writing(self._engine).begin() as connection:
             yield connection
+
+
+def _reopened(path: Path) -> Store:
+    return Store.open(path, create=False)
 
 
 def _check_name(name: str) -> None:

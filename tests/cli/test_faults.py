@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store, revision
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")

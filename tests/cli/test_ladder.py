@@ -58,7 +58,7 @@ def test_a_ladder_killed_again_and_again_ends_with_the_same_table(place):
         while process.poll() is None and place.updates() <= before:
             time.sleep(0.005)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         killed += process.returncode == -signal.SIGKILL
     assert killed
     done = {run.number: run.changed_at for run in place.runs() if run.status is RunStatus.COMPLETE}
@@ -77,7 +77,7 @@ def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
     while process.poll() is None and place.updates() == 0:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
     assert out == ""
     said = re.search(r"SIGTERM: saved digits-256-ladder-sb-s0 at update (\d+) of 2432; 0 of 2 runs have", err)

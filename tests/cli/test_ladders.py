@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 SHORT = ("--to", "256", "--schedule-scale", "0.1")

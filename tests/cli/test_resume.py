@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from lbadvisor.records.run import Guarantee, RunStatus
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
@@ -27,7 +27,7 @@ def stopped(place, *words, sent=signal.SIGINT):
     process = place.start(*words)
     place.wait_for("a", 1)
     process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
     assert out == ""
 
@@ -82,7 +82,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_a_good_checkpoint(place):
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert time.monotonic() - sent < 20
     assert process.returncode == 75, err
     assert out == ""
@@ -100,7 +100,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_a_good_checkpoint(place):
         said.append(process.stderr.readline())
         assert said[-1], said
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
 
 
@@ -112,7 +112,7 @@ def test_a_second_signal_that_is_no_ctrl_c_does_not_spoil_the_save(place):
     time.sleep(0.05)
     for _ in range(3):
         process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
     said = re.search(r"SIGUSR1: saved a at update (\d+) of", err)
     run, _ = place.stored("a")
@@ -126,5 +126,5 @@ def test_a_run_is_free_again_once_its_process_was_killed(place):
     held = place.run("resume", "a")
     assert (held.returncode, "another process is training the run a" in held.stderr) == (3, True)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert place.run("resume", "a", "--quiet").returncode == 0

@@ -57,7 +57,12 @@ def test_what_changed_between_the_two_runs_is_found_and_named(place, monkeypatch
     prove = resume_proof.prove
 
     def spoiled(*words):
-        for event in prove(*words):
+        events = prove(*words)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
             yield event
             if event == ProofProgress(STRAIGHT, 6, 6):
                 Image.new("RGB", (8, 8), "white").save(folder / "train" / "0" / "0.png")
@@ -79,7 +84,12 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     recipe = load_recipe(Path(DIGITS))
     difference = Difference("model.1.weight", 7, 4096, 3.5e-8)
     proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, difference)
-    monkeypatch.setattr(resume_proof, "prove", lambda *_: iter([proof]))
+
+    def proved(*_):
+        yield ProofProgress(STRAIGHT, 24, 24)
+        return proof
+
+    monkeypatch.setattr(resume_proof, "prove", proved)
     done = place.run("verify-resume", DIGITS)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -15,8 +15,8 @@ from torch import nn
 from torchvision.models import resnet18
 
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import MAGIC, checkpoints
 from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.data.sources import digits

@@ -15,7 +15,6 @@ from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
@@ -38,11 +37,6 @@ BODY = {
 needs_a_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler to compile for a CPU with"
 )
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(Recipe.model_validate(BODY), None, CPU)
 
 
 @pytest.fixture(autouse=True)

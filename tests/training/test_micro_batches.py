@@ -11,7 +11,6 @@ from lbadvisor.errors import OutOfMemoryError, UsageError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.micro_batches import backward, check_micro_size, halved_micro_sizes, micro_slices
@@ -154,11 +153,6 @@ def test_slices_that_all_weigh_the_same_would_not_do():
     for part, its_labels in zip(images.split(slices), labels.split(slices), strict=True):
         (nn.functional.cross_entropy(cut(part), its_labels) / len(slices)).backward()
     assert max((a - b).abs().max() for a, b in zip(gradients(whole), gradients(cut), strict=True)) > 1e-4
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(recipe(100), None, CPU)
 
 
 def started(micro, **tables):

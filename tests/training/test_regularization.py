@@ -13,7 +13,6 @@ from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, recompute_statistics, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.regularization import (
@@ -42,11 +41,6 @@ ALL = {"dropout": 0.5, "label_noise": 0.2, "drop_connect": 0.25}
 needs_a_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler to compile for a CPU with"
 )
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(Recipe.model_validate(BODY), None, CPU)
 
 
 def started(micro=None, **tables):
