@@ -38,18 +38,18 @@ def test_a_stopped_run_is_gone_on_with_by_name_or_number(place):
     assert before.status is RunStatus.STOPPED
     would = place.run("resume", "1", "--dry-run")
     assert would.returncode == 0
-    planned = re.match(r"would train a on from update (\d+) on cpu", would.stdout)
+    planned = re.match(r"would train a from update (\d+) on cpu", would.stdout)
     assert planned is not None
     assert int(planned[1]) >= before.update
     done = place.run("resume", "a")
     assert done.returncode == 0, done.stderr
-    assert f"going on from update {planned[1]} of 4864" in done.stderr
+    assert f"resuming from update {planned[1]} of 4864" in done.stderr
     assert done.stdout.startswith("a complete: 4864 updates")
     run, measurements = place.stored("a")
     assert (run.status, run.resumes, run.guarantee) == (RunStatus.COMPLETE, 1, Guarantee.BIT_EXACT)
     assert [m.update for m in measurements if m.update % 7 == 0] == list(range(7, 4865, 7))
     again = place.run("resume", "1")
-    assert (again.returncode, again.stdout.startswith("a is complete already")) == (0, True)
+    assert (again.returncode, again.stdout.startswith("a is already complete")) == (0, True)
     shown = place.run("runs", "show", "a", "--json")
     assert json.loads(shown.stdout)["run"]["guarantee"] == "bit-exact"
     assert re.search(r"guarantee +bit-exact", place.run("runs", "show", "a").stdout)
@@ -92,11 +92,11 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_a_good_checkpoint(place):
     newest = checkpoints(checkpoint_folder(place.database, run))[0]
     if "stopped at once" in err:
         assert re.search(r"interrupted after update \d+, saved at 0", run.ended_because)
-        assert "the last checkpoint of a is of update 0; the same command goes on from there" in err
+        assert "the last checkpoint of a is from update 0; the same command resumes from there" in err
         assert newest.name == "update-0000000000.ckpt"
     process = place.start(*SLOW)
     said: list[str] = []
-    while not any("going on from update" in line for line in said):
+    while not any("resuming from update" in line for line in said):
         said.append(process.stderr.readline())
         assert said[-1], said
     process.send_signal(signal.SIGINT)

@@ -127,7 +127,7 @@ class _Printing(nn.Module):
 def test_what_cannot_be_compiled_whole_is_an_error_and_not_half_compiled():
     compute, x = Compute(compile=True), torch.zeros(2)
     forward = training_forward(_Printing(), compute)
-    with pytest.raises(CompilationError, match="train it as it is"), naming_the_compiler(compute):
+    with pytest.raises(CompilationError, match="train without compiling"), naming_the_compiler(compute):
         forward(x)
 
 
@@ -154,4 +154,4 @@ def test_without_a_compiler_the_error_says_so(tmp_path):
     done = subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "compiler" in done.stdout
-    assert done.stdout.endswith("train it as it is, with --set compute.compile=false\n")
+    assert done.stdout.endswith("train without compiling: --set compute.compile=false\n")

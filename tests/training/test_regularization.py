@@ -216,5 +216,5 @@ def test_a_network_whose_last_layer_is_not_fully_connected_is_refused():
     squeezenet = {"model": {"name": "torchvision:squeezenet1_1"}, "data": {"name": "own", "train_examples": 200}}
     for name in ("dropout", "drop_connect"):
         recipe = Recipe.model_validate(BODY | squeezenet | {"regularization": {name: 0.5}})
-        with pytest.raises(DataError, match=r"take regularization\.dropout and regularization\.drop_connect out"):
+        with pytest.raises(DataError, match=r"remove regularization\.dropout and regularization\.drop_connect"):
             start_state(in_updates(recipe), 0, (3, 64, 64), 10, CPU)
