@@ -1,6 +1,7 @@
 """The house itself: its modules import one another in one direction, and one name means one thing."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -51,3 +52,48 @@ def test_no_two_modules_have_one_name():
         if path.name != "__init__.py" and path.parent.name != "commands":
             homes[path.stem].append(str(path.relative_to(HOUSE)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_only_the_workspace_and_one_place_of_the_command_line_open_a_store():
+    assert _modules_with(r"\bStore\.(open|at)\(") == {
+        "cli/options/places.py",
+        "runs/workspace.py",
+        "store/store.py",
+    }
+
+
+def test_what_only_sqlite_understands_is_in_one_module():
+    """But for migrations, which are history, and what SQLAlchemy asks of SQLite alone (`sqlite_...=`)."""
+    words = "PRAGMA|9e999|sqlite_master|json_extract|import sqlite3|dialects|ON CONFLICT|immutable="
+    assert _modules_with(words) == {"store/sqlite.py"}
+
+
+def _modules_with(words: str) -> set[str]:
+    return {str(path.relative_to(HOUSE)) for path in MODULES if re.search(words, path.read_text())}
+
+
+MOST_LINES = 60
+MOST_PARAMETERS = 10
+REASON = "# Longer than a function should be: "
+
+
+def test_a_function_that_is_long_says_why():
+    """A command's parameters are its options, one each: of a command only the body counts."""
+    long = [
+        f"{path.relative_to(HOUSE)}:{node.lineno} {node.name}"
+        for path in HOUSE.rglob("*.py")
+        for lines in [path.read_text().splitlines()]
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.FunctionDef) and _is_long(node)
+        if not lines[node.lineno - 2].strip().startswith(REASON)
+    ]
+    assert long == []
+
+
+def _is_long(function: ast.FunctionDef) -> bool:
+    if any(isinstance(decorator, ast.Name) and decorator.id == "command" for decorator in function.decorator_list):
+        described, last = function.body[0], function.body[-1]
+        return last.end_lineno - described.end_lineno > MOST_LINES
+    parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    own = [parameter for parameter in parameters if parameter.arg not in ("self", "cls")]
+    return function.end_lineno - function.lineno >= MOST_LINES or len(own) > MOST_PARAMETERS

@@ -1,14 +1,10 @@
-"""Short runs of the baseline and of the target at a few exponents, and their weight distances."""
+"""Short runs of the baseline, and of the target at a few exponents, and their weight distances."""
 
 import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Literal
-
-import torch
 
 from lbadvisor.diagnostics.calibration import (
     Calibration,
@@ -31,55 +27,47 @@ from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train, weight_distance
-from lbadvisor.training.memory import largest_micro_size, naming_what_fits
+from lbadvisor.training.machine import Machine
+from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
-from lbadvisor.training.precision import check_compute
 from lbadvisor.training.seeds import derived_seed
-from lbadvisor.training.state import TrainState, start_state
+from lbadvisor.training.state import TrainState
 
 MOST_CHUNKS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRequest:
-    """A baseline, the plan's request but for its exponent, and how much to run.
-
-    `micro` is the size of the target's micro-batches in examples, `auto` for the largest that fits into a GPU's memory,
-    None for the batch in one piece. Raises `UsageError`.
-    """
+    """A baseline, the plan's request but for its exponent, and how much to run. Raises `UsageError`."""
 
     baseline: Recipe
     request: Request
     exponents: tuple[float, ...]
     updates: int
     seeds: tuple[int, ...]
-    device: torch.device
-    data_dir: Path
-    micro: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         check_exponents(self.exponents)
-        check_compute(self.baseline.compute, self.device)
         if "lr" not in self.request.parts:
-            raise UsageError("what is calibrated is the learning rate: --adapt must name lr")
+            raise UsageError("calibrating finds the learning rate's exponent: --adapt must include lr")
         if self.request.target_batch_size <= self.baseline.batch.size:
             raise UsageError(
                 f"the target batch size {self.request.target_batch_size} is not above the baseline's "
-                f"{self.baseline.batch.size}: there is nothing to match"
+                f"{self.baseline.batch.size}, so there is nothing to match"
             )
         length = min(in_updates(self.baseline).schedule.updates or 0, target_recipe(self, 0.5).schedule.updates or 0)
         if not 1 <= self.updates <= length:
-            raise UsageError(f"--updates {self.updates}: the trainings have {length} updates")
+            raise UsageError(f"--updates {self.updates}: the trainings have only {length} updates")
 
     @property
     def chunks(self) -> int:
-        """Baseline batches whose gradients are taken at the end of each window."""
+        """Number of baseline batches whose gradients are computed at the end of each window."""
         ratio = self.request.target_batch_size // self.baseline.batch.size
         return max(2, min(ratio, MOST_CHUNKS, self.baseline.data.train_examples // self.baseline.batch.size))
 
     @property
     def examples(self) -> int:
-        """Examples that the calibration takes."""
+        """Examples that the calibration uses."""
         of_runs = self.baseline.batch.size + len(self.exponents) * self.request.target_batch_size
         of_gradients = len(windows_of(self.updates)) * self.chunks * self.baseline.batch.size
         return len(self.seeds) * (self.updates * of_runs + of_gradients)
@@ -93,7 +81,7 @@ class CalibrationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationProgress:
-    """So many examples of the calibration are done."""
+    """Number of the calibration's examples done so far."""
 
     examples: int
 
@@ -103,20 +91,32 @@ def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
     return advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent))).adapted
 
 
-def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
-    """Run the calibration; nothing is stored. Raises the errors of `errors.py`."""
+def check_calibration(machine: Machine, request: CalibrationRequest) -> None:
+    """Raise `UsageError` if the machine cannot compute as the recipes say: what `calibrate` does first."""
+    machine.check(target_recipe(request, request.exponents[0]))
+
+
+def calibrate(
+    machine: Machine, request: CalibrationRequest
+) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
+    """Run the calibration; nothing is stored. The machine's micro-batches are the target's.
+
+    Raises the errors of `errors.py`.
+    """
+    check_calibration(machine, request)
     began = time.perf_counter()
-    make_deterministic(request.device)
+    make_deterministic(machine.device)
     baseline = in_updates(request.baseline)
-    dataset = yield from preparing(baseline, request.data_dir, request.device)
-    micro_size = _micro_size(request, dataset)
+    dataset = yield from preparing(baseline, machine.data_dir, machine.device)
+    target = target_recipe(request, request.exponents[0])
+    micro_size = machine.micro_size(partial(machine.start, target, request.seeds[0], dataset), dataset)
     windows, done = windows_of(request.updates), 0
     curves: list[DistanceCurve] = []
     moments: list[GradientMoments] = []
     for seed in request.seeds:
         for exponent in (None, *request.exponents):
             recipe = baseline if exponent is None else target_recipe(request, exponent)
-            state = start_state(recipe, seed, dataset.shape, dataset.classes, request.device)
+            state = machine.start(recipe, seed, dataset)
             if exponent is not None and micro_size is not None:
                 check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
                 state.micro_size = micro_size
@@ -130,12 +130,12 @@ def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationP
                         done += request.chunks * recipe.batch.size
                 yield CalibrationProgress(done)
             curves.append(DistanceCurve(exponent, seed, tuple(d if math.isfinite(d) else math.nan for d in distances)))
-    batch_size, target = baseline.batch.size, request.request.target_batch_size
-    found = calibrated_windows(windows, curves, moments, batch_size, target)
+    batch_size, target_size = baseline.batch.size, request.request.target_batch_size
+    found = calibrated_windows(windows, curves, moments, batch_size, target_size)
     return Calibration(
         baseline=baseline.name,
         batch_size=batch_size,
-        target_batch_size=target,
+        target_batch_size=target_size,
         exponents=request.exponents,
         seeds=request.seeds,
         windows=found,
@@ -147,20 +147,9 @@ def calibrate(request: CalibrationRequest) -> Generator[Preparing | CalibrationP
     )
 
 
-def _micro_size(request: CalibrationRequest, dataset: Dataset) -> int | None:
-    if request.micro != "auto":
-        return request.micro
-    if request.device.type != "cuda":
-        return None
-    recipe, seed = target_recipe(request, request.exponents[0]), request.seeds[0]
-    return largest_micro_size(
-        partial(start_state, recipe, seed, dataset.shape, dataset.classes, request.device), dataset
-    )
-
-
 def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
-    """The first updates of a training, by their number; it is not evaluated, for it does not come to its end."""
-    # The whole schedule, and no measurement on the way.
+    """The first updates of a training, by number, without evaluation, which comes at the end."""
+    # Keep the whole schedule, but measure nothing on the way.
     cadence = type(state.recipe.measurements)()
     state.recipe = state.recipe.model_copy(update={"measurements": cadence})
     for _ in naming_what_fits(train(state, dataset), state):
@@ -171,7 +160,7 @@ def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]
 
 def _moments(request: CalibrationRequest, state: TrainState, dataset: Dataset) -> GradientMoments:
     recipe = request.baseline.model_copy(update={"batch": Batch(size=request.chunks * request.baseline.batch.size)})
-    # Other examples, in another order, than those of the update that was just made.
+    # Different examples, in a different order, than in the update just made.
     draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
     images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
     squared_mean, variance = gradient_moments(

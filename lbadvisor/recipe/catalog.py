@@ -87,7 +87,7 @@ def why_not_trained(name: str) -> str | None:
     """Why a network that torchvision has is not trained here, as a sentence; None for any other name."""
     if name not in _WITH_AUXILIARY_OUTPUTS:
         return None
-    return f"{name} has auxiliary outputs with losses of their own, which are not trained here"
+    return f"{name} has auxiliary outputs with their own losses, which are not supported"
 
 
 @dataclass(frozen=True, slots=True)

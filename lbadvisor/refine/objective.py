@@ -1,11 +1,10 @@
-"""What a trial is: its point's recipe, trained with each seed, and judged on the validation examples."""
+"""A trial: its point's recipe, trained with each seed and judged on the validation examples."""
 
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from lbadvisor.errors import DivergedError, StoreError
-from lbadvisor.plan.plan import Plan
 from lbadvisor.recipe.identity import digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Measurement, Run, RunStatus
@@ -15,13 +14,14 @@ from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import Claim, SharedStudy
 from lbadvisor.runs.reuse import RESULTS, preferred
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.data.dataset import Preparing
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """Something happened in one of a trial's runs."""
+    """An event in one of a trial's runs."""
 
     number: int
     seed: int
@@ -30,53 +30,44 @@ class TrialRun:
     event: Preparing | Started | Progress
 
 
-def evaluate_trial(request: RefineRequest, study: SharedStudy, claim: Claim) -> Generator[TrialRun, None, Outcome]:
+def evaluate_trial(
+    workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim
+) -> Generator[TrialRun, None, Outcome]:
     """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
 
-    Closing the iterator saves the run: the trial is gone on with by whoever claims it next.
+    Closing the iterator saves the run: whoever claims the trial next resumes it.
     """
-    plan = trial_plan(request, claim.point)
+    recipe = trial_plan(request, claim.point).adapted
     runs: list[Run] = []
     for seed in request.seeds:
-        run = ended_run(request, plan.adapted, seed)
+        run = ended_run(workspace.store, recipe, seed)
         if run is None:
             prunes = request.prune and seed == request.seeds[0]
-            run = yield from _trained(request, study, claim, plan, seed, prunes=prunes)
+            run = yield from _trained(workspace, request, study, claim, seed, prunes=prunes)
             if run.status not in RESULTS:
-                return _outcome(request, [run], claim, pruned=True)
+                return _outcome(workspace.store, request, [run], claim, pruned=True)
         runs.append(run)
-    return _outcome(request, runs, claim, pruned=False)
+    return _outcome(workspace.store, request, runs, claim, pruned=False)
 
 
-def ended_run(request: RefineRequest, recipe: Recipe, seed: int) -> Run | None:
-    """A stored run that trained the same with the same seed to its end, or until it diverged."""
-    with Store.open(request.database, create=False) as store:
-        return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
+def ended_run(store: Store, recipe: Recipe, seed: int) -> Run | None:
+    """A stored run of the same training and seed that is complete or diverged."""
+    return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
 
 
 def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) -> str:
-    """Such as digits-1024-e0.37-s0-1a2b3c: of the recipe and the seed alone."""
+    """For example digits-1024-e0.37-s0-1a2b3c, from the recipe and the seed alone."""
     lead = f"{request.baseline.name[:50]}-{recipe.batch.size}-e{point[0]:.4g}"
     return f"{lead}-s{seed}-{digest_of(recipe)[:6]}"
 
 
 def _trained(
-    request: RefineRequest, study: SharedStudy, claim: Claim, plan: Plan, seed: int, *, prunes: bool
+    workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim, seed: int, *, prunes: bool
 ) -> Generator[TrialRun, None, Run]:
+    plan = trial_plan(request, claim.point)
     recipe = plan.adapted
     name = run_name(request, recipe, claim.point, seed)
-    events = train_run(
-        RunRequest(
-            recipe=recipe,
-            plan=plan,
-            name=name,
-            seed=seed,
-            device=request.device,
-            database=request.database,
-            data_dir=request.data_dir,
-            micro=request.micro,
-        )
-    )
+    events = train_run(workspace, RunRequest(recipe, plan, name, seed))
     updates = recipe.schedule.updates or 0
     marks = list(pruning_marks(recipe)) if prunes else []
     try:
@@ -92,16 +83,14 @@ def _trained(
                     events.close()
                     break
     except DivergedError:
-        pass  # the run is stored as such: its trial is the worst, and no error
+        pass  # the run is stored as diverged: that is the worst trial, not an error
     finally:
         events.close()
-    with Store.open(request.database, create=False) as store:
-        return store.run(name)
+    return workspace.store.run(name)
 
 
-def _outcome(request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: bool) -> Outcome:
-    with Store.open(request.database, create=False) as store:
-        measured = store.measurements_of([run.number for run in runs])
+def _outcome(store: Store, request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: bool) -> Outcome:
+    measured = store.measurements_of([run.number for run in runs])
     own = [
         (run, measurements)
         for run, measurements in zip(runs, measured, strict=True)
@@ -121,12 +110,12 @@ def _outcome(request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: b
 
 
 def run_value(run: Run, measurements: list[Measurement], metric: TrialMetric) -> float:
-    """What the run's last evaluation says; infinite where it diverged. Raises `StoreError` where there is none."""
+    """The run's last evaluation; infinite if it diverged. Raises `StoreError` if there is none."""
     if run.status is RunStatus.DIVERGED:
         return math.inf
     values = list(_values(measurements, metric))
     if not values:
-        raise StoreError(f"the run {run.name} was never evaluated: it cannot be a trial")
+        raise StoreError(f"the run {run.name} was never evaluated, so it cannot be a trial")
     return values[-1] if math.isfinite(values[-1]) else math.inf
 
 

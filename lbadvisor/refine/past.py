@@ -1,4 +1,4 @@
-"""Runs of the database that are trials already: the same training but for its exponent, with all the seeds."""
+"""Stored runs that can serve as trials: the same training apart from its exponent, with all the seeds."""
 
 import math
 
@@ -12,27 +12,26 @@ from lbadvisor.runs.reuse import RESULTS, preferred
 from lbadvisor.store import Store
 
 
-def past_trials(request: RefineRequest) -> list[tuple[Point, Outcome]]:
+def past_trials(store: Store, request: RefineRequest) -> list[tuple[Point, Outcome]]:
     """The points within the space that the database has every seed's run of, with their outcomes.
 
-    A run's exponent is computed from its learning rate; that all else is what the plan of that exponent says, the
-    validation examples among it, is then checked. They cost nothing now.
+    A run's exponent is computed from its learning rate; everything else, including the validation examples, must then
+    match the plan for that exponent. These trials cost nothing.
     """
-    with Store.open(request.database, create=False) as store:
-        by_point: dict[Point, dict[int, list[Run]]] = {}
-        for run in store.runs():
-            if run.seed in request.seeds and run.status in RESULTS:
-                point = _point_of(run, request)
-                if point is not None:
-                    by_point.setdefault(point, {}).setdefault(run.seed, []).append(run)
-        found = []
-        for point, of_seeds in by_point.items():
-            if len(of_seeds) < len(request.seeds):
-                continue
-            chosen = [one for seed in request.seeds if (one := preferred(of_seeds[seed])) is not None]
-            measured = store.measurements_of([one.number for one in chosen])
-            values = (run_value(one, rows, request.metric) for one, rows in zip(chosen, measured, strict=True))
-            found.append((point, Outcome(tuple(values), runs=tuple(one.name for one in chosen), taken_in=True)))
+    by_point: dict[Point, dict[int, list[Run]]] = {}
+    for run in store.runs():
+        if run.seed in request.seeds and run.status in RESULTS:
+            point = _point_of(run, request)
+            if point is not None:
+                by_point.setdefault(point, {}).setdefault(run.seed, []).append(run)
+    found = []
+    for point, of_seeds in by_point.items():
+        if len(of_seeds) < len(request.seeds):
+            continue
+        chosen = [one for seed in request.seeds if (one := preferred(of_seeds[seed])) is not None]
+        measured = store.measurements_of([one.number for one in chosen])
+        values = (run_value(one, rows, request.metric) for one, rows in zip(chosen, measured, strict=True))
+        found.append((point, Outcome(tuple(values), runs=tuple(one.name for one in chosen), taken_in=True)))
     return found
 
 

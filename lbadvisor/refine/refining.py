@@ -1,4 +1,4 @@
-"""A refinement as a whole: the search over trainings, then the test set once, and what may be concluded."""
+"""A whole refinement: the search over trainings, then the test set once, and the conclusion."""
 
 from collections.abc import Generator
 from functools import partial
@@ -12,30 +12,31 @@ from lbadvisor.refine.refinement import Refinement, TestResult, Trial, conclude
 from lbadvisor.refine.search import BudgetSpent, Limits, SearchWaits, TrialBegins, TrialEnds, search
 from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import SharedStudy
+from lbadvisor.runs.workspace import Workspace
 
 RefineEvent = TrialRun | TrialBegins | TrialEnds | SearchWaits | BudgetSpent | int
 
 
-def refine(request: RefineRequest) -> Generator[RefineEvent, None, Refinement]:
+def refine(workspace: Workspace, request: RefineRequest) -> Generator[RefineEvent, None, Refinement]:
     """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
 
-    Closing the iterator saves the run that is under way; the same request resumes it. Raises the errors of
+    Closing the iterator saves the current run; the same request resumes it. Raises the errors of
     `errors.py`.
     """
-    with SharedStudy.open(request.database, request.study_name, request.space) as study:
-        yield study.take_in(past_trials(request))
+    with SharedStudy.open(workspace.store, request.study_name, request.space) as study:
+        yield study.take_in(past_trials(workspace.store, request))
         yield from search(
             study,
-            partial(evaluate_trial, request, study),
+            partial(evaluate_trial, workspace, request, study),
             Limits(request.trials, request.epochs_budget),
             first=request.first,
             price_epochs=partial(price_epochs, request),
             measure=request.measure,
         )
-        return _concluded(request, study.name, tuple(study.trials()))
+        return _concluded(workspace, request, study.name, tuple(study.trials()))
 
 
-def _concluded(request: RefineRequest, study: str, trials: tuple[Trial, ...]) -> Refinement:
+def _concluded(workspace: Workspace, request: RefineRequest, study: str, trials: tuple[Trial, ...]) -> Refinement:
     found = estimate(trials, request.space, request.measure)
     seconds = sum(trial.outcome.seconds for trial in trials)
     epochs = sum(trial.outcome.epochs for trial in trials)
@@ -58,7 +59,7 @@ def _concluded(request: RefineRequest, study: str, trials: tuple[Trial, ...]) ->
         epochs=epochs,
         examples=sum(trial.outcome.examples for trial in trials),
         seconds=seconds,
-        tests=tuple(_tested(request, trial) for trial in tested if trial.value < float("inf")),
+        tests=tuple(_tested(workspace, trial) for trial in tested if trial.value < float("inf")),
         conclusion=conclusion,
     )
 
@@ -67,6 +68,6 @@ def _of_point(trials: tuple[Trial, ...], point: Point) -> Trial | None:
     return next((t for t in trials if t.point == point and not t.outcome.pruned), None)
 
 
-def _tested(request: RefineRequest, trial: Trial) -> TestResult:
-    accuracies = (test_accuracy(request.database, run, request.data_dir, request.device) for run in trial.outcome.runs)
+def _tested(workspace: Workspace, trial: Trial) -> TestResult:
+    accuracies = (test_accuracy(workspace, run) for run in trial.outcome.runs)
     return TestResult(trial.point, tuple(accuracies))

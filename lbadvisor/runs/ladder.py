@@ -4,8 +4,6 @@ import contextlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -15,8 +13,9 @@ from lbadvisor.recipe.identity import Identity, differences, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Ladder, Run, RunStatus
-from lbadvisor.runs.reuse import RESULTS, has_runs, preferred, refuse_another
+from lbadvisor.runs.reuse import RESULTS, preferred, refuse_another
 from lbadvisor.runs.runner import Progress, RunRequest, Started, resume_point, train_run
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
@@ -38,19 +37,12 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LadderRequest:
-    """What to train: arms of one baseline and target, under which name; where everything lies.
-
-    `micro` is that of `RunRequest`; an arm whose batch is no larger than so many examples goes in one piece.
-    """
+    """What to train: arms of one baseline and target, under which name."""
 
     name: str
     baseline: Recipe
     target_batch_size: int
     arms: tuple[PlannedArm, ...]
-    device: torch.device
-    database: Path
-    data_dir: Path
-    micro: int | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunBegins:
-    """A run of the ladder begins, or goes on."""
+    """A run of the ladder starts or resumes."""
 
     planned: PlannedRun
     started: Started
@@ -91,12 +83,12 @@ class RunEnds:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Other processes train the `runs` that are left: they are waited for, and taken over if those processes die."""
+    """Other processes train the remaining `runs`: wait for them, and take over if those processes die."""
 
     runs: int
 
 
-def planned_runs(request: LadderRequest) -> tuple[PlannedRun, ...]:
+def planned_runs(store: Store, request: LadderRequest) -> tuple[PlannedRun, ...]:
     """The ladder's runs in the order in which they are trained, with what is stored of each. Creates nothing.
 
     All arms with seed 0 come first, then all with seed 1: a ladder that is cut short has whole pairs of runs. A run is
@@ -106,63 +98,65 @@ def planned_runs(request: LadderRequest) -> tuple[PlannedRun, ...]:
     """
     most = max(arm.seeds for arm in request.arms)
     order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
-    known = _Known.of(request)
+    known = _Known.of(store, request)
     runs = tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
     for planned in runs:
         if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
-            resume_point(request.database, planned.run)
+            resume_point(store, planned.run)
     return runs
 
 
-def train_ladder(request: LadderRequest) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
+def train_ladder(
+    workspace: Workspace, request: LadderRequest
+) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
     """Train what the ladder lacks, one run after the other; yields after every update.
 
     Several processes may train one ladder: each takes the next run that has no result and that no living process
     trains, and waits for the rest; a run that a process left behind is resumed. The data set is prepared once, and not
-    at all if every run has its result. A run that diverges is a result, and the ladder goes on. Closing the iterator
+    at all if every run has its result. A run that diverges is a result, and the ladder continues. Closing the iterator
     between two updates stops it: the run in training is saved, and the same request resumes it. Nothing is stored
     before the data are loaded. Raises the errors of `errors.py`.
     """
-    runs = planned_runs(request)
+    store, machine = workspace.store, workspace.machine
+    runs = planned_runs(store, request)
     for one in runs:
-        _run_request(request, one)  # what cannot be trained so is refused before anything is
+        _workspace_of(workspace, one).machine.check(one.arm.recipe)  # before anything is trained
     if all(one.is_done and one.is_member for one in runs):
         # Nothing is written: the database may be one that can only be read.
         yield from (RunEnds(one, one.run, was_there=True) for one in runs if one.run is not None)
         return
     dataset = None
     if not all(one.is_done for one in runs):
-        make_deterministic(request.device)
-        dataset = yield from preparing(in_updates(request.baseline), request.data_dir, request.device)
-    with Store.open(request.database, create=True) as store:
-        ladder = store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
-        # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
-        threads = torch.get_num_threads()
-        left = [(one.arm.arm.name, one.seed) for one in runs]
-        while left:
-            planned = _next(request, store, left)
-            if planned is None:
-                # Told each time, so that a stop is heard.
-                yield Waits(len(left))
-                time.sleep(POLL_SECONDS)
-                continue
-            torch.set_num_threads(threads)
-            if dataset is not None and not planned.is_done:
-                try:
-                    yield from _trained(request, planned, dataset, store, ladder)
-                except InTrainingError:
-                    continue  # another process took it at the same moment
-            elif planned.run is not None:
-                store.add_to_ladder(ladder.number, planned.arm.arm.name, planned.run.number)
-            left.remove((planned.arm.arm.name, planned.seed))
-            ended = store.find_run(planned.name)
-            if ended is not None:
-                yield RunEnds(planned, ended, planned.is_done)
+        make_deterministic(machine.device)
+        dataset = yield from preparing(in_updates(request.baseline), machine.data_dir, machine.device)
+    ladder = store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
+    # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
+    threads = torch.get_num_threads()
+    left = [(one.arm.arm.name, one.seed) for one in runs]
+    while left:
+        planned = _next(store, request, left)
+        if planned is None:
+            # Told each time, so that a stop is heard.
+            yield Waits(len(left))
+            time.sleep(POLL_SECONDS)
+            continue
+        torch.set_num_threads(threads)
+        if dataset is not None and not planned.is_done:
+            try:
+                yield from _trained(workspace, planned, dataset, ladder)
+            except InTrainingError:
+                continue  # another process took it at the same moment
+        elif planned.run is not None:
+            store.add_to_ladder(ladder.number, planned.arm.arm.name, planned.run.number)
+        left.remove((planned.arm.arm.name, planned.seed))
+        ended = store.find_run(planned.name)
+        if ended is not None:
+            yield RunEnds(planned, ended, planned.is_done)
 
 
-def _next(request: LadderRequest, store: Store, left: Sequence[tuple[str, int]]) -> PlannedRun | None:
+def _next(store: Store, request: LadderRequest, left: Sequence[tuple[str, int]]) -> PlannedRun | None:
     """The first of the runs that are `left`, by arm and seed, that has its result or that no process trains."""
-    for planned in planned_runs(request):
+    for planned in planned_runs(store, request):
         if (planned.arm.arm.name, planned.seed) in left:
             run = planned.run
             if run is None or planned.is_done:
@@ -174,14 +168,15 @@ def _next(request: LadderRequest, store: Store, left: Sequence[tuple[str, int]])
 
 
 def _trained(
-    request: LadderRequest, planned: PlannedRun, dataset: Dataset, store: Store, ladder: Ladder
+    workspace: Workspace, planned: PlannedRun, dataset: Dataset, ladder: Ladder
 ) -> Iterator[RunBegins | Progress]:
-    events = train_run(_run_request(request, planned), dataset)
+    asked = RunRequest(planned.arm.recipe, planned.arm.plan, planned.name, planned.seed)
+    events = train_run(_workspace_of(workspace, planned), asked, dataset)
     try:
         for event in events:
             match event:
                 case Started():
-                    store.add_to_ladder(ladder.number, planned.arm.arm.name, event.run.number)
+                    workspace.store.add_to_ladder(ladder.number, planned.arm.arm.name, event.run.number)
                     yield RunBegins(planned, event)
                 case Progress():
                     yield event
@@ -193,20 +188,9 @@ def _trained(
             events.close()
 
 
-def _run_request(request: LadderRequest, planned: PlannedRun) -> RunRequest:
-    micro, recipe = request.micro, planned.arm.recipe
-    if isinstance(micro, int) and micro >= recipe.batch.size:
-        micro = None
-    return RunRequest(
-        recipe=recipe,
-        plan=planned.arm.plan,
-        name=planned.name,
-        seed=planned.seed,
-        device=request.device,
-        database=request.database,
-        data_dir=request.data_dir,
-        micro=micro,
-    )
+def _workspace_of(workspace: Workspace, planned: PlannedRun) -> Workspace:
+    """The same; an arm whose batch is no larger than the micro-batches goes in one piece."""
+    return replace(workspace, machine=workspace.machine.for_batches_of(planned.arm.recipe.batch.size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +202,8 @@ class _Known:
     by_name: dict[str, Run]
 
     @classmethod
-    def of(cls, request: LadderRequest) -> "_Known":
-        if not has_runs(request.database):
-            return cls({}, {}, {})
-        with Store.open(request.database, create=False) as store:
-            ladder, runs = store.find_ladder(request.name), store.runs()
+    def of(cls, store: Store, request: LadderRequest) -> "_Known":
+        ladder, runs = store.find_ladder(request.name), store.runs()
         if ladder is not None:
             _refuse_another(ladder, request)
         by_number = {run.number: run for run in runs}
@@ -240,9 +221,9 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
         differing.append(f"target batch size: {ladder.target_batch_size} there, {request.target_batch_size} here")
     if differing:
         raise RefusedError(
-            f"the ladder `{ladder.name}` is of another training:\n  "
+            f"the ladder `{ladder.name}` belongs to another training:\n  "
             + "\n  ".join(differing)
-            + "\ngive the same again to resume it, or --name for a new ladder"
+            + "\nrepeat its original options to resume it, or give --name for a new ladder"
         )
 
 
@@ -253,7 +234,9 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
         if differing:
             raise RefusedError(
                 f"the ladder `{ladder}` has {member.name} for the arm {arm.arm.name}, which is of another "
-                "training:\n  " + "\n  ".join(differing) + "\ngive the same again, or --name for a new ladder"
+                "training:\n  "
+                + "\n  ".join(differing)
+                + "\nrepeat the original options, or give --name for a new ladder"
             )
         return PlannedRun(arm, seed, member.name, member, is_member=True)
     name = f"{ladder}-{arm.arm.name}-s{seed}"

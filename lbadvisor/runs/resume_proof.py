@@ -1,7 +1,7 @@
-"""A proof, on the user's own recipe, data and device, that a killed run ends with the bits of one that was not.
+"""Proves, on the user's own recipe, data and device, that a killed run ends with the same bits as an uninterrupted one.
 
-Two runs of the same first updates, each in processes of its own, in a database that is thrown away: one straight on,
-one that is killed (SIGKILL) in the middle and gone on with by a new process. Then everything that moves is compared.
+Trains the same first updates twice, in separate processes and a temporary database: one run without a stop, and one
+that is killed (SIGKILL) in the middle and resumed by a new process. Then compares everything that changes.
 """
 
 import math
@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Generator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,16 @@ from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import epochs_of, in_updates
-from lbadvisor.records.run import Environment, Measurement
-from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
-from lbadvisor.store import Store
+from lbadvisor.records.run import Environment, Measurement, WrittenRecipe
+from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.data.dataset import Preparing
+from lbadvisor.training.machine import Machine
 
 UPDATES = 24
-"""So many updates are made where none is told: momentum, statistics and averages have moved by then."""
+"""Default number of updates: by then, momentum, statistics and averages have changed."""
 POINTS = 8
 """The first updates are measured at least so often: what is measured changes no weight."""
 STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
@@ -41,7 +42,7 @@ STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
 class BitDifference:
     """The first thing that is not the same, a tensor or a number, by its name.
 
-    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan where no difference can be taken.
+    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan if no difference can be taken.
     """
 
     name: str
@@ -54,10 +55,10 @@ class BitDifference:
 class ResumeProof:
     """What was compared after `updates` updates, and the first `difference`, None if every bit is the same.
 
-    The run was killed after `killed_at` updates, at `epoch`, and gone on with from its checkpoint of `resumed_from`.
+    The run was killed after `killed_at` updates, at `epoch`, and resumed from its checkpoint of `resumed_from`.
     """
 
-    recipe: Recipe
+    recipe: WrittenRecipe
     seed: int
     updates: int
     killed_at: int
@@ -79,18 +80,19 @@ class ProofProgress:
 
 
 def prove(
-    request: RunRequest, updates: int | None, kill_at: int | None
-) -> Generator[Preparing | ProofProgress | ResumeProof]:
-    """Make the proof; yields how far it is, and at last what came of it.
+    machine: Machine, recipe: Recipe, seed: int, updates: int | None, kill_at: int | None
+) -> Generator[Preparing | ProofProgress, None, ResumeProof]:
+    """Make the proof; yields how far it is, and returns what came of it.
 
-    `request` says what to train, on what; its database and name are not used. `updates` are the first ones of the
+    `updates` are the first ones of the
     recipe that are made, all of them at most, `UPDATES` if not given; the kill comes behind `kill_at` updates, in the
     middle if not given, within an epoch. Only the cadence of measuring is changed: it moves no weight. Raises
-    `UsageError` where they do not fit, and what training raises.
+    `UsageError` if they do not fit, and what training raises.
     """
-    recipe = in_updates(request.recipe)
+    machine.check(recipe)
+    recipe = in_updates(recipe)
     updates, kill_at = _checked(recipe, updates, kill_at)
-    # Saved before the kill, so that updates and measurements are made again, where there is room for that.
+    # Saved before the kill, if there are enough updates, so that updates and measurements are repeated.
     save_at = 2 * kill_at // 3
     every = max(1, updates // POINTS)
     cadence = Measurements(
@@ -99,33 +101,33 @@ def prove(
     )
     recipe = recipe.model_copy(update={"measurements": cadence})
     with tempfile.TemporaryDirectory(prefix="lbadvisor-proof-") as folder:
-        request = replace(request, recipe=recipe, plan=None, database=Path(folder) / "proof.db")
-        straight, killed = replace(request, name=STRAIGHT), replace(request, name=KILLED)
-        yield from _in_a_process(straight, STRAIGHT, (updates,))
-        yield from _in_a_process(killed, KILLED, (save_at, kill_at) if save_at else (kill_at,))
-        resumed_from = yield from _in_a_process(killed, RESUMED, (updates,))
-        yield _compared(request, updates, kill_at, resumed_from)
+        straight, killed = RunRequest(recipe, None, STRAIGHT, seed), RunRequest(recipe, None, KILLED, seed)
+        with Workspace.open(Path(folder) / "proof.db", machine) as workspace:
+            yield from _in_a_process(workspace, straight, STRAIGHT, (updates,))
+            yield from _in_a_process(workspace, killed, KILLED, (save_at, kill_at) if save_at else (kill_at,))
+            resumed_from = yield from _in_a_process(workspace, killed, RESUMED, (updates,))
+            return _compared(workspace, straight, updates, kill_at, resumed_from)
 
 
 def _checked(recipe: Recipe, updates: int | None, kill_at: int | None) -> tuple[int, int]:
     length = recipe.schedule.updates or 0
     if length < 2:
-        raise UsageError(f"the recipe has {length} update: there is nothing between two to be killed at")
+        raise UsageError(f"the recipe has only {length} update: the kill needs at least two")
     if updates is None:
         updates = min(length, max(UPDATES, (kill_at or 0) + 1))
     if not 2 <= updates <= length:
-        raise UsageError(f"--updates {updates} does not lie between 2 and the {length} updates of the recipe")
+        raise UsageError(f"--updates {updates} is not between 2 and the recipe's {length} updates")
     if kill_at is None:
         kill_at = updates // 2
         if kill_at + 1 < updates and kill_at * recipe.batch.size % recipe.data.train_examples == 0:
             kill_at += 1
     if not 1 <= kill_at < updates:
-        raise UsageError(f"--at {kill_at} does not lie between 1 and {updates - 1}, before the last of the updates")
+        raise UsageError(f"--at {kill_at} is not between 1 and {updates - 1}, before the last update")
     return updates, kill_at
 
 
 def _in_a_process(
-    request: RunRequest, part: str, stops: tuple[int, ...]
+    workspace: Workspace, request: RunRequest, part: str, stops: tuple[int, ...]
 ) -> Generator[Preparing | ProofProgress, None, int]:
     """Let a new process train the request, saving at each of the `stops`; gives back the update at which it began.
 
@@ -134,7 +136,8 @@ def _in_a_process(
     # A process of its own that shares nothing: not a fork, which would have this one's memory.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(request, stops, part == KILLED, theirs), name=f"lbadvisor {part}")
+    arguments = (workspace, request, stops, part == KILLED, theirs)
+    process = context.Process(target=_train, args=arguments, name=f"lbadvisor {part}")
     process.start()
     theirs.close()
     began, failure = 0, None
@@ -167,13 +170,13 @@ def _in_a_process(
     return began
 
 
-def _train(request: RunRequest, stops: tuple[int, ...], killed: bool, parent: Connection) -> None:
+def _train(workspace: Workspace, request: RunRequest, stops: tuple[int, ...], killed: bool, parent: Connection) -> None:
     """What the process does."""
     # Ctrl-C reaches the whole group of processes: the parent stops this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for stop in stops:
-            _train_until(request, stop, parent, kill=killed and stop == stops[-1])
+            _train_until(workspace, request, stop, parent, kill=killed and stop == stops[-1])
     except BrokenPipeError:
         # The parent has gone.
         return
@@ -183,8 +186,8 @@ def _train(request: RunRequest, stops: tuple[int, ...], killed: bool, parent: Co
         parent.send(LbadvisorError(f"unexpected {type(error).__name__}: {error}"))
 
 
-def _train_until(request: RunRequest, until: int, parent: Connection, *, kill: bool) -> None:
-    events = train_run(request)
+def _train_until(workspace: Workspace, request: RunRequest, until: int, parent: Connection, *, kill: bool) -> None:
+    events = train_run(workspace, request)
     for event in events:
         match event:
             case Preparing() | Started():
@@ -197,16 +200,15 @@ def _train_until(request: RunRequest, until: int, parent: Connection, *, kill: b
                     events.close()
 
 
-def _compared(request: RunRequest, updates: int, kill_at: int, resumed_from: int) -> ResumeProof:
+def _compared(workspace: Workspace, request: RunRequest, updates: int, kill_at: int, resumed_from: int) -> ResumeProof:
     tensors, rows = [], []
-    with Store.open(request.database, create=False) as store:
-        for name in (STRAIGHT, KILLED):
-            run = store.run(name)
-            path = checkpoints(checkpoint_folder(request.database, run))[0]
-            if update_of(path) != updates:
-                raise LbadvisorError(f"the {name} run ended at update {update_of(path)}, not at {updates}")
-            tensors.append(_named_values(read_content(path, torch.device("cpu"))[1]))
-            rows.append(_named_rows(store.measurements(run.number)))
+    for name in (STRAIGHT, KILLED):
+        run = workspace.store.run(name)
+        path = checkpoints(workspace.store.checkpoint_folder(run))[0]
+        if update_of(path) != updates:
+            raise LbadvisorError(f"the {name} run ended at update {update_of(path)}, not at {updates}")
+        tensors.append(_named_values(read_content(path, torch.device("cpu"))[1]))
+        rows.append(_named_rows(workspace.store.measurements(run.number)))
     recipe = request.recipe
     return ResumeProof(
         recipe=recipe,

@@ -1,15 +1,14 @@
-"""Which stored run or ladder is what is asked for: what it trains decides, its name is a label."""
+"""Finds the stored run or ladder to reuse: what it trains decides; its name is only a label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lbadvisor.errors import RefusedError
 from lbadvisor.plan.arms import PlannedArm
 from lbadvisor.recipe.identity import differences, digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Ladder, Run, RunStatus
-from lbadvisor.store import Store, revision
+from lbadvisor.store import Store
 
 RESULTS = (RunStatus.COMPLETE, RunStatus.DIVERGED)
 """The status of a run that is not trained again: that it diverged is its result."""
@@ -23,15 +22,12 @@ class StoredName:
     others: tuple[str, ...] = ()
 
 
-def name_of_training(database: Path, recipe: Recipe, seed: int, default: str) -> StoredName:
+def name_of_training(store: Store, recipe: Recipe, seed: int, default: str) -> StoredName:
     """The name of the stored run that trains `recipe` with `seed`: `preferred` decides; `default` if there is none.
 
     Creates nothing.
     """
-    if not has_runs(database):
-        return StoredName(default)
-    with Store.open(database, create=False) as store:
-        found = store.runs_of(identity_of(recipe, seed))
+    found = store.runs_of(identity_of(recipe, seed))
     run = preferred(found, default)
     if run is None:
         return StoredName(default)
@@ -50,11 +46,6 @@ def preferred(runs: Sequence[Run], name: str | None = None) -> Run | None:
     )
 
 
-def has_runs(database: Path) -> bool:
-    """Whether the file holds this program's tables. Another process may be making them at this moment."""
-    return database.exists() and revision(database) is not None
-
-
 def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
     """Raises `RefusedError` unless `run` trains `recipe` with `seed`, naming the fields that differ."""
     differing = differences(run.recipe, recipe)
@@ -62,26 +53,23 @@ def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
         differing.append(f"seed: {run.seed} there, {seed} here")
     if differing:
         raise RefusedError(
-            f"the run `{run.name}` is of another training:\n  "
+            f"the run `{run.name}` belongs to another training:\n  "
             + "\n  ".join(differing)
-            + "\ngive the same again to resume it, or --name for a new run"
+            + "\nrepeat its original options to resume it, or give --name for a new run"
         )
 
 
 def name_of_ladder(
-    database: Path, baseline: Recipe, target_batch_size: int, arms: Sequence[PlannedArm], default: str
+    store: Store, baseline: Recipe, target_batch_size: int, arms: Sequence[PlannedArm], default: str
 ) -> StoredName:
     """The name of the stored ladder from `baseline` to the target that has runs of `arms`, and of them alone.
 
     The one called `default`, whatever it trains; else the newest; `default` if there is none. Creates nothing.
     """
-    if not has_runs(database):
-        return StoredName(default)
     wanted = {arm.arm.name: arm.recipe for arm in arms}
     kind = (digest_of(baseline), target_batch_size)
-    with Store.open(database, create=False) as store:
-        ladders = [one for one in store.ladders() if (digest_of(one.baseline), one.target_batch_size) == kind]
-        trained = {run.number: run.recipe for run in (store.runs() if ladders else ())}
+    ladders = [one for one in store.ladders() if (digest_of(one.baseline), one.target_batch_size) == kind]
+    trained = {run.number: run.recipe for run in (store.runs() if ladders else ())}
 
     def fits(ladder: Ladder) -> bool:
         own = [(wanted[arm], trained[number]) for arm, number in ladder.arms if arm in wanted]

@@ -1,4 +1,4 @@
-"""Stored runs renamed, pruned and deleted, with what lies beside the database; never while a process trains them."""
+"""Renames, prunes and deletes stored runs and their files beside the database; never while a process trains them."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from lbadvisor.errors import StoreError
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import already_trained, checkpoint_folder, only_process
+from lbadvisor.store.run_folder import already_trained, only_process
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, prune_checkpoints
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:
     """Give the run another name; its checkpoints stay its own. Raises `InTrainingError` while a process trains it."""
-    folder = checkpoint_folder(store.path, run)
+    folder = store.checkpoint_folder(run)
     if not folder.exists():
         store.rename_run(run.number, name)
         return
@@ -32,22 +32,22 @@ def prune_run(store: Store, run: Run) -> int:
 
     Raises `InTrainingError` while a process trains it, and `CheckpointError` if they cannot be deleted.
     """
-    folder = checkpoint_folder(store.path, run)
+    folder = store.checkpoint_folder(run)
     with only_process(folder, run.name):
         return prune_checkpoints(folder)
 
 
 def checkpoint_bytes(store: Store, run: Run) -> int:
     """What the run's checkpoints take on the disk."""
-    return sum(path.stat().st_size for path in checkpoints(checkpoint_folder(store.path, run)))
+    return sum(path.stat().st_size for path in checkpoints(store.checkpoint_folder(run)))
 
 
 def delete_run(store: Store, run: Run) -> None:
-    """Take the run out of the database, then its checkpoints off the disk.
+    """Delete the run from the database, then its checkpoints from disk.
 
-    Raises `InTrainingError` while a process trains it, and `StoreError` where the checkpoints cannot be deleted.
+    Raises `InTrainingError` while a process trains it, and `StoreError` if the checkpoints cannot be deleted.
     """
-    folder = checkpoint_folder(store.path, run)
+    folder = store.checkpoint_folder(run)
     if not folder.exists():
         store.delete_run(run.number)
         return
@@ -57,5 +57,5 @@ def delete_run(store: Store, run: Run) -> None:
         shutil.rmtree(folder)
     except OSError as error:
         raise StoreError(
-            f"the run {run.name} is deleted, its checkpoints in {folder} are not: {error.strerror or error}"
+            f"the run {run.name} is deleted, but its checkpoints in {folder} are not: {error.strerror or error}"
         ) from error

@@ -1,9 +1,10 @@
-"""What comparing reads of runs, taken by SQL: of two million measurements some hundred rows become records."""
+"""Reads runs' results for comparing, by SQL: of two million measurements, a few hundred rows become records."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, select, text
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.comparison.results import reaches
@@ -18,22 +19,22 @@ ReadMeasurement = Callable[..., Measurement]
 """Makes the record of a row."""
 
 
-# One sweep over a run's rows; a NULL (nan) is left out of each number. A clipped share is a mean over the updates since
-# the measurement before, which are not equally many: that one is looked up for clipped rows alone, which are few in a
-# clipping warm-up. A window over all rows takes five times as long.
 def _best_of(quantity: Quantity) -> str:
     choose = "max" if quantity.better is Better.HIGHER else "min"
-    return f"{choose}(CASE WHEN abs({quantity.key}) < 9e999 THEN {quantity.key} END)"
+    return f"{choose}(CASE WHEN abs({quantity.key}) < :infinity THEN {quantity.key} END)"
 
 
-_SWEEP = f"""
-SELECT sum({CLIPPED_SHARE.key} IS NULL),
-       total(CASE WHEN {CLIPPED_SHARE.key} <> 0 THEN {CLIPPED_SHARE.key} * ("update" - coalesce(
+# One sweep over a run's rows; every number leaves out NULL (nan). A clipped share is a mean over the updates since the
+# previous measurement, whose number varies: it is looked up for clipped rows only, which are few in a clipping warm-up.
+# A window over all rows takes five times as long.
+_SWEEP = text(f"""
+SELECT count(*) - count({CLIPPED_SHARE.key}),
+       coalesce(sum(CASE WHEN {CLIPPED_SHARE.key} <> 0 THEN {CLIPPED_SHARE.key} * ("update" - coalesce(
            (SELECT max(before."update") FROM measurements AS before
-            WHERE before.run = here.run AND before."update" < here."update"), 0)) END),
+            WHERE before.run = here.run AND before."update" < here."update"), 0)) END), 0),
        {", ".join(map(_best_of, RATED))}
-FROM measurements AS here WHERE run = ?
-"""
+FROM measurements AS here WHERE run = :run
+""")
 
 
 def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> RunResult:
@@ -45,7 +46,7 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
         row = connection.execute(select(*_ROW).where(of_run, *conditions).order_by(order).limit(1)).one_or_none()
         return None if row is None else record(*row)
 
-    unknown, clipped, *values = connection.exec_driver_sql(_SWEEP, (run.number,)).one()
+    unknown, clipped, *values = connection.execute(_SWEEP, {"run": run.number, "infinity": math.inf}).one()
     last = first(newest=True)
     best = {q.key: first(_M[q.key] == value) for q, value in zip(RATED, values, strict=True) if value is not None}
     return RunResult(
@@ -60,7 +61,7 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
 def read_standing(
     connection: Connection, run_numbers: Sequence[int], position: Position, record: ReadMeasurement
 ) -> Standing:
-    """Where the runs stood at the position; None for those that did not get there."""
+    """The runs' measurements at the position; None for those that did not get there."""
     column = _M[CLOCKS[position.axis].key]
     measured, evaluated = [], []
     for number in run_numbers:

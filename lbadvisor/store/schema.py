@@ -1,34 +1,34 @@
-"""The schema of the database file: which revision it has, making it, upgrading it, checking it.
+"""The schema of the database file: reads its revision; creates, upgrades and checks it.
 
-`python -m lbadvisor.store.schema > db/schema.sql` writes the newest schema down.
+`python -m lbadvisor.store.schema > db/schema.sql` writes out the newest schema.
 """
 
-import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, inspect
 
 from lbadvisor.errors import StoreError
-from lbadvisor.store.connection import connect_file, explained, for_writing, open_engine, use_wal
+from lbadvisor.store import sqlite
+from lbadvisor.store.sqlite import explained, for_writing, open_engine
 from lbadvisor.store.tables import metadata
 from lbadvisor.store.views import VIEWS
 
 VERSION_TABLE = "lbadvisor_version"
-"""Where Alembic keeps the revision; its default, `alembic_version`, is Optuna's."""
+"""Alembic's table for the revision; Optuna uses the default name, `alembic_version`."""
 
 REVISIONS = ("0001", "0002", "0003")
-"""Every revision of `migrations/versions`, oldest first; here, so that opening a database need not load Alembic."""
+"""Every revision in `migrations/versions`, oldest first; here, so that opening a database does not load Alembic."""
 
 MIGRATIONS = "lbadvisor.store:migrations"
-"""Where Alembic finds them."""
+"""Where Alembic finds the revisions."""
 
 
 def revision(path: Path) -> str | None:
-    """The revision of the schema in the file `path`; None if it holds no tables of this program.
+    """The revision of the schema in the file `path`; None if it has no tables of this program.
 
     Raises `StoreError` if there is no such file or it cannot be read.
     """
@@ -38,10 +38,10 @@ def revision(path: Path) -> str | None:
 
 
 def upgrade(path: Path) -> tuple[str, str]:
-    """Bring the file `path` to the newest revision; the old and the new revision are returned.
+    """Upgrade the file `path` to the newest revision; returns the old and the new revision.
 
-    Before a change the file is copied to `backup_path(path, old)`, replacing a copy of that name. A file that is up to
-    date is left alone. All or nothing: an error leaves the file as it was. Raises `StoreError`.
+    Before a change, the file is copied to `backup_path(path, old)`, replacing an older copy. An up-to-date file is left
+    alone. All or nothing: an error leaves the file unchanged. Raises `StoreError`.
     """
     require_file(path)
     newest = REVISIONS[-1]
@@ -50,15 +50,15 @@ def upgrade(path: Path) -> tuple[str, str]:
         if old is None or old not in REVISIONS:
             raise StoreError(wrong_revision(path, old))
         if old != newest:
-            _copy(path, backup_path(path, old))
+            sqlite.copy_file(path, backup_path(path, old))
             _migrate(connection, path)
     return old, newest
 
 
 def create(path: Path) -> None:
-    """Make the file `path` and its folders where they are missing, and this program's tables in it.
+    """Create the file `path`, its folders and this program's tables, if they are missing.
 
-    A file that has them, of whatever revision, is left alone, and so are other programs' tables. Several processes may
+    A file that has the tables, in any revision, is left alone, and so are other programs' tables. Several processes may
     do this at once. Raises `StoreError`.
     """
     refuse_folder(path)
@@ -69,83 +69,85 @@ def create(path: Path) -> None:
         if found is None:
             taken = sorted(metadata.tables.keys() & inspect(connection).get_table_names())
             if taken:
-                raise StoreError(f"database {path}: another program keeps its {taken[0]} there: name another with --db")
+                raise StoreError(f"database {path}: another program has its {taken[0]} there: name another with --db")
             _migrate(connection, path)
     if found in (None, REVISIONS[-1]):
         with explained(path):
-            use_wal(path)
+            sqlite.use_wal(path)
 
 
 def check(path: Path) -> list[str]:
-    """What is wrong inside the file `path`, one line per fault; empty if nothing is.
+    """The faults inside the file `path`, one line each; empty if there are none.
 
     SQLite's own `integrity_check` and `foreign_key_check`. Raises `StoreError` if the file cannot be read at all.
     """
     require_file(path)
     with _reading(path) as connection:
-        found = [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars() if line != "ok"]
-        return found + _dangling(connection)
+        return sqlite.faults(connection)
 
 
 def schema_sql() -> str:
-    """The newest schema as SQL, as `db/schema.sql` holds it."""
+    """The newest schema as SQL, the content of `db/schema.sql`."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "schema.db"
         create(path)
-        with closing(sqlite3.connect(path)) as connection:
-            statements = connection.execute(
-                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~' "
-                "ORDER BY rowid"
-            ).fetchall()
-    # SQLAlchemy ends some lines with a blank.
+        with _reading(path) as connection:
+            statements = sqlite.definitions(connection)
+    # SQLAlchemy ends some lines with a space.
     bodies = [
-        "\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()).rstrip() for (sql,) in statements
+        "\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()).rstrip() for sql in statements
     ]
     head = f"-- Schema {REVISIONS[-1]}. Generated: python -m lbadvisor.store.schema > db/schema.sql\n"
     return head + "".join(f"\n{body};\n" for body in bodies)
 
 
 def backup_path(path: Path, old_revision: str) -> Path:
-    """Where `upgrade` keeps the copy of a file of `old_revision`: beside it, `PATH.before-REVISION.bak`."""
+    """Where `upgrade` copies a file of `old_revision`: beside it, as `PATH.before-REVISION.bak`."""
     return path.with_name(f"{path.name}.before-{old_revision}.bak")
 
 
 def require_file(path: Path) -> None:
-    """Raises `StoreError` unless `path` is there and is no folder; makes nothing."""
+    """Raise `StoreError` unless `path` is an existing file; creates nothing."""
     refuse_folder(path)
     with explained(path):
         if not path.exists():
-            raise StoreError(f"no database at {path} yet: `lbadvisor train` makes it")
+            raise StoreError(f"no database at {path} yet: `lbadvisor train` creates it")
 
 
 def refuse_folder(path: Path) -> None:
-    """Raises `StoreError` if `path` is a folder."""
+    """Raise `StoreError` if `path` is a folder."""
     with explained(path):
         if path.is_dir():
             raise StoreError(
-                f"database {path}: it is a folder: name a file in it with --db, as {path / 'lbadvisor.db'}"
+                f"database {path}: it is a folder: name a file in it with --db, such as {path / 'lbadvisor.db'}"
             )
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision of the connected file, None if it holds no tables of this program."""
-    named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    if connection.exec_driver_sql(named, (VERSION_TABLE,)).first() is None:
+    """The revision of the connected file; None if it has no tables of this program."""
+    if not sqlite.has_table(connection, VERSION_TABLE):
         return None
     found: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     return found
 
 
+def require_newest(path: Path) -> None:
+    """Raises `StoreError` unless the file `path` has the newest schema."""
+    found = revision(path)
+    if found != REVISIONS[-1]:
+        raise StoreError(wrong_revision(path, found))
+
+
 def wrong_revision(path: Path, found: str | None) -> str:
-    """Why the file `path` cannot be used with the revision `found`, which is not the newest, and what to do."""
+    """Why the file `path`, with the outdated revision `found`, cannot be used, and what to do."""
     if found is None:
-        return f"database {path}: it holds no runs of this program: name another file with --db"
+        return f"database {path}: it has no runs of this program: name another file with --db"
     if found in REVISIONS:
         return (
-            f"database {path}: it has the older schema {found}, this program needs {REVISIONS[-1]}: "
+            f"database {path}: it has the older schema {found}, but this program needs {REVISIONS[-1]}: "
             "run `lbadvisor db upgrade`, which keeps a copy"
         )
-    return f"database {path}: it has the schema {found}, this program knows {REVISIONS[-1]}: update the program"
+    return f"database {path}: it has the schema {found}, but this program knows {REVISIONS[-1]}: update the program"
 
 
 @contextmanager
@@ -160,9 +162,7 @@ def _reading(path: Path) -> Iterator[Connection]:
 
 @contextmanager
 def _exclusively(path: Path, *, create: bool = False) -> Iterator[Connection]:
-    # To change a table SQLite makes it anew and drops the old one, which must not take the referring rows along; so
-    # foreign keys are off, which cannot be done within a transaction, and are checked at the end of the migration.
-    # https://www.sqlite.org/lang_altertable.html
+    # Foreign keys are off, and checked at the end of the migration: see `open_engine`.
     engine = open_engine(path, create=create, foreign_keys=False)
     try:
         with explained(path), for_writing(engine).begin() as connection:
@@ -182,22 +182,9 @@ def _migrate(connection: Connection, path: Path) -> None:
     command.upgrade(config, "head")
     for view, query in VIEWS.items():
         connection.exec_driver_sql(f"CREATE VIEW {view} AS{query}")
-    dangling = _dangling(connection)
+    dangling = sqlite.dangling(connection)
     if dangling:
-        raise StoreError(f"database {path}: it was not upgraded, for it is damaged: {dangling[0]}")
-
-
-def _dangling(connection: Connection) -> list[str]:
-    faults = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    return [f"a row of {table} refers to a row of {parent} that is not there" for table, _, parent, _ in faults]
-
-
-def _copy(path: Path, target: Path) -> None:
-    part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
-    with closing(connect_file(path)) as source, closing(connect_file(part, create=True)) as copy:
-        source.backup(copy)
-    part.replace(target)
+        raise StoreError(f"database {path}: it was not upgraded because it is damaged: {dangling[0]}")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """Views of the database, for people who read it with SQL or pandas; `db/README.md` explains them.
 
-They hold no data: a migration drops them before its steps, which SQLite could not take otherwise where a table is
-remade, and makes them anew behind them. A view that changes needs a new revision, if an empty one.
+They hold no data: a migration drops them before its steps, because SQLite cannot recreate a table that a view uses, and
+creates them again afterwards. A view that changes needs a new revision, even if that is empty.
 """
 
+from lbadvisor.store.sqlite import json_field
+
 VIEWS: dict[str, str] = {
-    "run_summaries": """
+    "run_summaries": f"""
 SELECT runs.number, runs.name,
-       coalesce(json_extract(recipes.body, '$.adapted_from.recipe'), recipes.name) AS recipe,
-       json_extract(recipes.body, '$.batch.size') AS batch_size,
-       json_extract(recipes.body, '$.optimizer.lr') AS lr,
-       json_extract(recipes.body, '$.batch_norm.ghost_batch_size') AS ghost_batch_size,
-       json_extract(recipes.body, '$.adapted_from.parts') AS adapted_parts,
+       coalesce({json_field("recipes.body", "adapted_from.recipe")}, recipes.name) AS recipe,
+       {json_field("recipes.body", "batch.size")} AS batch_size,
+       {json_field("recipes.body", "optimizer.lr")} AS lr,
+       {json_field("recipes.body", "batch_norm.ghost_batch_size")} AS ghost_batch_size,
+       {json_field("recipes.body", "adapted_from.parts")} AS adapted_parts,
        runs.seed, runs.status, runs."update", runs.updates,
        (SELECT evaluation_accuracy_percent FROM measurements
         WHERE run = runs.number AND evaluation_accuracy_percent IS NOT NULL ORDER BY "update" DESC LIMIT 1)
@@ -29,4 +31,4 @@ SELECT ladders.name AS ladder, ladder_runs.arm, run_summaries.*
 FROM ladder_runs JOIN ladders ON ladders.number = ladder_runs.ladder
 JOIN run_summaries ON run_summaries.number = ladder_runs.run""",
 }
-"""For each view its query; a later one may read an earlier one."""
+"""The query of each view; later ones may use earlier ones."""

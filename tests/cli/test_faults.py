@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.runner import checkpoint_folder
 from lbadvisor.store import Store, revision
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
@@ -83,7 +83,7 @@ def test_the_training_of_a_run_that_diverged_says_what_to_change_and_where_it_ca
     words = ("train", DIGITS, "--name", "a", "--set", "optimizer.lr=1e30")
     done = place.run(*words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the state before it is kept, of update 0; lower optimizer.lr, or clip" in done.stderr
+    assert "the earlier state, of update 0, is kept; lower optimizer.lr, or clip" in done.stderr
     again = place.run(*words)
     assert again.returncode == 1
     assert "diverges again unless the hardware was at fault" in again.stderr

@@ -57,7 +57,12 @@ def test_what_changed_between_the_two_runs_is_found_and_named(place, monkeypatch
     prove = resume_proof.prove
 
     def spoiled(*words):
-        for event in prove(*words):
+        events = prove(*words)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
             yield event
             if event == ProofProgress(STRAIGHT, 6, 6):
                 Image.new("RGB", (8, 8), "white").save(folder / "train" / "0" / "0.png")
@@ -79,13 +84,18 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     recipe = load_recipe(Path(DIGITS))
     difference = Difference("model.1.weight", 7, 4096, 3.5e-8)
     proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, difference)
-    monkeypatch.setattr(resume_proof, "prove", lambda *_: iter([proof]))
+
+    def proved(*_):
+        yield ProofProgress(STRAIGHT, 24, 24)
+        return proof
+
+    monkeypatch.setattr(resume_proof, "prove", proved)
     done = place.run("verify-resume", DIGITS)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "loading PyTorch\n"
         "error: not bit-identical after 24 updates: model.1.weight is the first to differ, 7 of 4096 elements, by up "
-        "to 3.5e-08; kill -9 at update 12 (epoch 0.296), gone on with from update 8 in a new process; cuda (NVIDIA "
+        "to 3.5e-08; kill -9 at update 12 (epoch 0.296), resumed from update 8 in a new process; cuda (NVIDIA "
         "H200), torch 2.15.0\n"
     )
 
@@ -93,11 +103,11 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--updates", "406"), "--updates 406 does not lie between 2 and the 405 updates"),
-        (("--updates", "5", "--at", "5"), "--at 5 does not lie between 1 and 4"),
+        (("--updates", "406"), "--updates 406 is not between 2 and the recipe's 405 updates"),
+        (("--updates", "5", "--at", "5"), "--at 5 is not between 1 and 4"),
         (
             ("--set", "schedule.updates=1", "--set", "schedule.milestones=[]"),
-            "there is nothing between two to be killed at",
+            "the kill needs at least two",
         ),
         (("--micro", "16"), "ghost batches"),
         (("--adapt", "lr"), "--to B"),

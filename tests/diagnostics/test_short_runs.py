@@ -1,5 +1,6 @@
 """Gradient moments against every example's own gradient; and a calibration of the digits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from lbadvisor.errors import UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.machine import Machine
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
-CPU = torch.device("cpu")
+HERE = Machine(torch.device("cpu"), Path())
 
 
 @pytest.fixture
@@ -54,14 +56,12 @@ def request(digits, **changed):
         "exponents": (-0.1, 0.25, 0.6),
         "updates": 80,
         "seeds": (0, 1),
-        "device": CPU,
-        "data_dir": Path(),
     }
     return CalibrationRequest(**(asked | changed))
 
 
 def test_the_digits_drift_first_and_the_exponent_grows_with_the_window(digits):
-    events, behind = calibrate(request(digits)), 0
+    events, behind = calibrate(HERE, request(digits)), 0
     while True:
         try:
             event = next(events)
@@ -84,9 +84,9 @@ def test_the_digits_drift_first_and_the_exponent_grows_with_the_window(digits):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"updates": 406}, "the trainings have 405 updates"),
-        ({"exponents": (0.5,)}, "two or more"),
-        ({"request": Request(1024, ("ghost",))}, "must name lr"),
+        ({"updates": 406}, "the trainings have only 405 updates"),
+        ({"exponents": (0.5,)}, "at least two"),
+        ({"request": Request(1024, ("ghost",))}, "must include lr"),
         ({"request": Request(32, ("lr",))}, "not above the baseline's 32"),
     ],
 )
@@ -105,7 +105,10 @@ def ended(events):
 
 def test_micro_batches_change_a_calibration_by_rounding_only(digits):
     asked = {"updates": 10, "seeds": (0,), "request": Request(256, ("lr", "ghost", "regime"))}
-    whole, cut = ended(calibrate(request(digits, **asked))), ended(calibrate(request(digits, **asked, micro=64)))
+    whole, cut = (
+        ended(calibrate(HERE, request(digits, **asked))),
+        ended(calibrate(replace(HERE, micro=64), request(digits, **asked))),
+    )
     assert cut.curves[0] == whole.curves[0]
     for one, other in zip(whole.curves, cut.curves, strict=True):
         assert other.distances == pytest.approx(one.distances, rel=1e-4)
@@ -113,10 +116,10 @@ def test_micro_batches_change_a_calibration_by_rounding_only(digits):
 
 def test_micro_batches_that_would_cut_ghosts_are_refused(digits):
     with pytest.raises(UsageError, match="would cut ghost batches of 32"):
-        ended(calibrate(request(digits, micro=40)))
+        ended(calibrate(replace(HERE, micro=40), request(digits)))
 
 
 def test_tf32_on_a_cpu_is_refused_as_by_a_training(digits):
     tf32 = digits.model_copy(update={"compute": digits.compute.model_copy(update={"tf32": True})})
     with pytest.raises(UsageError, match=r"compute\.tf32"):
-        request(tf32)
+        ended(calibrate(HERE, request(tf32)))

@@ -48,8 +48,8 @@ def at(lr_factor: float = 0.1, **place: float) -> dict[str, float]:
          [("data.augmentation", "needs an image_size")]),
         (
             {"model": {"name": "torchvision:googlenet"}},
-            [("model.name", "torchvision:googlenet has auxiliary outputs with losses of their own, which are not "
-              "trained here")],
+            [("model.name", "torchvision:googlenet has auxiliary outputs with their own losses, which are not "
+              "supported")],
         ),
         ({"model": {"name": "resnet4"}}, [("model.name", 'no network is called "resnet4"')]),
         ({"batch": {"size": 1001}}, [("batch.size", "at most data.train_examples = 1000, is 1001")]),

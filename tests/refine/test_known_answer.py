@@ -15,6 +15,7 @@ from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search import Limits, TrialEnds, search
 from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import SharedStudy
+from lbadvisor.store import Store
 
 SPACE = SearchSpace((Dimension("exponent", 0.0, 1.0, 0.5),))
 LOSS = Measure("loss")
@@ -65,7 +66,7 @@ def test_twelve_trials_find_the_best_exponent_within_a_tenth_in_nine_of_ten_stud
             yield from ()
             return Outcome((trained(claim.point[0], updates, start, draws),))
 
-        with SharedStudy.open(tmp_path / "runs.db", f"quadratic-{number}", SPACE) as study:
+        with SharedStudy.open(Store.at(tmp_path / "runs.db"), f"quadratic-{number}", SPACE) as study:
             list(search(study, objective, Limits(12), seed=number))
             trials = study.trials()
         assert [t.point[0] for t in trials[:3]] == [0.5, 1.0, 0.0]
@@ -215,7 +216,7 @@ def test_a_search_broken_off_in_a_trial_goes_on_within_it(tmp_path):
         return Outcome((1 + claim.point[0],), epochs=10.0)
 
     def events(limits):
-        with SharedStudy.open(tmp_path / "runs.db", "s", SPACE) as study:
+        with SharedStudy.open(Store.at(tmp_path / "runs.db"), "s", SPACE) as study:
             yield from search(study, objective, limits, price_epochs=lambda _: 10.0)
 
     running = events(Limits(4))

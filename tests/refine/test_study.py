@@ -26,7 +26,7 @@ def invoke(*words):
 
 
 def ask(database):
-    with SharedStudy.open(database, "s", SPACE) as study:
+    with SharedStudy.open(Store.at(database), "s", SPACE) as study:
         claim = study.claim(1, lambda *_: (0.25,))
         if claim is not None:
             study.tell(claim, Outcome((1.0,)))
@@ -77,8 +77,8 @@ def test_an_upgrade_of_an_older_schema_leaves_a_study_alone(tmp_path):
 
 def test_a_trial_is_held_by_one_only_and_free_when_that_one_is_gone(tmp_path):
     with (
-        SharedStudy.open(tmp_path / "runs.db", "s", SPACE) as one,
-        SharedStudy.open(tmp_path / "runs.db", "s", SPACE) as other,
+        SharedStudy.open(Store.at(tmp_path / "runs.db"), "s", SPACE) as one,
+        SharedStudy.open(Store.at(tmp_path / "runs.db"), "s", SPACE) as other,
     ):
         held = one.claim(1, lambda *_: (0.25,))
         assert (held.point, held.taken_over) == ((0.25,), False)
@@ -95,7 +95,7 @@ def test_a_trial_is_held_by_one_only_and_free_when_that_one_is_gone(tmp_path):
 def test_a_trial_that_was_enqueued_and_not_begun_is_the_next(tmp_path):
     """As a kill between the two leaves it."""
     database = tmp_path / "runs.db"
-    with SharedStudy.open(database, "s", SPACE) as study:
+    with SharedStudy.open(Store.at(database), "s", SPACE) as study:
         study._study.enqueue_trial({"exponent": 0.4}, user_attrs={POINT: [0.4]})
         claim = study.claim(1, lambda *_: (0.9,))
         assert claim.point == (0.4,)
@@ -104,7 +104,7 @@ def test_a_trial_that_was_enqueued_and_not_begun_is_the_next(tmp_path):
 
 def test_a_trial_left_before_its_numbers_were_noted_has_them_still(tmp_path):
     database = tmp_path / "runs.db"
-    with SharedStudy.open(database, "s", SPACE) as study:
+    with SharedStudy.open(Store.at(database), "s", SPACE) as study:
         study._study.enqueue_trial({"exponent": 0.4}, user_attrs={POINT: [0.4]})
         study._study.ask()
         claim = study.claim(1, lambda *_: (0.9,))
@@ -114,7 +114,7 @@ def test_a_trial_left_before_its_numbers_were_noted_has_them_still(tmp_path):
 
 def test_past_trials_are_taken_in_once(tmp_path):
     found = [((0.5,), Outcome((1.0,), runs=("a",), taken_in=True)), ((0.3,), Outcome((math.inf,), taken_in=True))]
-    with SharedStudy.open(tmp_path / "runs.db", "s", SPACE) as study:
+    with SharedStudy.open(Store.at(tmp_path / "runs.db"), "s", SPACE) as study:
         assert (study.take_in(found), study.take_in(found)) == (2, 0)
         assert [(t.point, t.value, t.outcome.taken_in) for t in study.trials()] == [
             ((0.5,), 1.0, True),
@@ -123,7 +123,7 @@ def test_past_trials_are_taken_in_once(tmp_path):
 
 
 def test_a_trial_behind_the_median_at_the_same_share_is_hopeless_and_ends_as_pruned(tmp_path):
-    with SharedStudy.open(tmp_path / "runs.db", "s", SPACE) as study:
+    with SharedStudy.open(Store.at(tmp_path / "runs.db"), "s", SPACE) as study:
         hopeless = []
         for number, value in enumerate((1.0, 2.0, 3.0, 2.5, 1.5)):
             claim = study.claim(5, lambda *_, n=number: (n / 10,))

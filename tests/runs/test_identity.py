@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -19,12 +19,14 @@ from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs import ladder, reuse
 from lbadvisor.runs.ladder import LadderRequest, RunEnds, train_ladder
-from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, train_run
+from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.selection import compare_selection, select
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store, upgrade
 from lbadvisor.training import environment, state
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 from lbadvisor.training.checkpoints.content import read_content
+from lbadvisor.training.machine import Machine
 
 CPU = torch.device("cpu")
 ASSETS = Path(__file__).parent / "store" / "assets"
@@ -43,13 +45,24 @@ def next_version(monkeypatch):
     return begin
 
 
-def request(folder, name="a", seed=0, recipe=None):
+def workspace_in(folder, micro=None):
+    return Workspace(Store.at(folder / "runs.db"), Machine(CPU, folder, micro))
+
+
+class Asked(NamedTuple):
+    """A workspace, and what is asked for in it."""
+
+    workspace: Workspace
+    request: RunRequest
+
+
+def request(folder, name="a", seed=0, recipe=None, micro=None):
     plan = advise(DIGITS, Request(256, PARTS)) if recipe is None else None
-    return RunRequest(recipe or plan.adapted, plan, name, seed, CPU, folder / "runs.db", folder)
+    return Asked(workspace_in(folder, micro), RunRequest(recipe or plan.adapted, plan, name, seed))
 
 
 def trained(one, until=None):
-    events, seen = train_run(one), []
+    events, seen = train_run(*one), []
     for event in events:
         seen.append(event)
         if isinstance(event, Progress) and event.update == until:
@@ -58,12 +71,11 @@ def trained(one, until=None):
 
 
 def stored(one):
-    with Store.open(one.database, create=False) as store:
-        return store.run(one.name)
+    return one.workspace.store.run(one.request.name)
 
 
 def weights(one):
-    newest = checkpoints(checkpoint_folder(one.database, stored(one)))[0]
+    newest = checkpoints(one.workspace.store.checkpoint_folder(stored(one)))[0]
     return {name: t.numpy().tobytes() for name, t in read_content(newest, CPU)[1]["model"].items()}
 
 
@@ -76,7 +88,7 @@ def test_a_later_version_resumes_a_run(tmp_path, next_version):
     trained(request(tmp_path), until=20)
     next_version()
     later = request(tmp_path)
-    assert later.recipe.adapted_from.program == "lbadvisor 99.0.0"
+    assert later.request.recipe.adapted_from.program == "lbadvisor 99.0.0"
     (said,) = notes(trained(later))
     assert "lbadvisor_version: " in said
     assert stored(later).status is RunStatus.COMPLETE
@@ -87,12 +99,12 @@ def test_a_later_version_resumes_a_run(tmp_path, next_version):
 def test_a_later_version_reuses_a_ladder(tmp_path, next_version):
     def make(name):
         arms = tuple(planned(arm, DIGITS, Request(256, ()), n) for arm, n in parse_arms("sb,ra", 2))
-        return LadderRequest(name, DIGITS, 256, arms, CPU, tmp_path / "runs.db", tmp_path)
+        return (workspace_in(tmp_path), LadderRequest(name, DIGITS, 256, arms))
 
-    list(train_ladder(make("first")))
+    list(train_ladder(*make("first")))
     next_version()
     for name in ("first", "second"):
-        events = list(train_ladder(make(name)))
+        events = list(train_ladder(*make(name)))
         assert [type(event) for event in events] == [RunEnds] * 4
         assert all(event.was_there for event in events)
     with Store.open(tmp_path / "runs.db", create=False) as store:
@@ -132,7 +144,7 @@ def test_measuring_and_saving_as_often_as_one_likes_changes_no_bit(tmp_path):
     assert weights(first) == weights(second)
 
     trained(mixed, until=20)
-    (said,) = notes(trained(replace(mixed, recipe=often)))
+    (said,) = notes(trained(request(tmp_path, "mixed", recipe=often)))
     assert said == (
         "from here on measurements.every_updates 1 (before: 41), checkpoints.every_seconds 1e-09 (before: 120.0), "
         "measurements.evaluate_every_updates 2 (before: none)"
@@ -151,9 +163,10 @@ def test_a_checkpoint_of_the_first_versions_is_resumed_even_at_another_cadence(t
     monkeypatch.setattr(state, "digest_of", lambda _: None)
     trained(one, until=20)
     monkeypatch.undo()
-    newest = checkpoints(checkpoint_folder(one.database, stored(one)))[0]
+    newest = checkpoints(one.workspace.store.checkpoint_folder(stored(one)))[0]
     assert read_content(newest, CPU)[0].training is None
-    trained(replace(one, recipe=one.recipe.model_copy(update={"checkpoints": Checkpoints(every_seconds=60)})))
+    recipe = one.request.recipe.model_copy(update={"checkpoints": Checkpoints(every_seconds=60)})
+    trained(request(tmp_path, one.request.name, recipe=recipe))
     assert weights(one) == weights(request(tmp_path, "straight"))
 
 
@@ -167,31 +180,31 @@ def test_a_database_of_schema_0002_is_known_by_what_its_runs_train(tmp_path):
         store.rename_run(done.number, "renamed")
         other = done.recipe.model_copy(update={"name": "other", "checkpoints": Checkpoints(every_seconds=1)})
         assert store.add_ladder("digits-512-ladder", store.find_ladder("digits-512-ladder").baseline, 512).number == 1
-    assert reuse.name_of_training(path, other, done.seed, "default").name == "renamed"
-    assert reuse.name_of_training(path, other, done.seed + 1, "default").name == "default"
+    assert reuse.name_of_training(Store.at(path), other, done.seed, "default").name == "renamed"
+    assert reuse.name_of_training(Store.at(path), other, done.seed + 1, "default").name == "default"
     assert (done.threads, stopped.micro_size) == (None, None)
 
 
 def test_of_several_runs_of_one_training_the_choice_is_always_the_same(tmp_path):
     """The one called so; else a complete one before a diverged one before any other, then the newest."""
     path = tmp_path / "runs.db"
-    recipe = request(tmp_path).recipe
+    recipe = request(tmp_path).request.recipe
     with Store.open(path, create=True) as store:
         for name, status in (("a", "stopped"), ("b", "complete"), ("c", "complete"), ("d", "diverged")):
             run = store.add_run(name, recipe, 0, 41, environment.environment_of(CPU))
             store.set_status(run.number, RunStatus(status), None)
         runs = {run.name: run for run in store.runs()}
-    assert reuse.name_of_training(path, recipe, 0, "x") == reuse.StoredName("c", ("a", "b", "d"))
-    assert reuse.name_of_training(path, recipe, 0, "a").name == "a"
+    assert reuse.name_of_training(Store.at(path), recipe, 0, "x") == reuse.StoredName("c", ("a", "b", "d"))
+    assert reuse.name_of_training(Store.at(path), recipe, 0, "a").name == "a"
     assert reuse.preferred([runs["a"], runs["d"]]).name == "d"
     assert reuse.preferred([]) is None
 
 
 def test_two_runs_with_other_bits_differ_in_something(tmp_path, monkeypatch):
     """Threads and micro-batches are kept with the run."""
-    ghosts = request(tmp_path).recipe
+    ghosts = request(tmp_path).request.recipe
     trained(request(tmp_path, "whole", recipe=ghosts))
-    trained(replace(request(tmp_path, "cut", recipe=ghosts), micro=64))
+    trained(request(tmp_path, "cut", recipe=ghosts, micro=64))
     monkeypatch.setattr(state, "SMALL_NETWORK", 0)
     before = torch.get_num_threads()
     try:
@@ -211,8 +224,8 @@ def test_a_process_that_finds_nothing_left_waits(tmp_path, monkeypatch):
     """What another process trains is neither refused nor trained twice."""
     monkeypatch.setattr(ladder, "POLL_SECONDS", 0.01)
     arms = tuple(planned(arm, DIGITS, Request(256, ()), n) for arm, n in parse_arms("sb,ra", 1))
-    one = LadderRequest("l", DIGITS, 256, arms, CPU, tmp_path / "runs.db", tmp_path)
-    first, second = train_ladder(one), train_ladder(one)
+    one = (workspace_in(tmp_path), LadderRequest("l", DIGITS, 256, arms))
+    first, second = train_ladder(*one), train_ladder(*one)
     while not isinstance(next(first), Progress):
         pass
     events = []

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -16,10 +17,13 @@ from lbadvisor.errors import CheckpointError, DivergedError, RefusedError, Store
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs import recording
-from lbadvisor.runs.runner import Progress, RunRequest, Started, checkpoint_folder, find_earlier, train_run
+from lbadvisor.runs.runner import Progress, RunRequest, Started, find_earlier, train_run
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
+from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 from lbadvisor.training.checkpoints.content import read_content
+from lbadvisor.training.machine import Machine
 
 CPU = torch.device("cpu")
 BODY = {
@@ -34,20 +38,32 @@ BODY = {
 }
 
 
+class Asked(NamedTuple):
+    """A workspace, and what is asked for in it."""
+
+    workspace: Workspace
+    request: RunRequest
+
+    @property
+    def database(self):
+        return self.workspace.store.path
+
+
 @pytest.fixture
 def request_of(tmp_path):
     """A request of digits; the tables given take the place of the recipe's."""
 
     def make(name="a", micro=None, **tables):
         recipe = Recipe.model_validate(BODY | tables)
-        return RunRequest(recipe, None, name, 0, CPU, tmp_path / "runs.db", tmp_path, micro)
+        workspace = Workspace(Store.at(tmp_path / "runs.db"), Machine(CPU, tmp_path, micro))
+        return Asked(workspace, RunRequest(recipe, None, name, 0))
 
     return make
 
 
 def trained(request, until=None):
     """Train to the end, or stop after an update; the events."""
-    events, seen = train_run(request), []
+    events, seen = train_run(*request), []
     for event in events:
         seen.append(event)
         if isinstance(event, Progress) and event.update == until:
@@ -61,7 +77,7 @@ def notes(events):
 
 def stored(request):
     with Store.open(request.database, create=False) as store:
-        run = store.run(request.name)
+        run = store.run(request.request.name)
         return run, [dataclasses.replace(m, seconds=0.0) for m in store.measurements(run.number)]
 
 
@@ -100,7 +116,7 @@ def test_a_run_that_goes_on_elsewhere_is_promised_its_order_only(request_of, col
     said = notes(trained(request, until=40))
     assert len(said) == 1
     assert f"{column}: {value} there, " in said[0]
-    assert "the order of examples is the same, the bits are not" in said[0]
+    assert "the order of examples is the same, but the bits are not" in said[0]
     assert stored(request)[0].guarantee is Guarantee.SAME_ORDER
     change(request, f"UPDATE runs SET {column} = (SELECT {column} FROM runs)")
     trained(request)
@@ -111,7 +127,7 @@ def test_other_micro_batches_or_too_few_threads_cost_the_bits(request_of, monkey
     ghosts = {"batch_norm": {"ghost_batch_size": 25}}
     request = request_of("micro", 50, **ghosts)
     trained(request, until=31)
-    assert "equal to rounding, not bit for bit" in notes(trained(request_of("micro", 25, **ghosts)))[0]
+    assert "equal up to rounding, not bit for bit" in notes(trained(request_of("micro", 25, **ghosts)))[0]
     assert stored(request)[0].guarantee is Guarantee.SAME_ORDER
 
     request = request_of("threads")
@@ -137,7 +153,7 @@ def note_threads(path, threads):
 
 def test_there_is_a_checkpoint_before_the_first_update(request_of):
     request = request_of()
-    events = train_run(request)
+    events = train_run(*request)
     while not isinstance(next(events), Progress):
         pass
     assert [update_of(path) for path in saved(request)] == [0]
@@ -154,7 +170,7 @@ def test_the_states_before_a_divergence_are_kept_and_none_after_it(request_of, m
         checkpoints={"every_seconds": 1e-9},
         measurements={"every_updates": 50},
     )
-    with pytest.raises(DivergedError, match=r"the state before it is kept, of update \d+; lower optimizer.lr"):
+    with pytest.raises(DivergedError, match=r"the earlier state, of update \d+, is kept; lower optimizer.lr"):
         trained(request)
     run, _ = stored(request)
     assert run.status is RunStatus.DIVERGED
@@ -166,7 +182,7 @@ def test_the_states_before_a_divergence_are_kept_and_none_after_it(request_of, m
         assert content["interval"].isfinite().all()
 
     # Gone on with, it says what became of it and what to expect.
-    again = train_run(request)
+    again = train_run(*request)
     event = next(event for event in again if isinstance(event, Started))
     assert event.update == update_of(saved(request)[0]) > 0
     assert "diverges again unless the hardware was at fault" in event.notes[0]
@@ -210,7 +226,7 @@ def test_an_interrupt_within_an_update_leaves_the_last_checkpoint(request_of, se
     earlier = signal.signal(signal.SIGALRM, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-            for event in (events := train_run(broken)):
+            for event in (events := train_run(*broken)):
                 if isinstance(event, Started):
                     signal.setitimer(signal.ITIMER_REAL, seconds)
     finally:
@@ -229,7 +245,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_again(request_of):
     trained(request, until=31)
     before = stored(request)
     shutil.rmtree(saved(request)[0].parent)
-    with pytest.raises(CheckpointError, match="had come to update 31, and no checkpoint is in"):
+    with pytest.raises(CheckpointError, match=r"had reached update 31, but .* has no checkpoint"):
         trained(request)
     assert stored(request) == before
 
@@ -258,7 +274,7 @@ def test_a_folder_for_checkpoints_that_cannot_be_made_is_named(request_of, tmp_p
 def test_a_second_process_that_comes_in_while_the_first_begins_is_refused(request_of):
     """Both asked for the run before either had made it: the second finds it made, and locked."""
     request = request_of()
-    first, second = train_run(request), train_run(request)
+    first, second = train_run(*request), train_run(*request)
     while not isinstance(next(first), Started):
         pass
     with pytest.raises(RefusedError, match="another process is training the run a"):
@@ -270,9 +286,9 @@ def test_a_database_that_another_process_is_just_making_holds_no_earlier_run(req
     """The file is there before its tables are."""
     request = request_of()
     request.database.touch()
-    assert find_earlier(request) is None
+    assert find_earlier(request.workspace.store, request.request) is None
     trained(request, until=5)
-    assert find_earlier(request).name == "a"
+    assert find_earlier(request.workspace.store, request.request).name == "a"
 
 
 def test_a_save_that_takes_long_is_made_less_often(request_of, monkeypatch):

@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
@@ -21,9 +20,11 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.runs.ladder import LadderRequest, RunEnds, train_ladder
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store, schema
 from lbadvisor.store.query import query
 from lbadvisor.store.run_folder import checkpoint_folder, only_process
+from lbadvisor.training.machine import Machine
 
 CPU = Environment("cpu", "a test's processor", "0.1.0", "3.11.7", "2.15.0", None, None)
 RECIPE = Recipe.model_validate(
@@ -165,7 +166,7 @@ def test_writing_is_refused_in_one_line_and_never_lost_in_silence(folder: Path, 
             lambda: store.delete_run(1),
             lambda: store.set_status(1, RunStatus.FAILED, None),
         ):
-            with pytest.raises(StoreError, match="it cannot be written: let yourself write the file and its folder"):
+            with pytest.raises(StoreError, match="it cannot be written: get write permission for it and its folder"):
                 write()
 
 
@@ -174,8 +175,9 @@ def test_a_complete_ladder_is_shown_from_a_read_only_database(tmp_path: Path) ->
     arms = tuple(planned(arm, digits, Request(256, ()), 1) for arm in (ARMS["sb"], ARMS["lb"]))
 
     def ends(folder: Path) -> list[bool]:
-        request = LadderRequest("l", digits, 256, arms, torch.device("cpu"), folder / "runs.db", tmp_path)
-        return [event.was_there for event in train_ladder(request) if isinstance(event, RunEnds)]
+        request, here = LadderRequest("l", digits, 256, arms), Machine.here("cpu", tmp_path)
+        with Workspace.open(folder / "runs.db", here) as workspace:
+            return [event.was_there for event in train_ladder(workspace, request) if isinstance(event, RunEnds)]
 
     assert ends(tmp_path / "made") == [False, False]
     with read_only(tmp_path / "made") as place:

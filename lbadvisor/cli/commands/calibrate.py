@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.diagnostics.calibration import Calibration
     from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.training.machine import Machine
 
 DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
 """If drift dominates, the answer is 0, which must not be at the edge."""
@@ -47,12 +48,7 @@ def calibrate(
     ] = "lr,ghost,regime",
     rules: options.Rules,
     changes: options.Changes,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    micro: Annotated[
-        str | None,
-        typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
-    ] = None,
-    data_dir: options.DataDir = None,
+    machine: options.MachineOptions,
     as_json: options.AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
@@ -66,7 +62,7 @@ def calibrate(
     from lbadvisor.cli.display.render_calibration import calibration_body, print_calibration
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
-    from lbadvisor.cli.session import device_of, micro_size
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.plan.baseline import baseline_of
 
     baseline = baseline_recipe(recipe, changes, words)
@@ -75,9 +71,8 @@ def calibrate(
     display.show_loading()
 
     from lbadvisor.diagnostics.calibration import default_updates
-    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.diagnostics.short_runs import CalibrationRequest, check_calibration
     from lbadvisor.plan.plan import advise
-    from lbadvisor.training.data.preparation import default_data_dir
 
     tried = numbers_of(exponents)
     plan = advise(baseline, request)
@@ -88,15 +83,14 @@ def calibrate(
         exponents=tried,
         updates=updates or min(default_updates(length, len(tried), seeds, plan.batch_ratio), length),
         seeds=tuple(range(seed, seed + seeds)),
-        device=device_of(device, words),
-        data_dir=data_dir or default_data_dir(),
-        micro=micro_size(micro),
     )
+    computer = machine_of(machine, words)
+    check_calibration(computer, asked)
     show_price(asked, display)
     if dry_run:
         stdout().print("nothing was done")
         return
-    found = run_calibration(asked, quiet=quiet)
+    found = run_calibration(computer, asked, display)
     if as_json:
         print_json(calibration_body(found))
     else:
@@ -113,31 +107,22 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
     )
 
 
-def run_calibration(asked: "CalibrationRequest", *, quiet: bool) -> "Calibration":
-    """Run it, with a bar on a terminal."""
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    from lbadvisor.cli.display.console import stderr
+def run_calibration(machine: "Machine", asked: "CalibrationRequest", display: "Display") -> "Calibration":
+    """Run it, and show how far it is."""
+    from lbadvisor.cli.display.progress import Step, prepared
+    from lbadvisor.cli.follow import follow_unsaved
     from lbadvisor.diagnostics.short_runs import CalibrationProgress
     from lbadvisor.diagnostics.short_runs import calibrate as events_of
     from lbadvisor.training.data.dataset import Preparing
 
-    console = stderr()
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("calibrating", total=asked.examples)
-        events = events_of(asked)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                found: Calibration = end.value
-                return found
-            match event:
-                case CalibrationProgress():
-                    bar.update(task, description="calibrating", completed=event.examples, total=asked.examples)
-                case Preparing():
-                    bar.update(task, description=escape(event.task), completed=event.done, total=event.total)
+    def step(event: Preparing | CalibrationProgress) -> Step:
+        if isinstance(event, Preparing):
+            return prepared(event)
+        count = f"{event.examples:,} of {asked.examples:,} examples"
+        return Step("calibrating", event.examples, asked.examples, count)
+
+    with display.progress() as shown:
+        return follow_unsaved(events_of(machine, asked), lambda event: shown.show(step(event)))
 
 
 def numbers_of(text: str) -> tuple[float, ...]:

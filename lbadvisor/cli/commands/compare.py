@@ -48,17 +48,17 @@ def compare(
     from lbadvisor.cli.display.render_comparison import csv_of, markdown_of, print_comparison
     from lbadvisor.cli.display.reporting import check_reports, write_reports
     from lbadvisor.cli.display.terminal_curves import draw_groups
+    from lbadvisor.cli.options.places import opened
     from lbadvisor.comparison.column_words import parse_columns
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.runs.selection import compare_selection, select
-    from lbadvisor.store import Store, default_database_path
 
     if not runs and not where:
         raise UsageError("name at least two runs or a ladder, or select runs with --where; `lbadvisor runs` lists them")
     wanted = parse_columns(columns, by) if columns is not None else ()
     conditions = [parse_condition(text) for text in where or ()]
     check_reports(html, png)
-    with Store.open(database or default_database_path(), create=False) as store:
+    with opened(database) as store:
         comparison = compare_selection(store, select(store, runs or (), conditions), wanted)
         if as_json:
             print_json({"schema": 1} | json_of(comparison))

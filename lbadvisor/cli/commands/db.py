@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import print_json, say, stderr, stdout
 from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.places import database_path, opened
 from lbadvisor.cli.options.words import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.records.numerals import ABSENT
@@ -22,7 +23,7 @@ db = typer.Typer(
 @command
 def path(as_json: AsJson = False, database: Database = None) -> None:
     """Print the path of the database."""
-    file = _file(database)
+    file = database_path(database)
     if as_json:
         print_json({"schema": 1, "path": str(file), "exists": file.exists()})
         return
@@ -41,7 +42,7 @@ def upgrade(
     """Upgrade the database to the newest schema; a copy of the old file is kept beside it."""
     from lbadvisor.store import schema
 
-    file = _file(database)
+    file = database_path(database)
     if dry_run:
         old, new = schema.revision(file), schema.REVISIONS[-1]
         if old not in schema.REVISIONS:
@@ -65,7 +66,7 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
     """Check the database and its checkpoints. Exits with code 1 if any are damaged or missing, but not if pruned."""
     from lbadvisor.store import schema
 
-    file = _file(database)
+    file = database_path(database)
     if schema.revision(file) is None:
         raise StoreError(schema.wrong_revision(file, None))
     faults, pruned = schema.check(file), list[str]()
@@ -99,7 +100,7 @@ def query(
     from lbadvisor.cli.display.table import Heading, Table, print_table
     from lbadvisor.store import query as asking
 
-    answer = asking.query(_file(database), sql)
+    answer = asking.query(database_path(database), sql)
     if as_json:
         twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})
         if twice:
@@ -137,15 +138,12 @@ def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
     A checkpoint that disappears meanwhile was replaced by the process that trains the run.
     """
     from lbadvisor.errors import CheckpointError, RefusedError
-    from lbadvisor.store import Store
-    from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, header_of, missing, pruned
 
     faults, gone = [], []
-    with Store.open(file, create=False) as store:
-        runs = store.runs()
-    for run in runs:
-        folder = checkpoint_folder(file, run)
+    with opened(file) as store:
+        folders = [(run, store.checkpoint_folder(run)) for run in store.runs()]
+    for run, folder in folders:
         for path in checkpoints(folder):
             try:
                 header_of(path, run)
@@ -157,9 +155,3 @@ def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
         elif fault := missing(folder, run):
             faults.append(fault)
     return faults, gone
-
-
-def _file(database: Path | None) -> Path:
-    from lbadvisor.store import default_database_path
-
-    return database or default_database_path()

@@ -39,7 +39,7 @@ def ladder(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
     ] = None,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     database: options.Database = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
@@ -61,52 +61,43 @@ def ladder(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_statistics
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
+    from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.plan.arms import parse_arms
     from lbadvisor.runs.reuse import StoredName, name_of_ladder
-    from lbadvisor.store import default_database_path
 
     target = target_of(target)
     check_reports(html, png)
     baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics), words)
     asked = request_by(rules, target, ())
     planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
-    database, default = database or default_database_path(), ladder_name_of(baseline, asked)
-    given = None if name is None else StoredName(checked_name(name, "ladder"))
-    stored = given or name_of_ladder(database, baseline, target, planned, default)
+    default, given = ladder_name_of(baseline, asked), None if name is None else StoredName(checked_name(name, "ladder"))
     display = LadderDisplay(quiet=quiet)
-    for idle in left_out:
-        display.say(f"{idle.arm.label} is skipped: it {idle.why}")
-    if given is None:
-        display.of_runs.show_stored(stored, default, "ladder")
-    if not dry_run:
-        display.show_plan(stored.name, baseline, target, planned, dry_run=False)
+    with opened_to_train(database) as store:
+        stored = given or name_of_ladder(store, baseline, target, planned, default)
+        for idle in left_out:
+            display.say(f"{idle.arm.label} is skipped: it {idle.why}")
+        if given is None:
+            display.of_runs.show_stored(stored, default, "ladder")
+        if not dry_run:
+            display.show_plan(stored.name, baseline, target, planned, dry_run=False)
 
-    display.of_runs.show_loading()
-    # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_ladder_to_the_end
-    from lbadvisor.cli.session import device_of, micro_size
-    from lbadvisor.runs.ladder import LadderRequest, planned_runs
-    from lbadvisor.training.data.preparation import default_data_dir
+        display.of_runs.show_loading()
+        # From here on torch is needed, which takes seconds to import.
+        from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_ladder_to_the_end
+        from lbadvisor.runs.ladder import LadderRequest, planned_runs
+        from lbadvisor.runs.workspace import Workspace
 
-    request = LadderRequest(
-        name=stored.name,
-        baseline=baseline,
-        target_batch_size=target,
-        arms=planned,
-        device=device_of(machine.device, words),
-        database=database,
-        data_dir=machine.data_dir or default_data_dir(),
-        micro=micro_size(machine.micro),
-    )
-    if dry_run:
-        # Refuse before anything is printed on stdout.
-        planned_runs(request)
-        display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
-        show_dry_run(request, as_json=as_json)
-    else:
-        train_ladder_to_the_end(request, display)
-        form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
-        show_results(request, form, html, png)
+        workspace = Workspace(store, machine_of(machine, words))
+        request = LadderRequest(stored.name, baseline, target, planned)
+        if dry_run:
+            # Refuse before anything is printed on stdout.
+            planned_runs(store, request)
+            display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
+            show_dry_run(workspace, request, as_json=as_json)
+        else:
+            train_ladder_to_the_end(workspace, request, display)
+            form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
+            show_results(store, request, form, html, png)
 
 
 def _planned(

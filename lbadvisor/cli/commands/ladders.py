@@ -1,7 +1,6 @@
 """`lbadvisor ladders`: list, show, rename and delete the database's ladders."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ from rich.markup import escape
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.places import opened
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def list_ladders(words: Words, as_json: options.AsJson = False, database: option
     from lbadvisor.cli.display.render_ladders import ladder_body, ladders_table
     from lbadvisor.cli.display.table import print_table
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = [(ladder, _members(store, ladder)) for ladder in store.ladders()]
     if as_json:
         print_json({"schema": 1, "ladders": [ladder_body(*one) for one in found]})
@@ -51,7 +51,7 @@ def show(name: LadderName, as_json: options.AsJson = False, database: options.Da
     from lbadvisor.cli.display.render_ladders import ladder_body, member_bodies, print_ladder_runs
     from lbadvisor.comparison.results import summary_of
 
-    with _opened(database) as store:
+    with opened(database) as store:
         ladder = _found(store, name)
         members = _members(store, ladder)
         results = store.results_of([run.number for _, run in members])
@@ -73,7 +73,7 @@ def rename(
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.options.names import checked_name
 
-    with _opened(database) as store:
+    with opened(database) as store:
         ladder = _found(store, name)
         if store.find_run(checked_name(new, "ladder")) is not None:
             raise UsageError(f"a run is already named {new}: give another name")
@@ -100,7 +100,7 @@ def delete(
     from lbadvisor.cli.options.asking import confirm
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
 
-    with _opened(database) as store:
+    with opened(database) as store:
         ladder = _found(store, name)
         members = [run for _, run in _members(store, ladder)]
         shared = {number for other in store.ladders() if other.number != ladder.number for _, number in other.arms}
@@ -137,9 +137,3 @@ def _members(store: "Store", ladder: "Ladder") -> "list[tuple[str, Run]]":
     from lbadvisor.runs.selection import members_of
 
     return [(arm, store.run(str(number))) for arm, number in members_of(ladder)]
-
-
-def _opened(database: Path | None) -> "Store":
-    from lbadvisor.store import Store, default_database_path
-
-    return Store.open(database or default_database_path(), create=False)

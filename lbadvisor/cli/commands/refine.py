@@ -1,7 +1,6 @@
 """`lbadvisor refine`: search the scaling exponent, and test whether it beats the theory's."""
 
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,13 +12,12 @@ from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
-    from lbadvisor.cli.display.train_display import Display, ShowsProgress
-    from lbadvisor.cli.signals import Stopper
+    from lbadvisor.cli.display.train_display import Display
     from lbadvisor.plan.request import Request
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.refine.refinement import Refinement
-    from lbadvisor.refine.refining import RefineEvent
+    from lbadvisor.runs.workspace import Workspace
 
 
 @command
@@ -63,13 +61,8 @@ def refine(
         Path | None, typer.Option("--out", metavar="FILE", help="Write the refined recipe to this file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    micro: Annotated[
-        str | None,
-        typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
-    ] = None,
+    machine: options.MachineOptions,
     database: options.Database = None,
-    data_dir: options.DataDir = None,
     chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the metric against the exponent.")] = True,
     as_json: options.AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried, and do nothing.")] = False,
@@ -85,6 +78,7 @@ def refine(
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
+    from lbadvisor.cli.options.places import database_path, machine_of, opened_to_train
     from lbadvisor.cli.output import check_out
     from lbadvisor.plan.baseline import baseline_of
     from lbadvisor.recipe.validation import with_validation
@@ -110,13 +104,10 @@ def refine(
 
     from lbadvisor.cli.display.console import print_json, say, stdout
     from lbadvisor.cli.display.render_refinement import print_refinement, refinement_body
-    from lbadvisor.cli.session import device_of, micro_size
-    from lbadvisor.refine.refine_request import RefineRequest, price_epochs
-    from lbadvisor.store import default_database_path
-    from lbadvisor.training.data.preparation import default_data_dir
+    from lbadvisor.refine.refine_request import RefineRequest
+    from lbadvisor.runs.workspace import Workspace
 
-    chosen = device_of(device, words)
-    data_folder = data_dir or default_data_dir()
+    computer = machine_of(machine, words)
     asked = RefineRequest(
         baseline=baseline,
         request=request,
@@ -124,28 +115,19 @@ def refine(
         trials=trials,
         seeds=tuple(range(seed, seed + seeds)),
         metric=metric,
-        device=chosen,
-        database=database or default_database_path(),
-        data_dir=data_folder,
         epochs_budget=epochs_budget,
         prune=prune,
-        micro=micro_size(micro),
     )
-    price = price_epochs(asked, space.theory)
-    most = trials * price if epochs_budget is None else min(trials * price, epochs_budget)
-    display.show_line(
-        f"{asked.study_name}: {trials} trials of {price:.4g} epochs ({seeds} {'seed' if seeds == 1 else 'seeds'}), "
-        f"at most {most:,.6g} epochs in total"
-        + ("; --prune stops trials worse than the median after the first learning-rate drop" if prune else "")
-    )
+    display.show_line(_price_text(asked))
     if dry_run:
-        say(
-            stdout(), escape(f"would refine into study {asked.study_name}, database {asked.database}; nothing was done")
-        )
+        said = f"would refine into study {asked.study_name}, database {database_path(database)}; nothing was done"
+        say(stdout(), escape(said))
         return
-    if calibrate:
-        asked = _calibrated(asked, display, quiet=quiet)
-    refinement = _refined(asked, display)
+    with opened_to_train(database) as store:
+        workspace = Workspace(store, computer)
+        if calibrate:
+            asked = _calibrated(workspace, asked, display)
+        refinement = _refined(workspace, asked, display)
     if out is not None:
         _write(out, original, request, refinement)
     if as_json:
@@ -154,86 +136,34 @@ def refine(
         print_refinement(stdout(), refinement, chart=chart)
 
 
-def _refined(asked: "RefineRequest", display: "Display") -> "Refinement":
-    from lbadvisor.cli.signals import Stopper
+def _price_text(asked: "RefineRequest") -> str:
+    """What the search costs, before it starts."""
+    from lbadvisor.refine.refine_request import price_epochs
+
+    price, seeds = price_epochs(asked, asked.space.theory), "seed" if len(asked.seeds) == 1 else "seeds"
+    most = min(asked.trials * price, asked.epochs_budget or math.inf)
+    return (
+        f"{asked.study_name}: {asked.trials} trials of {price:.4g} epochs ({len(asked.seeds)} {seeds}), "
+        f"at most {most:,.6g} epochs in total"
+        + ("; --prune stops trials worse than the median after the first learning-rate drop" if asked.prune else "")
+    )
+
+
+def _refined(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "Refinement":
+    from lbadvisor.cli.display.refine_display import SearchDisplay, begins_a_run
+    from lbadvisor.cli.follow import Stop, follow
     from lbadvisor.refine.refining import refine as events_of
 
-    events = events_of(asked)
-    with Stopper() as stopper, closing(events):
-        ended = _followed(events, stopper, display, asked)
-    if ended is None:
-        display.show_line(f"{stopper.signal_name}: the trial is saved; the same command resumes it")
+    with display.progress() as progress:
+        ended = follow(events_of(workspace, asked), SearchDisplay(display, progress, asked).show, begins=begins_a_run)
+    if isinstance(ended, Stop):
+        lead = "stopped at once" if ended.signal_name is None else f"{ended.signal_name}: the trial is saved"
+        display.show_line(f"{lead}; the same command resumes it")
         raise typer.Exit(STOPPED_BY_SIGNAL)
     return ended
 
 
-def _followed(
-    events: "Generator[RefineEvent, None, Refinement]", stopper: "Stopper", display: "Display", asked: "RefineRequest"
-) -> "Refinement | None":
-    """Show all events; returns the result, or None if a signal stopped the search."""
-    from lbadvisor.refine.objective import TrialRun
-    from lbadvisor.refine.search import BudgetSpent, SearchWaits, TrialBegins, TrialEnds
-    from lbadvisor.refine.search_space import point_text
-    from lbadvisor.runs.runner import Progress, Started
-    from lbadvisor.training.data.dataset import Preparing
-
-    under_way: tuple[int, int] | None = None
-    waited_for = 0
-    with ExitStack() as stack:
-        shown: ShowsProgress | None = None
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                result: Refinement = end.value
-                return result
-            if not isinstance(event, TrialRun):
-                stack.close()
-                under_way = None
-            match event:
-                case int():
-                    if event:
-                        display.show_line(f"reused: {event} trials from runs in the database")
-                case TrialBegins():
-                    display.show_line(
-                        f"trial {event.claim.number}: {point_text(asked.space, event.claim.point)}"
-                        f"{', resumed' if event.claim.taken_over else ''} ({event.ended} of {event.wanted} ended)"
-                    )
-                case TrialEnds():
-                    value = event.trial.value
-                    said = f"{asked.metric} {value:.4g}" if value < float("inf") else "diverged"
-                    early = ", stopped early" if event.trial.outcome.pruned else ""
-                    display.show_line(f"trial {event.trial.number}: {said}{early}")
-                case SearchWaits():
-                    if event.running != waited_for:
-                        display.show_line(f"waiting for {event.running} trials of other processes")
-                    waited_for = event.running
-                case BudgetSpent():
-                    display.show_line(
-                        f"the epochs budget is spent ({event.spent_epochs:.4g}): {event.ended} of {event.wanted} trials"
-                    )
-                case TrialRun():
-                    if under_way != (event.number, event.seed):
-                        stack.close()
-                        shown, under_way = stack.enter_context(display.progress()), (event.number, event.seed)
-                    assert shown is not None
-                    match event.event:
-                        case Preparing():
-                            shown.prepare(event.event)
-                        case Started():
-                            display.show_line(f"run {event.run}")
-                            shown.start(event.event)
-                        case Progress():
-                            shown.advance(event.event)
-            begins = isinstance(event, TrialRun) and isinstance(event.event, Started)
-            # A run that has started makes at least one update before it stops.
-            if stopper.signal_name is not None and not begins:
-                # Closing the search saves the current run.
-                events.close()
-                return None
-
-
-def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "RefineRequest":
+def _calibrated(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "RefineRequest":
     """The request with the calibrated exponent as its first trial, if there is one."""
     from dataclasses import replace
 
@@ -243,7 +173,7 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
     from lbadvisor.refine.refine_request import trial_plan
     from lbadvisor.refine.study import SharedStudy
 
-    with SharedStudy.open(asked.database, asked.study_name, asked.space) as study:
+    with SharedStudy.open(workspace.store, asked.study_name, asked.space) as study:
         if study.is_begun:
             display.show_line("the study has trials already: calibration is skipped")
             return asked
@@ -257,12 +187,9 @@ def _calibrated(asked: "RefineRequest", display: "Display", *, quiet: bool) -> "
         exponents=tried,
         updates=min(default_updates(length, len(tried), len(asked.seeds), plan.batch_ratio), length),
         seeds=asked.seeds,
-        device=asked.device,
-        data_dir=asked.data_dir,
-        micro=asked.micro,
     )
     show_price(calibration, display)
-    matched = run_calibration(calibration, quiet=quiet).windows[-1].matched
+    matched = run_calibration(workspace.machine, calibration, display).windows[-1].matched
     display.show_line(f"calibrated: exponent {exponent_text(matched, tried)}")
     if matched.value is None:
         return asked

@@ -28,29 +28,19 @@ def resume(
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-    from lbadvisor.store import Store, default_database_path
+    from lbadvisor.cli.options.places import machine_of, opened
 
-    file = database or default_database_path()
-    with Store.open(file, create=False) as store:
+    with opened(database) as store:
         found = store.run(run)
-    refuse_without_effect(words, TrainedOn(found.recipe.data.name))
+        refuse_without_effect(words, TrainedOn(found.recipe.data.name))
+        display = Display(quiet=quiet)
+        display.show_recipe(found.name, found.recipe, None, found.seed)
+        display.show_loading()
+        # From here on torch is needed, which takes seconds to import.
+        from lbadvisor.cli.session import train_to_the_end
+        from lbadvisor.runs.runner import RunRequest
+        from lbadvisor.runs.workspace import Workspace
 
-    display = Display(quiet=quiet)
-    display.show_recipe(found.name, found.recipe, None, found.seed)
-    display.show_loading()
-    # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.session import device_of, micro_size, train_to_the_end
-    from lbadvisor.runs.runner import RunRequest
-    from lbadvisor.training.data.preparation import default_data_dir
-
-    request = RunRequest(
-        recipe=found.recipe,
-        plan=None,
-        name=found.name,
-        seed=found.seed,
-        device=device_of(device or found.environment.device, words),
-        database=file,
-        data_dir=data_dir or default_data_dir(),
-        micro=micro_size(micro),
-    )
-    train_to_the_end(request, found, display, dry_run=dry_run)
+        machine = machine_of(options.MachineOptions(device or found.environment.device, micro, data_dir), words)
+        request = RunRequest(found.recipe, None, found.name, found.seed)
+        train_to_the_end(Workspace(store, machine), request, display, dry_run=dry_run)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -10,11 +10,9 @@ from rich.markup import escape
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.places import database_path, opened
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
-
-if TYPE_CHECKING:
-    from lbadvisor.store import Store
 
 LAST_MEASUREMENTS = 10
 
@@ -55,7 +53,7 @@ def list_runs(
     conditions = [parse_condition(text) for text in where or ()]
     conditions += [Condition("status", "=", status.value)] if status is not None else []
     conditions += [Condition("recipe", "=", recipe)] if recipe is not None else []
-    with _opened(database) as store:
+    with opened(database) as store:
         if ladder is not None and store.find_ladder(ladder) is None:
             known = ", ".join(store.ladder_names()) or "none yet"
             raise UsageError(f"no ladder is named {ladder!r}; ladders: {known}")
@@ -84,13 +82,12 @@ def show(
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import print_run
-    from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = store.run(run)
         measured = store.measurements(found.number)
-        folder = checkpoint_folder(store.path, found)
+        folder = store.checkpoint_folder(found)
     saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
     if as_json:
@@ -119,7 +116,7 @@ def rename(
     from lbadvisor.cli.options.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = store.run(run)
         new = checked_name(name, "run")
         if new in store.ladder_names():
@@ -141,7 +138,7 @@ def delete(
     from lbadvisor.cli.options.asking import confirm
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = {run.number: run for run in map(store.run, names)}.values()
         ladders = [ladder for name in store.ladder_names() if (ladder := store.find_ladder(name)) is not None]
         belongs = {
@@ -183,7 +180,7 @@ def prune(
     from lbadvisor.runs.selection import select
     from lbadvisor.runs.stored_runs import checkpoint_bytes, prune_run
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = select(store, names or ()).runs
         sizes = {run.number: checkpoint_bytes(store, run) for run in found}
         complete = [run for run in found if run.status is RunStatus.COMPLETE and sizes[run.number]]
@@ -227,9 +224,8 @@ def export_weights(
     classes, and how pixels are normalized.
     """
     from lbadvisor.cli.output import check_out
-    from lbadvisor.store import default_database_path
 
-    check_out(out, force=force, source=database or default_database_path())
+    check_out(out, force=force, source=database_path(database))
     if as_torch and out.suffix == ".safetensors":
         raise UsageError(f"--out {out}: --pt writes a torch file: drop --pt, or change the file ending")
     if not as_torch and out.suffix in (".pt", ".pth"):
@@ -237,12 +233,11 @@ def export_weights(
             f"--out {out}: without --pt, a safetensors file is written: give --pt, or change the file ending"
         )
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.store.run_folder import checkpoint_folder
     from lbadvisor.training.checkpoints.weights import read_weights, write_weights
 
-    with _opened(database) as store:
+    with opened(database) as store:
         found = store.run(run)
-        weights = read_weights(checkpoint_folder(store.path, found), found, which)
+        weights = read_weights(store.checkpoint_folder(found), found, which)
     write_weights(out, weights, as_torch=as_torch)
     for note in weights.notes:
         say(stderr(), escape(f"note {note}"))
@@ -273,13 +268,12 @@ def export(
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.errors import LbadvisorError
     from lbadvisor.runs.selection import select
-    from lbadvisor.store import default_database_path
     from lbadvisor.training.files import write_atomically
 
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
-        check_out(out, force=force, source=database or default_database_path())
-    with _opened(database) as store:
+        check_out(out, force=force, source=database_path(database))
+    with opened(database) as store:
         lines = (json_lines if as_json else csv_lines)(store, select(store, names or (), conditions))
         if out is None:
             for line in lines:
@@ -293,9 +287,3 @@ def export(
 
 def _size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
-
-
-def _opened(database: Path | None) -> "Store":
-    from lbadvisor.store import Store, default_database_path
-
-    return Store.open(database or default_database_path(), create=False)

@@ -21,7 +21,7 @@ def train(
         str | None, typer.Option("--name", help="Name of the run. Default: derived from recipe, options and seed.")
     ] = None,
     seed: options.Seed = 0,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     database: options.Database = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
@@ -33,34 +33,26 @@ def train(
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import trained_recipe, with_statistics
     from lbadvisor.cli.options.names import checked_name, run_name_of
+    from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.runs.reuse import StoredName, name_of_training
-    from lbadvisor.store import default_database_path
 
     changes = with_statistics(changes, recomputed=recompute_statistics)
     plan, trained = trained_recipe(recipe, changes, adapt, words)
-    database, default = database or default_database_path(), run_name_of(trained, seed)
+    default = run_name_of(trained, seed)
     # A given name identifies the run; otherwise the training's identity does, whatever its run is called.
     given = None if name is None else StoredName(checked_name(name, "run"))
-    stored = given or name_of_training(database, trained, seed, default)
     display = Display(quiet=quiet)
-    if given is None:
-        display.show_stored(stored, default)
-    display.show_recipe(stored.name, trained, plan, seed)
+    with opened_to_train(database) as store:
+        stored = given or name_of_training(store, trained, seed, default)
+        if given is None:
+            display.show_stored(stored, default)
+        display.show_recipe(stored.name, trained, plan, seed)
 
-    display.show_loading()
-    # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.session import device_of, micro_size, train_to_the_end
-    from lbadvisor.runs.runner import RunRequest, find_earlier
-    from lbadvisor.training.data.preparation import default_data_dir
+        display.show_loading()
+        # From here on torch is needed, which takes seconds to import.
+        from lbadvisor.cli.session import train_to_the_end
+        from lbadvisor.runs.runner import RunRequest
+        from lbadvisor.runs.workspace import Workspace
 
-    request = RunRequest(
-        recipe=trained,
-        plan=plan,
-        name=stored.name,
-        seed=seed,
-        device=device_of(machine.device, words),
-        database=database,
-        data_dir=machine.data_dir or default_data_dir(),
-        micro=micro_size(machine.micro),
-    )
-    train_to_the_end(request, find_earlier(request), display, dry_run=dry_run)
+        workspace = Workspace(store, machine_of(machine, words))
+        train_to_the_end(workspace, RunRequest(trained, plan, stored.name, seed), display, dry_run=dry_run)

@@ -1,6 +1,5 @@
 """`lbadvisor verify-resume`: prove, with a real kill, that a resumed run ends with the same bits."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +25,7 @@ def verify_resume(
     adapt: options.Adapt,
     changes: options.Changes,
     seed: options.Seed = 0,
-    machine: options.Machine,
+    machine: options.MachineOptions,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -39,37 +38,23 @@ def verify_resume(
     from rich.markup import escape
 
     from lbadvisor.cli.display.console import print_json, say, stdout
-    from lbadvisor.cli.display.render_proof import proof_json, proof_text, show_part
+    from lbadvisor.cli.display.render_proof import proof_json, proof_step, proof_text
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import trained_recipe
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.errors import NotIdenticalError
 
     _, trained = trained_recipe(recipe, changes, adapt, words)
 
-    Display(quiet=quiet).show_loading()
+    display = Display(quiet=quiet)
+    display.show_loading()
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.session import device_of, micro_size
-    from lbadvisor.cli.signals import interrupted_by_all
-    from lbadvisor.runs.resume_proof import ResumeProof, prove
-    from lbadvisor.runs.runner import RunRequest
-    from lbadvisor.training.data.preparation import default_data_dir
+    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.runs.resume_proof import prove
 
-    request = RunRequest(
-        recipe=trained,
-        plan=None,
-        name="proof",
-        seed=seed,
-        device=device_of(machine.device, words),
-        database=Path("proof.db"),
-        data_dir=machine.data_dir or default_data_dir(),
-        micro=micro_size(machine.micro),
-    )
-    with interrupted_by_all(), show_part(quiet=quiet) as show:
-        for event in prove(request, updates, kill_at):
-            if isinstance(event, ResumeProof):
-                proof = event
-            else:
-                show(event)
+    events = prove(machine_of(machine, words), trained, seed, updates, kill_at)
+    with display.progress() as shown:
+        proof = follow_unsaved(events, lambda event: shown.show(proof_step(event)))
     if as_json:
         print_json(proof_json(proof))
         raise typer.Exit(0 if proof.difference is None else 1)

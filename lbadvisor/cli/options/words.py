@@ -132,7 +132,7 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineOptions:
     """Which device computes, and where the data sets are."""
 
     device: Device = "auto"

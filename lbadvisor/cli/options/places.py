@@ -1,0 +1,57 @@
+"""Where a command reads and writes, and what it computes on: from its words to values."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
+from lbadvisor.errors import UsageError
+
+if TYPE_CHECKING:
+    from lbadvisor.store import Store
+    from lbadvisor.training.machine import Machine, MicroSize
+
+
+def database_path(database: Path | None) -> Path:
+    """The file that --db names, or the default one."""
+    from lbadvisor.store import default_database_path
+
+    return database or default_database_path()
+
+
+def opened(database: Path | None) -> "Store":
+    """The store of a command that reads, or changes what is there. Raises `StoreError` if there is no database."""
+    from lbadvisor.store import Store
+
+    return Store.open(database_path(database), create=False)
+
+
+def opened_to_train(database: Path | None) -> "Store":
+    """The store of a command that trains: its first run makes the file."""
+    from lbadvisor.store import Store
+
+    return Store.at(database_path(database))
+
+
+def machine_of(machine: options.MachineOptions, words: Words) -> "Machine":
+    """The machine that the options name. Imports torch, which takes seconds.
+
+    Raises `UsageError`, also for an option that has no effect on it.
+    """
+    from lbadvisor.training.machine import Machine
+
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro))
+    refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
+    return made
+
+
+def _micro(text: str | None) -> "MicroSize":
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    # Python itself refuses to read more than a few thousand digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UsageError(f"--micro {text[:40]}: give a number of examples, or auto")
+    return int(text)

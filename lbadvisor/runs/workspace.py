@@ -1,0 +1,32 @@
+"""Where trainings are kept and what they run on: opened once, and passed down."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from lbadvisor.store import Store, default_database_path
+from lbadvisor.training.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The store, which knows where its runs' checkpoints lie, and the machine with its data folder.
+
+    A spawned process that is sent one opens the database itself.
+    """
+
+    store: Store
+    machine: Machine
+
+    @classmethod
+    @contextmanager
+    def open(cls, database: Path | None = None, machine: Machine | None = None) -> Iterator[Self]:
+        """The workspace of a database file, the default one if none is given; its first run makes a missing file.
+
+        Without a `machine` it is `Machine.here()`. Raises `StoreError` and `UsageError`.
+        """
+        machine = machine or Machine.here()
+        with Store.at(database or default_database_path()) as store:
+            yield cls(store, machine)

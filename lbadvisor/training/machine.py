@@ -1,0 +1,60 @@
+"""What computes, and where the data sets lie."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+
+from lbadvisor.recipe.catalog import network_facts
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.data.preparation import default_data_dir
+from lbadvisor.training.environment import chosen_device
+from lbadvisor.training.memory import largest_micro_size
+from lbadvisor.training.micro_batches import check_micro_size
+from lbadvisor.training.precision import check_compute
+from lbadvisor.training.state import TrainState, start_state
+
+MicroSize = int | Literal["auto"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The device, the folder of the data sets, and how a batch is cut to save memory.
+
+    `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
+    what the run had before, and at first the batch in one piece.
+    """
+
+    device: torch.device
+    data_dir: Path
+    micro: MicroSize = None
+
+    @classmethod
+    def here(cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None) -> Self:
+        """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
+        return cls(chosen_device(device), data_dir or default_data_dir(), micro)
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result."""
+        check_compute(recipe.compute, self.device)
+        facts = network_facts(recipe.model.name)
+        if isinstance(self.micro, int) and facts is not None:
+            check_micro_size(recipe, self.micro, has_batch_norm=facts.batch_norm)
+
+    def for_batches_of(self, size: int) -> Self:
+        """The same; a batch no larger than a micro-batch goes in one piece."""
+        return replace(self, micro=None) if isinstance(self.micro, int) and self.micro >= size else self
+
+    def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
+        """The state before the first update."""
+        return start_state(recipe, seed, dataset.shape, dataset.classes, self.device)
+
+    def micro_size(self, build: Callable[[], TrainState], dataset: Dataset) -> int | None:
+        """The size asked for, or the one that fits. None is not asked for, or on a CPU: its memory is the machine's."""
+        if self.micro != "auto":
+            return self.micro
+        # A machine's memory is swapped, and does not say where it ends.
+        return largest_micro_size(build, dataset) if self.device.type == "cuda" else None

@@ -1,0 +1,73 @@
+"""A workspace is opened once; processes that get one connect anew, and what only reads makes nothing."""
+
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import torch
+
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.schedule import scaled
+from lbadvisor.runs.runner import RunRequest, train_run
+from lbadvisor.runs.workspace import Workspace
+from lbadvisor.store import Store
+from lbadvisor.training.machine import Machine
+
+DIGITS = scaled(load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", ()), 0.02)
+CPU = torch.device("cpu")
+
+
+def test_a_workspace_reads_as_empty_and_makes_nothing_until_a_run_begins(tmp_path):
+    database = tmp_path / "folder" / "runs.db"
+    with Workspace.open(database, Machine(CPU, tmp_path)) as workspace:
+        store = workspace.store
+        assert (store.runs(), store.find_run("a"), store.ladders()) == ([], None, [])
+        events = train_run(workspace, RunRequest(DIGITS, None, "a", 0))
+        next(events)
+        assert list(tmp_path.iterdir()) == []
+        list(events)
+        assert [run.name for run in store.runs()] == ["a"]
+        assert (
+            store.checkpoint_folder(store.run("a")).parent == store.checkpoints == tmp_path / "folder/checkpoints/runs"
+        )
+
+
+def test_a_training_opens_its_database_once(tmp_path, monkeypatch):
+    opened = []
+    start = Store.__init__
+    monkeypatch.setattr(
+        Store, "__init__", lambda self, path, *a, **k: (opened.append(path), start(self, path, *a, **k))[1]
+    )
+    with Workspace.open(tmp_path / "runs.db", Machine(CPU, tmp_path)) as workspace:
+        list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
+        list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
+    assert opened == [tmp_path / "runs.db"]
+
+
+def write(store, number, done):
+    for _ in range(50):
+        store.set_saved(number, store.run(str(number)).update + 1)
+    done.put(len(store.runs()))
+
+
+def test_forked_and_spawned_processes_connect_anew_beside_the_one_that_opened_it(tmp_path):
+    """SQLite's files are damaged by a connection that two processes share."""
+    with Workspace.open(tmp_path / "runs.db", Machine(CPU, tmp_path)) as workspace:
+        list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
+        number, update = workspace.store.run("a").number, workspace.store.run("a").update
+        assert pickle.loads(pickle.dumps(workspace)).store.runs() == workspace.store.runs()
+        for method in ("fork", "spawn"):
+            context = multiprocessing.get_context(method)
+            done = context.Queue()
+            process = context.Process(target=write, args=(workspace.store, number, done))
+            process.start()
+            write(workspace.store, number, done)
+            process.join(60)
+            assert (process.exitcode, done.get(timeout=5), done.get(timeout=5)) == (0, 1, 1)
+        assert workspace.store.run("a").update > update + 50
+
+
+def test_a_store_that_only_reads_makes_no_missing_file(tmp_path):
+    with Store.at(tmp_path / "runs.db") as store:
+        assert (store.runs(), store.run_names(), store.results_of([])) == ([], [], [])
+    assert list(tmp_path.iterdir()) == []
