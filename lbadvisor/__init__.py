@@ -3,7 +3,7 @@
     from lbadvisor import Request, advise, load_recipe
     plan = advise(load_recipe(Path("recipes/resnet44.toml")), Request(4096, ("lr", "ghost", "regime", "clip")))
 
-The names are loaded when they are first used: planning needs no torch.
+Names are loaded on first use: planning needs no torch.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""Every error that `lbadvisor` raises on purpose, and the exit code that the command line gives it.
+"""Every error that `lbadvisor` raises deliberately, and its exit code on the command line.
 
-LbadvisorError          1   it failed
+LbadvisorError          1   something failed
 ├── DataError           1   a data set is missing, damaged, or cannot be trained on
 ├── StoreError          1   the database cannot be opened, read or written
 │   └── UnknownRunError 2   no run of that name or number
@@ -9,7 +9,7 @@ LbadvisorError          1   it failed
 ├── CompilationError    1   the network cannot be compiled
 ├── DivergedError       1   the loss is no longer finite
 ├── NotIdenticalError   1   a resumed run did not end with the bits of one that was not stopped
-├── UsageError          2   what was asked for makes no sense
+├── UsageError          2   the request makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
 │   └── PlanError       2   a rule cannot be applied to these numbers
 └── RefusedError        3   it makes sense, and would harm: adapting twice, resuming with another recipe
@@ -44,7 +44,7 @@ class CheckpointError(LbadvisorError):
 
 
 class OutOfMemoryError(LbadvisorError):
-    """The memory of the device does not hold what an update needs."""
+    """An update does not fit into the device's memory."""
 
 
 class CompilationError(LbadvisorError):
@@ -52,15 +52,15 @@ class CompilationError(LbadvisorError):
 
 
 class DivergedError(LbadvisorError):
-    """The loss of a training is no longer finite."""
+    """A training's loss is no longer finite."""
 
 
 class NotIdenticalError(LbadvisorError):
-    """A killed and resumed run did not end with the bits of one that was not."""
+    """A killed and resumed run did not end with the same bits as an uninterrupted one."""
 
 
 class UsageError(LbadvisorError):
-    """What was asked for makes no sense."""
+    """The request makes no sense."""
 
     exit_code = 2
 
@@ -70,18 +70,18 @@ class PlanError(UsageError):
 
 
 class RefusedError(LbadvisorError):
-    """What was asked for is possible, and would silently spoil something."""
+    """The request is possible, but would silently spoil something."""
 
     exit_code = 3
 
 
 class InTrainingError(RefusedError):
-    """Another process trains the run at this moment."""
+    """Another process is training the run."""
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error of the system or of another library says, as one line of words: `Permission denied`."""
-    cause = getattr(error, "reason", None)  # what a download that failed wraps
+    """The message of an error from the system or another library, as one line: `Permission denied`."""
+    cause = getattr(error, "reason", None)  # wrapped by a failed download
     if isinstance(cause, BaseException):
         return reason_of(cause)
     if isinstance(error, OSError) and error.strerror:
@@ -91,9 +91,9 @@ def reason_of(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RecipeProblem:
-    """One thing that is wrong in a recipe.
+    """One problem in a recipe.
 
-    `field` is a dotted path (`schedule.milestones[0].epoch`); `line` and `column` count from 1 and are None where the
+    `field` is a dotted path (`schedule.milestones[0].epoch`); `line` and `column` count from 1 and are None if the
     value came from the command line or from Python; `source_line` is the text of that line.
     """
 
@@ -108,8 +108,8 @@ class RecipeProblem:
 class RecipeError(UsageError):
     """A recipe is wrong: every problem found, in the order of the file.
 
-    `origin` is the recipe's file, or another name of where it came from. The message is ready to be printed: for each
-    problem `file:line:column: field: what is wrong`, the line, a caret under the place, and a hint.
+    `origin` is the recipe's file, or names another source. The message is ready to print: for each problem,
+    `file:line:column: field: what is wrong`, the line, a caret under the place, and a hint.
     """
 
     def __init__(self, origin: str, problems: tuple[RecipeProblem, ...]) -> None:
@@ -123,7 +123,7 @@ def _located(origin: str, problem: RecipeProblem) -> str:
     subject = f"{problem.field}: " if problem.field else ""
     lines = [f"{place}: {subject}{problem.message}"]
     if problem.source_line is not None and problem.column is not None:
-        # Tabs are kept in the padding, so that the caret stands under its character.
+        # The padding keeps tabs, so that the caret is under its character.
         padding = "".join("\t" if c == "\t" else " " for c in problem.source_line[: problem.column - 1])
         lines += [f"  | {problem.source_line}", f"  | {padding}^"]
     if problem.hint:

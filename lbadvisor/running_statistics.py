@@ -1,4 +1,4 @@
-"""How ghost batch norm's running statistics follow from its ghosts: the definitions in use, by name.
+"""How ghost batch norm's running statistics follow from its ghosts: the known definitions, by name.
 
 Notation: m the momentum, n the ghosts of a batch, g the examples of a ghost, B those of a batch.
 """
@@ -9,15 +9,15 @@ from typing import Literal
 
 RunningStatistics = Literal["sequential", "per-update", "mean", "mean-biased", "total"]
 MOMENTUM = 0.1
-"""The weight of a new statistic where none is given, torch's and the released code's."""
+"""Default weight of a new statistic, as in torch and the released code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One definition: what an update does to the running statistics, who defines them so, and what is to be known.
+    """One definition: how an update changes the running statistics, who defines it so, and what to know about it.
 
-    `horizon_ghosts` says how many ghosts the statistics average, from m and n: a moving average of weight w is as
-    precise as a plain mean of (2 - w)/w observations, and an observation is a ghost or all n of a batch.
+    `horizon_ghosts` computes how many ghosts the statistics average over, from m and n: a moving average of weight w is
+    as precise as a plain mean of (2 - w)/w observations; an observation is one ghost, or all n of a batch.
     """
 
     formula: str
@@ -27,7 +27,7 @@ class Definition:
 
 
 def _averaged(weight: float) -> float:
-    """Observations of a plain mean as precise as a moving average that gives the newest one `weight`: 19 for 0.1."""
+    """Number of observations whose plain mean is as precise as a moving average with this `weight`: 19 for 0.1."""
     return (2 - weight) / weight
 
 
@@ -36,7 +36,7 @@ DEFINITIONS: dict[RunningStatistics, Definition] = {
         "g (2 - m) / m: n updates with m",
         lambda m, _: _averaged(m),
         "github eladhoffer/bigBatch, main_gbn.py: batch norm on each ghost in turn; TabNet with m = 0.01",
-        "horizon kept in examples, the baseline's; the spread between ghosts is seen over (2 - m)/m ghosts",
+        "horizon kept in examples, as in the baseline; it covers the spread between (2 - m)/m ghosts",
     ),
     "per-update": Definition(
         "g (2 - m/n) / (m/n): n updates with m / n",
@@ -54,7 +54,7 @@ DEFINITIONS: dict[RunningStatistics, Definition] = {
         "B (2 - m) / m: one update with the mean over ghosts of mean and biased variance",
         lambda m, n: n * _averaged(m),
         "ghost noise, arXiv:2305.17205, github epfml/ghost-noise",
-        "horizon kept in updates; the variance as it normalizes, too small by 1/g where a layer has no space",
+        "horizon kept in updates; the variance that normalizes, too small by 1/g in layers without spatial dimensions",
     ),
     "total": Definition(
         "B (2 - m) / m: one update with mean and variance of the whole batch",
@@ -66,5 +66,5 @@ DEFINITIONS: dict[RunningStatistics, Definition] = {
 
 
 def horizon_examples(definition: RunningStatistics, momentum: float, batch_size: int, ghost_batch_size: int) -> float:
-    """Examples over which the running statistics average: as precisely as a plain mean over so many."""
+    """Number of examples whose plain mean is as precise as the running statistics."""
     return ghost_batch_size * DEFINITIONS[definition].horizon_ghosts(momentum, batch_size / ghost_batch_size)

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from lbadvisor.training.data.dataset import Dataset
 
 # The tests' workers and processes share the processor: a second thread of each would wait for the others, spinning. A
 # test whose claim is about threads sets their number. Before torch is loaded.
@@ -34,6 +38,17 @@ def real_data_dir() -> Path:
     if not given or not Path(given).is_dir():
         pytest.skip("LBADVISOR_DATA names no folder with real data")
     return Path(given)
+
+
+@pytest.fixture(scope="session")
+def digits() -> "Dataset":
+    """The digits of the recipe of that name."""
+    import torch
+
+    from lbadvisor.recipe.file import load_recipe
+    from lbadvisor.training.data.preparation import load_dataset
+
+    return load_dataset(load_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml"), None, torch.device("cpu"))
 
 
 # What a forked process does: the command line, whole, with this process's environment.

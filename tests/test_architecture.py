@@ -70,3 +70,30 @@ def test_what_only_sqlite_understands_is_in_one_module():
 
 def _modules_with(words: str) -> set[str]:
     return {str(path.relative_to(HOUSE)) for path in MODULES if re.search(words, path.read_text())}
+
+
+MOST_LINES = 60
+MOST_PARAMETERS = 10
+REASON = "# Longer than a function should be: "
+
+
+def test_a_function_that_is_long_says_why():
+    """A command's parameters are its options, one each: of a command only the body counts."""
+    long = [
+        f"{path.relative_to(HOUSE)}:{node.lineno} {node.name}"
+        for path in HOUSE.rglob("*.py")
+        for lines in [path.read_text().splitlines()]
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.FunctionDef) and _is_long(node)
+        if not lines[node.lineno - 2].strip().startswith(REASON)
+    ]
+    assert long == []
+
+
+def _is_long(function: ast.FunctionDef) -> bool:
+    if any(isinstance(decorator, ast.Name) and decorator.id == "command" for decorator in function.decorator_list):
+        described, last = function.body[0], function.body[-1]
+        return last.end_lineno - described.end_lineno > MOST_LINES
+    parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    own = [parameter for parameter in parameters if parameter.arg not in ("self", "cls")]
+    return function.end_lineno - function.lineno >= MOST_LINES or len(own) > MOST_PARAMETERS

@@ -75,7 +75,7 @@ def show_dry_run(workspace: "Workspace", request: LadderRequest, *, as_json: boo
     begun = sum(run.run is not None for run in left)
     say(
         stdout(),
-        f"would train {len(left)} of {len(runs)} runs{f', {begun} of them begun already,' if begun else ''} on "
+        f"would train {len(left)} of {len(runs)} runs{f', {begun} of them already started,' if begun else ''} on "
         f"{workspace.machine.device.type}, data "
         f"{escape(str(workspace.machine.data_dir))}, database {escape(str(workspace.store.path))}; nothing was done",
     )

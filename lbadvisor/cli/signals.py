@@ -7,7 +7,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 STOPPED_BY_SIGNAL = 75
-"""Exit code of a command that was stopped and saved: EX_TEMPFAIL of sysexits.h, "the same command goes on"."""
+"""Exit code of a command that was stopped and saved: EX_TEMPFAIL of sysexits.h; the same command resumes it."""
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 ASKED_TO_STOP = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
@@ -48,7 +48,7 @@ def interrupted_by_all() -> Iterator[None]:
 
 
 def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Callable[[], None]:
-    """Let `handler` have the signals; gives back what undoes that."""
+    """Let `handler` receive the signals; returns a function that undoes this."""
     # Under `nohup` SIGHUP is ignored, and stays so.
     taken = [n for n in ASKED_TO_STOP if n.name != "SIGHUP" or signal.getsignal(n) is not signal.SIG_IGN]
     earlier = {number: signal.signal(number, handler) for number in taken}

@@ -1,11 +1,11 @@
-"""What a field that differs is in each group, in words."""
+"""The value of a differing field in each group, in words."""
 
 from lbadvisor.comparison.comparison import Change, Comparison
 from lbadvisor.records.numerals import ABSENT, value_text
 
 
 def change_texts(comparison: Comparison, change: Change, absent: str = ABSENT) -> tuple[str, ...]:
-    """The field's value in each group: all values where a group has several; `absent` for None."""
+    """The field's value in each group, or all its values if a group has several; `absent` for None."""
     places = {run.number: place for place, run in enumerate(comparison.runs)}
 
     def text(number: int) -> str:

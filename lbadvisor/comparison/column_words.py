@@ -22,11 +22,11 @@ def parse_columns(text: str, axis: Axis) -> tuple[Column, ...]:
     """
     parts = [" ".join(part.split()) for part in text.split(",")]
     if not all(parts):
-        raise UsageError(f"--columns {text!r}: there is an empty column; for example: best accuracy, accuracy at 5000")
+        raise UsageError(f"--columns {text!r}: a column is empty; give, for example: best accuracy, accuracy at 5000")
     columns = tuple(_column(part, axis) for part in parts)
     for place, column in enumerate(columns):
         if column in columns[:place]:
-            raise UsageError(f"--columns {text!r}: `{parts[place]}` is there twice")
+            raise UsageError(f"--columns {text!r}: `{parts[place]}` is listed twice")
     return columns
 
 
@@ -50,7 +50,7 @@ def _column(text: str, axis: Axis) -> Column:
 def _quantity(word: str, text: str) -> Quantity:
     if word not in WORDS:
         near = difflib.get_close_matches(word, WORDS, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(WORDS)}, test accuracy"
+        hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(WORDS)}, test accuracy"
         raise UsageError(f"no column `{text}`: no quantity `{word}`: {hint}")
     return WORDS[word]
 
@@ -62,7 +62,7 @@ def _axis(unit: str | None, axis: Axis, text: str) -> Axis:
         if unit in (clock.unit, clock.unit.removesuffix("s")):
             return known
     units = ", ".join(clock.unit for clock in CLOCKS.values())
-    raise UsageError(f"no column `{text}`: no unit `{unit}`: there are {units}")
+    raise UsageError(f"no column `{text}`: no unit `{unit}`: choose from {units}")
 
 
 def _number(digits: str, text: str) -> float:

@@ -33,7 +33,7 @@ def compare_runs(
     fewer than two runs and for a run given twice.
     """
     if len(results) < 2:
-        raise UsageError(f"comparing takes two runs or more: {len(results)} given")
+        raise UsageError(f"comparing needs at least two runs: {len(results)} given")
     numbers = [result.run.number for result in results]
     for result in results:
         if numbers.count(result.run.number) > 1:
@@ -93,19 +93,19 @@ def _notes(members: Sequence[Members]) -> Iterator[str]:
     datasets = sorted({result.run.recipe.data.name for result in results})
     networks = sorted({result.run.recipe.model.name for result in results})
     if len(datasets) > 1:
-        yield f"the runs are of different data sets ({', '.join(datasets)}): the generalization gap is not defined"
+        yield f"the runs use different data sets ({', '.join(datasets)}), so the generalization gap is undefined"
     if len(networks) > 1:
-        yield f"the runs are of different networks ({', '.join(networks)}): a gap is then not one of the batch alone"
+        yield f"the runs use different networks ({', '.join(networks)}), so a gap is not due to the batch alone"
     seeds = {label: len({result.run.seed for result in runs}) for label, runs in members}
     if min(seeds.values()) == 1 < max(seeds.values()):
         single = [label for label, n in seeds.items() if n == 1]
-        yield f"groups of one seed ({', '.join(single)}) beside groups of several: of theirs no spread is known"
+        yield f"groups of one seed ({', '.join(single)}) beside groups of several: their spread is unknown"
     for result in results:
         run = result.run
         if run.status is not RunStatus.COMPLETE:
             why = f": {run.ended_because}" if run.ended_because else ""
-            yield f"{run.name} stands at update {run.update} of {run.updates} ({run.status}{why})"
+            yield f"{run.name} is at update {run.update} of {run.updates} ({run.status}{why})"
         if result.last is None:
-            yield f"{run.name} has no measurement"
+            yield f"{run.name} has no measurements"
         elif result.final is None:
             yield f"{run.name} has no evaluation, so no accuracy"

@@ -47,7 +47,7 @@ class Standing:
     """Where each run stood at a position, in the order in which the runs were asked for.
 
     `measured` and `evaluated` are the last measurement, and the last with an evaluation, at or before the position;
-    None where there is none, or where the run did not get that far.
+    None if there is none, or where the run did not get that far.
     """
 
     position: Position
@@ -92,7 +92,7 @@ class Group:
 
     `label` is the arm's name, else the runs' name without the seed, and unique in the comparison; `runs` holds their
     numbers and `seeds` their seeds, both in the order of `Comparison.runs`; `accuracy` is the last evaluation's, in
-    percent, None where no run was evaluated.
+    percent, None if no run was evaluated.
     """
 
     label: str
@@ -103,7 +103,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A field in which the runs differ: its value in each run, None where it is absent."""
+    """A field in which the runs differ: its value in each run, None if it is absent."""
 
     field: str
     values: tuple[object, ...]
@@ -111,7 +111,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number of every run, None where it is not known or not finite.
+    """One number of every run, None if it is not known or not finite.
 
     `values` and `differences` are in the order of the runs, `spreads` in that of the groups. A difference is to the
     first group's run of the same seed, or to that group's mean if it has none; a run that diverged has a value, and is

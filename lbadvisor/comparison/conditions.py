@@ -1,4 +1,4 @@
-"""Conditions that choose runs: `batch=1024`, `status!=diverged`, `accuracy>=98`, `optimizer.lr>=0.1`."""
+"""Conditions that select runs: `batch=1024`, `status!=diverged`, `accuracy>=98`, `optimizer.lr>=0.1`."""
 
 import difflib
 import re
@@ -68,17 +68,17 @@ def parse_condition(text: str) -> Condition:
     """
     match = _FORM.fullmatch(text)
     if match is None or not match[3]:
-        raise UsageError(f"--where {text!r}: give field=value, or with != < <= > >= between; as in batch=1024")
+        raise UsageError(f"--where {text!r}: give field=value, or another of != < <= > >=, as in batch=1024")
     field, operator, value = match.groups()
     kinds = _kinds(field, text)
     if operator not in ("=", "!="):
         if _number(value) is None:
-            raise UsageError(f"--where {text!r}: {operator} compares numbers, {value!r} is none")
+            raise UsageError(f"--where {text!r}: {operator} compares numbers, but {value!r} is not one")
     elif value != "none" and not any(_fits(kind, value) for kind in kinds):
         wanted = {str: "a word", bool: "true or false"}.get(next(iter(kinds)), "a number")
-        raise UsageError(f"--where {text!r}: {field} is {wanted}, or none where it is absent; {value!r} is not")
+        raise UsageError(f"--where {text!r}: {field} is {wanted}, or none if it is absent; {value!r} is neither")
     if field == "status" and value not in [*RunStatus]:
-        raise UsageError(f"--where {text!r}: no status {value!r}: there are {', '.join(RunStatus)}")
+        raise UsageError(f"--where {text!r}: no status {value!r}: choose from {', '.join(RunStatus)}")
     return Condition(field, operator, value)
 
 
@@ -92,13 +92,13 @@ def _kinds(field: str, text: str) -> frozenset[Kind]:
         near = difflib.get_close_matches(field, [*SHORT, *MEASURED, *known], n=1)
         words = ", ".join([*SHORT, *MEASURED])
         hint = (
-            f"did you mean `{near[0].replace('[]', '[0]')}`?" if near else f"there are {words}, and a recipe's fields"
+            f"did you mean `{near[0].replace('[]', '[0]')}`?" if near else f"choose from {words}, and a recipe's fields"
         )
         raise UsageError(f"--where {text!r}: no field `{field}`: {hint}")
     in_updates = path.replace("epoch", "update")
     if in_updates != path and in_updates in known:
         raise UsageError(
-            f"--where {text!r}: runs have every length in updates: give {field.replace('epoch', 'update')}"
+            f"--where {text!r}: runs store every length in updates: give {field.replace('epoch', 'update')}"
         )
     return known[path]
 

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed, as one group."""
+"""Groups runs that differ only in their seed."""
 
 import re
 import statistics
@@ -13,11 +13,11 @@ Members = tuple[str, tuple[RunResult, ...]]
 
 
 def grouped(results: Sequence[RunResult], labels: Sequence[tuple[int, str]]) -> tuple[Members, ...]:
-    """Groups of runs that differ in nothing but the seed, each under one of the `labels` (run's number, arm's name).
+    """Groups of runs that differ only in their seed, each under one of the `labels` (run's number, arm's name).
 
     In the order of the runs. A run without a label, given next to a ladder, joins the arm that trains the same, if only
-    one does. A group has one run of each seed: another of the same identity begins a further group. Several runs
-    without a label are called by their name without the seed at its end; labels are made unique.
+    one does. A group has one run of each seed: another with the same identity starts a new group. Several runs without
+    a label are named by their common name without the seed at its end; labels are made unique.
     """
     named = dict(labels)
     members: dict[tuple[str | None, str, int], list[RunResult]] = {}
@@ -62,7 +62,7 @@ def group_of(members: Members) -> Group:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Mean and sample standard deviation of those values that are known; None where none is."""
+    """Mean and sample standard deviation of the known values; None if there are none."""
     known = [value for value in values if value is not None]
     if not known:
         return None

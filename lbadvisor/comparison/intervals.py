@@ -21,9 +21,9 @@ def t_quantile(degrees: int, comparisons: int = 1) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """The interval of the mean of independent normal `values`, mean +- t s / sqrt(n); None below two values.
+    """The interval of the mean of independent normal `values`, mean +- t s / sqrt(n); None for fewer than two.
 
-    Of differences paired by seed it is that of the paired t-test.
+    For differences paired by seed, it is that of the paired t-test.
     """
     if len(values) < 2:
         return None
@@ -33,11 +33,11 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval | None:
-    """Fieller's interval of the ratio of two means, their values paired; None where it is not bounded.
+    """Fieller's interval of the ratio of two means, their values paired; None if it is unbounded.
 
     The set of all ratios q for which the mean of (numerator - q denominator) does not differ from 0 by a t-test: exact
-    for normal values, however they correlate. It is bounded where the denominators' own interval leaves out 0. A
-    bootstrap over three seeds has 27 samples only, and covers far less than it says. Source: Fieller 1954, Some
+    for normal values, however they correlate. It is bounded if the denominators' own interval excludes 0. A
+    bootstrap over three seeds has only 27 samples, and covers far less than it claims. Source: Fieller 1954, Some
     problems in interval estimation, J. R. Stat. Soc. B 16(2). Raises `ValueError` for fewer than two pairs.
     """
     n = len(numerators)
@@ -50,6 +50,6 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     c = over**2 - scale * statistics.variance(numerators, over)
     if a <= 0:
         return None
-    # Never below 0 but by rounding: the ratio of the means itself is in the set.
+    # Below 0 only by rounding: the ratio of the means itself is in the set.
     half = math.sqrt(max(0.0, b * b - a * c))
     return (b - half) / a, (b + half) / a

@@ -22,7 +22,7 @@ from lbadvisor.records.run import RunStatus
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A number that is asked for: of which `quantity`, and where in a run it is taken.
+    """A requested number: of which `quantity`, and where in a run it is read.
 
     `where` is "last" (of the clipped share: over the whole run), "best", "update of best", "test" (accuracy alone: on
     the test set, of a run that held out validation examples), or a position, which is `shared` if it is the furthest
@@ -73,7 +73,7 @@ DEFAULT_COLUMNS = (
     *(Column(quantity, where) for quantity in RATED for where in ("last", "best", "update of best")),
     *(Column(quantity, "last") for quantity in (LOSS, WEIGHT_DISTANCE, *CLOCKS.values(), CLIPPED_SHARE)),
 )
-"""What is compared if no columns are asked for."""
+"""What is compared by default."""
 
 
 def metrics_of(

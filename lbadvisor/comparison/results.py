@@ -77,17 +77,17 @@ def standing_of(runs: Sequence[Sequence[Measurement]], position: Position) -> St
 
 
 def accuracy_of(result: RunResult) -> float | None:
-    """The last accuracy in percent; None where there is none, or the run diverged: what it had before is no result."""
+    """The last accuracy in percent; None if there is none, or the run diverged, whose earlier values are no result."""
     return None if result.run.status is RunStatus.DIVERGED else value_of(ACCURACY, result.final)
 
 
 def finite(value: float | None) -> float | None:
-    """The value, None where it is not finite."""
+    """The value; None if it is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def shared_positions(results: Sequence[RunResult]) -> tuple[Position, ...]:
-    """The furthest updates and examples that all runs with an accuracy reached; none if all of them end there."""
+    """The furthest updates and examples that all runs with an accuracy reached; empty if all of them end there."""
     finals = [result.final for result in results if result.final is not None and accuracy_of(result) is not None]
     if len(finals) < 2:
         return ()

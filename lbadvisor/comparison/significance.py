@@ -1,4 +1,4 @@
-"""Tests of paired differences, and what is left of them if several are made."""
+"""Tests of paired differences, and their correction if there are several."""
 
 import math
 import statistics

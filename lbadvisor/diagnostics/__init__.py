@@ -1,1 +1,1 @@
-"""What a run or a model tells of itself."""
+"""What a run or a model reveals about itself."""

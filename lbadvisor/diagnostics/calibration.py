@@ -1,9 +1,9 @@
-"""The exponent at which the target batch moves the weights as far as the baseline does, and what noise predicts of it.
+"""The exponent at which the target batch moves the weights as far as the baseline, and what noise predicts for it.
 
-The paper asks that the large batch diffuse as the small one does (Hoffer et al. 2017, arXiv:1705.08741): its weight
-distance, as a function of updates, should lie on the baseline's. Short runs tell the exponent that does so. A window is
-the first t updates: in the first few the gradient is the same in every update, and the weights drift (any two batch
-sizes then agree at exponent 0); later its noise rules, and they agree at 0.5. An exponent without its window misleads.
+The paper wants the large batch to diffuse like the small one (Hoffer et al. 2017, arXiv:1705.08741): its weight
+distance, as a function of updates, should match the baseline's. Short runs show which exponent does so. A window is
+the first t updates: in the first few, the gradient is the same in every update and the weights drift (any two batch
+sizes then agree at exponent 0); later noise dominates, and they agree at 0.5. An exponent without its window misleads.
 """
 
 import itertools
@@ -20,17 +20,17 @@ FIRST_WINDOW = 5
 MOST_UPDATES = 320
 FEWEST_UPDATES = 20
 AGREES_WITHIN = 0.05
-"""Of an exponent: at r = 32 that is 19% of the learning rate."""
+"""In units of the exponent: at r = 32 that is 19% of the learning rate."""
 RULES = ((0.0, "an unscaled learning rate (0)"), (0.5, "the square-root rule (0.5)"), (1.0, "the linear rule (1)"))
 AIMED_SHARE = 0.05
-"""Of a training's examples: what a calibration takes, as far as 20 to 320 updates allow it."""
+"""A calibration's share of a training's examples, within the limits of 20 to 320 updates."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistanceCurve:
-    """Weight distances of one short run, one for each window; `exponent` is None for the baseline.
+    """Weight distances of one short run, one per window; `exponent` is None for the baseline.
 
-    A run whose weights are no longer finite has nan from there on.
+    They are nan once the run's weights are no longer finite.
     """
 
     exponent: float | None
@@ -40,9 +40,9 @@ class DistanceCurve:
 
 @dataclass(frozen=True, slots=True)
 class GradientMoments:
-    """Estimates on the baseline's way, at the end of a window: |g|^2 of the mean gradient, and tr S of one example's.
+    """Estimates along the baseline's path, at the end of a window: |g|^2 of the mean gradient, tr S of one example's.
 
-    Unbiased, so that |g|^2 may come out below 0 (McCandlish et al. 2018, arXiv:1812.06162, two batch sizes).
+    Unbiased, so |g|^2 can come out below 0 (McCandlish et al. 2018, arXiv:1812.06162, two batch sizes).
     """
 
     seed: int
@@ -55,7 +55,7 @@ class GradientMoments:
 class Exponent:
     """An exponent over seeds: the mean and its 95% interval (Student's t), None for one seed.
 
-    Where some seed's lies outside the exponents that were tried, `value` is None and `outside` says on which side.
+    If some seed's exponent is outside those that were tried, `value` is None and `outside` names the side.
     """
 
     value: float | None
@@ -69,9 +69,9 @@ class Window:
     """The first `updates` updates: the exponent whose weight distance is the baseline's, and those that noise predicts.
 
     `one_update` is a of eta_L = eta_S r^a with eta_S^2 (|g|^2 + tr S/B_S) = eta_L^2 (|g|^2 + tr S/B_L): the second
-    moment of a step. `coherent` is the same for the sum of the window's steps, were the mean gradient the same in all
-    of them: t |g|^2 in the place of |g|^2. `drift_share` is |g|^2/(|g|^2 + tr S/B_S). Moments are means over the
-    window, numerators and denominators apart; None where they are not above 0.
+    moment of a step. `coherent` is the same for the sum of the window's steps if they all had the same mean gradient:
+    t |g|^2 instead of |g|^2. `drift_share` is |g|^2/(|g|^2 + tr S/B_S). Moments are means over the window, separately
+    for numerators and denominators; None if they are not above 0.
     """
 
     updates: int
@@ -83,7 +83,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a calibration found; `examples` is what it took, `share_percent` that of the planned training's."""
+    """The result of a calibration; it used `examples`, which is `share_percent` of the planned training's."""
 
     baseline: str
     batch_size: int
@@ -99,7 +99,7 @@ class Calibration:
 
 
 def windows_of(updates: int) -> tuple[int, ...]:
-    """The windows looked at: all the updates, half of them, and so on while they are five or more."""
+    """The windows to look at: all updates, half of them, and so on, down to at least five."""
     found = [updates]
     while found[-1] >= 2 * FIRST_WINDOW:
         found.append(found[-1] // 2)
@@ -113,10 +113,10 @@ def default_updates(training_updates: int, exponents: int, seeds: int, ratio: fl
 
 
 def matched_exponent(baseline_distance: float, by_exponent: Sequence[tuple[float, float]]) -> float | None:
-    """The exponent whose distance would be the baseline's, the logarithm linear between neighbours.
+    """The exponent with the baseline's distance, interpolating the logarithm linearly between neighbours.
 
-    That is what a distance in proportion to the learning rate is, which both drift and diffusion give. -inf and inf
-    where it lies below and above all of them; None where fewer than two distances are finite and above 0.
+    This is exact for a distance proportional to the learning rate, which both drift and diffusion give. -inf or inf if
+    it is below or above all exponents; None if fewer than two distances are finite and above 0.
     """
     known = sorted((a, math.log(d)) for a, d in by_exponent if math.isfinite(d) and d > 0)
     if len(known) < 2 or not (math.isfinite(baseline_distance) and baseline_distance > 0):
@@ -133,8 +133,7 @@ def noise_exponent(
 ) -> float | None:
     """The a of (target/batch)^a that keeps the second moment of the sum of `updates` steps of one mean gradient.
 
-    E|sum|^2 = eta^2 (t^2 |g|^2 + t tr S/B): 0.5 where the noise rules, 0 where the drift does. None where a moment is
-    not above 0.
+    E|sum|^2 = eta^2 (t^2 |g|^2 + t tr S/B): 0.5 if noise dominates, 0 if drift does. None if a moment is not above 0.
     """
     small = updates * squared_mean + variance / batch_size
     large = updates * squared_mean + variance / target_batch_size
@@ -160,7 +159,7 @@ def calibrated_windows(
     batch_size: int,
     target_batch_size: int,
 ) -> tuple[Window, ...]:
-    """Each window's exponents, from the curves of the baseline and of the target, in pairs by seed."""
+    """Each window's exponents, from the curves of the baseline and the target, paired by seed."""
     seeds = sorted({curve.seed for curve in curves})
     of_baseline = {curve.seed: curve.distances for curve in curves if curve.exponent is None}
     found = []
@@ -174,7 +173,7 @@ def calibrated_windows(
             ]
             matched.append(matched_exponent(of_baseline[seed][index], by_exponent))
             within = sorted((m for m in moments if m.seed == seed and m.update <= updates), key=lambda m: m.update)
-            # Each stands for the updates since the one before.
+            # Each represents the updates since the one before.
             spans = [m.update - before for m, before in zip(within, (0, *(m.update for m in within)), strict=False)]
             mean = statistics.fmean((m.squared_mean for m in within), spans)
             variance = statistics.fmean((m.variance for m in within), spans)
@@ -196,14 +195,14 @@ def calibrated_windows(
 
 
 def concluded(windows: Sequence[Window], exponents: Sequence[float], seeds: int) -> str:
-    """What the windows say, in sentences."""
+    """The windows' findings in sentences."""
     return " ".join(_sentences(windows, exponents, seeds))
 
 
 def _sentences(windows: Sequence[Window], exponents: Sequence[float], seeds: int) -> Iterator[str]:
     first, last = windows[0], windows[-1]
     yield (
-        f"Over the first {last.updates} updates the weights of the target move as far as the baseline's at exponent "
+        f"Over the first {last.updates} updates, the target's weights move as far as the baseline's at exponent "
         f"{exponent_text(last.matched, exponents)}; over the first {first.updates}, at "
         f"{exponent_text(first.matched, exponents)}."
     )
@@ -212,30 +211,30 @@ def _sentences(windows: Sequence[Window], exponents: Sequence[float], seeds: int
         if last.matched.low is not None and last.matched.high is not None:
             yield _agreement(last.matched.low, last.matched.high)
         if first.matched.value is not None and value - first.matched.value > 0.1:
-            yield "It grows with the window, as drift gives way to noise: a longer window may give more."
+            yield "It grows with the window, as drift gives way to noise; a longer window may raise it further."
     if last.one_update.value is not None:
         drift = "" if last.drift_share is None else f" ({100 * last.drift_share:.2g}% of it drift)"
         yield f"The second moment of a single update{drift} predicts {last.one_update.value:.2f}."
     if seeds == 1:
-        yield "One seed gives no interval, so no rule is confirmed or excluded: give --seeds 2 or more."
+        yield "One seed gives no interval, so no rule is confirmed or excluded; use --seeds 2 or more."
 
 
 def _agreement(low: float, high: float) -> str:
-    """What the interval says of the rules: one is confirmed only if the others are excluded."""
+    """What the interval says about the rules: one is confirmed only if the others are excluded."""
     possible = [(rule, name) for rule, name in RULES if low - AGREES_WITHIN <= rule <= high + AGREES_WITHIN]
     if len(possible) > 1:
         *names, last = [name for _, name in possible]
-        return f"It is not told apart from {', '.join(names)} and {last}: more --seeds narrow the interval."
-    agrees = "".join(f"That agrees with {name}, and excludes the others. " for _, name in possible)
+        return f"This does not exclude {', '.join(names)} or {last}: more --seeds narrow the interval."
+    agrees = "".join(f"That agrees with {name} and excludes the others. " for _, name in possible)
     if high < 0.5 - AGREES_WITHIN:
-        return f"{agrees}At 0.5 they move farther: the square-root rule assumes that there is no drift."
+        return f"{agrees}At 0.5 they move farther, because the square-root rule assumes no drift."
     if low > 0.5 + AGREES_WITHIN:
-        return f"{agrees}At 0.5 they do not move as far."
+        return f"{agrees}At 0.5 they move less far."
     return agrees.rstrip()
 
 
 def exponent_text(exponent: Exponent, tried: Sequence[float]) -> str:
-    """Such as 0.41 (0.38 to 0.44)."""
+    """For example 0.41 (0.38 to 0.44)."""
     if exponent.outside is not None:
         return f"below {min(tried):g}" if exponent.outside == "below" else f"above {max(tried):g}"
     if exponent.value is None:
@@ -245,8 +244,8 @@ def exponent_text(exponent: Exponent, tried: Sequence[float]) -> str:
 
 
 def check_exponents(exponents: Sequence[float]) -> None:
-    """Raise `UsageError` unless they are two or more, different, between -2 and 2."""
+    """Raise `UsageError` unless there are at least two different ones, all between -2 and 2."""
     if len(set(exponents)) < 2 or len(set(exponents)) < len(exponents) or not all(-2 <= a <= 2 for a in exponents):
         raise UsageError(
-            f"exponents {', '.join(f'{a:g}' for a in exponents)}: give two or more different ones from -2 to 2"
+            f"exponents {', '.join(f'{a:g}' for a in exponents)}: give at least two different ones from -2 to 2"
         )

@@ -16,15 +16,15 @@ from lbadvisor.training.micro_batches import logits_of
 def gradient_moments(
     model: nn.Module, recipe: Recipe, images_BCHW: Tensor, labels_B: Tensor, chunks: int, examples: int
 ) -> tuple[float, float]:
-    """Estimates of |g|^2, the mean gradient's, and of tr S, the trace of one example's gradient covariance.
+    """Estimates of |g|^2, of the mean gradient, and of tr S, the trace of one example's gradient covariance.
 
-    The batch is cut into `chunks`, each of which goes through the network by itself, batch norm over it alone; the mean
-    of their squared gradient norms is that of the small batch, the squared norm of their mean that of the large one:
+    The batch is cut into `chunks`, which pass through the network (and its batch norm) one at a time; the mean of their
+    squared gradient norms is that of the small batch, the squared norm of their mean that of the large one:
 
         tr S = (|G_small|^2 - |G_big|^2) / (1/B_small - 1/B_big),   |g|^2 = |G_big|^2 - tr S (1/B_big - 1/N)
 
-    unbiased for batches drawn without replacement out of N `examples` (McCandlish et al. 2018, arXiv:1812.06162; the
-    1/N is for a set that is not large). The model is left as it was.
+    unbiased for batches drawn without replacement from N `examples` (McCandlish et al. 2018, arXiv:1812.06162; the 1/N
+    matters for sets that are not large). Leaves the model unchanged.
     """
     model = copy.deepcopy(model)
     model.train()

@@ -1,4 +1,4 @@
-"""Short runs of the baseline and of the target at a few exponents, and their weight distances."""
+"""Short runs of the baseline, and of the target at a few exponents, and their weight distances."""
 
 import math
 import time
@@ -49,25 +49,25 @@ class CalibrationRequest:
     def __post_init__(self) -> None:
         check_exponents(self.exponents)
         if "lr" not in self.request.parts:
-            raise UsageError("what is calibrated is the learning rate: --adapt must name lr")
+            raise UsageError("calibrating finds the learning rate's exponent: --adapt must include lr")
         if self.request.target_batch_size <= self.baseline.batch.size:
             raise UsageError(
                 f"the target batch size {self.request.target_batch_size} is not above the baseline's "
-                f"{self.baseline.batch.size}: there is nothing to match"
+                f"{self.baseline.batch.size}, so there is nothing to match"
             )
         length = min(in_updates(self.baseline).schedule.updates or 0, target_recipe(self, 0.5).schedule.updates or 0)
         if not 1 <= self.updates <= length:
-            raise UsageError(f"--updates {self.updates}: the trainings have {length} updates")
+            raise UsageError(f"--updates {self.updates}: the trainings have only {length} updates")
 
     @property
     def chunks(self) -> int:
-        """Baseline batches whose gradients are taken at the end of each window."""
+        """Number of baseline batches whose gradients are computed at the end of each window."""
         ratio = self.request.target_batch_size // self.baseline.batch.size
         return max(2, min(ratio, MOST_CHUNKS, self.baseline.data.train_examples // self.baseline.batch.size))
 
     @property
     def examples(self) -> int:
-        """Examples that the calibration takes."""
+        """Examples that the calibration uses."""
         of_runs = self.baseline.batch.size + len(self.exponents) * self.request.target_batch_size
         of_gradients = len(windows_of(self.updates)) * self.chunks * self.baseline.batch.size
         return len(self.seeds) * (self.updates * of_runs + of_gradients)
@@ -81,7 +81,7 @@ class CalibrationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationProgress:
-    """So many examples of the calibration are done."""
+    """Number of the calibration's examples done so far."""
 
     examples: int
 
@@ -148,8 +148,8 @@ def calibrate(
 
 
 def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
-    """The first updates of a training, by their number; it is not evaluated, for it does not come to its end."""
-    # The whole schedule, and no measurement on the way.
+    """The first updates of a training, by number, without evaluation, which comes at the end."""
+    # Keep the whole schedule, but measure nothing on the way.
     cadence = type(state.recipe.measurements)()
     state.recipe = state.recipe.model_copy(update={"measurements": cadence})
     for _ in naming_what_fits(train(state, dataset), state):
@@ -160,7 +160,7 @@ def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]
 
 def _moments(request: CalibrationRequest, state: TrainState, dataset: Dataset) -> GradientMoments:
     recipe = request.baseline.model_copy(update={"batch": Batch(size=request.chunks * request.baseline.batch.size)})
-    # Other examples, in another order, than those of the update that was just made.
+    # Different examples, in a different order, than in the update just made.
     draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
     images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
     squared_mean, variance = gradient_moments(

@@ -1,4 +1,4 @@
-"""The gradient's norm, and its clipping."""
+"""The gradient's norm and its clipping."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ def gradient_norm(parameters: list[Tensor]) -> Tensor:
 
 
 def clip(parameters: list[Tensor], max_norm: float) -> Tensor:
-    """Scale the gradients in place to a global L2 norm of at most `max_norm`; the norm before, shape ().
+    """Scale the gradients in place to a global L2 norm of at most `max_norm`; returns the norm before, shape ().
 
     Source of the rule: Hoffer et al. 2017, arXiv:1705.08741, which clips in the first updates.
     """

@@ -1,6 +1,6 @@
 """Batch norm over ghost batches: Hoffer, Hubara, Soudry 2017 (arXiv:1705.08741), Algorithm 1.
 
-Shapes: N examples, C channels, K ghosts; `x` is (N, C) or (N, C, ...), whatever follows being space.
+Shapes: N examples, C channels, K ghosts; `x` is (N, C) or (N, C, ...), with any spatial dimensions.
 """
 
 from typing import Any, Self
@@ -16,10 +16,10 @@ _backward = torch.ops.aten.native_batch_norm_backward.out
 
 
 def ghost_slices(batch_size: int, ghost_batch_size: int) -> tuple[int, ...]:
-    """Sizes of the ghosts that `batch_size` examples are cut into, in order, all in examples.
+    """Sizes, in examples and in order, of the ghosts that `batch_size` examples are cut into.
 
-    A remainder of fewer than half a ghost joins the last ghost, otherwise it is a ghost of its own; a batch below the
-    ghost size is one ghost. Raises `ValueError` when either number is below 1.
+    A remainder of less than half a ghost joins the last ghost, otherwise it is a ghost of its own; a batch smaller than
+    the ghost size is one ghost. Raises `ValueError` if either number is below 1.
     """
     if batch_size < 1 or ghost_batch_size < 1:
         raise ValueError(f"cannot cut {batch_size} examples into ghosts of {ghost_batch_size}: both must be at least 1")
@@ -32,28 +32,28 @@ def ghost_slices(batch_size: int, ghost_batch_size: int) -> tuple[int, ...]:
 
 
 class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W), its statistics taken ghost by ghost.
+    """Batch norm of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W) with statistics per ghost batch.
 
     In training each contiguous slice of `ghost_batch_size` examples (see `ghost_slices`) is normalized with its own
     mean and variance. In `eval()` it is plain batch norm. The `state_dict` is that of `nn.BatchNorm`. Calling it in
-    training raises `ValueError` if a ghost has a single value per channel, which has no variance, or if `eps` is not
-    above 0, as torch does.
+    training raises `ValueError` if a ghost has a single value per channel, which has no variance, or, like torch, if
+    `eps` is not above 0.
 
-    What a batch of n ghosts does to the running statistics is `running_statistics`, by name:
+    `running_statistics` names how a batch of n ghosts updates the running statistics:
 
-    - "sequential": n `nn.BatchNorm` updates with `momentum`, one ghost after the other. The paper prints other weights,
-      which do not sum to one; its released code (github eladhoffer/bigBatch, main_gbn.py) does this.
+    - "sequential": n `nn.BatchNorm` updates with `momentum`, ghost by ghost. This is what the paper's released code
+      does (github eladhoffer/bigBatch, main_gbn.py); the weights printed in the paper do not sum to one.
     - "per-update": the same with `momentum` / n, so that a batch weighs about `momentum` (github mosaicml/composer).
-      It has no cumulative average: raises `ValueError` with a `momentum` of None.
-    - "mean", "mean-biased", "total": one update with `momentum` and one statistic of all ghosts, for which see
+      It has no cumulative average: a `momentum` of None raises `ValueError`.
+    - "mean", "mean-biased", "total": one update with `momentum` and one statistic of all ghosts; see
       `statistic_of_ghosts`.
 
-    With one ghost all but "mean-biased" are `nn.BatchNorm`'s. `num_batches_tracked` counts those updates.
+    With one ghost, all but "mean-biased" equal `nn.BatchNorm`. `num_batches_tracked` counts these updates.
 
-    On several GPUs every process has ghosts of its own and needs no synchronization. As a batch norm, this layer is
-    one of those that `nn.SyncBatchNorm.convert_sync_batchnorm` replaces, without a word: the ghosts are gone. So leave
-    that call out (and what makes it: Lightning's `sync_batchnorm=True`, `--sync-bn` of timm), or convert to ghosts
-    last, which replaces the synchronized layers in turn:
+    On several GPUs, every process has its own ghosts and needs no synchronization. Because this layer is a batch norm,
+    `nn.SyncBatchNorm.convert_sync_batchnorm` silently replaces it, and the ghosts are gone. So leave out that call (and
+    whatever makes it: Lightning's `sync_batchnorm=True`, timm's `--sync-bn`), or convert to ghosts last, which in turn
+    replaces the synchronized layers:
 
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model = GhostBatchNorm.convert_ghost_batchnorm(model, 128)
@@ -78,9 +78,9 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         if ghost_batch_size < 1:
             raise ValueError(f"ghost_batch_size is {ghost_batch_size}: it must be at least 1")
         if running_statistics not in DEFINITIONS:
-            raise ValueError(f"no running statistics `{running_statistics}`: there are {', '.join(DEFINITIONS)}")
+            raise ValueError(f"unknown running statistics `{running_statistics}`: choose from {', '.join(DEFINITIONS)}")
         if running_statistics == "per-update" and momentum is None:
-            raise ValueError("running_statistics is per-update: it needs a momentum")
+            raise ValueError('running_statistics="per-update" needs a momentum')
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         self.ghost_batch_size = ghost_batch_size
         self.running_statistics = running_statistics
@@ -91,8 +91,8 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
     ) -> nn.Module:
         """`module` with every batch norm in it replaced by a `GhostBatchNorm` of `ghost_batch_size` examples.
 
-        Parameters and buffers are shared with the layers replaced, and the training flag is kept, as in
-        `nn.SyncBatchNorm.convert_sync_batchnorm`. A `module` that is itself a batch norm comes back as a new layer.
+        Shares parameters and buffers with the replaced layers and keeps the training flag, like
+        `nn.SyncBatchNorm.convert_sync_batchnorm`. A `module` that is itself a batch norm is returned as a new layer.
         """
         converted = module
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -140,7 +140,7 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch_norm eps must be positive, but got {self.eps}")
         if len(sizes) == 1 and self.running_statistics != "mean-biased":
             return super().forward(x)
-        # A compiler cannot look into the native kernels' calls, and fuses the other form's sweeps with its neighbours.
+        # A compiler cannot see into calls of the native kernels; it fuses the other form's sweeps with others.
         by_slices = x.device.type == "cpu" and not torch.compiler.is_compiling()
         normalize = _SliceBySlice.apply if by_slices else normalize_at_once
         ghost_by_ghost = self.running_statistics in ("sequential", "per-update")
@@ -157,7 +157,7 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         return y
 
     def _count(self, updates: int) -> tuple[float, ...]:
-        """The weights of so many updates of the running statistics, after counting them; empty: none are kept."""
+        """Count this many updates of the running statistics; returns their weights, empty if none are tracked."""
         if not self.track_running_stats or self.num_batches_tracked is None:
             return ()
         self.num_batches_tracked.add_(updates)
@@ -172,11 +172,11 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class _SliceBySlice(torch.autograd.Function):
-    """The native kernels, one ghost after the other, writing into one output.
+    """The native kernels, ghost by ghost, writing into one output.
 
-    A ghost fits into a processor's cache, which pays for the many calls (tests/benchmarks/ghost_batch_norm.py), and the
-    running statistics are sequential by construction. One function rather than one per ghost: nothing is concatenated.
-    `running_mean` and `running_var` are (C), updated by every ghost, or (K, C), a row for each ghost.
+    A ghost fits into the processor's cache, which makes up for the many calls (tests/benchmarks/ghost_batch_norm.py),
+    and the running statistics are sequential by construction. One function rather than one per ghost: nothing is
+    concatenated. `running_mean` and `running_var` are (C), updated by every ghost, or (K, C), a row for each ghost.
     """
 
     @staticmethod
@@ -193,7 +193,7 @@ class _SliceBySlice(torch.autograd.Function):
     ) -> Tensor:
         x = x.contiguous(memory_format=_memory_format(x))
         y = torch.empty_like(x)
-        # Under autocast x is in half precision, and the statistics in that of the parameters.
+        # Under autocast, x is in half precision and the statistics are in the parameters' precision.
         known = next((t for t in (weight, running_mean) if t is not None), x)
         mean_KC = known.new_empty(len(sizes), x.size(1))
         inverse_std_KC = torch.empty_like(mean_KC)
@@ -276,11 +276,11 @@ def normalize_at_once(
     factors: tuple[float, ...],
     eps: float,
 ) -> Tensor:
-    """`x` normalized ghost by ghost, all ghosts of one size in one sweep; running statistics are updated in place.
+    """`x` normalized ghost by ghost, all ghosts of one size in one sweep; updates running statistics in place.
 
-    The form for a GPU, where kernels for each ghost would cost more than their work, and for a compiler. `sizes` is
-    that of `ghost_slices`: only the last may differ; `factors` is that of `accumulate`. Where the running statistics
-    are (K, C) instead of (C), each ghost's own mean and unbiased variance are put there. Half precision is computed in
+    Used on a GPU, where separate kernels for each ghost would cost more than their work, and for a compiler. `sizes`
+    comes from `ghost_slices`: only the last may differ; `factors` from `accumulate`. If the running statistics are
+    (K, C) instead of (C), each ghost's own mean and unbiased variance are stored. Half precision is computed in
     float32.
     """
     equal = [(len(sizes), sizes[0])] if sizes[-1] == sizes[0] else [(len(sizes) - 1, sizes[0]), (1, sizes[-1])]

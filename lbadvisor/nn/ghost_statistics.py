@@ -1,4 +1,4 @@
-"""Running statistics of batch norm: what an update adds to them. K ghosts, C channels."""
+"""What an update adds to batch norm's running statistics. K ghosts, C channels."""
 
 from torch import Tensor
 
@@ -8,18 +8,18 @@ from lbadvisor.running_statistics import RunningStatistics
 def statistic_of_ghosts(
     definition: RunningStatistics, mean_KC: Tensor, var_KC: Tensor, sizes: tuple[int, ...], space: int
 ) -> tuple[Tensor, Tensor]:
-    """The one mean (C) and the one variance (C) that a batch of ghosts adds to the running statistics.
+    """The single mean (C) and variance (C) that a batch of ghosts adds to the running statistics.
 
     `mean_KC` and `var_KC` are each ghost's mean and unbiased variance; ghost k has `sizes[k]` examples of `space`
-    values per channel. The mean is that of the ghosts' means, each weighing as its examples do, which is the whole
-    batch's. With v_k values in ghost k, V in all, the variance is
+    values per channel. The mean is that of the ghosts' means, weighted by their sizes, which is the whole batch's.
+    With v_k values in ghost k, V in all, the variance is
 
-    - "mean": the mean of the unbiased variances, weighed like the means (tf-keras, cifar10-fast);
-    - "mean-biased": the same of the biased variances, (v_k - 1)/v_k of the unbiased (arXiv:2305.17205);
+    - "mean": the mean of the unbiased variances, weighted like the means (tf-keras, cifar10-fast);
+    - "mean-biased": the same with the biased variances, (v_k - 1)/v_k of the unbiased (arXiv:2305.17205);
     - "total": the whole batch's, sum of (v_k - 1) var_k + v_k (mean_k - mean)^2, over V - 1 (arXiv:1906.03548, which
       divides by V; here by V - 1, as `nn.BatchNorm` does).
 
-    Raises `ValueError` for a definition that is none of these.
+    Raises `ValueError` for any other definition.
     """
     weights_K = mean_KC.new_tensor([size / sum(sizes) for size in sizes])
     mean_C = weights_K @ mean_KC
@@ -36,9 +36,9 @@ def statistic_of_ghosts(
 
 
 def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]) -> None:
-    """Update `running` (C) in place as K batch-norm updates would, number i with the weight f_i of `factors`.
+    """Update `running` (C) in place as K batch-norm updates would, number i with weight f_i from `factors`.
 
-    In closed form: prod(1 - f_i) * running + sum of f_i * prod over j > i of (1 - f_j) * statistic_i, weights that sum
+    In closed form: prod(1 - f_i) * running + sum of f_i * prod over j > i of (1 - f_j) * statistic_i; the weights sum
     to one.
     """
     keep, weights = 1.0, []

@@ -1,6 +1,6 @@
 """Batch norm's statistics of the whole training set: Precise-BN (Wu, Johnson 2021, arXiv:2105.07576, section 3).
 
-N examples, C channels; `x` is (N, C) or (N, C, ...), whatever follows being space.
+N examples, C channels; `x` is (N, C) or (N, C, ...), with any spatial dimensions.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ class Moments:
         self._mean_C = self._squares_C = torch.zeros((), dtype=torch.float64)
 
     def add(self, x: Tensor) -> None:
-        """Count in a batch, by the update of Chan, Golub, LeVeque 1983 (doi:10.1080/00031305.1983.10483115)."""
+        """Add a batch, with the update of Chan, Golub, LeVeque 1983 (doi:10.1080/00031305.1983.10483115)."""
         x = x.detach().to(torch.promote_types(x.dtype, torch.float32))
         var_C, mean_C = (m.double() for m in torch.var_mean(x, [0, *range(2, x.dim())], correction=0))
         new = x.numel() // x.size(1)
@@ -34,17 +34,17 @@ class Moments:
 
     @property
     def variance(self) -> Tensor:
-        """Their variance (C), squares over one less than their number, as `nn.BatchNorm` keeps it."""
+        """Their unbiased variance (C), as `nn.BatchNorm` keeps it."""
         return self._squares_C / (self._values - 1)
 
 
 def set_population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give every batch norm in `model` the mean and unbiased variance of its input over all the `batches`.
+    """Set the running statistics of every batch norm in `model` to the mean and unbiased variance over all `batches`.
 
-    The network computes as in training: each ghost, or batch, is normalized with its own statistics, and dropout drops;
-    parameters and `num_batches_tracked` stay. With every example weighing the same, the mean is the mean over ghosts of
-    their means, and the variance, but for the division by one less than the number of values, the mean of their
-    biased variances plus the variance of their means.
+    The network computes as in training: each ghost or batch is normalized with its own statistics, and dropout is on;
+    parameters and `num_batches_tracked` are kept. All examples weigh the same: the mean is the mean of the ghosts'
+    means, and the variance (apart from dividing by one less than the number of values) is the mean of their biased
+    variances plus the variance of their means.
     """
     moments: dict[nn.modules.batchnorm._BatchNorm, Moments] = {
         layer: Moments()
@@ -80,10 +80,10 @@ def _watched(moments: dict[nn.modules.batchnorm._BatchNorm, Moments]) -> Iterato
 
 
 def whole_batches(batches: Iterable[Tensor], batch_size: int, examples: int) -> Iterator[Tensor]:
-    """The first `examples` of a stream of batches of `batch_size` examples, each once, in batches like those.
+    """The first `examples` of a stream of batches of `batch_size` examples, each once, in batches of that size.
 
-    A remainder of fewer than half a batch joins the last one, as one of a ghost does in `ghost_slices`: no batch, and
-    no ghost in it, is much smaller than training has it.
+    A remainder of less than half a batch joins the last one, as with ghosts in `ghost_slices`: no batch, and no ghost
+    in it, is much smaller than in training.
     """
     left, held = examples, None
     for batch in batches:

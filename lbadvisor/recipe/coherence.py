@@ -36,7 +36,7 @@ def data_known(data: Data) -> Iterator[Fault]:
 
 
 def image_size_needed(data: Data) -> Iterator[Fault]:
-    """Images are resized where that is asked for, and it is said to which size; a named data set's are not."""
+    """Only class folders are resized, and the recipe must then give the size."""
     facts, crops = DATASETS.get(data.name), data.augmentation == "random-resized-crop"
     if facts is not None:
         given = {"image_size": data.image_size is not None, "augmentation": crops}
@@ -134,7 +134,7 @@ def clipping_fits(clipping: Clipping | None, schedule: Schedule, data: Data, bat
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A length, or a point, of the schedule: where it stands, its epochs if it is given in them, and its updates."""
+    """A length, or a point, of the schedule: its place, its epochs if given in epochs, and its updates."""
 
     path: FieldPath
     epochs: float | None

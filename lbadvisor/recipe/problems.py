@@ -61,7 +61,7 @@ def _finding(details: ErrorDetails) -> Finding:
             return Finding(path, f"unknown {what}", "key", did_you_mean(key, names))
         case "union_tag_not_found":
             tags = [tag for model in _models_in(Recipe.model_fields[key].annotation) for tag in _tags(model)]
-            return Finding((*path, "name"), "is missing", "table", f"there are {', '.join(tags)}")
+            return Finding((*path, "name"), "is missing", "table", f"choose from {', '.join(tags)}")
         case "union_tag_invalid":
             wrong = value["name"]
             return _no_literal((*path, "name"), context["expected_tags"].replace(", ", " or "), wrong)

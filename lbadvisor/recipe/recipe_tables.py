@@ -96,7 +96,7 @@ class BatchNorm(RecipeModel):
     )
 
     def _faults(self) -> Iterator[Fault]:
-        """The definitions of the running statistics differ where there are ghosts."""
+        """The definitions of the running statistics differ only with ghosts."""
         if self.ghost_batch_size is None and self.running_statistics != "sequential":
             yield Fault(
                 ("running_statistics",),

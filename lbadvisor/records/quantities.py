@@ -19,7 +19,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How a quantity is drawn; `note` goes on from its explanation.
+    """How a quantity is drawn; `note` continues its explanation.
 
     Values over decades get a logarithmic axis, unless `logarithmic_values` forbids it; else their axis begins at 0, if
     `from_zero`. `logarithmic_axis`: always over a logarithmic axis of updates. `if_any`: only if some value is not 0.

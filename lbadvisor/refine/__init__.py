@@ -1,1 +1,1 @@
-"""Refining the scaling exponent: the theory is the prior, measurements are the judge."""
+"""Refines the scaling exponent: theory is the prior, measurements decide."""

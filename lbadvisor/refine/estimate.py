@@ -1,4 +1,4 @@
-"""Where the best exponent lies, and how sure that is, from the values of a few trials. S samples, Q places."""
+"""Estimates the best exponent, with its uncertainty, from the values of a few trials. S samples, Q places."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ FEWEST = 3
 def estimate(trials: Sequence[Trial], space: SearchSpace, measure: Measure, seed: int = 0) -> ExponentEstimate | None:
     """The best exponent with its interval, the trial to choose, and its gain; None for fewer than three that count.
 
-    A trial that broke down bounds the exponent, and one that was pruned does not count (`evidence`).
+    A trial that broke down bounds the exponent, and a pruned one does not count (`evidence`).
     """
     found = evidence(trials, space, measure)
     if found is None or len(found.points) < FEWEST:
@@ -26,7 +26,7 @@ def estimate(trials: Sequence[Trial], space: SearchSpace, measure: Measure, seed
 
 
 def paired(trials: Sequence[Trial], space: SearchSpace, measure: Measure, chosen: Point) -> PairedGain | None:
-    """The gain of the chosen point over the theory's by the seeds alone; None for one seed, or the theory's point."""
+    """The chosen point's gain over the theory's, from paired seeds alone; None for one seed or the theory's point."""
     found = evidence(trials, space, measure)
     if found is None:
         return None
@@ -68,7 +68,7 @@ def _estimated(found: Evidence, space: SearchSpace, measure: Measure, rng: np.ra
 
 
 def _best(samples_SQ: Array, grid_Q: Array, found: Evidence, rng: np.random.Generator) -> Array:
-    """The exponent of the least value of each sample (S), below an edge that lies anywhere where it may."""
+    """The exponent with the lowest value in each sample (S), below a randomly drawn possible edge."""
     edge_S = rng.choice(found.edges, len(samples_SQ))
     best_S: Array = grid_Q[np.where(grid_Q <= edge_S[:, None], samples_SQ, np.inf).argmin(axis=1)]
     return best_S

@@ -1,8 +1,8 @@
-"""What the trials of a study tell: the values that were measured, and the exponent at which trainings break down.
+"""The evidence in a study's trials: the measured values, and the exponent at which training breaks down.
 
-A training that breaks down measures nothing of the valley that the best exponent lies in, however bad its value: it
-says only that the valley ends before. So it bounds the exponent and never enters a fit as a value. A pruned trial
-does not enter either: its value is that of a training half done.
+A training that breaks down says nothing about the valley around the best exponent, however bad its value: only that
+the valley ends before it. So it bounds the exponent and never enters a fit as a value. Neither does a pruned trial: its
+value is that of an unfinished training.
 """
 
 import math
@@ -14,18 +14,18 @@ from lbadvisor.refine.refinement import Measure, Trial, noise_of_means
 from lbadvisor.refine.search_space import Point, SearchSpace
 
 CUT = 4.0
-"""A value that is above the median by more than so many times the median's distance to the best is cut there."""
+"""Values above the median by more than this many times the median's distance to the best are cut off there."""
 LEAST_CUT = 1.0
-"""But none below e times the best: once most trials lie at the best, so does the median."""
+"""But nothing below e times the best is cut: once most trials are at the best value, so is the median."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The points that count, and the logarithm of each one's value (+ `Measure.least`), cut, and of its seeds' values.
 
-    `edges` are the exponents, in order, any of which may be the last that trains: from the last that did to the one
-    before the first that broke down; if none did, the bound of the search. `broken` are the points that did.
-    `least_noise` is a standard deviation of the logarithms that the noise is not below.
+    `edges` are the candidates, in order, for the largest exponent that trains: from the last that did to the one before
+    the first that broke down; if none did, the bound of the search. `broken` are the points that broke down.
+    `least_noise` is a lower bound for the noise, as a standard deviation of the logarithms.
     """
 
     points: tuple[Point, ...]
@@ -37,10 +37,10 @@ class Evidence:
 
 
 def evidence(trials: Sequence[Trial], space: SearchSpace, measure: Measure) -> Evidence | None:
-    """What the trials tell; None if none has a finite value.
+    """The evidence in the trials; None if none has a finite value.
 
-    A trial breaks down if its value is infinite, or nearer to guessing than to the best and no higher exponent's is
-    not. Other values far above the rest are cut (`cut_logarithms`).
+    A trial breaks down if its value is infinite, or if it and all higher exponents' values are closer to guessing than
+    to the best. Other values far above the rest are cut off (`cut_logarithms`).
     """
     ended = [trial for trial in trials if not trial.outcome.pruned]
     best = min((trial.value for trial in ended), default=math.inf)
@@ -64,9 +64,9 @@ def evidence(trials: Sequence[Trial], space: SearchSpace, measure: Measure) -> E
 
 
 def cut_logarithms(values: Sequence[float]) -> list[float]:
-    """The logarithm of each, the worst cut: what is far off would set the scale of the valley.
+    """The logarithms, with outliers cut off: they would otherwise set the scale of the valley.
 
-    Those above both median + 4 (median - best) and best + 1, all in logarithms, become the higher of the two.
+    Values above both median + 4 (median - best) and best + 1, in logarithms, become the higher of the two.
     """
     logs = [math.log(value) for value in values]
     median, best = statistics.median(logs), min(logs)
@@ -75,7 +75,7 @@ def cut_logarithms(values: Sequence[float]) -> list[float]:
 
 
 def _least_noise(best: float, logs_of_seeds: Sequence[Sequence[float]], measure: Measure) -> float:
-    """That of the runs, if there are several seeds; else that of an error counted on so many examples."""
+    """The runs' noise, if there are several seeds; else that of an error counted on this many examples."""
     of_runs = noise_of_means(logs_of_seeds)
     if of_runs is not None:
         return of_runs

@@ -1,4 +1,4 @@
-"""What a trial is: its point's recipe, trained with each seed, and judged on the validation examples."""
+"""A trial: its point's recipe, trained with each seed and judged on the validation examples."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -21,7 +21,7 @@ from lbadvisor.training.data.dataset import Preparing
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """Something happened in one of a trial's runs."""
+    """An event in one of a trial's runs."""
 
     number: int
     seed: int
@@ -35,7 +35,7 @@ def evaluate_trial(
 ) -> Generator[TrialRun, None, Outcome]:
     """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
 
-    Closing the iterator saves the run: the trial is gone on with by whoever claims it next.
+    Closing the iterator saves the run: whoever claims the trial next resumes it.
     """
     recipe = trial_plan(request, claim.point).adapted
     runs: list[Run] = []
@@ -51,12 +51,12 @@ def evaluate_trial(
 
 
 def ended_run(store: Store, recipe: Recipe, seed: int) -> Run | None:
-    """A stored run that trained the same with the same seed to its end, or until it diverged."""
+    """A stored run of the same training and seed that is complete or diverged."""
     return preferred([run for run in store.runs_of(identity_of(recipe, seed)) if run.status in RESULTS])
 
 
 def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) -> str:
-    """Such as digits-1024-e0.37-s0-1a2b3c: of the recipe and the seed alone."""
+    """For example digits-1024-e0.37-s0-1a2b3c, from the recipe and the seed alone."""
     lead = f"{request.baseline.name[:50]}-{recipe.batch.size}-e{point[0]:.4g}"
     return f"{lead}-s{seed}-{digest_of(recipe)[:6]}"
 
@@ -83,7 +83,7 @@ def _trained(
                     events.close()
                     break
     except DivergedError:
-        pass  # the run is stored as such: its trial is the worst, and no error
+        pass  # the run is stored as diverged: that is the worst trial, not an error
     finally:
         events.close()
     return workspace.store.run(name)
@@ -110,12 +110,12 @@ def _outcome(store: Store, request: RefineRequest, runs: list[Run], claim: Claim
 
 
 def run_value(run: Run, measurements: list[Measurement], metric: TrialMetric) -> float:
-    """What the run's last evaluation says; infinite where it diverged. Raises `StoreError` where there is none."""
+    """The run's last evaluation; infinite if it diverged. Raises `StoreError` if there is none."""
     if run.status is RunStatus.DIVERGED:
         return math.inf
     values = list(_values(measurements, metric))
     if not values:
-        raise StoreError(f"the run {run.name} was never evaluated: it cannot be a trial")
+        raise StoreError(f"the run {run.name} was never evaluated, so it cannot be a trial")
     return values[-1] if math.isfinite(values[-1]) else math.inf
 
 

@@ -1,4 +1,4 @@
-"""The test set, which is looked at once, when a run is over."""
+"""Measures the test set once, when a run is complete."""
 
 from lbadvisor.errors import CheckpointError, UsageError
 from lbadvisor.records.run import Run, RunStatus
@@ -12,14 +12,14 @@ from lbadvisor.training.state import checkpoints, load_checkpoint
 def test_accuracy(workspace: Workspace, name: str) -> float:
     """The accuracy in percent that the complete run of that name reaches on the test set; measured once, and stored.
 
-    Raises `CheckpointError` where its last checkpoint is gone, and `UsageError` for a run that is not complete or was
-    evaluated on the test set anyway.
+    Raises `CheckpointError` if its last checkpoint is gone, and `UsageError` for a run that is not complete or was
+    evaluated on the test set all along.
     """
     run = workspace.store.run(name)
     if run.test_accuracy_percent is not None:
         return run.test_accuracy_percent
     if run.status is not RunStatus.COMPLETE or run.recipe.data.validation_examples is None:
-        raise UsageError(f"the run {name} is not complete, or held no validation examples out")
+        raise UsageError(f"the run {name} is not complete, or did not hold out validation examples")
     loss, accuracy = _measured(workspace, run)
     workspace.store.set_test(run.number, loss, accuracy)
     return accuracy
@@ -35,8 +35,8 @@ def _measured(workspace: Workspace, run: Run) -> tuple[float, float]:
     found = checkpoints(folder)
     if not found:
         gone = pruned(folder, run) or f"the run {run.name} has no checkpoint left in {folder}"
-        raise CheckpointError(f"the test set stays unmeasured: {gone}")
+        raise CheckpointError(f"the test set cannot be measured: {gone}")
     load_checkpoint(found[0], state)
     if state.update != run.updates:
-        raise CheckpointError(f"the run {run.name} has no checkpoint of its end in {folder}")
+        raise CheckpointError(f"the run {run.name} has no final checkpoint in {folder}")
     return evaluate(state, dataset, test=True)

@@ -1,4 +1,4 @@
-"""Runs of the database that are trials already: the same training but for its exponent, with all the seeds."""
+"""Stored runs that can serve as trials: the same training apart from its exponent, with all the seeds."""
 
 import math
 
@@ -15,8 +15,8 @@ from lbadvisor.store import Store
 def past_trials(store: Store, request: RefineRequest) -> list[tuple[Point, Outcome]]:
     """The points within the space that the database has every seed's run of, with their outcomes.
 
-    A run's exponent is computed from its learning rate; that all else is what the plan of that exponent says, the
-    validation examples among it, is then checked. They cost nothing now.
+    A run's exponent is computed from its learning rate; everything else, including the validation examples, must then
+    match the plan for that exponent. These trials cost nothing.
     """
     by_point: dict[Point, dict[int, list[Run]]] = {}
     for run in store.runs():

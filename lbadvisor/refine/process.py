@@ -1,9 +1,9 @@
-"""A Gaussian process over the space, its settings averaged over and not fitted.
+"""A Gaussian process over the space, averaged over its settings instead of fitting them.
 
-Values are a polynomial, a departure from it, whose kernel is a Matern of smoothness 5/2, and independent noise; each
-dimension is scaled to -1..1. Length scale and height of the departure and the noise each weigh by how likely they make
-the trials: with a dozen trials the likeliest setting alone would be believed too much. N trials, Q places that are
-asked for, L length scales, K heights and noises for each, S samples or settings, D dimensions.
+Values are a polynomial, plus a departure from it with a Matern kernel of smoothness 5/2, plus independent noise; each
+dimension is scaled to -1..1. The departure's length scale and height and the noise are weighted by how likely they make
+the trials: with a dozen trials, the likeliest setting alone would be overconfident. N trials, Q queried places,
+L length scales, K heights and noises for each, S samples or settings, D dimensions.
 """
 
 import itertools
@@ -26,23 +26,23 @@ Array = npt.NDArray[np.floating[Any]]
 LENGTH_SCALES = (0.4, 0.6, 0.9, 1.4, 2.0, 3.0)
 HEIGHTS = (0.25, 0.5, 1.0, 2.0)
 NOISES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.1)
-"""In standard deviations of the trials' values: equally likely beforehand."""
+"""In standard deviations of the trials' values: equally likely a priori."""
 TREND = 0.5
 """The standard deviation of the polynomial's coefficients, in heights of the departure."""
 DEGREE = 4
-"""Of the polynomial. A quadratic would take the valley to be symmetric: with sides of curvature 2 and 12, its 95%
-intervals held the best exponent in 66 of 100 studies (tests/benchmarks/refine_coverage.py). Without a polynomial the
-process would forget, away from the trials, that the value rises to either side."""
+"""Degree of the polynomial. A quadratic would assume a symmetric valley: with sides of curvature 2 and 12, its 95%
+intervals contained the best exponent in 66 of 100 studies (tests/benchmarks/refine_coverage.py). Without a polynomial
+the process would forget, away from the trials, that the value rises on both sides."""
 JITTER = 1e-6
-"""Of a variance: without it places that are close to one another have no covariance of full rank."""
+"""Added variance: without it, the covariance of close places would not have full rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """The fit to the evidence: values are `scale` * (units of the process) + `centre`, in logarithms.
 
-    `heights_K` are variances; `lower_LKNN` the Cholesky factors of the trials' covariance, `white_LKN` what they make
-    of the values; `weights_LK` sum to 1.
+    `heights_K` are variances; `lower_LKNN` the Cholesky factors of the trials' covariance, `white_LKN` the values
+    whitened by them; `weights_LK` sum to 1.
     """
 
     space: SearchSpace
@@ -56,7 +56,7 @@ class Process:
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """Within it BLAS has one thread: the matrices are small, and a second one only waits for the first."""
+    """While entered, BLAS uses one thread: the matrices are small, and a second thread would only wait."""
     limited: AbstractContextManager[object] = _threads().limit(limits=1, user_api="blas")
     return limited
 

@@ -1,4 +1,4 @@
-"""Which point to try next: first what the theories say, then where the process of the estimate expects most."""
+"""Which point to try next: first the theories', then where the estimate's process expects the most improvement."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,22 +14,22 @@ from lbadvisor.refine.refinement import Measure, Trial
 from lbadvisor.refine.search_space import Point, SearchSpace
 
 CANDIDATES = 512
-"""Points looked at beside those that differ from the best one in their exponent alone, in a space of several
-dimensions."""
+"""In a space of several dimensions: number of candidates besides those that differ from the best one only in their
+exponent."""
 
 
 def theories(space: SearchSpace) -> tuple[Point, ...]:
-    """The points to begin with: the square-root rule, the linear rule and no rule, as far as the space holds them."""
+    """The points to start with: the square-root rule, the linear rule and no rule, if the space contains them."""
     return tuple(point for exponent in (0.5, 1.0, 0.0) if space.holds(point := space.at(exponent)))
 
 
 def distributions(space: SearchSpace) -> dict[str, FloatDistribution]:
-    """The space as Optuna has it."""
+    """The space in Optuna's form."""
     return {d.name: FloatDistribution(d.low, d.high, log=d.logarithmic) for d in space.dimensions}
 
 
 def named(space: SearchSpace, point: Point) -> dict[str, float]:
-    """The point as Optuna has it."""
+    """The point in Optuna's form."""
     return {d.name: value for d, value in zip(space.dimensions, point, strict=True)}
 
 
@@ -43,10 +43,10 @@ def propose(
 ) -> Point | None:
     """An untried point: the next of `first`, else that of the largest expected improvement; None if all were tried.
 
-    A function of its arguments: a search that was broken off continues as one that was not. The improvement is that of
-    a Gaussian process (Jones, Schonlau, Welch 1998, J. Global Optim. 13) times the chance that the exponent trains at
-    all. Where the value is not known, with other processes at the point or a pruned trial, the expected one stands in.
-    Optuna's own sampler would have to be given a value for a training that broke down.
+    A function of its arguments: an interrupted search continues like an uninterrupted one. The improvement is that of a
+    Gaussian process (Jones, Schonlau, Welch 1998, J. Global Optim. 13) times the probability that the exponent trains
+    at all. If the value is unknown (another process is evaluating the point, or the trial was pruned), the expected one
+    replaces it. Optuna's own sampler would need a value for a training that broke down.
     """
     tried = {*(trial.point for trial in ended), *running}
     for point in first:
@@ -54,7 +54,7 @@ def propose(
             return point
     found = evidence(ended, space, measure)
     if found is None:
-        # Whatever was tried broke down: the smaller the learning rate, the better.
+        # Everything tried so far broke down: the smaller the learning rate, the better.
         return next((space.at(a) for a in space.exponents() if space.at(a) not in tried), None)
     unknown = [*running, *(trial.point for trial in ended if trial.outcome.pruned)]
     with one_thread():
@@ -82,7 +82,7 @@ def _most_expected(
 
 
 def _chances(found: Evidence, exponents: Sequence[float]) -> Array:
-    """The chance that training does not break down: the edge lies anywhere between what did and what did not."""
+    """The probability that training does not break down: the edge is anywhere between what did and what did not."""
     return 1 - np.searchsorted(found.edges, exponents) / len(found.edges)
 
 

@@ -17,12 +17,12 @@ from lbadvisor.refine.refinement import Measure, TrialMetric
 from lbadvisor.refine.search_space import Point, SearchSpace, plan_at
 
 PRUNING_PERCENT = 10
-"""Trials are compared, if at all, at multiples of this share of their schedules."""
+"""For pruning, trials are compared at multiples of this share of their schedules."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefineRequest:
-    """A baseline with validation examples, the plan's request, the space about it, and what it may cost.
+    """A baseline with validation examples, the plan's request, the space around it, and what it may cost.
 
     `trials` are those of the study in all, and `epochs_budget` bounds the epochs, of the large batch, that its own runs
     take in all; None: no bound. `first` are points to try before the theories'. With `prune` a trial that is worse than
@@ -41,26 +41,26 @@ class RefineRequest:
 
     def __post_init__(self) -> None:
         if self.baseline.data.validation_examples is None:
-            raise UsageError("a refinement is judged on validation examples, and the recipe holds none out")
+            raise UsageError("a refinement is judged on validation examples, but the recipe holds none out")
         if self.prune and not self.baseline.schedule.milestones:
             raise UsageError(
-                "--prune: trials are compared after the first learning-rate drop, and the schedule has none"
+                "--prune: trials are compared after the first learning-rate drop, but the schedule has none"
             )
         price = price_epochs(self, self.space.theory)
         if self.epochs_budget is not None and self.epochs_budget < price:
             raise UsageError(
-                f"an epochs budget of {self.epochs_budget:g} is below what one trial takes: {price:.4g} epochs"
+                f"an epochs budget of {self.epochs_budget:g} is too small for one trial, which takes {price:.4g} epochs"
             )
 
     @property
     def measure(self) -> Measure:
-        """What trials are judged on; the classes of a data set that the catalog does not have are not known."""
+        """How trials are judged; the number of classes is unknown for data sets outside the catalog."""
         facts = DATASETS.get(self.baseline.data.name)
         return Measure(self.metric, self.baseline.data.validation_examples, None if facts is None else facts.classes)
 
     @property
     def study_name(self) -> str:
-        """Made from all that decides what a trial is: the same words again find the same study."""
+        """Derived from everything that defines a trial: the same command finds the same study again."""
         body = [
             digest_of(self.baseline),
             asdict(self.request),
@@ -86,14 +86,14 @@ def price_epochs(request: RefineRequest, point: Point) -> float:
 
 
 def value_of(measurement: Measurement, metric: TrialMetric) -> float | None:
-    """The value of an evaluation, None where nothing was evaluated."""
+    """The value of an evaluation; None without one."""
     if measurement.evaluation_accuracy_percent is None:
         return None
     return 100 - measurement.evaluation_accuracy_percent if metric == "error" else measurement.evaluation_loss
 
 
 def pruning_marks(recipe: Recipe) -> tuple[int, ...]:
-    """Shares of the schedule, in percent, at which trials are compared: after the first drop of the learning rate."""
+    """Shares of the schedule, in percent, at which trials are compared: after the first learning-rate drop."""
     length, drops = recipe.schedule.updates or 0, [m.update or 0 for m in recipe.schedule.milestones if m.lr_factor < 1]
     return tuple(_marks_after(100 * min(drops) / length)) if drops else ()
 

@@ -1,7 +1,7 @@
-"""What a refinement found: its trials, the estimate of the exponent, and what it is worth beside the theory's.
+"""The result of a refinement: its trials, the estimated exponent, and its gain over the theory's.
 
-A trial's value is the metric to minimize on the validation examples: the error in percent, or the loss in nats; for
-several seeds their mean. A trial that diverged has an infinite value, and is no error: it bounds the exponent.
+A trial's value is the metric to minimize on the validation examples, averaged over seeds: the error in percent, or the
+loss in nats. A trial that diverged is not an error: its value is infinite, and it bounds the exponent.
 """
 
 import math
@@ -18,7 +18,7 @@ TrialMetric = Literal["error", "loss"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a trial's value is: the metric, on so many held-out examples of so many classes (None: not known)."""
+    """How a trial's value is measured: the metric, on this many held-out examples in this many classes (or None)."""
 
     metric: TrialMetric
     examples: int | None = None
@@ -26,12 +26,12 @@ class Measure:
 
     @property
     def least(self) -> float:
-        """What is added to a value, so that an error of 0 has a logarithm: half an example, in percent."""
+        """Added to a value so that an error of 0 has a logarithm: half an example, in percent."""
         return 50 / self.examples if self.metric == "error" and self.examples else 0.0
 
     @property
     def guessing(self) -> float | None:
-        """The value of giving every class the same chance."""
+        """The value of guessing all classes with equal probability."""
         if self.classes is None:
             return None
         return 100 * (1 - 1 / self.classes) if self.metric == "error" else math.log(self.classes)
@@ -39,10 +39,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended: a value for each seed, in the order of the seeds, infinite where the run diverged.
+    """How a trial ended: a value for each seed, in order, infinite if the run diverged.
 
-    A trial that was pruned has the values so far. `runs` are the names of its runs; `epochs` and `seconds` are what
-    they took in all, 0 for those that were there already.
+    A pruned trial has the values so far. `runs` are the names of its runs; `epochs` and `seconds` are their total cost,
+    0 for reused runs.
     """
 
     values: tuple[float, ...]
@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One evaluation of a point: as many runs as there are seeds; numbers count from 0 within the study."""
+    """One evaluation of a point: one run per seed; numbers count from 0 within the study."""
 
     number: int
     point: Point
@@ -75,7 +75,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The value that is expected at an exponent, and between what it lies with 95%."""
+    """The expected value at an exponent, with its 95% interval."""
 
     exponent: float
     value: float
@@ -85,11 +85,11 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class ExponentEstimate:
-    """Where the best exponent lies: the most likely one, and a 95% interval; `curve` is the fitted value over it.
+    """The most likely best exponent, with a 95% interval; `curve` is the fitted value at each exponent.
 
-    `chosen` is the point, among those tried, with the lowest expected value. `gain` is by how much that value is below
-    the theory's, in the unit of the value, with its 95% interval; infinite if the theory's training breaks down.
-    `breaks_down` is the lowest exponent, above all that train, at which a trial broke down; None if none did. The
+    `chosen` is the tried point with the lowest expected value. `gain` is how far that value is below the theory's, in
+    the value's unit, with its 95% interval; infinite if the theory's training breaks down. `breaks_down` is the lowest
+    exponent, above all that train, at which a trial broke down; None if none did. The
     gain's interval is the process's for the chosen point, whose choice it does not allow for: in a wide and shallow
     valley 8 to 12% of the intervals lie above the true gain, not 2.5% (tests/benchmarks/refine_coverage.py). An
     interval for all trials at once (Bonferroni) would not, but would never show a gain with a dozen trials of one seed.
@@ -106,7 +106,7 @@ class ExponentEstimate:
     breaks_down: float | None = None
 
     def holds(self, exponent: float) -> bool:
-        """Whether the interval holds the exponent."""
+        """Whether the interval contains the exponent."""
         return self.low <= exponent <= self.high
 
     @property
@@ -117,9 +117,9 @@ class ExponentEstimate:
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """What the runs of a point reach on the test set, in percent, a number for each seed."""
+    """The test accuracies of a point's runs in percent, one per seed."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # not a test for pytest
 
     point: Point
     accuracies_percent: tuple[float, ...]
@@ -127,9 +127,9 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class PairedGain:
-    """By how many percent the chosen point's value is below the theory's, seed by seed, with its 95% interval.
+    """By what percentage the chosen point's value is below the theory's, seed by seed, with its 95% interval.
 
-    The interval allows for the choice among `others`, the trials beside the theory's.
+    The interval allows for the choice among `others`, the trials besides the theory's.
     """
 
     gain_percent: float
@@ -143,8 +143,8 @@ class PairedGain:
 class Refinement:
     """The result of a refinement of one baseline for one target batch size.
 
-    `estimate` is None where too few trials ended. `kept` is the point to be used: the chosen one where its gain is
-    certain, else the theory's. `epochs`, `examples` and `seconds` are what the study's own runs took.
+    `estimate` is None if too few trials ended. `kept` is the point to use: the chosen one if its gain is certain, else
+    the theory's. `epochs`, `examples` and `seconds` are the cost of the study's own runs.
     """
 
     study: str
@@ -169,11 +169,11 @@ class Refinement:
 def paired_gain(
     theory: Sequence[float], chosen: Sequence[float], trials: Sequence[Sequence[float]]
 ) -> PairedGain | None:
-    """The gain from logarithms of values that are paired by seed, `trials` those of all trials, these two among them.
+    """The gain from logarithms of values paired by seed; `trials` are those of all trials, including these two.
 
-    The noise is that of all trials (`noise_of_means`), and the interval is Bonferroni's over all of them but the
-    theory's: it holds for each at once, so for the chosen one however it was chosen. None for one seed or two trials
-    that are the same.
+    The noise is that of all trials (`noise_of_means`), and the interval is Bonferroni's over all but the theory's: it
+    holds for all of them at once, and so for the chosen one, however it was chosen. None for one seed or two identical
+    trials.
     """
     noise, others, seeds = noise_of_means(trials), len(trials) - 1, len(theory)
     if noise is None or theory == chosen:
@@ -185,10 +185,10 @@ def paired_gain(
 
 
 def noise_of_means(trials: Sequence[Sequence[float]]) -> float | None:
-    """The standard deviation of the mean over the seeds of a trial that comes from the runs alone.
+    """The standard deviation of a trial's mean over the seeds that is due to the runs alone.
 
-    `trials` holds a value for each seed. What the seeds have in common over the trials is taken out (trials are paired
-    by seed): it is the residual of trial + seed. None for fewer than two trials or two seeds.
+    `trials` holds a value for each seed. What the trials have in common for a seed is removed (trials are paired by
+    seed): it is the residual of trial + seed. None for fewer than two trials or two seeds.
     """
     rows = [row for row in trials if all(map(math.isfinite, row))]
     if len(rows) < 2 or len(rows[0]) < 2:
@@ -214,7 +214,7 @@ def conclude(
 ) -> tuple[Point, str]:
     """The point to use, and the sentences that say why."""
     if estimate is None:
-        return space.theory, "Too few trials ended to say anything: the theory's exponent 0.5 is kept."
+        return space.theory, "Too few trials ended to conclude anything, so the theory's exponent 0.5 is kept."
     point = estimate.chosen if estimate.gain_is_certain else space.theory
     return point, " ".join(_sentences(space, estimate, metric, seeds, epochs, seconds))
 
@@ -224,32 +224,32 @@ def _sentences(
 ) -> Iterator[str]:
     yield (
         f"The best scaling exponent is {estimate.exponent:.2f}, 95% between {estimate.low:.2f} and "
-        f"{estimate.high:.2f}: the theory's 0.5 lies {'inside' if estimate.holds(0.5) else 'outside'}, the linear "
+        f"{estimate.high:.2f}: the theory's 0.5 is {'inside' if estimate.holds(0.5) else 'outside'}, the linear "
         f"rule's 1.0 {'inside' if estimate.holds(1.0) else 'outside'}."
     )
     bounds = space.dimensions[0]
     edges = [edge for edge in (bounds.low, bounds.high) if estimate.low <= edge <= estimate.high]
     if len(edges) == 2:
-        yield "The interval is the whole search: within the noise, every exponent may be the best."
+        yield "The interval covers the whole search range: within the noise, any exponent may be the best."
     elif edges:
-        yield f"The interval ends at the bound of the search, {edges[0]:g}, not by the data."
+        yield f"The interval ends at the bound of the search, {edges[0]:g}, rather than where the data end it."
     if estimate.breaks_down is not None:
-        yield f"Training breaks down at {estimate.breaks_down:g}: the best exponent lies below."
+        yield f"Training breaks down at {estimate.breaks_down:g}, so the best exponent is below that."
     gain = (
         f"{metric_text(estimate.gain, metric)} (95% {metric_text(estimate.gain_low, metric, unit=False)} to "
         f"{metric_text(estimate.gain_high, metric, unit=False)})"
     )
     price = f"{epochs:,.4g} epochs and {duration_text(seconds)}"
     if math.isinf(estimate.gain):
-        yield f"At the theory's 0.5 too: {point_text(space, estimate.chosen)} is used instead, found in {price}."
+        yield f"The theory's 0.5 breaks down too: {point_text(space, estimate.chosen)} is used instead, for {price}."
     elif estimate.chosen == space.theory:
-        yield f"No trial is expected to be better than the theory's 0.5, which is kept; to know it took {price}."
+        yield f"No trial is expected to beat the theory's 0.5, which is kept; finding this out took {price}."
     elif estimate.gain_is_certain:
         yield f"{point_text(space, estimate.chosen)} gains {gain} over the theory, for {price}."
     else:
         yield (
             f"The gain of {point_text(space, estimate.chosen)} over the theory is {gain}, for {price}: "
-            "inside the noise, so 0.5 is kept."
+            "within the noise, so 0.5 is kept."
         )
     if estimate.chosen != space.theory and not math.isinf(estimate.gain):
         yield (
@@ -257,7 +257,7 @@ def _sentences(
             "the gain with fresh seeds."
         )
     if seeds == 1:
-        yield "One seed per trial: the noise is estimated from the trials' scatter about their curve."
+        yield "With one seed per trial, the noise is estimated from the trials' scatter around their curve."
 
 
 def metric_text(value: float, metric: TrialMetric, *, unit: bool = True) -> str:
@@ -267,7 +267,7 @@ def metric_text(value: float, metric: TrialMetric, *, unit: bool = True) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as people read them."""
+    """Seconds in a readable unit."""
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

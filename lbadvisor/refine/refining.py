@@ -1,4 +1,4 @@
-"""A refinement as a whole: the search over trainings, then the test set once, and what may be concluded."""
+"""A whole refinement: the search over trainings, then the test set once, and the conclusion."""
 
 from collections.abc import Generator
 from functools import partial
@@ -20,7 +20,7 @@ RefineEvent = TrialRun | TrialBegins | TrialEnds | SearchWaits | BudgetSpent | i
 def refine(workspace: Workspace, request: RefineRequest) -> Generator[RefineEvent, None, Refinement]:
     """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
 
-    Closing the iterator saves the run that is under way; the same request resumes it. Raises the errors of
+    Closing the iterator saves the current run; the same request resumes it. Raises the errors of
     `errors.py`.
     """
     with SharedStudy.open(workspace.store, request.study_name, request.space) as study:

@@ -1,4 +1,4 @@
-"""The search: trial after trial until there are as many as were asked for, shared by all processes at it."""
+"""The search: trial after trial until there are as many as requested, shared by all processes working on it."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -17,7 +17,7 @@ Event = TypeVar("Event")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a search ends: trials in all, and the epochs that its runs may take in all (None: no bound)."""
+    """When a search ends: total trials, and total epochs of its runs (None: unlimited)."""
 
     trials: int
     epochs_budget: float | None = None
@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class TrialBegins:
-    """A trial begins here, or is resumed; `ended` others are over, of `wanted`."""
+    """A trial starts here, or is resumed; `ended` of `wanted` have ended."""
 
     claim: Claim
     ended: int
@@ -41,14 +41,14 @@ class TrialEnds:
 
 @dataclass(frozen=True, slots=True)
 class SearchWaits:
-    """Nothing is left to begin; `running` trials of other processes are waited for, and taken over if those die."""
+    """Nothing is left to start; waits for `running` trials of other processes, and takes over if those die."""
 
     running: int
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetSpent:
-    """The epochs budget does not hold another trial: `ended` of `wanted` are over, or will be."""
+    """The epochs budget does not allow another trial: `ended` of `wanted` have ended, or will."""
 
     ended: int
     wanted: int
@@ -68,8 +68,8 @@ def search(
     """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
-    Closing the iterator, or a kill, leaves the trial to the next who claims it. The points begin with `first`, then the
-    theories', then those of `propose`; the search also ends once every point was tried.
+    Closing the iterator, or a kill, leaves the trial to whoever claims it next. The points start with `first`, then the
+    theories', then those of `propose`; the search also ends once every point has been tried.
     """
     spent_at: list[BudgetSpent] = []
 
@@ -78,7 +78,7 @@ def search(
         if point is None:
             return None
         spent = sum(trial.outcome.epochs for trial in ended) + sum(map(price_epochs, running))
-        # A rounding of the sum is no trial too many.
+        # Rounding of the sum must not cost a trial.
         if limits.epochs_budget is not None and spent + price_epochs(point) > limits.epochs_budget * (1 + 1e-9):
             spent_at.append(BudgetSpent(len(ended) + len(running), limits.trials, spent))
             return None
@@ -92,7 +92,7 @@ def search(
                     yield spent_at[-1]
                 return
             case Busy(running=running):
-                # Told each time, so that a stop is heard.
+                # Reported each time, so that a stop is noticed.
                 yield SearchWaits(running)
                 time.sleep(POLL_SECONDS)
             case Claim():

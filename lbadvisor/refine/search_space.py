@@ -1,6 +1,6 @@
-"""What a refinement searches: the scaling exponent, and by name other parts of the plan about the theory's values.
+"""What a refinement searches: the scaling exponent and, if named, other parts of the plan around the theory's values.
 
-A point of the space is a tuple of numbers, one for each of its dimensions, the exponent always the first.
+A point of the space is a tuple of numbers, one per dimension; the exponent is always the first.
 """
 
 import math
@@ -20,16 +20,16 @@ Point = tuple[float, ...]
 
 EXPONENT, STRETCH, GHOST, CLIP = "exponent", "stretch", "ghost", "clip"
 FURTHER = (STRETCH, GHOST, CLIP)
-"""The dimensions that are searched only where they are named."""
+"""The dimensions that are searched only if named."""
 RESOLUTION = 0.01
-"""Of the exponent: at r = 32 a step of 0.01 is 3.5% of the learning rate, below what a run's noise lets one see."""
+"""Step of the exponent: at r = 32, 0.01 is 3.5% of the learning rate, which a run's noise hides."""
 GHOST_DOUBLINGS = (-2, 3)
 CLIP_FACTORS = (0.25, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One searched number, between `low` and `high`, and what the theory says it is.
+    """One searched number, between `low` and `high`, with the theory's value.
 
     exponent: a in lr * r^a. stretch: length of the schedule in epochs, as a factor of the baseline's (r: as many
     updates; 1: as many epochs). ghost: ghost batch size in examples, the theory's times a power of 2. clip: the
@@ -43,23 +43,23 @@ class Dimension:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether its ratios count, not its differences."""
+        """Whether ratios matter rather than differences."""
         return self.name != EXPONENT
 
     def at(self, unit: float) -> float:
-        """The value at a share, from 0 to 1, of the range."""
+        """The value at a share of the range, from 0 to 1."""
         return (
             self.low * (self.high / self.low) ** unit if self.logarithmic else self.low + unit * (self.high - self.low)
         )
 
     def unit(self, value: float) -> float:
-        """The share of the range that a value lies at, 0 at `low` and 1 at `high`."""
+        """A value's share of the range, 0 at `low` and 1 at `high`."""
         if self.logarithmic:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def snapped(self, value: float) -> float:
-        """The value that is tried for `value`: of a coarseness below what can be told apart, within the bounds."""
+        """The value to try for `value`: within the bounds, on a grid finer than what can be distinguished."""
         if self.name == EXPONENT:
             value = round(value / RESOLUTION) * RESOLUTION
             return min(max(round(value, 10), self.low), self.high)
@@ -78,7 +78,7 @@ class SearchSpace:
 
     @property
     def theory(self) -> Point:
-        """The point that the theory gives: the square-root rule, and each part of the plan as it is."""
+        """The theory's point: the square-root rule, and each part of the plan unchanged."""
         return tuple(dimension.theory for dimension in self.dimensions)
 
     def at(self, exponent: float) -> Point:
@@ -86,16 +86,16 @@ class SearchSpace:
         return (exponent, *self.theory[1:])
 
     def exponents(self) -> list[float]:
-        """The exponents that can be told apart, in order."""
+        """The distinguishable exponents, in order."""
         low, high = self.dimensions[0].low, self.dimensions[0].high
         return [round(low + i * RESOLUTION, 10) for i in range(round((high - low) / RESOLUTION) + 1)]
 
     def snapped(self, units: Sequence[float]) -> Point:
-        """The point that is tried for one given by the share, from 0 to 1, of each dimension's range."""
+        """The point to try, from the share of each dimension's range, from 0 to 1."""
         return tuple(d.snapped(d.at(unit)) for d, unit in zip(self.dimensions, units, strict=True))
 
     def holds(self, point: Point) -> bool:
-        """Whether the point lies within the bounds."""
+        """Whether the point is within the bounds."""
         return all(d.low <= value <= d.high for d, value in zip(self.dimensions, point, strict=True))
 
 
@@ -104,17 +104,17 @@ def search_space(
 ) -> SearchSpace:
     """The space of a refinement of `request`: exponents from `low` to `high`, and the dimensions named in `also`.
 
-    Raises `UsageError` for the baseline's own batch size, for bounds without the theory's 0.5 between them, for a name
-    that there is not, and for one whose part of the plan the request does not adapt.
+    Raises `UsageError` for the baseline's own batch size, for bounds that exclude the theory's 0.5, for an unknown
+    name, and for one whose part of the plan the request does not adapt.
     """
     if not (-2 <= low < 0.5 < high <= 2):
-        raise UsageError(f"exponents from {low:g} to {high:g}: they lie between -2 and 2, with 0.5 between them")
+        raise UsageError(f"exponents from {low:g} to {high:g}: give a range within -2 to 2 that contains 0.5")
     if "lr" not in request.parts:
-        raise UsageError("what is refined is the learning rate: --adapt must name lr")
+        raise UsageError("refining searches the learning rate: --adapt must include lr")
     dimensions = [Dimension(EXPONENT, low, high, 0.5)]
     unknown = [name for name in also if name not in FURTHER]
     if unknown:
-        raise UsageError(f"--also {unknown[0]}: there are {', '.join(FURTHER)}")
+        raise UsageError(f"--also {unknown[0]}: choose from {', '.join(FURTHER)}")
     plan = advise(baseline, request)
     adapted, ratio = plan.adapted, plan.batch_ratio
     if ratio == 1:
@@ -127,25 +127,27 @@ def search_space(
     if GHOST in also:
         ghost = adapted.batch_norm.ghost_batch_size
         if ghost is None:
-            raise UsageError("--also ghost: no ghost batches: --adapt must name ghost, and the network have batch norm")
+            raise UsageError(
+                "--also ghost: needs ghost batches: --adapt must include ghost, and the network batch norm"
+            )
         tried = [ghost * 2.0**n for n in range(GHOST_DOUBLINGS[0], GHOST_DOUBLINGS[1] + 1)]
         tried = [size for size in tried if size == int(size) and 2 <= size <= adapted.batch.size]
         if len(tried) < 2:
             raise UsageError(
-                f"--also ghost: no other ghost batch size than {ghost} fits a batch of {adapted.batch.size}"
+                f"--also ghost: no ghost batch size other than {ghost} fits a batch of {adapted.batch.size}"
             )
         dimensions.append(Dimension(GHOST, tried[0], tried[-1], float(ghost)))
     if CLIP in also:
         if adapted.clipping is None:
-            raise UsageError("--also clip: the plan clips nothing: --adapt must name clip, and the optimizer be sgd")
+            raise UsageError("--also clip: needs clipping: --adapt must include clip, and the optimizer be sgd")
         dimensions.append(Dimension(CLIP, *CLIP_FACTORS, 1.0))
     return SearchSpace(tuple(dimensions))
 
 
 def plan_at(baseline: Recipe, request: Request, space: SearchSpace, point: Point) -> Plan:
-    """The plan of `request` at a point of the space; lines that differ from the theory's say that they are refined.
+    """The plan of `request` at a point of the space; lines that differ from the theory's are marked as refined.
 
-    Raises `PlanError` and `RefusedError` as `advise` does.
+    Raises `PlanError` and `RefusedError` like `advise`.
     """
     values = dict(zip((d.name for d in space.dimensions), point, strict=True))
     theory = dict(zip((d.name for d in space.dimensions), space.theory, strict=True))
@@ -177,7 +179,7 @@ def plan_at(baseline: Recipe, request: Request, space: SearchSpace, point: Point
 
 
 def point_text(space: SearchSpace, point: Point) -> str:
-    """Such as exponent 0.37, ghost 64."""
+    """For example exponent 0.37, ghost 64."""
     return ", ".join(f"{d.name} {value:.4g}" for d, value in zip(space.dimensions, point, strict=True))
 
 

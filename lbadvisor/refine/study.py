@@ -1,9 +1,9 @@
-"""A study of Optuna's in the program's own database file, which several processes share and any may die in.
+"""An Optuna study in the program's own database file, shared by several processes, any of which may die.
 
-Optuna's heartbeat works in `optimize` only, and a trial that missed it is failed and tried again as another one. Here
-whoever evaluates a trial holds the lock of its file, which goes with the process however it ends: a running trial whose
-lock is free was left by a process that is no more, and the next one resumes that very trial. Trials are handed out
-under one more lock, the study's.
+Optuna's heartbeat only works in `optimize`, and a trial that misses it fails and is retried as another one. Here, the
+process that evaluates a trial holds its file lock, which ends with the process, however that ends: a running trial with
+a free lock was abandoned by a dead process, and the next process resumes it. Trials are assigned under another lock,
+the study's.
 """
 
 import math
@@ -27,15 +27,15 @@ from lbadvisor.store import Store
 from lbadvisor.store.sqlite import connect_for_optuna
 
 OUTCOME = "outcome"
-"""The user attribute of an Optuna trial that keeps its outcome."""
+"""The user attribute of an Optuna trial that stores its outcome."""
 POINT = "point"
-"""The one that keeps its point from when it is enqueued: until it begins it has no parameters."""
+"""The one that stores its point when it is enqueued: it has no parameters until it starts."""
 PRUNES_AFTER_TRIALS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A trial that this process evaluates; `taken_over` from another that left it."""
+    """A trial that this process evaluates; `taken_over` if another process abandoned it."""
 
     number: int
     point: Point
@@ -46,13 +46,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """There is nothing to claim, and other processes are at trials."""
+    """There is nothing to claim, but other processes are evaluating trials."""
 
     running: int
 
 
 Choose = Callable[[Sequence[Trial], Sequence[Point]], Point | None]
-"""From the trials that ended, and the points that others are at, to the next point; None: there is to be none."""
+"""Maps the ended trials and the points others are evaluating to the next point; None if there is none."""
 
 
 class SharedStudy:
@@ -69,7 +69,7 @@ class SharedStudy:
         """The study in the file of the store; it and the file are made if they are missing."""
         store.make()
         folder = store.checkpoints / "studies"
-        # Its warnings are for those who program with it.
+        # Optuna's warnings are for programmers.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
         with _explained(store.path), filelock.FileLock(folder / "studies.lock"):
@@ -79,7 +79,7 @@ class SharedStudy:
                 storage=storage,
                 direction="minimize",
                 load_if_exists=True,
-                # Points are chosen outside (`proposal`): nothing is asked of the study's own sampler.
+                # Points are chosen elsewhere (`proposal`): the study's own sampler is not used.
                 sampler=optuna.samplers.RandomSampler(seed=0),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNES_AFTER_TRIALS),
             )
@@ -99,12 +99,12 @@ class SharedStudy:
 
     @property
     def name(self) -> str:
-        """The study's name, under which Optuna's tools find it."""
+        """The study's name in Optuna's tools."""
         return self._study.study_name
 
     @property
     def is_begun(self) -> bool:
-        """Whether it has a trial, ended or not."""
+        """Whether it has any trial, ended or not."""
         with _explained(self.name):
             return bool(self._study.get_trials(deepcopy=False))
 
@@ -118,7 +118,7 @@ class SharedStudy:
             ]
 
     def take_in(self, found: Sequence[tuple[Point, Outcome]]) -> int:
-        """Add what was measured before, but for points that the study has; how many were added."""
+        """Add past measurements, except at points that the study already has; returns how many were added."""
         with _explained(self.name), self._lock:
             known = {self._point(frozen) for frozen in self._study.get_trials(deepcopy=False)}
             new = [(point, outcome) for point, outcome in found if point not in known]
@@ -134,9 +134,9 @@ class SharedStudy:
             return len(new)
 
     def claim(self, wanted: int, choose: Choose) -> Claim | Busy | None:
-        """A trial for this process: one that was left first, else a new one while there are fewer than `wanted`.
+        """A trial for this process: an abandoned one first, else a new one while there are fewer than `wanted`.
 
-        None: nothing is left to do, now or later.
+        None if nothing is left to do, now or later.
         """
         with _explained(self.name), self._lock:
             running = []
@@ -165,14 +165,14 @@ class SharedStudy:
             return self._claimed(trial, lock, taken_over=False)
 
     def is_hopeless(self, claim: Claim, share_percent: int, value: float) -> bool:
-        """Whether `value`, at that share of the schedule, is above the median of the other trials' there."""
+        """Whether `value`, at that share of the schedule, is above the median of the other trials there."""
         with _explained(self.name):
             if share_percent not in self._frozen(claim.number).intermediate_values:
                 claim.trial.report(value, share_percent)
             return bool(claim.trial.should_prune())
 
     def tell(self, claim: Claim, outcome: Outcome) -> None:
-        """End the trial, and let go of it."""
+        """End the trial and release it."""
         with _explained(self.name):
             claim.trial.set_user_attr(OUTCOME, _body(outcome))
             if outcome.pruned:
@@ -182,7 +182,7 @@ class SharedStudy:
         claim.lock.release()
 
     def _claimed(self, trial: optuna.trial.Trial, lock: filelock.BaseFileLock, *, taken_over: bool) -> Claim:
-        # One that was left before its numbers were noted has them still from when it was enqueued.
+        # A trial abandoned before its numbers were stored still has them from when it was enqueued.
         for dimension in self.space.dimensions:
             trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.logarithmic)
         return Claim(trial.number, self._point(self._frozen(trial.number)), taken_over, trial, lock)
@@ -217,7 +217,7 @@ def _explained(what: object) -> Iterator[None]:
 
 
 def _body(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as JSON, which has no infinity: null stands for it."""
+    """The outcome as JSON, with null for infinity."""
     return {
         "values": [value if math.isfinite(value) else None for value in outcome.values],
         "pruned": outcome.pruned,

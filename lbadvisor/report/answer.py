@@ -1,4 +1,4 @@
-"""The answer that a report begins with, and the arms behind it, from a comparison."""
+"""The answer at the top of a report, and the arms behind it, from a comparison."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class ArmRow:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field in which the runs differ, with its value in each group as text: all values where a group has several."""
+    """A field in which the runs differ, with its value in each group as text: all values if a group has several."""
 
     field: str
     values: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How groups look: few of them have dashes and a marker each, so that none is told by its colour alone."""
+"""How groups look: if there are few, each has its own dashes and marker, so colour alone never distinguishes them."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ MARKERS = {
 class Look:
     """The colours of a group on light and dark ground, its dashes as SVG has them, its marker as plotly names it.
 
-    `marker` is None where there are too many groups for markers.
+    `marker` is None if there are too many groups for markers.
     """
 
     light: str

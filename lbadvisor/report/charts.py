@@ -19,7 +19,7 @@ quantity allows it."""
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One quantity of all groups; `curves` has one for each group, None where the group has no point of it."""
+    """One quantity of all groups; `curves` has one for each group, None if the group has no point of it."""
 
     quantity: Quantity
     drawing: Drawing

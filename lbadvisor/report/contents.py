@@ -1,4 +1,4 @@
-"""What a report is drawn from, and from nothing else."""
+"""Everything that a report is made from."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class GroupPlan:
 
 @dataclass(frozen=True, slots=True)
 class GroupRecipe:
-    """How a group is trained again: its recipe as TOML, the file to save that in, and the commands."""
+    """How to train a group again: its recipe as TOML, the file to save it in, and the commands."""
 
     label: str
     file_name: str
@@ -40,9 +40,9 @@ class GroupRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a report says; `curves` and `recipes` are in the order of the comparison's groups.
+    """The content of a report; `curves` and `recipes` are in the order of the comparison's groups.
 
-    `commands` make the comparison anew; `environments` are those of the runs, each once.
+    `commands` reproduce the comparison; `environments` are those of the runs, each once.
     """
 
     title: str

@@ -1,7 +1,6 @@
 """Curves of groups of runs: the mean over the runs of a group, between the lowest and the highest of them.
 
-The band is that from the lowest run to the highest, and not a standard deviation: three seeds have no more to say than
-where they lie.
+The band spans the lowest to the highest run, not a standard deviation: three seeds show no more than their range.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ class Curve:
     """One quantity of a group, at the updates that are common to all its runs and finite in each.
 
     `seconds` of training, `mean`, `low` and `high` are over the runs; one run alone has low = mean = high. Thinned, so
-    that the updates of two curves differ. Empty where the runs share nothing. `measured` is how many points it had.
+    that the updates of two curves differ. Empty if the runs share nothing. `measured` is how many points it had.
     """
 
     quantity: Quantity
@@ -48,7 +47,7 @@ class GroupCurves:
 
 
 def points_per_curve(groups: int) -> int:
-    """How many points a curve may have where so many groups are drawn, so that the page stays fluent and small."""
+    """How many points a curve may have if this many groups are drawn, so that the page stays fluent and small."""
     shared = POINTS_PER_REPORT // (max(groups, 1) * len(DRAWN))
     return max(min(POINTS_PER_CURVE, shared), LEAST)
 
@@ -56,7 +55,7 @@ def points_per_curve(groups: int) -> int:
 def group_curves(label: str, runs: Sequence[Columns], at_most: int = POINTS_PER_CURVE) -> GroupCurves:
     """The curves of the runs of one group, each with at most `at_most` points.
 
-    The runs are of one recipe, so that the first one's clock is that of all. Raises `ValueError` where there is none.
+    The runs are of one recipe, so that the first one's clock is that of all. Raises `ValueError` if there is none.
     """
     if not runs:
         raise ValueError(f"the group {label} has no runs")

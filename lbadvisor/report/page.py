@@ -24,7 +24,7 @@ from lbadvisor.version import __version__
 
 MARK = b'<meta name="generator" content="lbadvisor '
 MANY_GROUPS = 8
-"""From more groups on, tables have a row and not a column for each."""
+"""With more groups, tables have a row for each instead of a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +59,21 @@ class NumbersRow:
 
 @dataclass(frozen=True, slots=True)
 class NumberedChart:
-    """A chart, with its numbers for those who do not see it."""
+    """A chart, with its numbers for readers who cannot see it."""
 
     chart: Chart
     rows: tuple[NumbersRow, ...]
 
 
 def check_page_target(path: Path) -> None:
-    """Raise where the page cannot be written to `path`: see `check_target`."""
+    """Raise if the page cannot be written to `path`: see `check_target`."""
     check_target(path, MARK)
 
 
 def write_page(path: Path, report: Report) -> int:
-    """Write the report to `path` as one HTML page, atomically; how many bytes it has.
+    """Write the report to `path` as one HTML page, atomically; returns its size in bytes.
 
-    Raises `UsageError` where a file that is no report is in the way, `LbadvisorError` where it cannot be written.
+    Raises `UsageError` if another kind of file is in the way, `LbadvisorError` if it cannot be written.
     """
     check_page_target(path)
     body = page_of(report).encode()
@@ -152,7 +152,7 @@ def _dumps(value: object, **_: object) -> str:
 
 
 def _spans(arms: Sequence[ArmRow]) -> Spans | None:
-    """The arms' accuracies on one scale; None where fewer than two are known."""
+    """The arms' accuracies on one scale; None if fewer than two are known."""
     known = [_ends(arm.accuracy) for arm in arms if arm.accuracy is not None]
     low, high = min((low for low, _ in known), default=0.0), max((high for _, high in known), default=0.0)
     if len(known) < 2 or low == high:

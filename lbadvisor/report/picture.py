@@ -37,14 +37,14 @@ MARKERS = {
 
 
 def check_picture_target(path: Path) -> None:
-    """Raise where the picture cannot be written to `path`: see `check_target`."""
+    """Raise if the picture cannot be written to `path`: see `check_target`."""
     check_target(path, MARK)
 
 
 def write_picture(path: Path, report: Report) -> int:
-    """Write the report's charts over updates to `path` as a PNG picture, atomically; how many bytes it has.
+    """Write the report's charts over updates to `path` as a PNG picture, atomically; returns its size in bytes.
 
-    Raises `UsageError` where a file that is no such picture is in the way, `LbadvisorError` where it cannot be written.
+    Raises `UsageError` if another kind of file is in the way, `LbadvisorError` if it cannot be written.
     """
     check_picture_target(path)
     with warnings.catch_warnings():

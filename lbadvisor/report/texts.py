@@ -1,4 +1,4 @@
-"""Numbers as the page writes them: those of every table, with the signs of print."""
+"""Numbers as the page shows them: like in every table, with typographic signs."""
 
 import re
 
@@ -11,12 +11,12 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with so many digits behind the point; a dash for None."""
+    """A number with this many decimals; a dash for None."""
     return ABSENT if value is None else number_text(value, f"z,.{digits}f").replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """The same, a plus before what is above 0."""
+    """The same, with a plus sign if it is above 0."""
     return ABSENT if value is None else number_text(value, f"z,.{digits}f", "+").replace("-", MINUS)
 
 
@@ -31,10 +31,10 @@ def interval(ends: tuple[float, float] | None, digits: int = 2) -> str:
 
 
 def planned_value(value: object) -> str:
-    """A value of a plan: "none" where it is not set."""
+    """A value of a plan: "none" if it is not set."""
     return value_text(value, "none")
 
 
 def breakable(name: str) -> Markup:
-    """A dotted name that may break behind its dots and underscores."""
+    """A dotted name that may break after its dots and underscores."""
     return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))

@@ -1,4 +1,4 @@
-"""Fewer points of a curve that look the same: in every stretch of the axis the highest and the lowest are kept."""
+"""Thins a curve so that it looks the same: every stretch of the axis keeps its highest and lowest points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ LEAST = 16
 
 @dataclass(frozen=True, slots=True)
 class Extreme:
-    """What must not be lost of a curve: the highest of `values` in every stretch, or the lowest."""
+    """What a curve must keep: the highest of `values` in every stretch, or the lowest."""
 
     values: Floats
     highest: bool
 
 
 def kept(updates: Floats, extremes: Sequence[Extreme], at_most: int) -> Indices:
-    """The places of the points to keep, ascending, at most `at_most` of them; all where there are no more.
+    """The indices of the points to keep, ascending, at most `at_most`; all if there are no more.
 
     `updates` ascends from above 0. The axis is cut into equal stretches twice, in updates and in their logarithm, so
     that the points suit a linear and a logarithmic axis; each stretch keeps its extremes with the place where they

@@ -1,4 +1,4 @@
-"""Where a report is written: whole or not at all, and over nothing that is no report."""
+"""Writes a report, completely or not at all, and never over another kind of file."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import IO
 from lbadvisor.errors import LbadvisorError, UsageError
 
 HEAD_BYTES = 4096
-"""Within so many bytes a page and a picture say who made them."""
+"""A page or picture names its maker within this many bytes."""
 
 
 def check_target(path: Path, mark: bytes) -> None:
@@ -20,7 +20,7 @@ def check_target(path: Path, mark: bytes) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file in it")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise UsageError(f"{path} cannot be written: the folder {path.parent} does not exist")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -29,13 +29,13 @@ def check_target(path: Path, mark: bytes) -> None:
     except OSError as error:
         raise LbadvisorError(f"{path} cannot be read: {error.strerror}") from error
     if mark not in head:
-        raise UsageError(f"{path} is there already and is no report of lbadvisor: give another name, or move it away")
+        raise UsageError(f"{path} already exists and is not a report of lbadvisor: give another name, or move it away")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let `write` fill a file beside `path`, then give it that name: a kill leaves the old file or the new one.
 
-    Raises `LbadvisorError` where it cannot be written.
+    Raises `LbadvisorError` if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,4 +1,4 @@
-"""How much of a run lay above its clipping threshold: where most did, the learning rate is too high."""
+"""How much of a run was above its clipping threshold: if most was, the learning rate is too high."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ClippedShare:
 
 
 def clipped_share(recipe: Recipe, measurements: Sequence[Measurement]) -> ClippedShare | None:
-    """How much of a run lay above its clipping threshold, its beginning left out; None where nothing tells.
+    """How much of a run was above its clipping threshold, without its beginning; None if unknown.
 
     The beginning is the clipping warm-up, or the first tenth of a run that clips throughout. `recipe` is one in
     updates, `measurements` those of its run in their order.

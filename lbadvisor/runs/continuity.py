@@ -1,4 +1,4 @@
-"""Whether a resumed run goes on where it stopped: its first loss beside the ones before."""
+"""Checks that a resumed run continues where it stopped, by comparing its first loss with those before."""
 
 import itertools
 import math
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WINDOW = 20
-"""Changes of the loss between neighbouring measurements, the last before the stop, of which the usual size is taken."""
+"""Number of last changes of the loss before the stop, between neighbouring measurements, that set the usual size."""
 FEWEST = 8
-"""With fewer changes nothing is said."""
+"""With fewer changes, nothing is reported."""
 DEVIATIONS = 6.0
 """A rise is a jump if it lies so many standard deviations of the usual changes above their mean.
 

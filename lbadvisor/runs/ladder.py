@@ -62,7 +62,7 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunBegins:
-    """A run of the ladder begins, or goes on."""
+    """A run of the ladder starts or resumes."""
 
     planned: PlannedRun
     started: Started
@@ -79,7 +79,7 @@ class RunEnds:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Other processes train the `runs` that are left: they are waited for, and taken over if those processes die."""
+    """Other processes train the remaining `runs`: wait for them, and take over if those processes die."""
 
     runs: int
 
@@ -109,7 +109,7 @@ def train_ladder(
 
     Several processes may train one ladder: each takes the next run that has no result and that no living process
     trains, and waits for the rest; a run that a process left behind is resumed. The data set is prepared once, and not
-    at all if every run has its result. A run that diverges is a result, and the ladder goes on. Closing the iterator
+    at all if every run has its result. A run that diverges is a result, and the ladder continues. Closing the iterator
     between two updates stops it: the run in training is saved, and the same request resumes it. Nothing is stored
     before the data are loaded. Raises the errors of `errors.py`.
     """
@@ -213,9 +213,9 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
         differing.append(f"target batch size: {ladder.target_batch_size} there, {request.target_batch_size} here")
     if differing:
         raise RefusedError(
-            f"the ladder `{ladder.name}` is of another training:\n  "
+            f"the ladder `{ladder.name}` belongs to another training:\n  "
             + "\n  ".join(differing)
-            + "\ngive the same again to resume it, or --name for a new ladder"
+            + "\nrepeat its original options to resume it, or give --name for a new ladder"
         )
 
 
@@ -226,7 +226,9 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
         if differing:
             raise RefusedError(
                 f"the ladder `{ladder}` has {member.name} for the arm {arm.arm.name}, which is of another "
-                "training:\n  " + "\n  ".join(differing) + "\ngive the same again, or --name for a new ladder"
+                "training:\n  "
+                + "\n  ".join(differing)
+                + "\nrepeat the original options, or give --name for a new ladder"
             )
         return PlannedRun(arm, seed, member.name, member)
     name = f"{ladder}-{arm.arm.name}-s{seed}"

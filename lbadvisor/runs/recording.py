@@ -1,4 +1,4 @@
-"""A training while it is recorded: its measurements into the store, its state into checkpoints, how it ended."""
+"""Records a training: stores its measurements, saves its state in checkpoints, and notes how it ended."""
 
 import contextlib
 import math
@@ -18,13 +18,13 @@ from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
 
 FLUSH_SECONDS = 1.0
-"""Measurements are written at most this often, in one transaction: a kill loses no more, a resume makes them again."""
+"""Measurements are written at most this often, in one transaction: a kill loses no more, and a resume repeats them."""
 
 LOSS_SECONDS = 1.0
-"""The training loss is told at most this often between measurements."""
+"""The training loss is reported at most this often between measurements."""
 
 SAVING_SHARE = 0.01
-"""Saving takes at most this share of a run's time: where one save took s seconds, the next waits at least s / 0.01."""
+"""Saving takes at most this share of a run's time: if a save took s seconds, the next waits at least s / 0.01."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def recorded(
 ) -> Iterator[Progress]:
     """Train `state` to its end; yields after every update.
 
-    `saved_update` is that of the checkpoint in `folder` which `state` came from, None where it came from none: then a
+    `saved_update` is that of the checkpoint in `folder` which `state` came from, None if it came from none: then a
     first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
     were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
     saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
@@ -84,7 +84,7 @@ def recorded(
             recording.end(RunStatus.STOPPED, f"interrupted {where}")
         raise
     except Exception as error:
-        # Where this cannot be stored either, the first error is the one to be told.
+        # If this cannot be stored either, report the first error.
         with contextlib.suppress(StoreError):
             recording.end(RunStatus.FAILED, f"{type(error).__name__}: {error}")
         raise
@@ -105,7 +105,7 @@ class _Recording:
         self.saved_update = saved_update
 
     def add(self, measurement: Measurement) -> None:
-        """Take a measurement. Raises `DivergedError` where its loss is not finite."""
+        """Take a measurement. Raises `DivergedError` if its loss is not finite."""
         self._pending.append(measurement)
         if not math.isfinite(measurement.loss):
             raise self._diverged(f"its loss is {measurement.loss}")
@@ -127,11 +127,11 @@ class _Recording:
             self._flush()
 
     def save(self) -> None:
-        """Save the state, after what was measured before it. Raises `DivergedError` where it is not finite."""
+        """Save the state, after what was measured before it. Raises `DivergedError` if it is not finite."""
         began = time.monotonic()
         if not is_finite(self._state):
             raise self._diverged("its weights or its loss are not finite")
-        # The rows first: what a checkpoint has behind it is stored.
+        # Rows first: everything before a checkpoint must be stored.
         self._flush()
         save_checkpoint(self._folder, self._state, self._run.name, self._images)
         self.saved_update = self._state.update
@@ -166,7 +166,7 @@ class _Recording:
         self._flushed = time.monotonic()
 
     def _diverged(self, what: str) -> DivergedError:
-        kept = "" if self.saved_update is None else f"; the state before it is kept, of update {self.saved_update}"
+        kept = "" if self.saved_update is None else f"; the earlier state, of update {self.saved_update}, is kept"
         return DivergedError(
             f"the run {self._run.name} diverged: {what} at update {self._state.update}{kept}; lower optimizer.lr, "
             "or clip (--adapt with clip, or a [clipping] table), and give --name"

@@ -1,7 +1,7 @@
-"""A proof, on the user's own recipe, data and device, that a killed run ends with the bits of one that was not.
+"""Proves, on the user's own recipe, data and device, that a killed run ends with the same bits as an uninterrupted one.
 
-Two runs of the same first updates, each in processes of its own, in a database that is thrown away: one straight on,
-one that is killed (SIGKILL) in the middle and gone on with by a new process. Then everything that moves is compared.
+Trains the same first updates twice, in separate processes and a temporary database: one run without a stop, and one
+that is killed (SIGKILL) in the middle and resumed by a new process. Then compares everything that changes.
 """
 
 import math
@@ -22,7 +22,7 @@ from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import epochs_of, in_updates
-from lbadvisor.records.run import Environment, Measurement
+from lbadvisor.records.run import Environment, Measurement, WrittenRecipe
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
@@ -31,7 +31,7 @@ from lbadvisor.training.data.dataset import Preparing
 from lbadvisor.training.machine import Machine
 
 UPDATES = 24
-"""So many updates are made where none is told: momentum, statistics and averages have moved by then."""
+"""Default number of updates: by then, momentum, statistics and averages have changed."""
 POINTS = 8
 """The first updates are measured at least so often: what is measured changes no weight."""
 STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
@@ -42,7 +42,7 @@ STRAIGHT, KILLED, RESUMED = "straight", "killed", "resumed"
 class BitDifference:
     """The first thing that is not the same, a tensor or a number, by its name.
 
-    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan where no difference can be taken.
+    `elements` of the tensor's `of` differ in their bits, by at most `largest`; nan if no difference can be taken.
     """
 
     name: str
@@ -55,10 +55,10 @@ class BitDifference:
 class ResumeProof:
     """What was compared after `updates` updates, and the first `difference`, None if every bit is the same.
 
-    The run was killed after `killed_at` updates, at `epoch`, and gone on with from its checkpoint of `resumed_from`.
+    The run was killed after `killed_at` updates, at `epoch`, and resumed from its checkpoint of `resumed_from`.
     """
 
-    recipe: Recipe
+    recipe: WrittenRecipe
     seed: int
     updates: int
     killed_at: int
@@ -87,12 +87,12 @@ def prove(
     `updates` are the first ones of the
     recipe that are made, all of them at most, `UPDATES` if not given; the kill comes behind `kill_at` updates, in the
     middle if not given, within an epoch. Only the cadence of measuring is changed: it moves no weight. Raises
-    `UsageError` where they do not fit, and what training raises.
+    `UsageError` if they do not fit, and what training raises.
     """
     machine.check(recipe)
     recipe = in_updates(recipe)
     updates, kill_at = _checked(recipe, updates, kill_at)
-    # Saved before the kill, so that updates and measurements are made again, where there is room for that.
+    # Saved before the kill, if there are enough updates, so that updates and measurements are repeated.
     save_at = 2 * kill_at // 3
     every = max(1, updates // POINTS)
     cadence = Measurements(
@@ -112,17 +112,17 @@ def prove(
 def _checked(recipe: Recipe, updates: int | None, kill_at: int | None) -> tuple[int, int]:
     length = recipe.schedule.updates or 0
     if length < 2:
-        raise UsageError(f"the recipe has {length} update: there is nothing between two to be killed at")
+        raise UsageError(f"the recipe has only {length} update: the kill needs at least two")
     if updates is None:
         updates = min(length, max(UPDATES, (kill_at or 0) + 1))
     if not 2 <= updates <= length:
-        raise UsageError(f"--updates {updates} does not lie between 2 and the {length} updates of the recipe")
+        raise UsageError(f"--updates {updates} is not between 2 and the recipe's {length} updates")
     if kill_at is None:
         kill_at = updates // 2
         if kill_at + 1 < updates and kill_at * recipe.batch.size % recipe.data.train_examples == 0:
             kill_at += 1
     if not 1 <= kill_at < updates:
-        raise UsageError(f"--at {kill_at} does not lie between 1 and {updates - 1}, before the last of the updates")
+        raise UsageError(f"--at {kill_at} is not between 1 and {updates - 1}, before the last update")
     return updates, kill_at
 
 

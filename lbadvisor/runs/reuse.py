@@ -1,4 +1,4 @@
-"""Which stored run or ladder is what is asked for: what it trains decides, its name is a label."""
+"""Finds the stored run or ladder to reuse: what it trains decides; its name is only a label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,9 +53,9 @@ def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
         differing.append(f"seed: {run.seed} there, {seed} here")
     if differing:
         raise RefusedError(
-            f"the run `{run.name}` is of another training:\n  "
+            f"the run `{run.name}` belongs to another training:\n  "
             + "\n  ".join(differing)
-            + "\ngive the same again to resume it, or --name for a new run"
+            + "\nrepeat its original options to resume it, or give --name for a new run"
         )
 
 

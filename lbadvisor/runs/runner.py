@@ -1,4 +1,4 @@
-"""A run: one training of one recipe with one seed, stored while it goes, and gone on with where it stopped."""
+"""A run: one training of one recipe with one seed, stored as it proceeds and resumed where it stopped."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -76,7 +76,7 @@ def train_run(
     While data set and network are prepared it yields how far that is: closed there, nothing of the run was begun.
     `dataset` is the recipe's own, prepared already.
 
-    Closing the iterator between two updates stops the run: its state is saved and the same request goes on from
+    Closing the iterator between two updates stops the run: its state is saved and the same request resumes from
     there, bit for bit. Nothing is stored before the data are loaded and the network is built. Raises the errors of
     `errors.py`; a loss that is not finite ends the run as diverged. KeyboardInterrupt, raised anywhere within, leaves
     the last checkpoint as it is.
@@ -136,19 +136,19 @@ def _micro_size(
 
 
 def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[str]]:
-    """Let `state` have the size asked for; whether its checkpoint had another one, and what there is to say of it."""
+    """Give `state` the requested size; returns whether its checkpoint had another one, and notes about it."""
     before, size = state.micro_size or state.recipe.batch.size, micro_size or state.micro_size
     state.micro_size = size
     if state.update and micro_size is not None and micro_size != before:
-        how = f"the run went in micro-batches of {before} and goes on in {micro_size}"
-        return True, [f"{how}: equal to rounding, not bit for bit"]
+        how = f"the run used micro-batches of {before} and resumes with {micro_size}"
+        return True, [f"{how}: equal up to rounding, not bit for bit"]
     if size is not None and size < state.recipe.batch.size:
-        return False, [f"each update goes in micro-batches of {size}"]
+        return False, [f"each update uses micro-batches of {size}"]
     return False, []
 
 
 def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str]]:
-    """Have the run measured and saved as often as `recipe` says; what there is to say of it."""
+    """Measure and save the run as often as `recipe` says; returns notes about it."""
     new = with_cadence_of(run.recipe, recipe)
     differing = differing_fields(in_updates(run.recipe), new)
     changed = [
@@ -157,11 +157,11 @@ def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str
     if not changed:
         return run, []
     store.set_recipe(run.number, new)
-    return replace(run, recipe=new), [f"from here on {', '.join(changed)}"]
+    return replace(run, recipe=new), [f"from now on {', '.join(changed)}"]
 
 
 def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
-    """Why the bits will not be those of the run had it gone on where it began."""
+    """Why the bits will differ from those of an uninterrupted run."""
     reasons = departures(run.environment, environment)
     if not threads_kept(state.threads):
         reasons.append(f"threads: {state.threads} there, fewer here")
@@ -196,7 +196,7 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
     notes: list[str] = []
     if run.status is RunStatus.DIVERGED:
         notes.append(
-            f"the run had diverged by update {run.update}; it goes on from its last sound state, and diverges again "
+            f"the run had diverged by update {run.update}; it resumes from its last sound state, and diverges again "
             "unless the hardware was at fault"
         )
     header, damaged = newest_sound(folder, run, lambda path: load_checkpoint(path, state))
@@ -205,4 +205,4 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
 
 
 def _passed_over(damaged: list[str]) -> list[str]:
-    return [f"{what}: resuming from the one before" for what in damaged]
+    return [f"{what}: resuming from the previous one" for what in damaged]

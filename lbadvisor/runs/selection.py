@@ -1,4 +1,4 @@
-"""Which stored runs a command is about: runs and whole ladders by name, and those that meet conditions."""
+"""Selects stored runs for a command: runs and whole ladders by name, and runs that meet conditions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def select(store: Store, names: Sequence[str], where: Sequence[Condition] = ()) 
     for name in names:
         if name in ladders:
             if store.find_run(name) is not None:
-                raise UsageError(f"{name} is a run and a ladder: give the run's number, or rename one")
+                raise UsageError(f"{name} is both a run and a ladder: give the run's number, or rename one")
             for number, label in _members(store, name):
                 labels.setdefault(number, f"{name} {label}" if several else label)
                 runs.setdefault(number, store.run(str(number)))

@@ -1,4 +1,4 @@
-"""Stored runs renamed, pruned and deleted, with what lies beside the database; never while a process trains them."""
+"""Renames, prunes and deletes stored runs and their files beside the database; never while a process trains them."""
 
 import shutil
 from collections.abc import Sequence
@@ -43,9 +43,9 @@ def checkpoint_bytes(store: Store, run: Run) -> int:
 
 
 def delete_run(store: Store, run: Run) -> None:
-    """Take the run out of the database, then its checkpoints off the disk.
+    """Delete the run from the database, then its checkpoints from disk.
 
-    Raises `InTrainingError` while a process trains it, and `StoreError` where the checkpoints cannot be deleted.
+    Raises `InTrainingError` while a process trains it, and `StoreError` if the checkpoints cannot be deleted.
     """
     folder = store.checkpoint_folder(run)
     if not folder.exists():
@@ -57,5 +57,5 @@ def delete_run(store: Store, run: Run) -> None:
         shutil.rmtree(folder)
     except OSError as error:
         raise StoreError(
-            f"the run {run.name} is deleted, its checkpoints in {folder} are not: {error.strerror or error}"
+            f"the run {run.name} is deleted, but its checkpoints in {folder} are not: {error.strerror or error}"
         ) from error

@@ -1,6 +1,6 @@
-"""What training yields, kept in one SQLite file; the only folder that knows SQLAlchemy and Alembic.
+"""Stores what training yields in one SQLite file; the only folder that uses SQLAlchemy and Alembic.
 
-The names are loaded when they are first used, so that importing the package costs nothing.
+Names are loaded on first use, so importing the package costs nothing.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""A user's own question in SQL, which can read and nothing else."""
+"""The user's own SQL queries, which can only read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ Cell = str | int | float | bytes | None
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows that a query gives, under the names of their columns."""
+    """A query's rows and the names of their columns."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]

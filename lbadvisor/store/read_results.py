@@ -1,4 +1,4 @@
-"""What comparing reads of runs, taken by SQL: of two million measurements some hundred rows become records."""
+"""Reads runs' results for comparing, by SQL: of two million measurements, a few hundred rows become records."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ def _best_of(quantity: Quantity) -> str:
     return f"{choose}(CASE WHEN abs({quantity.key}) < :infinity THEN {quantity.key} END)"
 
 
-# One sweep over a run's rows; a NULL (nan) is left out of each number. A clipped share is a mean over the updates since
-# the measurement before, which are not equally many: that one is looked up for clipped rows alone, which are few in a
-# clipping warm-up. A window over all rows takes five times as long.
+# One sweep over a run's rows; every number leaves out NULL (nan). A clipped share is a mean over the updates since the
+# previous measurement, whose number varies: it is looked up for clipped rows only, which are few in a clipping warm-up.
+# A window over all rows takes five times as long.
 _SWEEP = text(f"""
 SELECT count(*) - count({CLIPPED_SHARE.key}),
        coalesce(sum(CASE WHEN {CLIPPED_SHARE.key} <> 0 THEN {CLIPPED_SHARE.key} * ("update" - coalesce(
@@ -61,7 +61,7 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
 def read_standing(
     connection: Connection, run_numbers: Sequence[int], position: Position, record: ReadMeasurement
 ) -> Standing:
-    """Where the runs stood at the position; None for those that did not get there."""
+    """The runs' measurements at the position; None for those that did not get there."""
     column = _M[CLOCKS[position.axis].key]
     measured, evaluated = [], []
     for number in run_numbers:

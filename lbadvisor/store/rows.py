@@ -15,24 +15,24 @@ from lbadvisor.records.run import Environment, Guarantee, Measurement, Run, RunS
 from lbadvisor.store.tables import recipes, runs
 
 FIELDS = tuple(field.name for field in fields(Measurement))
-"""The columns of a measurement, as `measurement_of` takes them."""
+"""The columns of a measurement, in the order of `measurement_of`."""
 
 # An evaluation gives all of its numbers or none.
 _MAY_BE_MISSING = frozenset(FIELDS.index(quantity.key) for quantity in EVALUATED)
 _ACCURACY = FIELDS.index(ACCURACY.key)
 
 RUNS: Select[Any] = select(runs, recipes.c.body).join(recipes, runs.c.recipe == recipes.c.number)
-"""The rows that `run_of` takes."""
+"""Selects the rows for `run_of`."""
 
 
 @lru_cache(maxsize=256)
 def recipe_of(body: str) -> Recipe:
-    """The recipe that is kept as JSON. Raises `pydantic.ValidationError`, which is a `ValueError`."""
+    """The recipe stored as JSON. Raises `pydantic.ValidationError`, which is a `ValueError`."""
     return Recipe.model_validate_json(body)
 
 
 def run_of(row: Row[Any], path: Path) -> Run:
-    """The record of a row of `RUNS` in the database `path`. Raises `StoreError` for one of another program."""
+    """The record of a row of `RUNS` in the database `path`. Raises `StoreError` for a row from another program."""
     values = row._mapping
     try:
         recipe, status = recipe_of(values["body"]), RunStatus(values["status"])
@@ -65,7 +65,7 @@ def run_of(row: Row[Any], path: Path) -> Run:
 
 
 def measurement_of(*row: Any) -> Measurement:
-    """The record of a row of `FIELDS`; a NULL where there must be a number is SQLite's way to keep nan."""
+    """The record of a row of `FIELDS`; SQLite stores nan as NULL."""
     if None in row:
         missing = _MAY_BE_MISSING if row[_ACCURACY] is None else ()
         row = tuple(math.nan if value is None and place not in missing else value for place, value in enumerate(row))

@@ -1,4 +1,4 @@
-"""What lies beside the database for each run: the folder of its checkpoints, and the lock of who trains it."""
+"""What each run has beside the database: the folder of its checkpoints, and the lock of the process that trains it."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from lbadvisor.errors import CheckpointError, InTrainingError
 from lbadvisor.records.run import Run
 
 LOCK_SECONDS = 0.5
-"""So long the lock is asked for: whoever asks whether a run is trained holds it for a moment."""
+"""How long to try to get the lock: checking whether a run is in training holds it for a moment."""
 
 
 def checkpoints_beside(database: Path) -> Path:
@@ -20,9 +20,9 @@ def checkpoints_beside(database: Path) -> Path:
 
 
 def checkpoint_folder(database: Path, run: Run) -> Path:
-    """Where the run's checkpoints lie: beside the database, under its number and the moment when the run was made.
+    """The folder of the run's checkpoints: beside the database, named by the run's number and time of creation.
 
-    The first versions had its name instead of its number, which a run can lose: the moment tells them apart as well.
+    The first versions used its name, which can change, instead of its number; the time distinguishes runs as well.
     """
     folder, moment = checkpoints_beside(database), f"{run.created_at:%Y%m%dT%H%M%S.%f}"
     own = folder / f"{run.number}-{moment}"
@@ -32,9 +32,9 @@ def checkpoint_folder(database: Path, run: Run) -> Path:
 
 @contextmanager
 def only_process(folder: Path, run: str) -> Iterator[None]:
-    """While entered no other process trains the run whose checkpoints lie in `folder`, which is made.
+    """While entered, no other process can train the run with checkpoints in `folder`, which is created.
 
-    The lock is the operating system's and goes with the process, however that ends. Raises `InTrainingError` while
+    The lock belongs to the operating system and ends with the process, however that ends. Raises `InTrainingError` if
     another process holds it, and `CheckpointError` if the folder cannot be written.
     """
     lock = filelock.FileLock(_lock_file(folder))
@@ -43,10 +43,10 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOCK_SECONDS / 50)
     except filelock.Timeout:
         raise already_trained(run) from None
-    except (OSError, NotImplementedError) as error:  # the second is what filelock says of a file system without locks
+    except (OSError, NotImplementedError) as error:  # filelock raises the second on a file system without locks
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
-            f"the folder {folder} for the run's checkpoints cannot be written ({reason}): let yourself write there, or "
+            f"the folder {folder} for the run's checkpoints cannot be written ({reason}): get write permission, or "
             "name a database in another folder with --db"
         ) from error
     try:
@@ -56,15 +56,14 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
 
 
 def already_trained(run: str) -> InTrainingError:
-    """The refusal to train a run that another process is training."""
+    """The error for a run that another process is training."""
     return InTrainingError(f"another process is training the run {run}: wait for it, or stop it")
 
 
 def is_in_training(folder: Path) -> bool:
-    """Whether a living process trains the run whose checkpoints lie in `folder`; makes nothing and needs no right to
-    write.
+    """Whether a process is training the run with checkpoints in `folder`; creates nothing, needs no write permission.
 
-    If that cannot be found out (the lock may not be read, the file system has no locks), it is taken to be so.
+    If this cannot be determined (the lock cannot be read, the file system has no locks), the answer is yes.
     """
     if os.name != "posix":
         return True
@@ -77,7 +76,7 @@ def is_in_training(folder: Path) -> bool:
     except OSError:
         return True
     try:
-        # Shared, so that those who ask do not take one another for a training.
+        # Shared, so that processes that check do not mistake each other for a training.
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True

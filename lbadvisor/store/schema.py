@@ -1,6 +1,6 @@
-"""The schema of the database file: which revision it has, making it, upgrading it, checking it.
+"""The schema of the database file: reads its revision; creates, upgrades and checks it.
 
-`python -m lbadvisor.store.schema > db/schema.sql` writes the newest schema down.
+`python -m lbadvisor.store.schema > db/schema.sql` writes out the newest schema.
 """
 
 import sys
@@ -18,17 +18,17 @@ from lbadvisor.store.tables import metadata
 from lbadvisor.store.views import VIEWS
 
 VERSION_TABLE = "lbadvisor_version"
-"""Where Alembic keeps the revision; its default, `alembic_version`, is Optuna's."""
+"""Alembic's table for the revision; Optuna uses the default name, `alembic_version`."""
 
 REVISIONS = ("0001", "0002", "0003")
-"""Every revision of `migrations/versions`, oldest first; here, so that opening a database need not load Alembic."""
+"""Every revision in `migrations/versions`, oldest first; here, so that opening a database does not load Alembic."""
 
 MIGRATIONS = "lbadvisor.store:migrations"
-"""Where Alembic finds them."""
+"""Where Alembic finds the revisions."""
 
 
 def revision(path: Path) -> str | None:
-    """The revision of the schema in the file `path`; None if it holds no tables of this program.
+    """The revision of the schema in the file `path`; None if it has no tables of this program.
 
     Raises `StoreError` if there is no such file or it cannot be read.
     """
@@ -38,10 +38,10 @@ def revision(path: Path) -> str | None:
 
 
 def upgrade(path: Path) -> tuple[str, str]:
-    """Bring the file `path` to the newest revision; the old and the new revision are returned.
+    """Upgrade the file `path` to the newest revision; returns the old and the new revision.
 
-    Before a change the file is copied to `backup_path(path, old)`, replacing a copy of that name. A file that is up to
-    date is left alone. All or nothing: an error leaves the file as it was. Raises `StoreError`.
+    Before a change, the file is copied to `backup_path(path, old)`, replacing an older copy. An up-to-date file is left
+    alone. All or nothing: an error leaves the file unchanged. Raises `StoreError`.
     """
     require_file(path)
     newest = REVISIONS[-1]
@@ -56,9 +56,9 @@ def upgrade(path: Path) -> tuple[str, str]:
 
 
 def create(path: Path) -> None:
-    """Make the file `path` and its folders where they are missing, and this program's tables in it.
+    """Create the file `path`, its folders and this program's tables, if they are missing.
 
-    A file that has them, of whatever revision, is left alone, and so are other programs' tables. Several processes may
+    A file that has the tables, in any revision, is left alone, and so are other programs' tables. Several processes may
     do this at once. Raises `StoreError`.
     """
     refuse_folder(path)
@@ -69,7 +69,7 @@ def create(path: Path) -> None:
         if found is None:
             taken = sorted(metadata.tables.keys() & inspect(connection).get_table_names())
             if taken:
-                raise StoreError(f"database {path}: another program keeps its {taken[0]} there: name another with --db")
+                raise StoreError(f"database {path}: another program has its {taken[0]} there: name another with --db")
             _migrate(connection, path)
     if found in (None, REVISIONS[-1]):
         with explained(path):
@@ -77,7 +77,7 @@ def create(path: Path) -> None:
 
 
 def check(path: Path) -> list[str]:
-    """What is wrong inside the file `path`, one line per fault; empty if nothing is.
+    """The faults inside the file `path`, one line each; empty if there are none.
 
     SQLite's own `integrity_check` and `foreign_key_check`. Raises `StoreError` if the file cannot be read at all.
     """
@@ -87,13 +87,13 @@ def check(path: Path) -> list[str]:
 
 
 def schema_sql() -> str:
-    """The newest schema as SQL, as `db/schema.sql` holds it."""
+    """The newest schema as SQL, the content of `db/schema.sql`."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "schema.db"
         create(path)
         with _reading(path) as connection:
             statements = sqlite.definitions(connection)
-    # SQLAlchemy ends some lines with a blank.
+    # SQLAlchemy ends some lines with a space.
     bodies = [
         "\n".join(line.rstrip() for line in sql.replace("\t", "    ").splitlines()).rstrip() for sql in statements
     ]
@@ -102,29 +102,29 @@ def schema_sql() -> str:
 
 
 def backup_path(path: Path, old_revision: str) -> Path:
-    """Where `upgrade` keeps the copy of a file of `old_revision`: beside it, `PATH.before-REVISION.bak`."""
+    """Where `upgrade` copies a file of `old_revision`: beside it, as `PATH.before-REVISION.bak`."""
     return path.with_name(f"{path.name}.before-{old_revision}.bak")
 
 
 def require_file(path: Path) -> None:
-    """Raises `StoreError` unless `path` is there and is no folder; makes nothing."""
+    """Raise `StoreError` unless `path` is an existing file; creates nothing."""
     refuse_folder(path)
     with explained(path):
         if not path.exists():
-            raise StoreError(f"no database at {path} yet: `lbadvisor train` makes it")
+            raise StoreError(f"no database at {path} yet: `lbadvisor train` creates it")
 
 
 def refuse_folder(path: Path) -> None:
-    """Raises `StoreError` if `path` is a folder."""
+    """Raise `StoreError` if `path` is a folder."""
     with explained(path):
         if path.is_dir():
             raise StoreError(
-                f"database {path}: it is a folder: name a file in it with --db, as {path / 'lbadvisor.db'}"
+                f"database {path}: it is a folder: name a file in it with --db, such as {path / 'lbadvisor.db'}"
             )
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision of the connected file, None if it holds no tables of this program."""
+    """The revision of the connected file; None if it has no tables of this program."""
     if not sqlite.has_table(connection, VERSION_TABLE):
         return None
     found: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
@@ -139,15 +139,15 @@ def require_newest(path: Path) -> None:
 
 
 def wrong_revision(path: Path, found: str | None) -> str:
-    """Why the file `path` cannot be used with the revision `found`, which is not the newest, and what to do."""
+    """Why the file `path`, with the outdated revision `found`, cannot be used, and what to do."""
     if found is None:
-        return f"database {path}: it holds no runs of this program: name another file with --db"
+        return f"database {path}: it has no runs of this program: name another file with --db"
     if found in REVISIONS:
         return (
-            f"database {path}: it has the older schema {found}, this program needs {REVISIONS[-1]}: "
+            f"database {path}: it has the older schema {found}, but this program needs {REVISIONS[-1]}: "
             "run `lbadvisor db upgrade`, which keeps a copy"
         )
-    return f"database {path}: it has the schema {found}, this program knows {REVISIONS[-1]}: update the program"
+    return f"database {path}: it has the schema {found}, but this program knows {REVISIONS[-1]}: update the program"
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _migrate(connection: Connection, path: Path) -> None:
         connection.exec_driver_sql(f"CREATE VIEW {view} AS{query}")
     dangling = sqlite.dangling(connection)
     if dangling:
-        raise StoreError(f"database {path}: it was not upgraded, for it is damaged: {dangling[0]}")
+        raise StoreError(f"database {path}: it was not upgraded because it is damaged: {dangling[0]}")
 
 
 if __name__ == "__main__":

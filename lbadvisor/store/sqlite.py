@@ -44,9 +44,9 @@ def open_engine(
     foreign_keys: bool = True,
     lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
 ) -> Engine:
-    """An engine on the file `path`; nothing is opened or made before its first connection.
+    """An engine for the file `path`; nothing is opened or created before its first connection.
 
-    Only with `create` may SQLite make the file. A statement waits `lock_timeout_seconds` for other processes.
+    Only with `create` may SQLite create the file. A statement waits up to `lock_timeout_seconds` for other processes.
     A migration wants no `foreign_keys`: to change a table SQLite makes it anew and drops the old one, which must not
     take the referring rows along. https://www.sqlite.org/lang_altertable.html
     """
@@ -55,7 +55,7 @@ def open_engine(
         return connect_file(path, create=create, lock_timeout_seconds=lock_timeout_seconds)
 
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        # The journal mode is not set here, for it is kept in the file: reading somebody else's file would change it.
+        # The journal mode is not set here, because it is stored in the file: reading another's file would change it.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
 
@@ -93,9 +93,9 @@ def empty_engine() -> Engine:
 def connect_file(
     path: Path, *, create: bool = False, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS
 ) -> sqlite3.Connection:
-    """SQLite's own connection to the file `path`, which it may make only with `create`.
+    """SQLite's own connection to the file `path`, which it may create only with `create`.
 
-    A file that may not be written, or lies in a folder that may not, can be read all the same; writing then fails with
+    A file without write permission, or in a folder without it, can still be read; writing then fails with
     SQLITE_READONLY.
     """
     if create:
@@ -109,26 +109,26 @@ def connect_file(
 
 def _connect(path: Path, options: str, lock_timeout_seconds: float) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?{options}"
-    # The driver begins no transaction of its own (isolation_level None): it would begin one only before a change of
-    # rows, and a deferred one. `timeout` is SQLite's busy_timeout. A connection that waits in a pool may go from thread
-    # to thread, to one at a time.
+    # The driver begins no transactions of its own (isolation_level None): they would be deferred, and only begin before
+    # rows change. `timeout` is SQLite's busy_timeout. A pooled connection may move from thread to thread, one at a
+    # time.
     return sqlite3.connect(uri, uri=True, timeout=lock_timeout_seconds, isolation_level=None, check_same_thread=False)
 
 
 def _connect_for_reading(path: Path, lock_timeout_seconds: float) -> sqlite3.Connection:
-    """A connection that needs no right to write, and sees what has not come into the file `path` itself yet.
+    """A connection that needs no write permission, and also sees what is not yet in the file `path` itself.
 
     https://www.sqlite.org/wal.html#read_only_databases
     """
     log, index, journal = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
     if log.exists() and index.exists():
-        # Of a living writer, or left by one: SQLite reads both as they are.
+        # Used or left behind by a writer: SQLite reads both as they are.
         return _connect(path, "mode=ro", lock_timeout_seconds)
     left = [file for file in (log, journal) if file.exists() and file.stat().st_size]
     if not left:
-        # Nobody writes: a writer in WAL mode would have both, and has the right that is lacking here.
+        # Nobody is writing: a writer in WAL mode would have both files, and the permission missing here.
         return _connect(path, "mode=ro&immutable=1", lock_timeout_seconds)
-    # SQLite would have to write an index, or to roll back: it does so in a copy, which is then read into memory.
+    # SQLite would have to write an index, or roll back: it does so in a copy, which is then read into memory.
     with tempfile.TemporaryDirectory(prefix="lbadvisor-") as folder:
         for file in (path, *left):
             shutil.copyfile(file, Path(folder) / file.name)
@@ -139,9 +139,9 @@ def _connect_for_reading(path: Path, lock_timeout_seconds: float) -> sqlite3.Con
 
 
 def use_wal(path: Path) -> None:
-    """Let the file `path` keep a write-ahead log from now on: readers and the writer no longer wait for each other.
+    """Switch the file `path` to a write-ahead log, so that readers and the writer do not wait for each other.
 
-    A file system without shared memory keeps the journal it has.
+    On a file system without shared memory the journal stays as it is.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     with closing(connect_file(path)) as connection:
@@ -150,24 +150,24 @@ def use_wal(path: Path) -> None:
                 connection.execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
-                # Changing the mode does not wait its busy_timeout when two processes do so at the same moment.
+                # If two processes change the mode at the same moment, SQLite does not wait for the busy_timeout.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
 
 def for_writing(engine: Engine) -> Engine:
-    """The same engine, whose transactions take the write lock when they begin.
+    """The same engine, whose transactions acquire the write lock when they begin.
 
-    A transaction that reads first and asks for the lock later is turned away at once if another process wrote in
-    between, however long the timeout: `database is locked`.
+    A transaction that reads first and requests the lock later fails at once if another process wrote in between,
+    however long the timeout: `database is locked`.
     """
     return engine.execution_options(sqlite_begin="IMMEDIATE")
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """What SQLite or the file system refuses is raised as a `StoreError`: one line with `path` and what to do."""
+    """While entered, errors of SQLite or the file system become a `StoreError`: one line with `path` and what to do."""
     try:
         yield
     except DBAPIError as error:
@@ -178,21 +178,21 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"database {path}: {_CANNOT_OPEN} ({error.strerror})") from error
 
 
-_CANNOT_OPEN = "it cannot be opened: see that you may read and write the file and its folder"
+_CANNOT_OPEN = "it cannot be opened: check that you can read and write the file and its folder"
 _EXPLANATIONS = {
-    "SQLITE_BUSY": "it is locked by another process: wait until that one is done, or stop it, then repeat the command",
-    "SQLITE_FULL": "the disk is full, the last change was not stored: make room, then repeat the command",
+    "SQLITE_BUSY": "it is locked by another process: wait for that one to finish, or stop it, then repeat the command",
+    "SQLITE_FULL": "the disk is full, so the last change was not stored: free disk space, then repeat the command",
     "SQLITE_NOTADB": "it is not a SQLite database: name another file with --db, or move this one away",
-    "SQLITE_CORRUPT": "it is damaged: put back a copy of it, or move it away",
-    "SQLITE_READONLY": "it cannot be written: let yourself write the file and its folder, or name another with --db",
+    "SQLITE_CORRUPT": "it is damaged: restore a copy, or move it away",
+    "SQLITE_READONLY": "it cannot be written: get write permission for it and its folder, or name another with --db",
     "SQLITE_CANTOPEN": _CANNOT_OPEN,
     "SQLITE_PERM": _CANNOT_OPEN,
-    "SQLITE_IOERR": "the disk gave an error: see that it has room and is well, then repeat the command",
+    "SQLITE_IOERR": "the disk reported an error: check its health and free space, then repeat the command",
 }
 
 
 def _explanation(path: Path, error: object) -> str:
-    # An extended code carries its primary one in front: SQLITE_BUSY_SNAPSHOT, SQLITE_READONLY_DIRECTORY.
+    # An extended code starts with its primary one: SQLITE_BUSY_SNAPSHOT, SQLITE_READONLY_DIRECTORY.
     code: str = getattr(error, "sqlite_errorname", "")
     primary = "_".join(code.split("_")[:2])
     return f"database {path}: {_EXPLANATIONS.get(primary, 'SQLite refused')} ({error})"
@@ -248,7 +248,7 @@ def faults(connection: Connection) -> list[str]:
 def dangling(connection: Connection) -> list[str]:
     """The rows that refer to a row that is not there, one line each."""
     rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    return [f"a row of {table} refers to a row of {parent} that is not there" for table, _, parent, _ in rows]
+    return [f"a row of {table} refers to a missing row of {parent}" for table, _, parent, _ in rows]
 
 
 def copy_file(path: Path, target: Path) -> None:
@@ -261,11 +261,11 @@ def copy_file(path: Path, target: Path) -> None:
 
 
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-"""All that a query may do; attaching a file, a pragma that sets anything and every change are none of it."""
+"""All that a query may do: it may not attach files, set pragmas or change anything."""
 _DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
-"""Pragmas that set nothing: what the tables hold."""
+"""Pragmas that only describe the tables."""
 INSTRUCTIONS_BETWEEN_SIGNALS = 1_000_000
-"""Of SQLite's virtual machine: a Ctrl-C ends a query that would go on for ever within some hundredths of a second."""
+"""In steps of SQLite's virtual machine: Ctrl-C stops an endless query within a few hundredths of a second."""
 _THE_QUERYS_FAULT = (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_TOOBIG)
 """Codes of an error that is not the file's; None where the driver itself found it."""
 
@@ -278,7 +278,7 @@ def read_only_answer(path: Path, sql: str) -> tuple[tuple[str, ...], tuple[tuple
     with closing(connect_file(path)) as connection:
         connection.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_authorize)
-        # Python hears of a signal only while it runs: it is called at times, and what it raises ends the query.
+        # Python notices signals only while it runs: so it is called now and then, and an exception ends the query.
         connection.set_progress_handler(lambda: 0, INSTRUCTIONS_BETWEEN_SIGNALS)
         try:
             cursor = connection.execute(sql)
@@ -295,12 +295,12 @@ def read_only_answer(path: Path, sql: str) -> tuple[tuple[str, ...], tuple[tuple
         except (sqlite3.Warning, ValueError) as error:
             raise UsageError(f"--sql: {error}") from error
     if cursor.description is None:
-        raise UsageError("--sql: there is no query in it: give a SELECT")
+        raise UsageError("--sql: the query is empty: give a SELECT")
     return tuple(column[0] for column in cursor.description), rows
 
 
 def _authorize(action: int, subject: str | None, *_: object) -> int:
-    # A table-valued function, such as json_each, is asked for as a change of the schema that SQLite does not make.
+    # SQLite asks about a table-valued function, such as json_each, as if it changed the schema, which it does not.
     is_function = action == sqlite3.SQLITE_UPDATE and subject == "sqlite_master"
     is_description = action == sqlite3.SQLITE_PRAGMA and subject in _DESCRIBING
     return sqlite3.SQLITE_OK if action in _READING or is_function or is_description else sqlite3.SQLITE_DENY

@@ -1,4 +1,4 @@
-"""The store: recipes, plans, runs and their measurements in one SQLite file. It gives back records, never rows."""
+"""The store: recipes, plans, runs and their measurements in one SQLite file. It returns records, never rows."""
 
 import hashlib
 import os
@@ -36,16 +36,16 @@ from lbadvisor.store.sqlite import (
 from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
 
 LADDERS: Select[Any] = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
-"""The rows that `_ladder_of` takes."""
+"""Selects the rows for `_ladder_of`."""
 
 LARGEST_INTEGER = 2**63 - 1
-"""SQLite's; a seed and a run's number are at most this."""
+"""SQLite's limit, which applies to seeds and runs' numbers."""
 
 INTERRUPTED_BECAUSE = "its process was killed, or the machine went down"
 
 
 def default_database_path() -> Path:
-    """The database where none is named: `LBADVISOR_DB` of the environment, else `db/lbadvisor.db` here."""
+    """The default database: the environment's `LBADVISOR_DB`, else `db/lbadvisor.db` here."""
     return Path(os.environ.get("LBADVISOR_DB") or "db/lbadvisor.db")
 
 
@@ -62,9 +62,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
-        """The store in the file `path`; with `create`, file and folders are made if they are missing, else nothing is.
+        """The store in the file `path`; only with `create` are a missing file and its folders created.
 
-        Raises `StoreError` if it is missing, is no database, or has another schema than this program's.
+        Raises `StoreError` if it is missing, not a database, or has another schema than this program's.
         """
         store = cls(path, open_engine(path, lock_timeout_seconds=lock_timeout_seconds), creates=create)
         if create:
@@ -114,7 +114,7 @@ class Store:
         self.close()
 
     def add_plan(self, plan_json: str, baseline: Recipe, adapted: Recipe) -> int:
-        """The number of the plan, which is kept once however often it is added."""
+        """The number of the plan, which is stored once however often it is added."""
         digest = hashlib.sha256(plan_json.encode()).hexdigest()
         with self._writing() as connection:
             known = connection.scalar(select(plans.c.number).where(plans.c.hash == digest))
@@ -132,7 +132,7 @@ class Store:
             )
 
     def plan_json(self, number: int) -> str:
-        """The plan of that number as it was added. Raises `StoreError` if there is none."""
+        """The plan with that number, as it was added. Raises `StoreError` if there is none."""
         with self._reading() as connection:
             body = connection.scalar(select(plans.c.body).where(plans.c.number == number))
         if body is None:
@@ -149,10 +149,10 @@ class Store:
         plan_number: int | None = None,
         guarantee: Guarantee | None = None,
     ) -> Run:
-        """A new run of `recipe`, planned for `updates` updates; it is running and has made none.
+        """Add a run of `recipe`, planned for `updates` updates; it is running and has made none yet.
 
-        Raises `StoreError` if another run has the name, if it is no name (empty, all digits, with blanks around it or
-        unprintable), if there is no such plan, or if the seed does not fit into 64 bits.
+        Raises `StoreError` if another run has the name, if the name is invalid (empty, all digits, surrounded by spaces
+        or unprintable), if there is no such plan, or if the seed does not fit into 64 bits.
         """
         _check_name(name)
         if not -LARGEST_INTEGER <= seed <= LARGEST_INTEGER:
@@ -160,7 +160,9 @@ class Store:
         now = datetime.now(UTC)
         with self._writing() as connection:
             if connection.scalar(select(runs.c.number).where(runs.c.name == name)) is not None:
-                raise StoreError(f"there is a run named {name!r} already: `lbadvisor resume {name}`, or another name")
+                raise StoreError(
+                    f"a run named {name!r} already exists: `lbadvisor resume {name}`, or give another name"
+                )
             if plan_number is not None:
                 plan = connection.scalar(select(plans.c.number).where(plans.c.number == plan_number))
                 if plan is None:
@@ -185,7 +187,7 @@ class Store:
             return run_of(connection.execute(RUNS.where(runs.c.number == number)).one(), self.path)
 
     def find_run(self, name: str) -> Run | None:
-        """The run of that name, None if there is none."""
+        """The run with that name; None if there is none."""
         if not name.isprintable():
             return None
         with self._reading() as connection:
@@ -193,15 +195,15 @@ class Store:
             return None if row is None else self._run(row)
 
     def run(self, name_or_number: str) -> Run:
-        """The run of that name, or of that number if it is all digits. Raises `UnknownRunError`, with a near name."""
+        """The run with that name, or number if it is all digits. Raises `UnknownRunError` with a suggestion."""
         if not name_or_number.isdecimal():
             found = self.find_run(name_or_number)
             if found is None:
                 near = get_close_matches(name_or_number, self.run_names(), n=1)
                 advice = f"did you mean {near[0]!r}?" if near else "`lbadvisor runs` lists them"
-                raise UnknownRunError(f"there is no run named {name_or_number!r}: {advice}")
+                raise UnknownRunError(f"no run is named {name_or_number!r}: {advice}")
             return found
-        # A longer one is above SQLite's integers.
+        # A longer number exceeds SQLite's integers.
         row = None
         if len(name_or_number) < len(str(LARGEST_INTEGER)):
             with self._reading() as connection:
@@ -211,13 +213,13 @@ class Store:
         return self._run(row)
 
     def runs(self, status: RunStatus | None = None) -> list[Run]:
-        """All runs, or those of one status, by number."""
+        """All runs, or those with one status, by number."""
         with self._reading() as connection:
             found = [self._run(row) for row in connection.execute(RUNS.order_by(runs.c.number))]
         return [run for run in found if status in (None, run.status)]
 
     def runs_of(self, identity: Identity) -> list[Run]:
-        """All runs of that identity, by number: one training, whatever its runs are called."""
+        """All runs with that identity, by number: one training, whatever its runs are called."""
         query = RUNS.where(runs.c.seed == identity.seed).order_by(runs.c.number)
         with self._reading() as connection:
             of_seed = [self._run(row) for row in connection.execute(query)]
@@ -229,7 +231,7 @@ class Store:
             return list(connection.scalars(select(runs.c.name).order_by(runs.c.number)))
 
     def record(self, run_number: int, taken: Sequence[Measurement]) -> None:
-        """Keep the measurements `taken` and the run's progress; one of an update that is kept already replaces it.
+        """Store the measurements `taken` and the run's progress, replacing measurements of the same update.
 
         So an interval that is trained again after a crash leaves no trace. Raises `UnknownRunError`.
         """
@@ -243,7 +245,7 @@ class Store:
             connection.execute(statement, rows)
 
     def discard_after(self, run_number: int, update: int) -> None:
-        """Let the run stand at `update`, a checkpoint's, and forget what was measured later: it is measured again.
+        """Set the run back to a checkpoint's `update` and delete later measurements, which will be made again.
 
         Raises `UnknownRunError`.
         """
@@ -253,12 +255,12 @@ class Store:
             connection.execute(delete(measurements).where(later))
 
     def set_saved(self, run_number: int, update: int) -> None:
-        """The run's state of that update is saved: it has come so far at least. Raises `UnknownRunError`."""
+        """Note that the run's state at that update is saved: it got at least this far. Raises `UnknownRunError`."""
         with self._writing() as connection:
             _change(connection, run_number, update=greatest(runs.c["update"], update))
 
     def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
-        """Where the run stands and why it ended, None if it did not; `resumed` counts one more resume.
+        """Set the run's status and why it ended (None if it did not); `resumed` counts one more resume.
 
         Raises `UnknownRunError`.
         """
@@ -272,29 +274,29 @@ class Store:
             )
 
     def set_guarantee(self, run_number: int, guarantee: Guarantee) -> None:
-        """What the run is promised from here on. Raises `UnknownRunError`."""
+        """Set the run's guarantee from now on. Raises `UnknownRunError`."""
         with self._writing() as connection:
             _change(connection, run_number, guarantee=guarantee.value)
 
     def set_sums(self, run_number: int, threads: int, micro_size: int | None) -> None:
-        """How the run splits its sums from here on. Raises `UnknownRunError`."""
+        """Set how the run splits its sums from now on. Raises `UnknownRunError`."""
         with self._writing() as connection:
             _change(connection, run_number, threads=threads, micro_size=micro_size)
 
     def set_recipe(self, run_number: int, recipe: Recipe) -> None:
-        """Another recipe of the same training, such as one with another cadence. Raises `UnknownRunError`."""
+        """Set another recipe of the same training, such as one with another cadence. Raises `UnknownRunError`."""
         with self._writing() as connection:
             _change(connection, run_number, recipe=_recipe_number(connection, recipe))
 
     def set_test(self, run_number: int, loss: float, accuracy_percent: float) -> None:
-        """What the run's last weights reach on the test set: nats and percent. Raises `UnknownRunError`."""
+        """Set the test results of the run's last weights: nats and percent. Raises `UnknownRunError`."""
         with self._writing() as connection:
             _change(connection, run_number, test_loss=loss, test_accuracy_percent=accuracy_percent)
 
     def add_ladder(self, name: str, baseline: Recipe, target_batch_size: int) -> Ladder:
-        """The ladder of that name, made without runs if there is none yet.
+        """The ladder with that name, created without runs if needed.
 
-        Raises `StoreError` where there is one of another baseline or target.
+        Raises `StoreError` if it exists with another baseline or target.
         """
         with self._writing() as connection:
             found = _find_ladder(connection, name)
@@ -309,17 +311,17 @@ class Store:
                 found = _find_ladder(connection, name)
         assert found is not None
         if (digest_of(found.baseline), found.target_batch_size) != (digest_of(baseline), target_batch_size):
-            raise StoreError(f"there is a ladder named {name!r} of another training: give another name")
+            raise StoreError(f"a ladder named {name!r} exists for another training: give another name")
         return found
 
     def add_to_ladder(self, ladder_number: int, arm: str, run_number: int) -> None:
-        """Let the run stand for the arm in the ladder; once it does, nothing changes."""
+        """Add the run to the ladder's arm; changes nothing if it is already there."""
         values = {"ladder": ladder_number, "run": run_number, "arm": arm}
         with self._writing() as connection:
             connection.execute(insert_or("ignore", ladder_runs), values)
 
     def find_ladder(self, name: str) -> Ladder | None:
-        """The ladder of that name, None if there is none."""
+        """The ladder with that name; None if there is none."""
         with self._reading() as connection:
             return _find_ladder(connection, name)
 
@@ -334,26 +336,26 @@ class Store:
             return list(connection.scalars(select(ladders.c.name).order_by(ladders.c.number)))
 
     def rename_ladder(self, ladder_number: int, name: str) -> None:
-        """Give the ladder another name. Raises `StoreError` if another ladder has it."""
+        """Rename the ladder. Raises `StoreError` if another ladder has the name."""
         with self._writing() as connection:
             taken = connection.scalar(select(ladders.c.number).where(ladders.c.name == name))
             if taken not in (None, ladder_number):
-                raise StoreError(f"there is a ladder named {name!r} already: give another name")
+                raise StoreError(f"a ladder named {name!r} already exists: give another name")
             connection.execute(update(ladders).where(ladders.c.number == ladder_number).values(name=name))
 
     def delete_ladder(self, ladder_number: int) -> None:
-        """Delete the ladder; its runs stay."""
+        """Delete the ladder; its runs are kept."""
         with self._writing() as connection:
             connection.execute(delete(ladders).where(ladders.c.number == ladder_number))
 
     def measurements(self, run_number: int) -> list[Measurement]:
-        """What was measured in a run, by update. Raises `UnknownRunError`."""
+        """The run's measurements, by update. Raises `UnknownRunError`."""
         return self.measurements_of([run_number])[0]
 
     def measurements_of(self, run_numbers: Sequence[int], *, evaluated_only: bool = False) -> list[list[Measurement]]:
-        """What was measured in each of the runs, by update, the runs in the order given, all as of one moment.
+        """The measurements of each run, by update, the runs in the given order, all as of one moment.
 
-        `evaluated_only` leaves out what holds no evaluation, for many long runs. Raises `UnknownRunError`.
+        `evaluated_only` leaves out those without an evaluation, for many long runs. Raises `UnknownRunError`.
         """
         query = select(*(measurements.c[name] for name in FIELDS)).order_by(measurements.c["update"])
         if evaluated_only:
@@ -368,7 +370,7 @@ class Store:
         return found
 
     def results_of(self, run_numbers: Sequence[int]) -> list[RunResult]:
-        """What comparing reads of the runs, in the order given, all as of one moment. Raises `UnknownRunError`."""
+        """The results of the runs for comparing, in the given order, all as of one moment. Raises `UnknownRunError`."""
         with self._reading() as connection:
             found = []
             for number in run_numbers:
@@ -379,29 +381,29 @@ class Store:
             return found
 
     def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
-        """Where the runs stood at each of the positions."""
+        """The runs' measurements at each of the positions."""
         with self._reading() as connection:
             return [read_standing(connection, run_numbers, position, measurement_of) for position in positions]
 
     def rename_run(self, run_number: int, name: str) -> None:
-        """Give the run another name. Raises `UnknownRunError`, and `StoreError` where it is none, or is taken."""
+        """Rename the run. Raises `UnknownRunError`, and `StoreError` if the name is invalid or in use."""
         _check_name(name)
         with self._writing() as connection:
             taken = connection.scalar(select(runs.c.number).where(runs.c.name == name))
             if taken not in (None, run_number):
-                raise StoreError(f"there is a run named {name!r} already: give another name")
+                raise StoreError(f"a run named {name!r} already exists: give another name")
             _change(connection, run_number, name=name)
 
     def delete_run(self, run_number: int) -> None:
-        """Take the run out, with its measurements and its place in ladders. Raises `UnknownRunError`."""
+        """Delete the run, with its measurements and its place in ladders. Raises `UnknownRunError`."""
         with self._writing() as connection:
             if connection.execute(delete(runs).where(runs.c.number == run_number)).rowcount == 0:
                 raise _unknown_number(run_number)
 
     def columns_of(self, run_numbers: Sequence[int]) -> Iterator[Columns]:
-        """What was measured in each of the runs as columns, the runs in the order given, one read at a time.
+        """The measurements of each run as columns, the runs in the given order, read one at a time.
 
-        For curves of many long runs, as `measurements_of` is for few. A run without measurements has empty columns.
+        For curves of many long runs; for a few, use `measurements_of`. A run without measurements has empty columns.
         Raises `UnknownRunError`.
         """
         for number in run_numbers:
@@ -412,7 +414,7 @@ class Store:
             yield found
 
     def _run(self, row: Row[Any]) -> Run:
-        """The record of a row of `RUNS` as the run stands now: the process that trained it may be no more."""
+        """The record of a row of `RUNS` with its current status: the process that trained it may be gone."""
         run = run_of(row, self.path)
         if run.status is not RunStatus.RUNNING or is_in_training(self.checkpoint_folder(run)):
             return run
@@ -444,9 +446,9 @@ def _reopened(path: Path) -> Store:
 
 def _check_name(name: str) -> None:
     if name.isdecimal():
-        raise StoreError(f"a run cannot be named {name!r}: digits alone are a run's number")
+        raise StoreError(f"a run cannot be named {name!r}: a plain number is a run's number")
     if not name or not name.isprintable() or name != name.strip():
-        raise StoreError(f"a run cannot be named {name!r}: it needs printable characters, without blanks around")
+        raise StoreError(f"a run cannot be named {name!r}: use printable characters, without surrounding spaces")
 
 
 def _find_ladder(connection: Connection, name: str) -> Ladder | None:
@@ -475,7 +477,7 @@ def _recipe_number(connection: Connection, recipe: Recipe) -> int:
 
 
 def _insert(connection: Connection, statement: Insert) -> int:
-    """The number that the new row got."""
+    """The number of the new row."""
     key = connection.execute(statement).inserted_primary_key
     assert key is not None
     return int(key[0])

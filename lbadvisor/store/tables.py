@@ -1,4 +1,4 @@
-"""The tables of the database as this program knows them; `migrations/` makes them, `db/README.md` explains them."""
+"""The tables of the database as the program sees them; `migrations/` creates and `db/README.md` explains them."""
 
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ from lbadvisor.records.run import Measurement
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, stored as UTC without a zone, which SQLite cannot keep; in Python it always carries UTC."""
+    """A moment, stored as UTC without a zone, which SQLite does not support; in Python it always has the zone UTC."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """The moment in UTC, its zone taken off."""
+        """The moment in UTC, without its zone."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
@@ -38,7 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-# Every constraint has a name: SQLite can change a constraint only by remaking its table, which needs one.
+# Every constraint has a name: SQLite can change a constraint only by recreating its table, which needs the name.
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -99,13 +99,13 @@ runs = Table(
     Column("threads", Integer),
     Column("micro_size", Integer),
     UniqueConstraint("name"),
-    # The number of a run that was taken out is never given to another one: users have written it down.
+    # The number of a deleted run is never reused: users may have written it down.
     sqlite_autoincrement=True,
 )
 
 
 def _measured(quantity: Quantity) -> Column[Any]:
-    # SQLite keeps nan as NULL: the columns that a diverged run fills with nan are nullable for that alone.
+    # SQLite stores nan as NULL: columns that a diverged run fills with nan are nullable only for that.
     return Column(
         quantity.key,
         Integer if quantity.whole else Float,
@@ -119,7 +119,7 @@ measurements = Table(
     metadata,
     Column("run", ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
     *(_measured(BY_KEY[field.name]) for field in fields(Measurement)),
-    # Rows lie in the order of the key, so that a run's measurements are read in one sweep.
+    # Rows are stored in the order of the key, so a run's measurements are read in one sweep.
     sqlite_with_rowid=False,
 )
 
@@ -135,7 +135,7 @@ ladders = Table(
     sqlite_autoincrement=True,
 )
 
-# A run may belong to several ladders: one that was trained already is taken and not trained again.
+# A run may belong to several ladders: a trained run is reused, not trained again.
 ladder_runs = Table(
     "ladder_runs",
     metadata,

@@ -1,7 +1,7 @@
 """Views of the database, for people who read it with SQL or pandas; `db/README.md` explains them.
 
-They hold no data: a migration drops them before its steps, which SQLite could not take otherwise where a table is
-remade, and makes them anew behind them. A view that changes needs a new revision, if an empty one.
+They hold no data: a migration drops them before its steps, because SQLite cannot recreate a table that a view uses, and
+creates them again afterwards. A view that changes needs a new revision, even if that is empty.
 """
 
 from lbadvisor.store.sqlite import json_field
@@ -31,4 +31,4 @@ SELECT ladders.name AS ladder, ladder_runs.arm, run_summaries.*
 FROM ladder_runs JOIN ladders ON ladders.number = ladder_runs.ladder
 JOIN run_summaries ON run_summaries.number = ladder_runs.run""",
 }
-"""For each view its query; a later one may read an earlier one."""
+"""The query of each view; later ones may use earlier ones."""

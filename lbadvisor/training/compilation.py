@@ -1,4 +1,4 @@
-"""A training's forward and backward pass, compiled where the recipe says so. B examples of a batch, K classes."""
+"""A training's forward and backward pass, compiled if the recipe says so. B examples of a batch, K classes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ from lbadvisor.errors import CompilationError
 from lbadvisor.recipe.recipe_tables import Compute
 
 Forward = Callable[[Tensor], Tensor]
-"""What maps images (B, C, H, W) to logits (B, K): a network, or what was compiled of it."""
+"""Maps images (B, C, H, W) to logits (B, K): a network, or its compiled form."""
 
 
 def training_forward(model: nn.Module, compute: Compute) -> Forward:
-    """What an update calls: `model`, or what `torch.compile` makes of it, on the same parameters and buffers.
+    """The function an update calls: `model`, or its compiled form, with the same parameters and buffers.
 
-    The whole network is one graph, or an error: nothing goes on in part, or without, as torch's default does. Next to
-    the network as it is, outputs and gradients are equal to rounding, and dropout draws other masks. Kernels are chosen
-    by rule and not by timing them, so that a resumed run has the same ones. CUDA graphs are left out: they would keep
-    a micro-batch's outputs in memory that the next one writes to.
+    The whole network becomes one graph, or it is an error: unlike torch's default, it never falls back to compiling
+    only a part, or nothing. Outputs and gradients equal the uncompiled network's up to rounding; dropout draws other
+    masks. Kernels are chosen by rule, not by timing, so that a resumed run gets the same ones. CUDA graphs are not
+    used: they would keep a micro-batch's outputs in memory that the next one overwrites.
     """
     if not compute.compile:
         return model
@@ -30,11 +30,11 @@ def training_forward(model: nn.Module, compute: Compute) -> Forward:
 
 @contextmanager
 def naming_the_compiler(compute: Compute) -> Iterator[None]:
-    """Let an error of the compiler's be a `CompilationError` that says what to do."""
+    """While entered, a compiler error becomes a `CompilationError` that says what to do."""
     if not compute.compile:
         yield
         return
-    # Takes a second to import, which only who compiles shall wait for.
+    # Takes a second to import: only compiling should wait for it.
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
     try:
@@ -42,5 +42,5 @@ def naming_the_compiler(compute: Compute) -> Iterator[None]:
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise CompilationError(
-            f"the network cannot be compiled here ({reason}): train it as it is, with --set compute.compile=false"
+            f"the network cannot be compiled here ({reason}): train without compiling: --set compute.compile=false"
         ) from error

@@ -1,4 +1,4 @@
-"""What a run runs on, and whether what it went on from was made there: only then are the bits the same."""
+"""What a run runs on, and whether its checkpoint was made there: only then are the bits the same."""
 
 import os
 import platform
@@ -13,16 +13,16 @@ from lbadvisor.version import __version__
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device called auto, cpu or cuda; auto is the GPU where there is one. Raises `UsageError`."""
+    """The device called auto, cpu or cuda; auto is the GPU, if there is one. Raises `UsageError`."""
     if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"no device `{name}`: there are auto, cpu and cuda")
+        raise UsageError(f"unknown device `{name}`: choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device on this machine: give --device cpu or auto")
+        raise UsageError("this machine has no CUDA device: give --device cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def make_deterministic(device: torch.device) -> None:
-    """Let kernels be the deterministic ones, and denormal numbers zero: they slow a CPU down many times."""
+    """Use deterministic kernels, and flush denormal numbers to zero: they slow a CPU down many times over."""
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -31,7 +31,7 @@ def make_deterministic(device: torch.device) -> None:
 
 
 def environment_of(device: torch.device) -> Environment:
-    """What runs on `device` run on, now."""
+    """The environment of a run on `device`, now."""
     commit = _git("rev-parse", "HEAD")
     return Environment(
         device=device.type,
@@ -45,14 +45,14 @@ def environment_of(device: torch.device) -> Environment:
 
 
 def device_name(device: torch.device) -> str:
-    """The maker's name for it; a CPU's with the instructions that torch uses, as AVX2: they decide bits."""
+    """The maker's name; for a CPU with torch's instruction set, such as AVX2, which affects bits."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def departures(before: Environment, now: Environment) -> list[str]:
-    """What differs between two environments that gives other bits, each as `what: before there, now here`."""
+    """The differences between two environments that affect bits, each as `what: before there, now here`."""
     fields = ("device_name", "torch_version", "lbadvisor_version")
     return [
         f"{field}: {getattr(before, field)} there, {getattr(now, field)} here"
@@ -62,15 +62,15 @@ def departures(before: Environment, now: Environment) -> list[str]:
 
 
 def threads_kept(threads: int) -> bool:
-    """Whether torch computes with so many CPU threads once it is asked to, as it is here."""
+    """Whether torch really uses this many CPU threads when asked to, which this function does."""
     torch.set_num_threads(threads)
-    # OpenMP says how many it was asked for, not how many its own limit lets it have.
+    # OpenMP reports how many were requested, not how many its own limit allows.
     limit = os.environ.get("OMP_THREAD_LIMIT", "")
     return torch.get_num_threads() == threads and not (limit.isdecimal() and 0 < int(limit) < threads)
 
 
 def _processor() -> str:
-    # On Linux Python knows the architecture only.
+    # On Linux, Python only knows the architecture.
     facts = Path("/proc/cpuinfo")
     if facts.exists():
         for line in facts.read_text(errors="replace").splitlines():
@@ -81,7 +81,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the working folder, None where it is no repository or there is no git."""
+    """What git says about the working folder; None without a repository or without git."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import IO
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to the disk, then give it its name.
+    """Let `write` fill a temporary file next to `path`, flush it to disk, then rename it to `path`.
 
-    A kill at any moment leaves the old file or the new one. Raises OSError.
+    A kill at any moment leaves either the old file or the new one. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")

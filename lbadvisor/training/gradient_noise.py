@@ -1,4 +1,4 @@
-"""Multiplicative noise: the paper's other way to give a large batch the gradient statistics of a small one."""
+"""Multiplicative noise: the paper's alternative way to give a large batch the gradient statistics of a small one."""
 
 import torch
 from torch import Tensor
@@ -10,10 +10,11 @@ from lbadvisor.training.seeds import generator
 def noise_weights(noise: GradientNoise, batch_size: int, seed: int, update: int) -> Tensor:
     """The weights z_n of an update's examples in its loss mean(z_n l_n): float32 (batch_size,), on the CPU.
 
-    They are independent, of mean 1 and variance r - 1, r the noise's ratio: Gaussian, or r with probability 1/r and
-    else 0, which trains on a random B/r of the examples. For batches of M drawn with replacement the gradient keeps its
-    mean g and has the covariance (r Q - g g^T)/M, Q the mean of g_n g_n^T: that of batches of M/r, (Q - g g^T) r/M,
-    plus g g^T (r - 1)/M. Source: Hoffer et al. 2017, arXiv:1705.08741. A function of (seed, update) on every device.
+    They are independent, with mean 1 and variance r - 1, where r is the noise's ratio: Gaussian, or r with probability
+    1/r and otherwise 0, which trains on a random B/r of the examples. For batches of M drawn with replacement, the
+    gradient keeps its mean g and has the covariance (r Q - g g^T)/M, with Q the mean of g_n g_n^T: that of batches of
+    M/r, (Q - g g^T) r/M, plus g g^T (r - 1)/M. Source: Hoffer et al. 2017, arXiv:1705.08741. The weights are a function
+    of (seed, update), the same on every device.
     """
     draws = generator(seed, "noise", update)
     match noise.kind:

@@ -27,15 +27,15 @@ from lbadvisor.training.state import TrainState
 
 
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
-    """Train `state` to the end of its recipe (in updates): after each update a measurement where one is due, else None.
+    """Train `state` to the end of its recipe (in updates); yields after each update a measurement if due, else None.
 
-    Between two steps of the iterator the state is whole: it may be saved, and the iterator dropped. Sets torch's number
-    of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
+    Between two steps of the iterator the state is consistent: it may be saved, and the iterator dropped. Sets torch's
+    number of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
     if updates is None:
-        raise ValueError("the recipe is not in updates: give in_updates(recipe)")
+        raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
     torch.set_num_threads(state.threads)
     set_tf32(recipe.compute)
@@ -123,7 +123,7 @@ def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tupl
     """Mean cross-entropy in nats, and accuracy in percent, on the evaluation examples; with `test` on the test split.
 
     The two are the same unless the recipe holds out validation examples.
-    The averaged weights are used if there are any; batch norm uses its running statistics. The state is left as it was.
+    Uses the averaged weights, if any, and batch norm's running statistics. Leaves the state unchanged.
     """
     state.model.eval()
     totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
@@ -143,11 +143,11 @@ def _in_slices(batches: Iterator[LabelledImages], size: int | None) -> Iterator[
 
 
 def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
-    """Give batch norm the statistics of the whole training set, for the weights that `evaluate` uses.
+    """Set batch norm's statistics to those of the whole training set, for the weights that `evaluate` uses.
 
-    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. What
-    the recipe drops is dropped behind every batch norm. Seeds torch's global generator. See
-    `set_population_statistics` for what is computed.
+    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. The
+    recipe's dropout comes after every batch norm, so it has no part in this. Seeds torch's global generator. For what
+    is computed see `set_population_statistics`.
     """
     recipe, examples = state.recipe, state.recipe.data.train_examples
     torch.manual_seed(derived_seed(state.seed, "population", 0))
@@ -158,7 +158,7 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
 
 @contextmanager
 def evaluated_weights(state: TrainState, *, averaged: bool = True) -> Iterator[None]:
-    """While entered the model has the weights that evaluations use: the averages if there are any and `averaged`."""
+    """While entered, the model has the weights that evaluations use: the averages, if any and if `averaged`."""
     if state.averages is None or not averaged:
         yield
         return

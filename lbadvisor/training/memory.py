@@ -1,4 +1,4 @@
-"""What a device's memory holds: the largest micro-batch that fits, and what to say where none does."""
+"""What fits into a device's memory: the largest micro-batch, and the message if none does."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ Made = TypeVar("Made")
 
 
 def largest_micro_size(build: Callable[[], TrainState], dataset: Dataset) -> int:
-    """The largest of the halved micro-batches, the batch itself first, with which an update fits into the memory.
+    """The largest micro-batch with which an update fits into memory; tries the batch itself, then halves it.
 
-    `build` makes the state before the first update; each trial makes two updates with one of its own (the second has
-    the optimizer's moments and the batch before beside it), and drops it. Raises `OutOfMemoryError` where the smallest
-    does not fit.
+    `build` makes the state before the first update; each trial makes two updates with a state of its own (the second
+    update also has the optimizer's moments and the previous batch in memory), and drops it. Raises `OutOfMemoryError`
+    if even the smallest does not fit.
     """
     state = build()
     sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
@@ -32,7 +32,7 @@ def largest_micro_size(build: Callable[[], TrainState], dataset: Dataset) -> int
         if _fits(build, dataset, size):
             return size
     raise OutOfMemoryError(
-        f"the memory of the device {device} does not hold an update in micro-batches of {sizes[-1]} examples"
+        f"an update does not fit into the memory of the device {device} in micro-batches of {sizes[-1]} examples"
         f"{_CANNOT_BE_CUT}"
     )
 
@@ -45,7 +45,7 @@ def _fits(build: Callable[[], TrainState], dataset: Dataset, size: int) -> bool:
         if not is_of_memory(error):
             raise
         fits = False
-    # Only now is free what the trial held: while an error is handled, its traceback keeps it.
+    # Only now is the trial's memory free: while an error is being handled, its traceback keeps it.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -59,21 +59,21 @@ def _make_two_updates(state: TrainState, dataset: Dataset, micro_size: int) -> N
 
 
 def naming_what_fits(updates: Iterator[Made], state: TrainState) -> Iterator[Made]:
-    """The same updates of `state`; if the memory runs out, an `OutOfMemoryError` that says what to try."""
+    """The same updates of `state`; if memory runs out, an `OutOfMemoryError` that says what to try."""
     with naming_memory(_what_to_try(state)):
         yield from updates
 
 
 def _what_to_try(state: TrainState) -> str:
     size = state.micro_size or state.recipe.batch.size
-    what = f"the memory of the device {state.interval.device} does not hold an update in micro-batches of {size}"
+    what = f"an update does not fit into the memory of the device {state.interval.device} in micro-batches of {size}"
     sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
     smaller = next((s for s in sizes if s < size), None)
     return what + (_CANNOT_BE_CUT if smaller is None else f" examples: give --micro {smaller}, or --micro auto")
 
 
 _CANNOT_BE_CUT = (
-    ", and they cannot be cut further: batch norm takes its statistics over them; "
+    ", which cannot be cut further, because batch norm computes its statistics over them: "
     "train with smaller ghost batches (batch_norm.ghost_batch_size), their running statistics sequential, or another "
     "network"
 )

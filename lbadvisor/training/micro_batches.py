@@ -1,4 +1,4 @@
-"""A batch in slices, for memory only. B examples of a batch, K classes."""
+"""Cuts a batch into slices, only to save memory. B examples of a batch, K classes."""
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ from lbadvisor.training.regularization import Dropout
 def micro_slices(recipe: Recipe, micro_size: int | None) -> tuple[int, ...]:
     """Sizes of the slices that a batch is cut into, in order, in examples; None: the whole batch.
 
-    With ghost batches each slice is made of whole ones: where the batch's remainder joins its last ghost, the last
-    slice is longer by it, by less than half a ghost. `micro_size` is one that `check_micro_size` accepts.
+    Slices consist of whole ghost batches: if the batch's remainder joins its last ghost, the last slice is longer by
+    that remainder, less than half a ghost. `micro_size` is one that `check_micro_size` accepts.
     """
     size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
     if micro_size is None:
@@ -30,38 +30,38 @@ def micro_slices(recipe: Recipe, micro_size: int | None) -> tuple[int, ...]:
 
 
 def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -> None:
-    """Raise `UsageError` where slices of `micro_size` examples would change the statistics of batch norm.
+    """Raise `UsageError` if slices of `micro_size` examples would change the statistics of batch norm.
 
-    Any size may cut a network without batch norm; ghost batches are kept whole; plain batch norm cannot be cut, and
-    neither can ghosts whose running statistics are of all of them at once, which is every definition but sequential.
+    Without batch norm any size is fine. Ghost batches must stay whole. Plain batch norm cannot be cut, nor can ghosts
+    whose running statistics combine all of them at once, as every definition but sequential does.
     """
     size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
     if not 1 <= micro_size <= size:
-        raise UsageError(f"a micro-batch of {micro_size} does not lie between 1 and the batch size {size}")
+        raise UsageError(f"a micro-batch of {micro_size} is not between 1 and the batch size {size}")
     if not has_batch_norm or micro_size == size:
         return
     if ghost is None:
         raise UsageError(
-            f"a batch of {size} cannot be cut into micro-batches of {micro_size}: plain batch norm takes its "
+            f"a batch of {size} cannot be cut into micro-batches of {micro_size}: plain batch norm computes its "
             "statistics over the whole batch; train with ghost batches (batch_norm.ghost_batch_size)"
         )
     if recipe.batch_norm.running_statistics != "sequential":
         raise UsageError(
             f"a batch of {size} cannot be cut into micro-batches of {micro_size}: batch_norm.running_statistics = "
-            f"{recipe.batch_norm.running_statistics} is of all ghosts of a batch at once; sequential is not"
+            f"{recipe.batch_norm.running_statistics} combines all ghosts of a batch at once; sequential does not"
         )
     if micro_size % ghost:
         below = micro_size // ghost * ghost
         near = " or ".join(str(m) for m in (below, below + ghost) if 0 < m <= size)
         raise UsageError(
-            f"a micro-batch of {micro_size} would cut ghost batches of {ghost}: it must be a multiple of that: {near}"
+            f"a micro-batch of {micro_size} would cut ghost batches of {ghost}: use a multiple, such as {near}"
         )
 
 
 def halved_micro_sizes(recipe: Recipe, *, has_batch_norm: bool) -> tuple[int, ...]:
-    """The micro-batches to try where memory is short, the largest first: the batch, then about half as much each time.
+    """The micro-batches to try if memory is short, largest first: the batch, then about half as much each time.
 
-    In whole ghost batches; only the batch itself where batch norm forbids to cut it.
+    In whole ghost batches; only the batch itself if batch norm does not allow cutting it.
     """
     size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
     if has_batch_norm and (ghost is None or recipe.batch_norm.running_statistics != "sequential"):
@@ -75,7 +75,7 @@ def halved_micro_sizes(recipe: Recipe, *, has_batch_norm: bool) -> tuple[int, ..
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether a layer of `model` takes statistics over its batch."""
+    """Whether a layer of `model` computes statistics over its batch."""
     return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
 
 
@@ -91,15 +91,14 @@ def backward(
 ) -> Tensor:
     """Add the gradients of the batch's mean cross-entropy to those of the parameters; that loss in nats, shape ().
 
-    With `weights_B` the gradients are those of the weighted mean; the loss that comes back has no weights. With
-    `factors_BF` it is the loss under that dropout.
+    With `weights_B` the gradients are those of the weighted mean; the returned loss is unweighted. With `factors_BF` it
+    is the loss under that dropout.
 
-    The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so that
-    the sum is the mean over the batch also where the last slice is shorter. Next to the batch in one piece: ghost
-    batches are the same ones, and their running statistics take the same sequence of updates (equal bits on a CPU;
-    on a GPU or compiled, where they are summed in closed form, equal to rounding); loss and gradients are equal to
-    rounding. A network's own dropout layers draw a mask for each slice: of the same distribution, and other masks than
-    those of the batch in one piece.
+    The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so the
+    sum is the mean over the batch even if the last slice is shorter. Compared with the batch in one piece, the ghost
+    batches are the same and their running statistics get the same sequence of updates (equal bits on a CPU; on a GPU
+    or compiled, which sums them in closed form, equal up to rounding); loss and gradients are equal up to rounding. A
+    network's own dropout layers draw a mask per slice: from the same distribution, but different masks.
     """
     losses = []
     optional = _split(weights_B, sizes), _split(factors_BF, sizes)
@@ -124,8 +123,8 @@ def _split(rows: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | None, 
 
 
 def logits_of(forward: Forward, images_BCHW: Tensor, compute: Compute) -> Tensor:
-    """What the network gives for the images, computed in the recipe's precision: (B, K), in float32 at least."""
+    """The network's logits for the images, computed in the recipe's precision: (B, K), at least float32."""
     with autocast(compute, images_BCHW.device):
         logits_BK = forward(images_BCHW)
-    # The loss is taken outside of autocast: bfloat16's 8 bits would make a coarse one.
+    # The loss is computed outside autocast: bfloat16's 8 bits would be too coarse.
     return logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))

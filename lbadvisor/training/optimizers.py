@@ -10,7 +10,7 @@ from lbadvisor.recipe.schedule import Rates
 
 
 def build_optimizer(optimizer: tables.Optimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """Torch's optimizer with the recipe's numbers, in its fused form where torch has one."""
+    """Torch's optimizer with the recipe's numbers, fused if torch has a fused form."""
     decay = optimizer.weight_decay
     match optimizer:
         case tables.Sgd(lr=lr, momentum=momentum, nesterov=nesterov):
@@ -34,6 +34,6 @@ def build_optimizer(optimizer: tables.Optimizer, parameters: Iterable[Tensor]) -
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
-    """Let the next update use these rates."""
+    """Set the rates of the next update."""
     for group in optimizer.param_groups:
         group["lr"], group["weight_decay"] = rates.lr, rates.weight_decay

@@ -1,4 +1,4 @@
-"""Memory that runs out, a machine's or a GPU's: how it is recognized among other errors, and said."""
+"""Recognizes and reports that the memory of a machine or GPU ran out."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch
 from lbadvisor.errors import OutOfMemoryError
 
 _SAID = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC(ATION)?_FAILED")
-"""Only torch's own allocator on a GPU has an error class for it. These are the words of the CUDA runtime, of the
-allocator on a CPU (on Linux and on Windows), and of cuBLAS, cuDNN and their like."""
+"""Only torch's own GPU allocator has an error class for it. These are the words of the CUDA runtime, the CPU allocator
+(on Linux and on Windows), cuBLAS, cuDNN and the like."""
 
 
 def is_of_memory(error: BaseException) -> bool:
@@ -22,7 +22,7 @@ def is_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def naming_memory(message: str) -> Iterator[None]:
-    """Let memory that runs out within be an `OutOfMemoryError` with this message."""
+    """While entered, running out of memory raises an `OutOfMemoryError` with this message."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""In which numbers a network computes: the recipe's `[compute]`, in torch's words."""
+"""The precision a network computes in: the recipe's `[compute]`, translated for torch."""
 
 import torch
 
@@ -7,7 +7,7 @@ from lbadvisor.recipe.recipe_tables import Compute
 
 
 def check_compute(compute: Compute, device: torch.device) -> None:
-    """Raise `UsageError` where `device` cannot compute as the recipe says."""
+    """Raise `UsageError` if `device` cannot compute as the recipe says."""
     if compute.tf32 and device.type != "cuda":
         raise UsageError(
             f"compute.tf32 = true has no meaning on the device {device.type}, which has no TF32: "
@@ -18,8 +18,8 @@ def check_compute(compute: Compute, device: torch.device) -> None:
 def set_tf32(compute: Compute) -> None:
     """Let CUDA's matrix products, convolutions and recurrent layers use TF32 if the recipe says so, else full float32.
 
-    Torch's own default is float32 for products and TF32 for the others. It has flags for this twice, and reading the
-    old ones raises an error unless the new ones say the same: so both are set, the new ones last. They win over
+    Torch's own default is float32 for products and TF32 for the others. It has old and new flags for this, and reading
+    the old ones raises an error unless the new ones agree: so both are set, the new ones last. They override
     `torch.backends.fp32_precision`.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = compute.tf32
@@ -30,9 +30,9 @@ def set_tf32(compute: Compute) -> None:
 
 
 def autocast(compute: Compute, device: torch.device) -> torch.autocast:
-    """The context of a forward pass: bfloat16 where torch has it for an operation, or none at all.
+    """The context of a forward pass: bfloat16 for operations that torch supports it for, or no autocast.
 
-    The weights stay float32, and so do the gradients and the running statistics; no loss needs to be scaled, for
-    bfloat16 has float32's exponents (Kalamkar et al. 2019, arXiv:1905.12322).
+    Weights, gradients and running statistics stay float32. The loss needs no scaling, because bfloat16 has float32's
+    exponent range (Kalamkar et al. 2019, arXiv:1905.12322).
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bf16")

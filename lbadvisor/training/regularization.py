@@ -1,8 +1,8 @@
-"""Dropout, label noise and DropConnect: noise that the paper finds no substitute for a small batch's.
+"""Dropout, label noise and DropConnect: noise that, the paper finds, cannot replace a small batch's.
 
-All is drawn on the CPU from (seed, update), so that every device and every cut into micro-batches sees the same. What
-is dropped is dropped in the classifier, behind every batch norm: one behind it would have other statistics in training
-than evaluation meets (Li et al. 2018, arXiv:1801.05134; DropConnect of 0.5 in every layer left F1 at 12% on MNIST).
+It is all drawn on the CPU from (seed, update), so every device and every division into micro-batches sees the same.
+Dropping happens in the classifier, after every batch norm: a batch norm after it would see other statistics in training
+than in evaluation (Li et al. 2018, arXiv:1801.05134; DropConnect of 0.5 in every layer left F1 at 12% on MNIST).
 B examples of a batch, F features that the classifier sees, K classes.
 """
 
@@ -20,7 +20,7 @@ from lbadvisor.training.seeds import generator
 
 
 def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update: int) -> Tensor:
-    """The labels with each one, with probability `share`, drawn anew from all classes alike: int64 (B,).
+    """The labels, each redrawn with probability `share` uniformly from all classes: int64 (B,).
 
     So a label is wrong with probability share * (K - 1) / K. Source: DisturbLabel, Xie et al. 2016, arXiv:1605.00055.
     """
@@ -31,24 +31,24 @@ def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update
 
 
 def kept_factors(shape: tuple[int, ...], probability: float, draws: torch.Generator) -> Tensor:
-    """0 with `probability`, else 1 / (1 - probability): independent, of mean 1 and variance p / (1 - p), float32."""
+    """0 with `probability`, else 1 / (1 - probability): independent, with mean 1, variance p / (1 - p), float32."""
     return (torch.rand(shape, generator=draws) >= probability).float().div_(1 - probability)
 
 
 def classifier_of(model: nn.Module) -> nn.Linear:
-    """The last layer of `model`, which is fully connected. Raises `DataError` where it is not."""
+    """The last layer of `model`, which must be fully connected. Raises `DataError` if it is not."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
     if not layers or not isinstance(layers[-1], nn.Linear):
         raise DataError(
-            "the network's last layer is not fully connected: take regularization.dropout and "
-            "regularization.drop_connect out"
+            "the network's last layer is not fully connected: remove regularization.dropout and "
+            "regularization.drop_connect"
         )
     return layers[-1]
 
 
 @dataclass(slots=True)
 class Dropout:
-    """Dropout on what the classifier sees, `features` F of them; in force while `factors_BF` are set.
+    """Dropout on the classifier's `features` F inputs; active while `factors_BF` are set.
 
     Source: Srivastava et al. 2014, JMLR 15.
     """
@@ -57,12 +57,12 @@ class Dropout:
     factors_BF: Tensor | None = None
 
     def __call__(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """What the classifier gets in the place of `inputs`; None: the same."""
+        """The classifier's inputs after dropout; None: unchanged."""
         return None if self.factors_BF is None else (inputs[0] * self.factors_BF, *inputs[1:])
 
 
 def dropout_in(model: nn.Module, regularization: Regularization) -> Dropout | None:
-    """What the classifier of `model` asks from now on, None where the recipe has no dropout. Raises `DataError`."""
+    """Dropout, attached to the classifier of `model`; None if the recipe has none. Raises `DataError`."""
     if regularization.dropout == 0:
         return None
     classifier = classifier_of(model)
@@ -72,18 +72,18 @@ def dropout_in(model: nn.Module, regularization: Regularization) -> Dropout | No
 
 
 def dropout_factors(dropout: Dropout, recipe: Recipe, seed: int, update: int) -> Tensor:
-    """What the classifier's inputs are multiplied by in an update, float32 (B, F) on the CPU."""
+    """The factors of the classifier's inputs in an update, float32 (B, F) on the CPU."""
     shape = (recipe.batch.size, dropout.features)
     return kept_factors(shape, recipe.regularization.dropout, generator(seed, "dropout", update))
 
 
 @contextmanager
 def dropped_connections(model: nn.Module, probability: float, seed: int, update: int) -> Iterator[None]:
-    """While entered, each weight of the classifier is 0 with `probability`, the others grow by 1 / (1 - probability).
+    """While entered, each weight of the classifier is 0 with `probability`; the others are scaled by 1 / (1 - p).
 
-    What backward adds to the gradients meanwhile is made that of the weights as they are, which come back: with factors
-    m, the gradient of L(w m) is m times that of L at w m. The gradients must be empty before. One mask for all examples
-    of the update; Wan et al. 2013 (DropConnect, ICML) draw one for each. Biases stay. Raises `DataError`.
+    On exit the weights are restored, and the gradients that backward added are converted to theirs: with factors m, the
+    gradient of L(w m) is m times that of L at w m. The gradients must be empty before. All examples of the update share
+    one mask; Wan et al. 2013 (DropConnect, ICML) draw one for each. Biases are kept. Raises `DataError`.
     """
     if probability == 0:
         yield

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def derived_seed(seed: int, purpose: str, index: int) -> int:
-    """A 63-bit seed for the `index`-th draw of one purpose ("order", "update", "weights") of a run's seed."""
+    """A 63-bit seed for the `index`-th draw for one purpose ("order", "update", "weights"), from a run's seed."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -20,8 +20,8 @@ def generator(seed: int, purpose: str, index: int) -> torch.Generator:
 def seed_torch(seed: int, device: torch.device) -> None:
     """Seed torch's global generators of the CPU and of `device`: the draws of `torch.manual_seed`.
 
-    That one also seeds every other kind of device, and without one that costs more than a small network's update may:
-    it notes the place of the call, in 0.1 ms and more.
+    `torch.manual_seed` also seeds every other kind of device; without such a device it records the place of the call,
+    which takes 0.1 ms or more: too much for a small network's update.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

@@ -31,19 +31,19 @@ from lbadvisor.version import __version__
 __all__ = ["TrainState", "checkpoints", "is_finite", "load_checkpoint", "save_checkpoint", "start_state"]
 
 SMALL_NETWORK = 100_000
-"""Parameters below which a second CPU thread costs more than it saves (the digits' network has 13 thousand)."""
+"""With fewer parameters, a second CPU thread costs more than it saves (the digits network has 13 thousand)."""
 
 
 @dataclass(slots=True)
 class TrainState:
-    """All that moves in a run; the rest is a function of (recipe, seed, update).
+    """Everything that changes during a run; the rest is a function of (recipe, seed, update).
 
-    `update` counts the updates made; `seconds` is the training time until there. `interval` sums, in float64 (3,), the
+    `update` counts the updates made; `seconds` is the training time so far. `interval` sums, in float64 (3,), the
     loss, the clipped updates and the updates since the last measurement. `averages` are the weight averages, if any.
     `initial` are the weights w_0, a function of the seed, for the weight distance. `threads` is the number of CPU
-    threads: sums are split over them, so another number gives other bits, and a resumed run keeps it. The same holds of
-    `micro_size`, the examples of a micro-batch (None: the batch is in one piece). `dropout` is what the model's
-    classifier asks, if the recipe has any.
+    threads: sums are split over them, so another number gives other bits, and a resumed run keeps it. The same holds
+    for `micro_size`, the examples of a micro-batch (None: the batch is in one piece). `dropout` is that of the model's
+    classifier, if the recipe has any.
     """
 
     recipe: Recipe
@@ -68,13 +68,13 @@ def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: t
     """The state before the first update of a recipe in updates, for images of (C, H, W) `shape`.
 
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
-    Raises `DataError` if the network lacks a layer that the recipe's batch norm or regularization is for, or cannot
-    take such images, and `OutOfMemoryError` if `device` does not hold it.
+    Raises `DataError` if the network lacks a layer that the recipe's batch norm or regularization needs, or cannot
+    take such images, and `OutOfMemoryError` if it does not fit on `device`.
     """
     _, height, width = shape
     too_large = (
-        f"the memory of the device {device} does not hold the network {recipe.model.name} for images of "
-        f"{height}x{width} pixels in {classes} classes: free memory, or choose a smaller network or smaller images"
+        f"the network {recipe.model.name} for images of {height}x{width} pixels in {classes} classes does not fit into "
+        f"the memory of the device {device}: free memory, or choose a smaller network or smaller images"
     )
     with naming_memory(too_large):
         torch.manual_seed(derived_seed(seed, "weights", 0))
@@ -95,7 +95,7 @@ def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: t
 
 
 def _network(recipe: Recipe, shape: Shape, classes: int, device: torch.device) -> nn.Module:
-    """The recipe's network on `device`, with its batch norm and in the memory format that is fastest."""
+    """The recipe's network on `device`, with its batch norm, in the fastest memory format."""
     model = build_model(recipe.model.name, shape, classes)
     batch_norm = recipe.batch_norm
     for layer in model.modules():
@@ -120,10 +120,10 @@ def _no_batch_norm(recipe: Recipe) -> str:
     adapted = recipe.adapted_from
     if adapted is not None and "ghost" in adapted.parts:
         others = ",".join(part for part in adapted.parts if part != "ghost") or "none"
-        remedy = f"leave it out of what is adapted: --adapt {others}"
+        remedy = f"do not adapt it: --adapt {others}"
     else:
         remedy = "remove batch_norm.ghost_batch_size from the recipe"
-    return f"{recipe.model.name} has no batch norm, so there is nothing for ghost batches to act on: {remedy}"
+    return f"{recipe.model.name} has no batch norm, so ghost batches have no effect: {remedy}"
 
 
 def is_finite(state: TrainState) -> bool:
@@ -132,10 +132,10 @@ def is_finite(state: TrainState) -> bool:
 
 
 def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, images: Images | None = None) -> Path:
-    """Write the state into `folder`, atomically, and drop all but the last two checkpoints; the file written.
+    """Write the state into `folder` atomically, and delete all but the last two checkpoints; returns the file.
 
-    `run` is the run's name and `images` what it is trained on, for the header. Raises `CheckpointError`
-    if the folder cannot be written.
+    The run's name `run` and the `images` it trains on go into the header. Raises `CheckpointError` if the folder cannot
+    be written.
     """
     buffer = io.BytesIO()
     torch.save(_content(state), buffer)
@@ -166,13 +166,13 @@ def _content(state: TrainState) -> Content:
 
 
 def load_checkpoint(path: Path, state: TrainState) -> Header:
-    """Bring a freshly started `state` to where the checkpoint was taken; the checkpoint's header.
+    """Restore a checkpoint into a freshly started `state`; returns the checkpoint's header.
 
-    Runs no code of the file's (`weights_only`). Raises `CheckpointError` for a file that is damaged, no checkpoint, or
-    not what the recipe's training leaves, and `RefusedError` for one of another recipe or seed; the state is then of
-    no use but to load another one.
+    Runs no code from the file (`weights_only`). Raises `CheckpointError` for a file that is damaged, not a checkpoint,
+    or not from the recipe's training, and `RefusedError` for one of another recipe or seed; the state can then only be
+    used to load another one.
     """
-    # Weights, two moments and the averages are four times the weights; as much again, and room for small tensors.
+    # Weights, two moments and averages are four times the weights; allow twice that, and room for small tensors.
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
     require_training(path, header, state.recipe, state.seed)

@@ -74,7 +74,8 @@ class Place:
 
     def wait_for(self, name, update, meanwhile=lambda: None):
         """Until the run has stored a measurement of that update or later; calls `meanwhile` again and again."""
-        for _ in range(1200):
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
             meanwhile()
             if self.database.exists():
                 # Until the run is made there is a database without it, or half a one.

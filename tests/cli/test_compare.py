@@ -120,7 +120,7 @@ def test_json_stays_json_where_training_diverged_to_nan(database: Path) -> None:
     body = json.loads(compare(database, "sb", "broken", "--json").stdout, parse_constant=refuse)
     loss = next(metric for metric in body["metrics"] if metric["name"] == "final_training_loss")
     assert loss["values"] == [0.5, None]
-    assert body["notes"] == ["broken stands at update 10 of 20 (diverged: the loss is not finite)"]
+    assert body["notes"] == ["broken is at update 10 of 20 (diverged: the loss is not finite)"]
 
 
 def test_runs_are_found_by_number_too(database: Path) -> None:
@@ -335,14 +335,14 @@ def test_many_groups_have_a_row_each_and_no_curve(ladder: Path) -> None:
     lines = [" ".join(line.split()) for line in output.splitlines()]
     assert "lr11 11.1" in lines
     assert any(line.startswith("lr11 91.10") for line in lines)
-    assert "13 groups are too many curves for a terminal: --html FILE draws them" in lines
+    assert "13 groups are too many curves for a terminal: use --html FILE" in lines
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["rungs", "--columns", "acuracy"], "did you mean `accuracy`"),
-        (["rungs", "--columns", "accuracy, accuracy"], "`accuracy` is there twice"),
+        (["rungs", "--columns", "accuracy, accuracy"], "`accuracy` is listed twice"),
         (["rungs", "--where", "batch=big"], "batch is a number"),
         (["--where", "seed=77"], "two runs or more: 0 given"),
         ([], "name two runs or more"),

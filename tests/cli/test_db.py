@@ -91,7 +91,7 @@ def test_check_names_a_damaged_checkpoint_of_a_run(database: Path) -> None:
     assert invoke("check", "--db", str(database)).stdout == f"{database}: no fault\n"
     files[1].write_bytes(files[1].read_bytes()[:-1])
     found = json.loads(invoke("check", "--json", "--db", str(database)).stdout)["faults"]
-    assert found == [f"the checkpoint {files[1]} is damaged: its content does not have the noted checksum"]
+    assert found == [f"the checkpoint {files[1]} is damaged: its content does not match its checksum"]
     result = invoke("check", "--db", str(database))
     assert isinstance(result.exception, StoreError)
 

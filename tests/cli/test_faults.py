@@ -83,7 +83,7 @@ def test_the_training_of_a_run_that_diverged_says_what_to_change_and_where_it_ca
     words = ("train", DIGITS, "--name", "a", "--set", "optimizer.lr=1e30")
     done = place.run(*words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the state before it is kept, of update 0; lower optimizer.lr, or clip" in done.stderr
+    assert "the earlier state, of update 0, is kept; lower optimizer.lr, or clip" in done.stderr
     again = place.run(*words)
     assert again.returncode == 1
     assert "diverges again unless the hardware was at fault" in again.stderr

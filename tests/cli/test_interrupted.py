@@ -60,7 +60,7 @@ def test_a_killed_run_is_interrupted_everywhere_and_is_resumed_and_a_living_one_
     assert process.poll() is None
     place.wait_for("a", began + 1)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
 
     folder = place.database.parent / "checkpoints"
     before = sorted(folder.rglob("*"))
@@ -78,7 +78,7 @@ def test_a_killed_run_is_interrupted_everywhere_and_is_resumed_and_a_living_one_
         time.sleep(0.1)
     assert statuses(place) == "running"
     resumed.send_signal(signal.SIGTERM)
-    resumed.communicate(timeout=60)
+    resumed.communicate(timeout=300)
     assert (resumed.returncode, statuses(place)) == (75, "stopped")
 
 
@@ -87,7 +87,7 @@ def test_a_ladder_says_that_its_run_was_interrupted(place):
     process = place.start(*words, "--schedule-scale", "30")
     place.wait_for("rungs-sb-s0", 1)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     body = json.loads(said_of(place, *words, "--schedule-scale", "30", "--dry-run", "--json"))
     assert [run["status"] for run in body["runs"]] == ["interrupted", None]
 
@@ -101,7 +101,7 @@ def test_a_hang_up_saves_as_a_termination_does(place):
     process = place.start(*LONG)
     place.wait_for("a", 50)
     process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
     status, stored, saved = saved_and_stored(place)
     assert f"SIGHUP: saved a at update {saved} of" in err
@@ -133,13 +133,15 @@ def test_a_closed_terminal_saves(place):
 
 
 def test_under_nohup_a_hang_up_is_ignored_as_asked(place):
-    process = subprocess.Popen(
-        ["nohup", sys.executable, "-m", "lbadvisor", *LONG], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    place.wait_for("a", 1)
-    process.send_signal(signal.SIGHUP)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    command = ["nohup", sys.executable, "-m", "lbadvisor", *LONG]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            place.wait_for("a", 1)
+            process.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert (process.returncode, "SIGTERM: saved a" in err) == (75, True)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lbadvisor.cli.display.json_body import json_of
-from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule, Sgd
+from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule
+from lbadvisor.recipe.recipe_tables import Sgd
 from lbadvisor.records.run import Environment, Ladder, Run, RunStatus
+from lbadvisor.runs.resume_proof import ResumeProof
 
 RECIPE = Recipe(
     schema=1, name="small", data=Data(name="digits", train_examples=1024), model=Model(name="digits_mlp"),
@@ -50,3 +52,8 @@ def test_a_ladder_has_its_arms_in_order():
     found = json_of(Ladder(1, "l", RECIPE, 512, NOON, (("sb", 1), ("lb", 2))))
     assert found["arms"] == [["sb", 1], ["lb", 2]]
     assert found["baseline"]["batch"] == {"size": 32}
+
+
+def test_a_proofs_recipe_has_what_it_sets_too():
+    found = json_of(ResumeProof(RECIPE, 0, 8, 4, 0.125, 4, 20, 2, CPU, None))
+    assert found["recipe"] == RECIPE.model_dump(mode="json", exclude_none=True)

@@ -33,7 +33,7 @@ def test_ladders_are_listed_and_shown(place):
     assert [(run["arm"], run["update"]) for run in body["runs"]] == [("sb", 41), ("lb", 5)]
     missing = place.run("ladders", "show", "digits-255-ladder")
     assert (missing.returncode, missing.stdout) == (2, "")
-    assert "there is no ladder named 'digits-255-ladder'; ladders: digits-256-ladder" in missing.stderr
+    assert "no ladder is named 'digits-255-ladder'; ladders: digits-256-ladder" in missing.stderr
 
 
 def test_a_renamed_ladder_is_found_by_the_command_that_made_it(place):
@@ -78,15 +78,15 @@ def test_a_renamed_run_is_found_by_the_command_that_made_it(place):
     assert place.run(*train, "--quiet").returncode == 0
     assert place.run("runs", "rename", "digits-256-all-s0", "mine").returncode == 0
     again = place.run(*train)
-    assert again.stdout.startswith("mine is complete already: 41 updates")
+    assert again.stdout.startswith("mine is already complete: 41 updates")
     assert "note this training is stored as `mine`\n" in again.stderr
     assert names(place)[0] == ["mine"]
     # A name that is given must be the run's: a second run of the same training is made by it, and found by it.
     assert place.run(*train, "--name", "second").stdout.startswith("second complete")
-    assert place.run(*train, "--name", "second").stdout.startswith("second is complete already")
+    assert place.run(*train, "--name", "second").stdout.startswith("second is already complete")
     both = place.run(*train)
-    assert both.stdout.startswith("second is complete already")
-    assert "note this training is stored as `second`, and as `mine`: --name chooses" in both.stderr
+    assert both.stdout.startswith("second is already complete")
+    assert "note this training is stored as `second`, and as `mine`: choose with --name" in both.stderr
     # The name that is free again goes to another training without harm.
     assert place.run(*train, "--seed", "1", "--quiet").stdout.startswith("digits-256-all-s1 complete")
 
@@ -102,7 +102,7 @@ def test_what_differs_from_the_default_adaptation_is_in_the_name(place):
         assert (done.returncode, done.stdout.split()[0]) == (0, name)
     assert place.run("plan", DIGITS, *SHORT, "--ghost", "3", "--out", "written.toml").returncode == 0
     written = place.run("train", "written.toml", "--dry-run")
-    assert written.stdout.startswith("digits-256-all-ghost3-s0 is complete already")
+    assert written.stdout.startswith("digits-256-all-ghost3-s0 is already complete")
     assert written.stderr.count("note") == 0
 
 
@@ -110,11 +110,11 @@ def test_another_cadence_is_the_same_training_and_another_rate_is_not(place):
     train = ("train", DIGITS, *SHORT, "--name", "a")
     assert place.run(*train, "--quiet").returncode == 0
     other = ("--set", "checkpoints.every_seconds=60", "--set", "measurements.every_updates=9")
-    assert place.run(*train, *other).stdout.startswith("a is complete already")
+    assert place.run(*train, *other).stdout.startswith("a is already complete")
     changed = place.run(*train, *other, "--set", "optimizer.lr=0.06")
     assert changed.returncode == 3
     assert changed.stderr.splitlines()[-3:] == [
-        "error: the run `a` is of another training:",
+        "error: the run `a` belongs to another training:",
         "  optimizer.lr: 0.14142135623730953 there, 0.16970562748477142 here",
-        "give the same again to resume it, or --name for a new run",
+        "repeat its original options to resume it, or give --name for a new run",
     ]

@@ -56,7 +56,7 @@ def test_a_closed_standard_output_prints_nowhere():
 def test_a_missing_folder_is_wrong_input_and_is_not_made(place, words):
     done = place.run(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "cannot be written: there is no folder none" in done.stderr
+    assert "cannot be written: the folder none does not exist" in done.stderr
     assert list(place.folder.iterdir()) == []
 
 

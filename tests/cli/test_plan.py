@@ -148,8 +148,8 @@ def test_the_adapted_recipe_replaces_no_baseline_and_needs_a_folder(here, out, s
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--from", "1", "--to", "64"), "would be of 1 example, which has no variance: give --ghost G"),
-        ((RESNET44, "--to", "64", "--set", "batch.size=1"), "would be of 1 example, which has no variance"),
+        (("--from", "1", "--to", "64"), "would have 1 example and no variance: give --ghost G"),
+        ((RESNET44, "--to", "64", "--set", "batch.size=1"), "would have 1 example and no variance"),
         (("--from", "32", "--to", "64", "--lr", "1e308", "--lr-rule", "linear"), "optimizer.lr would be inf"),
         # 1e308 * sqrt(2) is finite, the linear rule's 2e308 beside it is not.
         (("--from", "32", "--to", "64", "--lr", "1e308"), "lr of `linear, fixed epochs (Goyal)` would be inf"),

@@ -59,8 +59,8 @@ def test_the_least_important_columns_give_way_first_and_are_named() -> None:
         return " ".join(lines[begin:]).partition(" (")[0]
 
     assert left_out(79) == ""
-    assert left_out(78) == left_out(70) == "left out for width: seconds"
-    assert left_out(69) == left_out(20) == "left out for width: best; seconds"
+    assert left_out(78) == left_out(70) == "left out to fit the width: seconds"
+    assert left_out(69) == left_out(20) == "left out to fit the width: best; seconds"
 
 
 def test_what_is_too_wide_without_its_other_columns_is_whole_all_the_same() -> None:

@@ -95,7 +95,7 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     assert done.stderr == (
         "loading PyTorch\n"
         "error: not bit-identical after 24 updates: model.1.weight is the first to differ, 7 of 4096 elements, by up "
-        "to 3.5e-08; kill -9 at update 12 (epoch 0.296), gone on with from update 8 in a new process; cuda (NVIDIA "
+        "to 3.5e-08; kill -9 at update 12 (epoch 0.296), resumed from update 8 in a new process; cuda (NVIDIA "
         "H200), torch 2.15.0\n"
     )
 
@@ -103,11 +103,11 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--updates", "406"), "--updates 406 does not lie between 2 and the 405 updates"),
-        (("--updates", "5", "--at", "5"), "--at 5 does not lie between 1 and 4"),
+        (("--updates", "406"), "--updates 406 is not between 2 and the recipe's 405 updates"),
+        (("--updates", "5", "--at", "5"), "--at 5 is not between 1 and 4"),
         (
             ("--set", "schedule.updates=1", "--set", "schedule.milestones=[]"),
-            "there is nothing between two to be killed at",
+            "the kill needs at least two",
         ),
         (("--micro", "16"), "ghost batches"),
         (("--adapt", "lr"), "--to B"),

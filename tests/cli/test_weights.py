@@ -109,7 +109,7 @@ def test_a_checkpoint_of_an_earlier_version_gives_its_weights_without_the_normal
     path.write_bytes(MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     done = place.run("runs", "export-weights", "a", "--out", "w.safetensors")
     assert done.returncode == 0
-    assert "did not note how pixels are normalized" in done.stderr
+    assert "did not store how pixels are normalized" in done.stderr
     with safe_open("w.safetensors", "pt") as file:
         assert "mean" not in file.metadata()
 
@@ -119,8 +119,8 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(place):
     (place.folder / "there.safetensors").write_text("mine")
     for words, code, said in (
         (("a", "--out", "w.safetensors", "--weights", "averaged"), 2, "the run a has no averaged weights"),
-        (("a", "--out", "w.pt"), 2, "without --pt the file is safetensors"),
-        (("a", "--out", "w.safetensors", "--pt"), 2, "with --pt the file is torch's own"),
+        (("a", "--out", "w.pt"), 2, "without --pt, a safetensors file is written"),
+        (("a", "--out", "w.safetensors", "--pt"), 2, "--pt writes a torch file"),
         (("a", "--out", "there.safetensors"), 2, "there.safetensors exists"),
         (("b", "--out", "w.safetensors"), 2, "there is no run named 'b'"),
         (("a", "--out", "w.safetensors", "--db", "none.db"), 1, "no database at none.db"),
@@ -156,12 +156,12 @@ def test_pruning_frees_what_complete_runs_keep_and_what_needs_it_says_so(place):
 
     checked = json.loads(place.run("db", "check", "--json").stdout)
     assert (checked["faults"], checked["pruned"]) == ([], ["a"])
-    said = "the checkpoints of the run a were pruned: its results are kept, its weights are gone"
+    said = "the checkpoints of the run a were pruned: its results are kept, but its weights are gone"
     exported = place.run("runs", "export-weights", "a", "--out", "w.safetensors")
     assert (exported.returncode, said in exported.stderr) == (1, True)
     assert re.search(r"^ *saved +pruned *$", place.run("runs", "show", "a").stdout, flags=re.M)
     resumed = place.run("resume", "a")
-    assert (resumed.returncode, resumed.stdout.startswith("a is complete already")) == (0, True)
+    assert (resumed.returncode, resumed.stdout.startswith("a is already complete")) == (0, True)
     assert said in resumed.stderr
 
 
@@ -172,7 +172,7 @@ def test_a_run_whose_checkpoints_are_gone_is_refused_beforehand_in_the_same_word
         store.set_status(1, RunStatus.STOPPED, "as if it had been")
     run, _ = place.stored("a")
     shutil.rmtree(checkpoint_folder(place.database, run))
-    said = "the run a had come to update 122, and no checkpoint is in"
+    said = "the run a had reached update 122, but"
     for words in (
         ("resume", "a"),
         ("resume", "a", "--dry-run"),

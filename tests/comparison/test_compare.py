@@ -206,7 +206,7 @@ def test_a_baseline_without_an_evaluation_leaves_every_difference_open() -> None
 def test_an_unfinished_run_is_noted_with_where_it_stands() -> None:
     stopped = a_run(2, "b", status=RunStatus.STOPPED, ended_because="SIGINT", update=120, updates=405)
     comparison = compare_runs([(a_run(1, "a"), [measured(640, 90.0)]), (stopped, [measured(120, 80.0)])])
-    assert comparison.notes == ("b stands at update 120 of 405 (stopped: SIGINT)",)
+    assert comparison.notes == ("b is at update 120 of 405 (stopped: SIGINT)",)
     assert "Not complete: b" in comparison.gap.conclusion
 
 

@@ -84,9 +84,9 @@ def test_the_digits_drift_first_and_the_exponent_grows_with_the_window(digits):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"updates": 406}, "the trainings have 405 updates"),
-        ({"exponents": (0.5,)}, "two or more"),
-        ({"request": Request(1024, ("ghost",))}, "must name lr"),
+        ({"updates": 406}, "the trainings have only 405 updates"),
+        ({"exponents": (0.5,)}, "at least two"),
+        ({"request": Request(1024, ("ghost",))}, "must include lr"),
         ({"request": Request(32, ("lr",))}, "not above the baseline's 32"),
     ],
 )

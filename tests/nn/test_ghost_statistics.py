@@ -148,9 +148,9 @@ def test_without_momentum_every_batch_so_far_weighs_the_same(definition):
 
 
 def test_per_update_needs_a_momentum_and_a_definition_is_one_of_the_list():
-    with pytest.raises(ValueError, match="per-update: it needs a momentum"):
+    with pytest.raises(ValueError, match='running_statistics="per-update" needs a momentum'):
         GhostBatchNorm(1, 2, momentum=None, running_statistics="per-update")
-    with pytest.raises(ValueError, match="no running statistics `median`: there are sequential, per-update"):
+    with pytest.raises(ValueError, match="unknown running statistics `median`: choose from sequential, per-update"):
         GhostBatchNorm(1, 2, running_statistics="median")
     with pytest.raises(ValueError, match="updated ghost by ghost"):
         statistic_of_ghosts("sequential", torch.zeros(1, 1), torch.zeros(1, 1), (2,), 1)

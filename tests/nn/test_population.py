@@ -13,7 +13,6 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training import loop
 from lbadvisor.training.data.pixels import normalized
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
@@ -84,11 +83,6 @@ BODY = {
     "batch_norm": {"ghost_batch_size": 32, "recompute_at_end": True},
     "measurements": {"every_updates": 4},
 }
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(Recipe.model_validate(BODY), None, CPU)
 
 
 def started(**tables):

@@ -33,7 +33,7 @@ WEIGHT_NORM = Quantity(
 
 QUANTITIES = (
     WEIGHT_NORM,"""
-MEASURED = "weight_norm=sum(p.detach().square().sum().item() for p in parameters) ** 0.5,"
+MEASURED = "weight_norm=sum(p.detach().square().sum().item() for p in state.parameters) ** 0.5,"
 LOSS = "evaluation_loss=evaluation[0],"
 MIGRATION = """
 import sqlalchemy as sa

@@ -35,14 +35,14 @@ def test_a_gain_inside_the_noise_keeps_one_half_and_says_so():
     kept, text = conclude(SPACE, estimate(), "error", 3, 120.0, 3600.0)
     assert kept == (0.5,)
     assert "The best scaling exponent is 0.40, 95% between 0.30 and 0.60" in text
-    assert "the theory's 0.5 lies inside, the linear rule's 1.0 outside" in text
-    assert "is 0.20 points (95% -0.10 to 0.50), for 120 epochs and 60 min: inside the noise, so 0.5 is kept" in text
+    assert "the theory's 0.5 is inside, the linear rule's 1.0 outside" in text
+    assert "is 0.20 points (95% -0.10 to 0.50), for 120 epochs and 60 min: within the noise, so 0.5 is kept" in text
 
 
 def test_a_certain_gain_is_taken_with_its_price():
     kept, text = conclude(SPACE, estimate(gain_low=0.05, high=0.45), "error", 1, 120.0, 90.0)
     assert kept == (0.4,)
-    assert "the theory's 0.5 lies outside" in text
+    assert "the theory's 0.5 is outside" in text
     assert "exponent 0.4 gains 0.20 points (95% 0.05 to 0.50) over the theory, for 120 epochs and 90 s" in text
     assert "interval does not allow for the choice of the best trial, and may promise too much" in text
     assert "the choice" not in conclude(SPACE, estimate(chosen=0.5), "error", 1, 120.0, 90.0)[1]
@@ -78,19 +78,20 @@ def test_the_gain_in_pairs_allows_for_the_choice():
 def test_what_broke_down_is_said_and_a_theory_that_did_is_not_kept():
     bounded = replace(estimate(high=0.7), breaks_down=0.85)
     assert (
-        "Training breaks down at 0.85: the best exponent lies below." in conclude(SPACE, bounded, "error", 3, 1, 1)[1]
+        "Training breaks down at 0.85, so the best exponent is below that."
+        in conclude(SPACE, bounded, "error", 3, 1, 1)[1]
     )
     beaten = replace(estimate(high=0.45), breaks_down=0.5, gain=math.inf, gain_low=math.inf, gain_high=math.inf)
     kept, text = conclude(SPACE, beaten, "error", 3, 120.0, 90.0)
     assert kept == (0.4,)
-    assert "At the theory's 0.5 too: exponent 0.4 is used instead" in text
+    assert "The theory's 0.5 breaks down too: exponent 0.4 is used instead" in text
     assert "inf" not in text
 
 
 def test_an_interval_of_the_whole_search_says_that_any_exponent_may_be_the_best():
     kept, text = conclude(SPACE, estimate(low=0.0, high=1.0), "error", 3, 1.0, 1.0)
     assert kept == (0.5,)
-    assert "The interval is the whole search: within the noise, every exponent may be the best." in text
+    assert "The interval covers the whole search range: within the noise, any exponent may be the best." in text
 
 
 def test_what_the_seeds_have_in_common_is_no_noise():
@@ -156,10 +157,10 @@ def test_what_is_tried_is_coarse_enough_to_be_told_apart():
 @pytest.mark.parametrize(
     ("parts", "low", "high", "also", "said"),
     [
-        (PARTS, 0.6, 1.0, (), "with 0.5 between them"),
-        (PARTS, 0.0, 3.0, (), "between -2 and 2"),
-        (("ghost",), 0.0, 1.0, (), "must name lr"),
-        (PARTS, 0.0, 1.0, ("gohst",), "there are stretch, ghost, clip"),
+        (PARTS, 0.6, 1.0, (), "that contains 0.5"),
+        (PARTS, 0.0, 3.0, (), "within -2 to 2"),
+        (("ghost",), 0.0, 1.0, (), "must include lr"),
+        (PARTS, 0.0, 1.0, ("gohst",), "choose from stretch, ghost, clip"),
         (("lr",), 0.0, 1.0, ("ghost",), "no ghost batches"),
         (("lr",), 0.0, 1.0, ("clip",), "clips nothing"),
     ],

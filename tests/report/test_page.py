@@ -106,7 +106,7 @@ def test_a_gap_that_is_not_shown_is_said_to_be_so(report_of):
 def test_tables_say_each_arm_its_spread_and_why_there_is_no_interval(report_of):
     """An asterisk stands behind an interval whose evidence is left after the correction."""
     text = words(page_of(report_of()))
-    assert "an asterisk marks evidence that is left after Holm's correction for these 2 comparisons" in text
+    assert "an asterisk marks evidence that survives Holm's correction for these 2 comparisons" in text
     assert "SB 98.00 ± 0.50 - - - 2 32" in text
     assert "LB 94.00 ± 1.25 +4.00 (3.00 to 5.00)* - - 2 512" in text
     assert "+RA 97.00 ± 0.25 +1.00 (one seed) 75% (50 to 100) +3.00 (\N{MINUS SIGN}0.50 to 6.50) 2 512" in text
@@ -203,7 +203,7 @@ def test_a_path_that_cannot_be_written_is_an_error_that_names_it(report_of, tmp_
     with pytest.raises(UsageError, match="is a folder"):
         write_page(tmp_path, report_of())
     missing = tmp_path / "none" / "report.html"
-    with pytest.raises(UsageError, match=re.escape(f"{missing} cannot be written: there is no folder")):
+    with pytest.raises(UsageError, match=re.escape(f"{missing} cannot be written: the folder")):
         write_page(missing, report_of())
     blocked = tmp_path / "file" / "report.html"
     blocked.parent.write_text("")

@@ -159,5 +159,5 @@ def test_writing_is_refused_in_one_line_and_never_lost_in_silence(folder: Path, 
             lambda: store.delete_run(1),
             lambda: store.set_status(1, RunStatus.FAILED, None),
         ):
-            with pytest.raises(StoreError, match="it cannot be written: let yourself write the file and its folder"):
+            with pytest.raises(StoreError, match="it cannot be written: get write permission for it and its folder"):
                 write()

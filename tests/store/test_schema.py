@@ -146,7 +146,7 @@ def test_an_older_file_is_not_opened_and_not_changed(path: Path) -> None:
     before = path.read_bytes()
     for create in (True, False):
         with pytest.raises(
-            StoreError, match=f"older schema {NEWEST}, this program needs {NEXT}: run `lbadvisor db upgrade`"
+            StoreError, match=f"older schema {NEWEST}, but this program needs {NEXT}: run `lbadvisor db upgrade`"
         ):
             Store.open(path, create=create)
     assert path.read_bytes() == before
@@ -188,7 +188,7 @@ def test_a_newer_file_asks_for_a_newer_program(path: Path) -> None:
         connection.execute("UPDATE lbadvisor_version SET version_num = '0999'")
     for create in (True, False):
         with pytest.raises(
-            StoreError, match=f"it has the schema 0999, this program knows {NEWEST}: update the program"
+            StoreError, match=f"it has the schema 0999, but this program knows {NEWEST}: update the program"
         ):
             Store.open(path, create=create)
     with pytest.raises(StoreError, match="update the program"):
@@ -221,7 +221,7 @@ def test_another_programs_runs_are_not_taken_for_ours(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE runs (run_uuid TEXT)")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="another program keeps its runs there"):
+    with pytest.raises(StoreError, match="another program has its runs there"):
         Store.open(path, create=True)
     assert path.read_bytes() == before
 

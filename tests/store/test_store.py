@@ -271,7 +271,7 @@ def test_the_default_database_is_the_environments_or_here(monkeypatch: pytest.Mo
 
 def test_reading_a_missing_database_makes_nothing(tmp_path: Path) -> None:
     missing = tmp_path / "db" / "lbadvisor.db"
-    with pytest.raises(StoreError, match=r"no database at .*lbadvisor\.db yet: `lbadvisor train` makes it"):
+    with pytest.raises(StoreError, match=r"no database at .*lbadvisor\.db yet: `lbadvisor train` creates it"):
         Store.open(missing, create=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -345,7 +345,7 @@ def test_a_full_disk_is_named_and_the_change_is_undone_whole(path: Path) -> None
     event.listen(Engine, "connect", limit)
     try:
         with Store.open(path, create=False) as store:
-            with pytest.raises(StoreError, match=r"runs\.db: the disk is full.*make room"):
+            with pytest.raises(StoreError, match=r"runs\.db: the disk is full.*free disk space"):
                 store.record(number, [a_measurement(update) for update in range(2, 5000)])
             assert store.measurements(number) == [a_measurement(1)]
     finally:
@@ -398,7 +398,7 @@ def test_a_folder_that_cannot_be_written_is_named(unprivileged_path: Path) -> No
     folder = unprivileged_path.parent
     folder.chmod(0o500)
     for path in (folder / "new.db", folder / "db" / "new.db"):
-        with pytest.raises(StoreError, match=r"new\.db: it cannot be opened: see that you may read and write"):
+        with pytest.raises(StoreError, match=r"new\.db: it cannot be opened: check that you can read and write"):
             Store.open(path, create=True)
 
 

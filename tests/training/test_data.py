@@ -70,7 +70,7 @@ def test_another_number_of_examples_than_the_recipe_says_is_a_wrong_recipe():
     with pytest.raises(RecipeError) as caught:
         load_dataset(recipe(examples=1000), None, CPU)
     assert str(caught.value) == (
-        "r: data.train_examples: is 1000, and the data set digits in scikit-learn has 1297 training examples\n"
+        "r: data.train_examples: is 1000, but the data set digits in scikit-learn has 1297 training examples\n"
         "  = give --set data.train_examples=1297, or complete the data"
     )
     assert caught.value.exit_code == 2
@@ -146,7 +146,7 @@ def test_a_damaged_packed_file_is_named(class_folders, content):
     load_dataset(recipe("insects", 10), class_folders, CPU)
     for packed in (class_folders.parent / "cache").rglob("*.pt"):
         packed.write_bytes(packed.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(DataError, match=r"packed/\w+\.pt cannot be read \(.*delete it, and it is made again"):
+    with pytest.raises(DataError, match=r"packed/\w+\.pt cannot be read \(.*delete it, and it will be recreated"):
         load_dataset(recipe("insects", 10), class_folders, CPU)
 
 
@@ -155,7 +155,7 @@ def test_a_packed_file_that_finds_no_room_is_named_and_not_left(class_folders):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"packed/\w+\.pt cannot be written \(.*make room"):
+        with pytest.raises(DataError, match=r"packed/\w+\.pt cannot be written \(.*free disk space"):
             load_dataset(recipe("insects", 10), class_folders, CPU)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -224,7 +224,7 @@ def test_fashion_mnist_is_read_in_torchvisions_layout(tmp_path):
     short = raw / "t10k-labels-idx1-ubyte"
     whole = short.read_bytes()
     short.write_bytes(np.array([2049, 1], dtype=">i4").tobytes() + bytes([2]))
-    with pytest.raises(DataError, match="is damaged: it has 2 images and 1 labels"):
+    with pytest.raises(DataError, match="is damaged: it has 2 images but 1 labels"):
         load_dataset(recipe("fashion_mnist", 4), tmp_path, CPU)
     short.write_bytes(whole)
 
@@ -232,7 +232,7 @@ def test_fashion_mnist_is_read_in_torchvisions_layout(tmp_path):
     whole = damaged.read_bytes()
     for content in (whole[:100], whole[:10], b"", b"junk" * 1000):
         damaged.write_bytes(content)
-        with pytest.raises(DataError, match=r"fashion_mnist cannot be read, .*raw/train-images-idx3-ubyte is damaged"):
+        with pytest.raises(DataError, match=r"fashion_mnist cannot be read: .*raw/train-images-idx3-ubyte is damaged"):
             load_dataset(recipe("fashion_mnist", 4), tmp_path, CPU)
 
 
@@ -240,7 +240,7 @@ def test_a_file_of_cifar10_that_is_not_the_true_one_is_named(tmp_path):
     """Torchvision knows the checksums: a file that has not its own would be unpickled otherwise."""
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"not what it was")
-    with pytest.raises(DataError, match=r"cifar10 cannot be read, .*data_batch_3 is damaged"):
+    with pytest.raises(DataError, match=r"cifar10 cannot be read: .*data_batch_3 is damaged"):
         load_dataset(recipe("cifar10", 50_000), tmp_path, CPU)
 
 
@@ -291,7 +291,7 @@ def test_a_data_set_that_the_memory_does_not_hold_is_said_to_be_that(class_folde
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, ((used + 200_000) * 1024, before[1]))
     try:
-        with pytest.raises(OutOfMemoryError, match=r"^the memory does not hold the data set insects: free some$"):
+        with pytest.raises(OutOfMemoryError, match=r"^the data set insects does not fit into memory: free some$"):
             list(preparing(recipe("insects", 10, image_size=4096), class_folders, CPU, packed_at_most_bytes=1e12))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)

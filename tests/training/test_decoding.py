@@ -108,7 +108,7 @@ def test_a_file_that_is_no_whole_image_is_named_in_words(tmp_path, content):
     file = tmp_path / "broken.jpg"
     noise(64, 64).save(file)
     file.write_bytes(file.read_bytes()[:500] if content == "cut" else content)
-    said = "(?i:truncated)" if content == "cut" else "it is damaged, or in a format that is not known$"
+    said = "(?i:truncated)" if content == "cut" else "it is damaged, or its format is unknown$"
     with pytest.raises(DataError, match=rf"broken\.jpg cannot be read: {said}"):
         decoded_into(np.zeros((3, 64, 64), dtype=np.uint8), str(file), unchanged)
     if content != "cut":

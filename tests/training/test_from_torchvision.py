@@ -81,7 +81,7 @@ def test_a_network_that_torchvision_does_not_have_gets_a_suggestion():
 @pytest.mark.parametrize(
     ("network", "shape", "said"),
     [
-        ("resnet18", (1, 28, 28), "3 channels, and these have 1"),
+        ("resnet18", (1, 28, 28), "3 channels, but these have 1"),
         ("vit_b_16", (3, 32, 32), "cannot take images of 32x32 pixels .*Expected 224"),
         ("alexnet", (3, 16, 16), "cannot take images of 16x16 pixels"),
         ("inception_v3", (3, 299, 299), "auxiliary outputs"),
@@ -154,5 +154,5 @@ def test_ghosts_without_batch_norm_are_refused_with_what_is_in_the_users_hand():
     with pytest.raises(DataError, match=r"squeezenet1_1 has no batch norm.*: remove batch_norm\.ghost_batch_size from"):
         start_state(in_recipe, 0, (3, 64, 64), 2, CPU)
     adapted = in_recipe.model_copy(update={"adapted_from": AdaptedFrom.model_construct(parts=("lr", "ghost", "clip"))})
-    with pytest.raises(DataError, match=r"squeezenet1_1 has no batch norm.*: leave it out .*: --adapt lr,clip$"):
+    with pytest.raises(DataError, match=r"squeezenet1_1 has no batch norm.*: do not adapt it: --adapt lr,clip$"):
         start_state(adapted, 0, (3, 64, 64), 2, CPU)

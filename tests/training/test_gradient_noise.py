@@ -8,7 +8,6 @@ from torch.nn.functional import cross_entropy
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import GradientNoise
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.loop import train
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
@@ -106,11 +105,6 @@ BODY = {
     "schedule": {"updates": 6},
     "measurements": {"every_updates": 1},
 }
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(Recipe.model_validate(BODY), None, CPU)
 
 
 def started(**tables):

@@ -58,7 +58,7 @@ def test_what_is_held_out_is_a_function_of_the_data_alone():
 
 @pytest.mark.parametrize("count", [0, 1000, 1001])
 def test_nothing_and_everything_cannot_be_held_out(count):
-    with pytest.raises(DataError, match="cannot be held out"):
+    with pytest.raises(DataError, match="cannot hold out"):
         parted(torch.arange(1000) % 7, count)
 
 
@@ -90,7 +90,7 @@ def test_evaluations_during_training_are_on_the_held_out_examples_and_the_test_s
 
 
 def test_another_sum_than_the_data_have_is_an_error_that_says_what_to_give():
-    said = r"is 1000, beside 100 held out .* has 1297 training examples\n  = give --set data\.train_examples=1197"
+    said = r"is 1000, besides 100 held out .* has 1297 training examples\n  = give --set data\.train_examples=1197"
     with pytest.raises(RecipeError, match=said):
         load_dataset(recipe(train_examples=1000, validation_examples=100), None, CPU)
 

@@ -12,7 +12,6 @@ from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.pixels import normalized
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train, weight_distance
 from lbadvisor.training.state import checkpoints, load_checkpoint, save_checkpoint, start_state
 
@@ -29,11 +28,6 @@ BODY = {
     "clipping": {"max_norm": 0.5, "updates": 10},
     "measurements": {"every_updates": 4, "evaluate_every_updates": 10},
 }
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(Recipe.model_validate(BODY), None, CPU)
 
 
 def started(seed=0, **tables):

@@ -11,7 +11,6 @@ from lbadvisor.errors import OutOfMemoryError, UsageError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.micro_batches import backward, check_micro_size, halved_micro_sizes, micro_slices
@@ -64,9 +63,9 @@ def test_the_ghosts_of_the_slices_are_the_ghosts_of_the_batch():
 @pytest.mark.parametrize(
     ("size", "ghost", "micro", "has_batch_norm", "said"),
     [
-        (100, None, 50, True, "plain batch norm takes its statistics over the whole batch"),
-        (100, 32, 48, True, "multiple of that: 32 or 64"),
-        (100, 32, 16, True, "multiple of that: 32"),
+        (100, None, 50, True, "plain batch norm computes its statistics over the whole batch"),
+        (100, 32, 48, True, "multiple, such as 32 or 64"),
+        (100, 32, 16, True, "multiple, such as 32"),
         (100, 32, 0, True, "between 1 and the batch size 100"),
         (100, None, 101, False, "between 1 and the batch size 100"),
     ],
@@ -79,7 +78,7 @@ def test_slices_that_would_change_the_statistics_are_refused(size, ghost, micro,
 @pytest.mark.parametrize("definition", ["per-update", "mean", "mean-biased", "total"])
 def test_statistics_of_all_ghosts_of_a_batch_at_once_forbid_to_cut_it(definition):
     of_all = recipe(100, 32, batch_norm={"ghost_batch_size": 32, "running_statistics": definition})
-    with pytest.raises(UsageError, match=f"running_statistics = {definition} is of all ghosts of a batch at once"):
+    with pytest.raises(UsageError, match=f"running_statistics = {definition} combines all ghosts of a batch at once"):
         check_micro_size(of_all, 64, has_batch_norm=True)
     assert halved_micro_sizes(of_all, has_batch_norm=True) == (100,)
     check_micro_size(of_all, 100, has_batch_norm=True)
@@ -154,11 +153,6 @@ def test_slices_that_all_weigh_the_same_would_not_do():
     for part, its_labels in zip(images.split(slices), labels.split(slices), strict=True):
         (nn.functional.cross_entropy(cut(part), its_labels) / len(slices)).backward()
     assert max((a - b).abs().max() for a, b in zip(gradients(whole), gradients(cut), strict=True)) > 1e-4
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(recipe(100), None, CPU)
 
 
 def started(micro, **tables):
@@ -241,7 +235,7 @@ def test_where_memory_is_short_the_largest_micro_batch_that_fits_is_found():
     assert done.returncode == 0, done.stderr
     said, found = done.stdout.splitlines()
     assert said.endswith(
-        "does not hold an update in micro-batches of 8192 examples: give --micro 4096, or --micro auto"
+        "memory of the device cpu in micro-batches of 8192 examples: give --micro 4096, or --micro auto"
     )
     assert int(found) in (256, 512, 1024, 2048, 4096)
 
@@ -324,6 +318,6 @@ def test_a_network_that_the_memory_does_not_hold_is_said_to_be_that():
     done = subprocess.run([sys.executable, "-c", BUILT_WITHOUT_MEMORY], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "the memory of the device cpu does not hold the network f1 for images of 1024x1024 pixels in 10 classes: free "
-        "memory, or choose a smaller network or smaller images\n"
+        "the network f1 for images of 1024x1024 pixels in 10 classes does not fit into the memory of the device cpu: "
+        "free memory, or choose a smaller network or smaller images\n"
     )

@@ -11,7 +11,6 @@ from lbadvisor.errors import UsageError
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.pixels import normalized
-from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.precision import check_compute
@@ -30,11 +29,6 @@ BODY = {
     "measurements": {"every_updates": 3, "evaluate_every_updates": 10},
 }
 BF16 = {"compute": {"precision": "bf16"}}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset(Recipe.model_validate(BODY), None, CPU)
 
 
 def started(**tables):

@@ -1,5 +1,6 @@
 """`lbadvisor refine`: search the scaling exponent, and test whether it beats the theory's."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -103,7 +104,7 @@ def refine(
 
     from lbadvisor.cli.display.console import print_json, say, stdout
     from lbadvisor.cli.display.render_refinement import print_refinement, refinement_body
-    from lbadvisor.refine.refine_request import RefineRequest, price_epochs
+    from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.runs.workspace import Workspace
 
     computer = machine_of(machine)
@@ -117,13 +118,7 @@ def refine(
         epochs_budget=epochs_budget,
         prune=prune,
     )
-    price = price_epochs(asked, space.theory)
-    most = trials * price if epochs_budget is None else min(trials * price, epochs_budget)
-    display.show_line(
-        f"{asked.study_name}: {trials} trials of {price:.4g} epochs ({seeds} {'seed' if seeds == 1 else 'seeds'}), "
-        f"at most {most:,.6g} epochs in total"
-        + ("; --prune stops trials worse than the median after the first learning-rate drop" if prune else "")
-    )
+    display.show_line(_price_text(asked))
     if dry_run:
         said = f"would refine into study {asked.study_name}, database {database_path(database)}; nothing was done"
         say(stdout(), escape(said))
@@ -139,6 +134,19 @@ def refine(
         print_json(refinement_body(refinement))
     else:
         print_refinement(stdout(), refinement, chart=chart)
+
+
+def _price_text(asked: "RefineRequest") -> str:
+    """What the search costs, before it starts."""
+    from lbadvisor.refine.refine_request import price_epochs
+
+    price, seeds = price_epochs(asked, asked.space.theory), "seed" if len(asked.seeds) == 1 else "seeds"
+    most = min(asked.trials * price, asked.epochs_budget or math.inf)
+    return (
+        f"{asked.study_name}: {asked.trials} trials of {price:.4g} epochs ({len(asked.seeds)} {seeds}), "
+        f"at most {most:,.6g} epochs in total"
+        + ("; --prune stops trials worse than the median after the first learning-rate drop" if asked.prune else "")
+    )
 
 
 def _refined(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "Refinement":

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class LadderDisplay:
-    """The messages of one `ladder` command, to stderr; none where it is quiet."""
+    """The messages of one `ladder` command, to stderr; none if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet, self._waited_for = quiet, 0
@@ -50,25 +50,25 @@ class LadderDisplay:
             _print_plan(self.console, name, baseline, target, arms)
 
     def show_known(self, runs: Sequence["PlannedRun"]) -> None:
-        """What of the ladder is there already."""
+        """How much of the ladder is already done."""
         done = sum(run.is_done for run in runs)
         begun = [run.name for run in runs if run.run is not None and not run.is_done]
-        words = [f"{done} of {len(runs)} runs have their result already"] if done else []
-        words += [f"{', '.join(begun)} was begun"] if begun else []
+        words = [f"{done} of {len(runs)} runs are already done"] if done else []
+        words += [f"already started: {', '.join(begun)}"] if begun else []
         if words:
             self.say(escape("; ".join(words)))
 
     def show_stop(self, signal_name: str, planned: "PlannedRun | None", update: int | None, done: int, of: int) -> None:
-        """How to go on; `update` is the last one made in the run, None where none was."""
+        """How to resume; `update` is the last one made in the run, None if none was."""
         where = "no update was made"
         if planned is not None and update is not None:
             where = f"saved [bold]{escape(planned.name)}[/bold] at update {update} of {planned.arm.updates}"
-        self.say(f"{signal_name}: {where}; {done} of {of} runs have their result; the same command goes on from there")
+        self.say(f"{signal_name}: {where}; {done} of {of} runs are done; the same command resumes from there")
 
     def show_interruption(self, planned: "PlannedRun | None", done: int, of: int) -> None:
-        """How to go on after a second Ctrl-C."""
-        where = "" if planned is None else f"; {escape(planned.name)} goes on from its last checkpoint"
-        self.say(f"stopped at once: {done} of {of} runs have their result{where}; the same command goes on from there")
+        """How to resume after a second Ctrl-C."""
+        where = "" if planned is None else f"; {escape(planned.name)} will resume from its last checkpoint"
+        self.say(f"stopped at once: {done} of {of} runs are done{where}; the same command resumes the ladder")
 
     @contextmanager
     def progress(self, store: "Store", runs: Sequence["PlannedRun"]) -> Iterator["LadderProgress"]:
@@ -116,7 +116,7 @@ def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms
     by_name = {arm.arm.name: arm for arm in arms}
     for arm in arms:
         upon = foundation(arm.arm, list(by_name))
-        lead = f"[bold]{arm.arm.name}[/bold], {arm.arm.label}" + ("" if upon is None else f", upon {upon.name}")
+        lead = f"[bold]{arm.arm.name}[/bold], {arm.arm.label}" + ("" if upon is None else f", on top of {upon.name}")
         say(console, f"  {lead}: {escape(arm.arm.what)}")
         lines = changes(arm.plan, by_name[upon.name].plan if upon is not None else None)
         changed = [f"{line.field} {planned_text(line)}" for line in lines if line.kind == "recipe"]

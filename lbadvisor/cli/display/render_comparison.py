@@ -36,7 +36,7 @@ class _Row:
 
 
 def metric_text(comparison: Comparison, metric: Metric, group: int) -> tuple[str, str]:
-    """The value of one group as text, mean ± standard deviation where it has several runs, and the mean's difference.
+    """The value of one group as text, mean ± standard deviation if it has several runs, and the mean's difference.
 
     The difference is to the first group: = for none, "" if it is not known, or is the gap, which has a table of its own
     and the other sign. A lone run that diverged, which is in no mean, shows what it came to.

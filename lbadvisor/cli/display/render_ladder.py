@@ -64,7 +64,7 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
     `ladder`: `name`, `baseline` (a recipe), `target_batch_size`. `arms`: for each `name`, `label`, `upon`, `what`,
     `seeds`, what one of its runs costs (`updates`, `epochs`, `examples`), and `changes`, a plan's adjustments next to
     the arm `upon`. `runs`, in the order of training: `arm`, `seed`, `name`, and `number`, `status`, `update`, each null
-    where the run was not begun. `comparison`: what `compare --json` has, without `schema`.
+    if the run was not started. `comparison`: what `compare --json` has, without `schema`.
     """
     names = [arm.arm.name for arm in request.arms]
     plans = {arm.arm.name: arm.plan for arm in request.arms}

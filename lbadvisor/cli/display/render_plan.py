@@ -13,12 +13,12 @@ from lbadvisor.plan.forecast import Option
 from lbadvisor.plan.plan import NumbersPlan
 from lbadvisor.records.numerals import value_text
 
-DIFFUSION = "diffusion: how far the noise of the steps carries the weights, as a multiple of the baseline:"
+DIFFUSION = "diffusion: how far the steps' noise carries the weights, as a multiple of the baseline:"
 PRICED = {
     "nothing": "the gradient's variance times (learning rate)^2, summed over the updates. The square-root rule with "
     "the regime keeps it as long as the batch is a small part of the data.",
-    "average": "(learning rate)^2, summed over the updates, for the optimizer divides the gradient by its size. The "
-    "square-root rule at fixed epochs keeps it while noise rules.",
+    "average": "(learning rate)^2, summed over the updates, as the optimizer divides the gradient by its size. The "
+    "square-root rule at fixed epochs keeps it while noise dominates.",
     "sum": "not known for this optimizer.",
 }
 """How diffusion is priced, by what the optimizer divides the gradient by."""
@@ -126,5 +126,5 @@ def _priced(choice: Option, betas: Sequence[str]) -> tuple[TableCell, ...]:
 
 
 def _absolute(value: float | None, factor: float) -> str:
-    """The value, or what the baseline's is multiplied by where that is not known."""
+    """The value, or what the baseline's is multiplied by if that is not known."""
     return f"x {factor:,.4g}" if value is None else value_text(value)

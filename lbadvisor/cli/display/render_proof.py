@@ -19,7 +19,7 @@ def proof_json(proof: "ResumeProof") -> dict[str, Any]:
 def proof_text(proof: "ResumeProof") -> str:
     """What was compared and what came of it, in a line."""
     how = (
-        f"kill -9 at update {proof.killed_at} (epoch {proof.epoch:.4g}), gone on with from update {proof.resumed_from} "
+        f"kill -9 at update {proof.killed_at} (epoch {proof.epoch:.4g}), resumed from update {proof.resumed_from} "
         "in a new process"
     )
     where = f"{proof.environment.device} ({proof.environment.device_name}), torch {proof.environment.torch_version}"

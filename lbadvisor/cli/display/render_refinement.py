@@ -38,7 +38,7 @@ def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -
         paired = refinement.paired
         say(
             console,
-            f"by {paired.seeds} seeds, in pairs: the chosen trial's {refinement.metric} is {paired.gain_percent:.1f}% "
+            f"paired by {paired.seeds} seeds: the chosen trial's {refinement.metric} is {paired.gain_percent:.1f}% "
             f"below the theory's (95% {paired.low_percent:.1f} to {paired.high_percent:.1f}, allowing for the choice "
             f"among {paired.others} trials)",
         )
@@ -112,7 +112,7 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
     unit = "validation error, %" if refinement.metric == "error" else "validation loss, nats"
     hidden = len(refinement.trials) - len(shown)
     legend = f"{unit}   {TRIAL} trial   {EXPECTED} expected   {BOUNDS} 95%"
-    console.print(Text(legend + (f"   ({hidden} above the picture)" if hidden else "")))
+    console.print(Text(legend + (f"   ({hidden} above the chart)" if hidden else "")))
     console.print(Text.from_ansi(figure.build().string(colorless=True)), no_wrap=True, crop=False)
 
 

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def check_reports(html: Path | None, png: Path | None) -> None:
-    """Raise, before any work, where a report could not be written: see `report.writing.check_target`.
+    """Raise, before any work, if a report could not be written: see `report.writing.check_target`.
 
     Raises `UsageError` for one file of both kinds.
     """
     if html is not None and html == png:
-        raise UsageError(f"--html and --png name one file, {html}: give each its own")
+        raise UsageError(f"--html and --png name the same file, {html}: give each its own")
     if html is not None:
         from lbadvisor.report.page import check_page_target
 
         check_page_target(html)
     if png is not None:
         if png.suffix.lower() != ".png":
-            raise UsageError(f"--png {png}: the picture is a PNG: give a name that ends in .png")
+            raise UsageError(f"--png {png}: give a file name that ends in .png")
         from lbadvisor.report.picture import check_picture_target
 
         check_picture_target(png)
@@ -39,8 +39,8 @@ def write_reports(
 ) -> None:
     """Write the comparison's page and its picture, those that have a path, and say so on stderr.
 
-    `commands` are those that make the comparison anew. Raises `UsageError` where another file is in the way and
-    `LbadvisorError` where one cannot be written.
+    `commands` are those that make the comparison anew. Raises `UsageError` if another file is in the way and
+    `LbadvisorError` if one cannot be written.
     """
     from rich.text import Text
 

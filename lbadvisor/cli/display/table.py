@@ -64,7 +64,10 @@ def print_table(console: Console, table: Table, title: str = "") -> None:
         line.rstrip()
         console.print(line, soft_wrap=True)
     if left_out:
-        say(console, Text(f"left out for width: {'; '.join(left_out)} (a wider terminal or --json shows all)", "dim"))
+        say(
+            console,
+            Text(f"left out to fit the width: {'; '.join(left_out)} (a wider terminal or --json shows all)", "dim"),
+        )
 
 
 def print_facts(console: Console, facts: Mapping[str, object]) -> None:

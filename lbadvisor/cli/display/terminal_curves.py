@@ -38,16 +38,16 @@ def draw_groups(console: Console, store: "Store", comparison: "Comparison", by: 
 
     groups = comparison.groups
     if len(groups) > MOST_GROUPS:
-        say(console, f"{len(groups)} groups are too many curves for a terminal: --html FILE draws them")
+        say(console, f"{len(groups)} groups are too many curves for a terminal: use --html FILE")
         return
     curves = [group_curves(group.label, list(store.columns_of(group.runs)), MOST_POINTS) for group in groups]
     draw_accuracy(console, [(curve.label, _points(curve, by)) for curve in curves], by)
 
 
 def draw_accuracy(console: Console, curves: Sequence[tuple[str, Points]], by: Axis) -> None:
-    """Draw evaluation accuracy, in percent, over `by` to the console; nothing where no run was evaluated.
+    """Draw evaluation accuracy, in percent, over `by` to the console; nothing if no run was evaluated.
 
-    Curves differ by colour; where there is none (no terminal, `NO_COLOR`, too many runs), by the character.
+    Curves differ by colour or, without colours (no terminal, `NO_COLOR`, too many runs), by the character.
     """
     import plotext
 
@@ -90,7 +90,7 @@ def _points(group: "GroupCurves", by: Axis) -> Points:
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """Round numbers between low and high, both included where they are round: at most about eight."""
+    """Round numbers between low and high, both included if they are round: at most about eight."""
     if logarithmic:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         leading = (1, 2, 5) if len(powers) < 4 else (1,)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """The messages of one `train` command: to stderr, its result to stdout; only the result where it is quiet."""
+    """The messages of one `train` command: to stderr, its result to stdout; only the result if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -63,12 +63,12 @@ class Display:
         """The name under which it is stored, unless that is its default name and the only one."""
         if stored.name != default or stored.others:
             names = ", and as ".join(f"`{name}`" for name in (stored.name, *stored.others))
-            self.show_note(f"this {what} is stored as {names}" + (": --name chooses" if stored.others else ""))
+            self.show_note(f"this {what} is stored as {names}" + (": choose with --name" if stored.others else ""))
 
     def show_dry_run(self, workspace: "Workspace", request: "RunRequest", saved_update: int | None) -> None:
         """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
         machine = workspace.machine
-        begins = "from the start" if saved_update is None else f"on from update {saved_update}"
+        begins = "from the start" if saved_update is None else f"from update {saved_update}"
         say(
             stdout(),
             f"would train {escape(request.name)} {begins} on {machine.device.type}, data "
@@ -76,23 +76,22 @@ class Display:
         )
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:
-        """How to go on; `update` is the last one made, None where the data set was not even ready."""
+        """How to resume; `update` is the last one made, None if the data set was not even ready."""
         what = (
-            "stopped while the data set was prepared; no update was made, nothing half-written is left; "
-            "the same command begins again"
+            "stopped while preparing the data set; no update was made, and nothing half-written is left; "
+            "the same command starts again"
             if update is None
-            else f"saved [bold]{escape(name)}[/bold] at update {update} of {updates}; "
-            "the same command goes on from there"
+            else f"saved [bold]{escape(name)}[/bold] at update {update} of {updates}; the same command resumes it"
         )
         self._say(f"{signal_name}: {what}")
 
     def show_interruption(self, name: str, update: int | None) -> None:
-        """How to go on after a second Ctrl-C; `update` is that of the last checkpoint, None where there is none."""
+        """How to resume after a second Ctrl-C; `update` is that of the last checkpoint, None if there is none."""
         what = (
-            "no update was saved; the same command begins again"
+            "no update was saved; the same command starts again"
             if update is None
-            else f"the last checkpoint of [bold]{escape(name)}[/bold] is of update {update}; the same command goes on "
-            "from there"
+            else f"the last checkpoint of [bold]{escape(name)}[/bold] is from update {update}; the same command "
+            "resumes from there"
         )
         self._say(f"stopped at once: {what}")
 
@@ -105,14 +104,14 @@ class Display:
         begins = "" if found.clipped else ", where the clipping warm-up ended"
         self._say(
             f"[yellow]warning[/yellow] clipped-share: {found.share:.0%} of the {what} ({found.max_norm:g}) after "
-            f"update {found.after}{begins}: above one half the learning rate is too high; lower it "
+            f"update {found.after}{begins}: above half, the learning rate is too high; lower it "
             "(--set optimizer.lr=...) rather than clip (Google Tuning Playbook)"
         )
 
     def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:
         """How the run ended, on stdout."""
         evaluated = [m for m in measurements if is_evaluated(m)]
-        lead = "is complete already" if again else "complete"
+        lead = "is already complete" if again else "complete"
         text = f"{escape(run.name)} {lead}: {run.update} updates"
         if evaluated:
             last = evaluated[-1]

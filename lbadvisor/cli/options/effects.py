@@ -27,7 +27,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What an option needs of the other words; `otherwise` goes on from its name."""
+    """What an option needs of the other words; `otherwise` continues the message after its name."""
 
     met: Callable[[Words], bool]
     otherwise: str
@@ -35,7 +35,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class PlanNeed:
-    """What an option needs of the plan; `otherwise` goes on from its name."""
+    """What an option needs of the plan; `otherwise` continues the message after its name."""
 
     met: Callable[[Planned], bool]
     otherwise: str
@@ -142,7 +142,7 @@ EFFECTS: dict[str, tuple[Need | PlanNeed, ...]] = {
     "--out": ALWAYS,
     "--force": (OUT,),
     "--name": ALWAYS,
-    # Where everything lies, and what computes: such options name a place or a device whether it is looked at or not.
+    # Where everything is, and what computes: such options name a place or a device whether it is looked at or not.
     "--db": ALWAYS,
     "--data-dir": ALWAYS,
     "--device": ALWAYS,

@@ -44,7 +44,7 @@ def _micro(text: str | None) -> "MicroSize":
         return None
     if text == "auto":
         return "auto"
-    # Python itself refuses to read more than some thousand digits.
+    # Python itself refuses to read more than a few thousand digits.
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise UsageError(f"--micro {text[:40]}: give a number of examples, or auto")
     return int(text)

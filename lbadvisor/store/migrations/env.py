@@ -1,4 +1,4 @@
-"""Run by Alembic for every command; it prints and logs nothing.
+"""Run by Alembic for every command; prints and logs nothing.
 
 The program passes its connection, in a transaction of its own. A developer's `alembic` gets one to the
 default database.
@@ -17,12 +17,12 @@ from lbadvisor.store.tables import metadata
 def include_object(
     _item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compared_to: SchemaItem | None
 ) -> bool:
-    """Whether Alembic may look at it: tables of other programs in the same file, Optuna's above all, are left alone."""
+    """Whether Alembic may look at it: tables of other programs in the same file, such as Optuna's, are left alone."""
     return kind != "table" or name in metadata.tables
 
 
 def migrate(connection: Connection) -> None:
-    """Do what the running Alembic command asks, within the connection's transaction."""
+    """Run the current Alembic command in the connection's transaction."""
     context.configure(
         connection=connection,
         target_metadata=metadata,

@@ -1,4 +1,4 @@
-"""The file of a checkpoint: a header that people can read, and bytes that a checksum proves sound. Needs no torch."""
+"""The file of a checkpoint: a readable header, and a payload protected by a checksum. Needs no torch."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from lbadvisor.training.shape import Shape
 MAGIC = b"lbadvisor checkpoint 1\n"
 KEPT_CHECKPOINTS = 2
 PRUNED = "pruned"
-"""The file that says that the checkpoints beside it were deleted on purpose."""
+"""This file marks that the checkpoints in its folder were deleted on purpose."""
 MOST_HEADER_BYTES = 2**16
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -28,9 +28,9 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What a network is shown: images of `shape` (C, H, W) in `classes` classes.
+    """A network's inputs: images of `shape` (C, H, W) in `classes` classes.
 
-    Of each channel's pixels, from 0 to 255, `mean` is subtracted, and what is left is divided by `deviation`.
+    Each channel's pixels, from 0 to 255, are normalized: minus `mean`, divided by `deviation`.
     """
 
     shape: Shape
@@ -41,11 +41,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a checkpoint says of itself: of which training it is, where that stood, and what made it.
+    """A checkpoint's description: its training, its progress, and what made it.
 
     `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
-    the run's name; it, `training`, `micro_size` (examples) and `images` are None if an earlier version did not note
-    them.
+    the run's name; it, `training`, `micro_size` (examples) and `images` are None in checkpoints of earlier versions,
+    which did not store them.
     """
 
     recipe: str
@@ -66,21 +66,21 @@ _NAME = re.compile(r"update-[0-9]+\.ckpt")
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, the newest first."""
+    """The checkpoints in `folder`, newest first."""
     return sorted((p for p in folder.glob("update-*.ckpt") if _NAME.fullmatch(p.name)), key=update_of, reverse=True)
 
 
 def update_of(path: Path) -> int:
-    """The update of which the checkpoint of that name is."""
+    """The update that a checkpoint was saved at, from its name."""
     return int(path.stem.removeprefix("update-"))
 
 
 def write_checkpoint(folder: Path, header: Header, payload: bytes | memoryview) -> Path:
-    """Write a checkpoint into `folder`, atomically; the file. Of the older ones the newest is kept, the rest go.
+    """Write a checkpoint into `folder` atomically; returns the file. Keeps the newest of the older ones only.
 
-    It is a line that names the format, the SHA-256 of all that follows, the header as a line of JSON, and the payload.
-    Files of later updates go as well: they were damaged, or this state would have come after them. Raises
-    `CheckpointError` where the folder cannot be written.
+    The file is a line that names the format, the SHA-256 of all that follows, the header as a line of JSON, and the
+    payload. Files of later updates are also deleted: they were damaged, or this state would have come after them.
+    Raises `CheckpointError` if the folder cannot be written.
     """
     line = json.dumps(asdict(header)).encode() + b"\n"
     checksum = hashlib.sha256(line)
@@ -100,17 +100,17 @@ def write_checkpoint(folder: Path, header: Header, payload: bytes | memoryview) 
                 file.unlink()
     except OSError as error:
         raise CheckpointError(
-            f"the checkpoint {path} cannot be written ({error.strerror or error}): the run goes on from the one before "
-            "once there is room and leave to write"
+            f"the checkpoint {path} cannot be written ({error.strerror or error}): the run resumes from the previous "
+            "one once there is disk space and write permission"
         ) from error
     return path
 
 
 def newest_sound(folder: Path, run: Run, read: Callable[[Path], T]) -> tuple[T | None, list[str]]:
-    """What `read` gives of the run's newest sound checkpoint, None if there is none yet; and what the later ones lack.
+    """What `read` returns for the newest sound checkpoint (None if there is none yet), and the faults of later ones.
 
-    Raises `CheckpointError` if there are some and none is sound, or there should be some: see `missing`. A run does not
-    begin again unasked.
+    Raises `CheckpointError` if none of the checkpoints is sound, or if they are missing (see `missing`): a run never
+    restarts by itself.
     """
     damaged: list[str] = []
     for path in checkpoints(folder):
@@ -120,7 +120,7 @@ def newest_sound(folder: Path, run: Run, read: Callable[[Path], T]) -> tuple[T |
             damaged.append(str(error))
     if damaged:
         raise CheckpointError(
-            "\n".join(damaged) + "\nno sound checkpoint is left: put one back, or train anew with --name"
+            "\n".join(damaged) + "\nno sound checkpoint is left: restore one, or train anew with --name"
         )
     absent = pruned(folder, run) or missing(folder, run)
     if absent:
@@ -129,27 +129,27 @@ def newest_sound(folder: Path, run: Run, read: Callable[[Path], T]) -> tuple[T |
 
 
 def missing(folder: Path, run: Run) -> str | None:
-    """What is wrong if the run has come somewhere and no checkpoint is in `folder`; None if nothing is."""
+    """The fault, if the run has progressed but `folder` has no checkpoint; None otherwise."""
     if not run.update or checkpoints(folder):
         return None
     return (
-        f"the run {run.name} had come to update {run.update}, and no checkpoint is in {folder}: put them back, or "
+        f"the run {run.name} had reached update {run.update}, but {folder} has no checkpoint: restore it, or "
         "train anew with --name"
     )
 
 
 def pruned(folder: Path, run: Run) -> str | None:
-    """That the run's checkpoints were pruned; None if they were not."""
+    """A message that the run's checkpoints were pruned; None if they were not."""
     if checkpoints(folder) or not (folder / PRUNED).exists():
         return None
     return (
-        f"the checkpoints of the run {run.name} were pruned: its results are kept, its weights are gone; to have them, "
-        "train anew with --name"
+        f"the checkpoints of the run {run.name} were pruned: its results are kept, but its weights are gone; to get "
+        "them, train anew with --name"
     )
 
 
 def prune_checkpoints(folder: Path) -> int:
-    """Delete the checkpoints in `folder` and note there that it was on purpose; the bytes that are freed.
+    """Delete the checkpoints in `folder` and mark there that it was on purpose; returns the bytes freed.
 
     Raises `CheckpointError` if the folder cannot be written.
     """
@@ -168,7 +168,7 @@ def prune_checkpoints(folder: Path) -> int:
 def header_of(path: Path, run: Run) -> Header:
     """The header of the run's checkpoint `path`.
 
-    Raises `CheckpointError` if it is not sound, and `RefusedError` if it is of another training.
+    Raises `CheckpointError` if it is damaged, and `RefusedError` if it belongs to another training.
     """
     header, _ = read_checkpoint(path)
     require_training(path, header, run.recipe, run.seed)
@@ -176,10 +176,10 @@ def header_of(path: Path, run: Run) -> Header:
 
 
 def require_training(path: Path, header: Header, recipe: Recipe, seed: int) -> None:
-    """Raises `RefusedError` if the checkpoint is of another recipe or seed."""
+    """Raise `RefusedError` if the checkpoint belongs to another recipe or seed."""
     same = header.training == digest_of(recipe)
     if header.training is None:
-        # The first versions noted no identity: a run's recipe was then the very document that its checkpoints name.
+        # The first versions stored no identity: the run's recipe was then exactly the document that checkpoints name.
         same = header.recipe_hash == recipe_hash(recipe)
     if not same or header.seed != seed:
         raise RefusedError(
@@ -188,30 +188,30 @@ def require_training(path: Path, header: Header, recipe: Recipe, seed: int) -> N
 
 
 def clear_parts(folder: Path) -> None:
-    """Take away what a kill left half written in `folder`. Only for the one process that writes there."""
+    """Delete files that a kill left half written in `folder`. Only for the one process that writes there."""
     for part in folder.glob(".update-*.part"):
         part.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, most_bytes: float = float("inf")) -> tuple[Header, bytes]:
-    """Header and payload of a checkpoint that is sound. Raises `CheckpointError` for any other file.
+    """Header and payload of a sound checkpoint. Raises `CheckpointError` for any other file.
 
-    One above `most_bytes` is not read.
+    A file larger than `most_bytes` is not read.
     """
     try:
         size = path.stat().st_size
         if size > most_bytes:
-            raise CheckpointError(f"the checkpoint {path} is damaged: it has {size} bytes, no state of its network has")
+            raise CheckpointError(f"the checkpoint {path} is damaged: its {size} bytes are too many for its network")
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
     if not content.startswith(MAGIC):
-        raise CheckpointError(f"{path} is no checkpoint of lbadvisor, or its beginning is damaged")
+        raise CheckpointError(f"{path} is not a checkpoint of lbadvisor, or its beginning is damaged")
     begin = content.find(b"\n", len(MAGIC)) + 1
     end = content.find(b"\n", begin, begin + MOST_HEADER_BYTES)
     body = memoryview(content)[begin:]
     if not begin or hashlib.sha256(body).hexdigest().encode() + b"\n" != content[len(MAGIC) : begin]:
-        raise CheckpointError(f"the checkpoint {path} is damaged: its content does not have the noted checksum")
+        raise CheckpointError(f"the checkpoint {path} is damaged: its content does not match its checksum")
     try:
         header = _HEADER.validate_json(content[begin : max(begin, end)], strict=True)
     except ValidationError as error:

@@ -1,6 +1,6 @@
-"""What is in a checkpoint: read without running a line of it, and asked whether it is what a training leaves.
+"""The content of a checkpoint: read without running any code in it, and checked against the training.
 
-A checkpoint may come from a stranger, who can make the checksum right.
+A checkpoint may come from a stranger, who can also forge the checksum.
 """
 
 import io
@@ -21,29 +21,29 @@ Content = dict[str, Any]
 PARTS = ("model", "optimizer", "averages", "interval", "seconds")
 """The keys of a content."""
 SCHEDULED = {"lr", "weight_decay"}
-"""Settings of an optimizer that are set anew at every update: they may be any."""
+"""Settings of an optimizer that every update sets anew: any value is fine."""
 
 
 def read_content(path: Path, device: torch.device, most_bytes: float = float("inf")) -> tuple[Header, Content]:
     """Header and content (`PARTS`, tensors on `device`) of a checkpoint; runs no code of the file's.
 
-    Raises `CheckpointError` for a file that is damaged or no checkpoint, or larger than `most_bytes`.
+    Raises `CheckpointError` for a file that is damaged, not a checkpoint, or larger than `most_bytes`.
     """
     header, payload = read_checkpoint(path, most_bytes)
     try:
         with zipfile.ZipFile(io.BytesIO(payload)) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                # A thousand times as large once it is unpacked, maybe; torch writes as it is.
+                # It might unpack to a thousand times its size; torch never compresses.
                 raise ValueError("it is compressed")
         with naming_memory(f"{device}'s memory does not hold the state in {path}: free some"):
             content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
     except OutOfMemoryError:
         raise
-    except Exception as error:  # what a stranger's bytes make the unpickler raise is nowhere said
-        raise CheckpointError(f"the checkpoint {path} holds what no training saves: {reason_of(error)}") from error
+    except Exception as error:  # nothing documents what a stranger's bytes make the unpickler raise
+        raise CheckpointError(f"the checkpoint {path} was not saved by a training: {reason_of(error)}") from error
     missing = [part for part in PARTS if not isinstance(content, dict) or part not in content]
     if missing:
-        raise CheckpointError(f"the checkpoint {path} holds what no training saves: no {', no '.join(missing)}")
+        raise CheckpointError(f"the checkpoint {path} was not saved by a training: no {', no '.join(missing)}")
     return header, content
 
 
@@ -76,11 +76,11 @@ def fault_of(
 
 def _fault_of_optimizer(found: Any, own: list[dict[str, Any]], shapes: Sequence[torch.Size]) -> str | None:
     if not isinstance(found, dict) or not _are_groups(found.get("param_groups")):
-        return "its optimizer is none"
+        return "it has no valid optimizer state"
     if len(found["param_groups"]) != len(own):
         return "its optimizer has other groups"
     for group, own_group in zip(found["param_groups"], own, strict=True):
-        # Another version of torch may know a setting more.
+        # Another version of torch may have additional settings.
         for name in (group.keys() & own_group.keys()) - SCHEDULED:
             if repr(group[name]) != repr(own_group[name]):
                 return f"the optimizer's {name} is not the recipe's"
@@ -89,7 +89,7 @@ def _fault_of_optimizer(found: Any, own: list[dict[str, Any]], shapes: Sequence[
         return "its optimizer has no state"
     for number, kept in moments.items():
         if number not in range(len(shapes)):
-            return f"the optimizer's parameter {number!r} is none of the network's"
+            return f"the optimizer's parameter {number!r} is not one of the network's"
         for name, value in kept.items():
             if value is not None and not (isinstance(value, Tensor) and value.shape in ((), shapes[number])):
                 return f"the optimizer's {name} of parameter {number} has another shape or type"
@@ -107,7 +107,7 @@ def _tensors_of(content: Content) -> dict[str, Any]:
 
 
 def _named(name: str, tensors: Any) -> dict[str, Any]:
-    """The tensors of a state dict or a list under dotted names; what is neither goes by `name` alone."""
+    """The tensors of a state dict or a list by dotted names; anything else by `name` alone."""
     if tensors is None:
         return {}
     if isinstance(tensors, dict):

@@ -1,4 +1,4 @@
-"""The weights of a run for use elsewhere: a plain network's state dict, and what one must know to use it."""
+"""The weights of a run for use elsewhere: a plain network's state dict, and what is needed to use it."""
 
 import json
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from lbadvisor.training.shape import Shape
 from lbadvisor.training.state import load_checkpoint, start_state
 
 Which = Literal["averaged", "last"]
-"""A run's weights as its evaluations use them, averaged over the updates if the recipe says so, or the last ones."""
+"""A run's weights as evaluations use them: averaged over the updates if the recipe says so, or the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """The weights and the batch norms' statistics of a run after `update` updates, on the CPU.
 
-    `tensors` is the state dict of the plain network (ghost batch norm has batch norm's); `metadata` says what they are
-    of, in text and JSON; `notes` what the user should know.
+    `tensors` is the state dict of the plain network (ghost batch norm has batch norm's); `metadata` describes them, in
+    text and JSON; `notes` are for the user.
     """
 
     tensors: dict[str, Tensor]
@@ -37,14 +37,14 @@ class Weights:
 
 
 def read_weights(folder: Path, run: Run, which: Which | None) -> Weights:
-    """Those of the newest sound checkpoint in `folder`; if not said which, averaged ones if there are any.
+    """The weights of the newest sound checkpoint in `folder`; by default the averaged ones, if there are any.
 
-    Raises `UsageError` if averaged ones are wanted and there are none, and `CheckpointError` if no checkpoint can be
-    read, among others because they were pruned.
+    Raises `UsageError` if averaged weights are wanted but missing, and `CheckpointError` if no checkpoint can be read,
+    for example because they were pruned.
     """
     averages = run.recipe.weight_ema is not None
     if which == "averaged" and not averages:
-        raise UsageError(f"--weights averaged: the run {run.name} has no averaged weights: leave the option out")
+        raise UsageError(f"--weights averaged: the run {run.name} has no averaged weights: drop the option")
     found, damaged = newest_sound(folder, run, lambda path: (path, header_of(path, run)))
     if found is None:
         raise CheckpointError(f"the run {run.name} has no checkpoint yet: `lbadvisor resume {run.name}`")
@@ -54,14 +54,14 @@ def read_weights(folder: Path, run: Run, which: Which | None) -> Weights:
     chosen = which or ("averaged" if averages else "last")
     with evaluated_weights(state, averaged=chosen == "averaged"):
         tensors = {name: t.detach().clone().contiguous() for name, t in state.model.state_dict().items()}
-    notes = [f"{what}: reading the one before" for what in damaged]
+    notes = [f"{what}: reading the previous one" for what in damaged]
     if header.images is None:
-        notes.append("the checkpoint is of an earlier version, which did not note how pixels are normalized")
+        notes.append("the checkpoint is from an earlier version, which did not store how pixels are normalized")
     return Weights(tensors, _metadata(header, run, chosen), chosen, header.update, tuple(notes))
 
 
 def write_weights(path: Path, weights: Weights, *, as_torch: bool) -> None:
-    """Write them into `path`: as safetensors, or as torch saves a plain state dict. Raises `LbadvisorError`."""
+    """Write them to `path`, as safetensors or as a plain torch state dict. Raises `LbadvisorError`."""
 
     def write(file: IO[bytes]) -> None:
         if as_torch:
@@ -84,14 +84,14 @@ def _images(path: Path, header: Header, run: Run) -> tuple[Shape, int]:
     facts = DATASETS.get(run.recipe.data.name)
     if facts is None:
         raise CheckpointError(
-            f"the checkpoint {path} is of an earlier version, which did not note the size of its images: train anew "
-            "with --name"
+            f"the checkpoint {path} is from an earlier version, which did not store the size of its images: train "
+            "anew with --name"
         )
     return facts.shape, facts.classes
 
 
 def _metadata(header: Header, run: Run, which: Which) -> dict[str, str]:
-    """Of a safetensors file, which holds texts alone: numbers and lists as JSON."""
+    """Metadata of a safetensors file, which can only hold text: numbers and lists as JSON."""
     known = {
         "format": "pt",
         "run": run.name,

@@ -10,16 +10,16 @@ PADDING = 4
 
 
 def augmented(recipe: Recipe, images_BCHW: Tensor, seed: int, update: int) -> Tensor:
-    """The images of an update, augmented as the recipe says: of what is done to a batch at once, on its device."""
+    """The images of an update, augmented as the recipe says, if that is done for a whole batch on its device."""
     if recipe.data.augmentation == "pad-crop-flip":
         return pad_crop_flip(images_BCHW, generator(seed, "augmentation", update))
     return images_BCHW
 
 
 def pad_crop_flip(images_NCHW: Tensor, draws: torch.Generator) -> Tensor:
-    """Each image padded with 4 zeros on each side, cropped to its old size at a random place, mirrored half the time.
+    """Pad each image with 4 zeros on each side, crop it to its old size at a random place, mirror it half the time.
 
-    `draws` is a CPU generator, so that every device sees the same crops. Same shape and type; the memory is
+    `draws` is a CPU generator, so every device sees the same crops. Same shape and type; the memory format is
     channels_last. Source: He et al. 2016, arXiv:1512.03385, section 4.2.
     """
     examples, _, height, width = images_NCHW.shape

@@ -1,7 +1,7 @@
-"""Class folders: images in one folder per class, listed and not yet read.
+"""Class folders: images in one folder per class, listed but not yet read.
 
-Whatever lies there is an image of its class, or an error that names it. Hidden files and folders are no part of a data
-set: such as .DS_Store, and the .ipynb_checkpoints with copies of images.
+Everything in a class folder is an image of that class, or an error that names it. Hidden files and folders are ignored,
+such as .DS_Store, and .ipynb_checkpoints with copies of images.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from torch import Tensor
 from lbadvisor.errors import DataError, reason_of
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Those of torchvision's `ImageFolder`, in small or capital letters."""
+"""Those of torchvision's `ImageFolder`, in lower or upper case."""
 TEST_SPLITS = ("test", "val")
-"""Folders that the test split may be in. ImageNet's own test images have no labels: its test split is `val`."""
+"""Possible folders of the test split. ImageNet's own test images have no labels, so its test split is `val`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class ClassFolder:
 
     @property
     def title(self) -> str:
-        """Such as cifar10/train."""
+        """For example cifar10/train."""
         return "/".join(self.folder.parts[-2:])
 
 
 def read_class_folders(folder: Path) -> tuple[ClassFolder, ClassFolder]:
-    """The splits `folder`/train and `folder`/test, or `folder`/val if there are no class folders in test.
+    """The splits `folder`/train and `folder`/test, or `folder`/val if test has no class folders.
 
-    Raises `DataError` if a folder cannot be read, a class has no image, the splits do not have the same classes, or
-    something is no image, or is one and lies in no class folder.
+    Raises `DataError` if a folder cannot be read, a class has no images, the splits have different classes, a file is
+    not an image, or an image is outside any class folder.
     """
     train, test = _read_split(folder / "train"), _read_split(_test_folder(folder))
     unlike = [
@@ -58,7 +58,7 @@ def _test_folder(folder: Path) -> Path:
     there = [folder / name for name in TEST_SPLITS if (folder / name).is_dir()]
     if not there:
         raise DataError(
-            f"the data set {folder} has no test split: put class folders with images in {folder / 'test'}, or in "
+            f"the data set {folder} has no test split: put class folders with images into {folder / 'test'} or "
             f"{folder / 'val'}"
         )
     return next((split for split in there if any(is_folder for _, is_folder in _inside(str(split)))), there[0])
@@ -69,9 +69,9 @@ def _read_split(folder: Path) -> ClassFolder:
     classes = [os.path.basename(path) for path, is_folder in inside if is_folder]  # noqa: PTH119 - they are strings
     stray = [path for path, is_folder in inside if not is_folder and _is_named_as_image(path)]
     if stray:
-        raise DataError(f"images must lie in a folder of their class, and {_listed(stray)} in {folder} do not")
+        raise DataError(f"images must be in a folder of their class, but {_listed(stray)} in {folder} are not")
     if not classes:
-        raise DataError(f"there is no class folder in {folder}: put the images of each class in a folder there")
+        raise DataError(f"{folder} has no class folders: put the images of each class into a folder there")
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -82,7 +82,7 @@ def _read_split(folder: Path) -> ClassFolder:
 
 
 def _images_of(folder: str) -> list[str]:
-    """The images in a class folder and the folders in it, in the order of torchvision's `ImageFolder`."""
+    """The images in a class folder and its subfolders, in the order of torchvision's `ImageFolder`."""
     files = sorted(_files_below(folder, frozenset()), key=os.path.split)
     others = [path for path in files if not _is_named_as_image(path)]
     if others:
@@ -91,14 +91,14 @@ def _images_of(folder: str) -> list[str]:
             f"(images end in {', '.join(IMAGE_ENDINGS)})"
         )
     if not files:
-        raise DataError(f"the class folder {folder} has no image: add some, or remove the class from every split")
+        raise DataError(f"the class folder {folder} has no images: add some, or remove the class from every split")
     return files
 
 
 def _files_below(folder: str, above: frozenset[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
-        raise DataError(f"{folder} leads back to {real}, which it lies in: remove this link")
+        raise DataError(f"{folder} links back to {real}, which contains it: remove this link")
     for path, is_folder in _inside(folder):
         if is_folder:
             yield from _files_below(path, above | {real})
@@ -107,7 +107,7 @@ def _files_below(folder: str, above: frozenset[str]) -> Iterator[str]:
 
 
 def _inside(folder: str) -> list[tuple[str, bool]]:
-    """What lies in a folder, sorted, and whether it is a folder itself; links are followed."""
+    """The entries of a folder, sorted, each with whether it is a folder; links are followed."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -116,7 +116,7 @@ def _inside(folder: str) -> list[tuple[str, bool]]:
         raise DataError(f"{error.filename or folder} cannot be read: {reason_of(error)}") from error
     for path, is_folder, is_file in kinds:
         if not is_folder and not is_file:
-            raise DataError(f"{path} is no file and no folder, or a link that leads nowhere: remove it")
+            raise DataError(f"{path} is neither a file nor a folder, or a broken link: remove it")
     return [(path, is_folder) for path, is_folder, _ in kinds]
 
 
@@ -125,21 +125,21 @@ def _is_named_as_image(path: str) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
+    """The first three names, and the number of further ones."""
     shown = [os.path.basename(name) for name in names[:3]]  # noqa: PTH119
     return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def chosen(split: ClassFolder, numbers: Tensor) -> ClassFolder:
-    """The part of a split that has these numbers, int64, in their order."""
+    """The images of a split with these indices, int64, in their order."""
     paths = tuple(split.paths[number] for number in numbers.tolist())
     return ClassFolder(split.folder, split.classes, paths, split.labels_N[numbers])
 
 
 def kept_file(split: ClassFolder, image_size: int | None, kind: str) -> Path:
-    """Where in the user's cache folder is kept what was made of a split: another file once any of its images changes.
+    """The file in the user's cache folder for data computed from a split; its name changes if any image changes.
 
-    `kind` is what it is, the file's ending. Raises `DataError` if an image is no longer there.
+    `kind` is the kind of data, the file's ending. Raises `DataError` if an image no longer exists.
     """
     stamp = hashlib.sha256(str(split.folder.resolve()).encode())
     if image_size is not None:

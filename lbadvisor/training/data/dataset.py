@@ -1,4 +1,4 @@
-"""What training asks of a data set, wherever its images lie. B examples of a batch, C channels, H height, W width."""
+"""What training needs of a data set, wherever its images are. B examples of a batch, C channels, H height, W width."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ LabelledImages = tuple[Tensor, Tensor]
 
 
 class Dataset(Protocol):
-    """Images in classes: to train on, to test on, and where the recipe says so, held out of the training set.
+    """Images in classes: to train on, to test on and, if the recipe says so, held out of the training set.
 
-    They are in memory (`InMemory`) or read as they are needed (`Streamed`).
+    They are in memory (`InMemory`) or read as needed (`Streamed`).
 
-    `mean_C` and `deviation_C` are those of the pixels as they are stored (0 to 255), float32, on the training's device.
+    `mean_C` and `deviation_C` are those of the stored pixels (0 to 255), float32, on the training's device.
     """
 
     @property
@@ -28,37 +28,37 @@ class Dataset(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W) of an image as the network sees it."""
+        """(C, H, W) of an image as seen by the network."""
 
     @property
     def train_examples(self) -> int:
-        """Images to train on, N."""
+        """Number of images to train on, N."""
 
     @property
     def test_examples(self) -> int:
-        """Images of the test split."""
+        """Number of images in the test split."""
 
     @property
     def evaluation_examples(self) -> int:
-        """Images that a training is evaluated on: those held out where there are any, else the test split."""
+        """Number of images to evaluate on: those held out, if any, else the test split."""
 
     @property
     def mean_C(self) -> Tensor:
-        """What normalizing subtracts."""
+        """The mean that normalizing subtracts."""
 
     @property
     def deviation_C(self) -> Tensor:
-        """What normalizing divides by."""
+        """The deviation that normalizing divides by."""
 
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
-        """The images of an update, augmented as the recipe says: a function of these three, whatever came before."""
+        """The images of an update, augmented as the recipe says: a function of these three alone."""
 
     def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
-        """The evaluation examples in their order, cut into batches; with `test` the test split, whatever those are."""
+        """The evaluation examples in order, cut into batches; with `test`, always the test split."""
 
 
 def images_of(dataset: Dataset) -> Images:
-    """What a network is shown of the data set."""
+    """The network's inputs from the data set."""
     mean, deviation = (tuple(values_C.tolist()) for values_C in (dataset.mean_C, dataset.deviation_C))
     return Images(dataset.shape, dataset.classes, mean, deviation)
 
@@ -73,7 +73,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """How far a data set's preparation is: `done` of `total` images of one `task`; None: it is not known how many."""
+    """Progress of a data set's preparation: `done` of `total` images of one `task`; None: total unknown."""
 
     task: str
     done: int = 0

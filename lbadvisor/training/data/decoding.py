@@ -1,4 +1,4 @@
-"""An image file's pixels, as they are or at the size that the recipe asks for. H height, W width, both in pixels."""
+"""An image file's pixels, at the file's size or the recipe's. H height, W width, both in pixels."""
 
 import io
 import math
@@ -17,20 +17,20 @@ Reshape = Callable[[Image.Image], Image.Image]
 Pixels = npt.NDArray[np.uint8]
 
 SHORT_SIDE = 256 / 224
-"""For evaluation, how much longer than the crop the short side is: 256 for a crop of 224."""
+"""For evaluation, the ratio of the short side to the crop: 256 for a crop of 224."""
 AREA_SHARE = (0.08, 1.0)
 ASPECT_RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 
 
 def decoded_into(pixels_3HW: Pixels, path: str, reshape: Reshape) -> None:
-    """Write the image's red, green and blue, behind `reshape`, to `pixels_3HW`.
+    """Write the image's red, green and blue to `pixels_3HW`, after `reshape`.
 
-    Without torch: its own threads within the threads that decode would fight for the cores. Raises `DataError` for a
+    Without torch, whose own threads would compete with the decoding threads for the cores. Raises `DataError` for a
     file that cannot be read, for an image with more than 8 bits per pixel and channel, and for one of another size.
     """
     with _naming(path):
-        # Read at once: each of the small reads that Pillow makes of a file would hand Python's lock around.
+        # Read all at once: each of Pillow's many small reads would pass Python's lock around.
         with Path(path).open("rb", buffering=0) as file:
             content = io.BytesIO(file.read())
         with Image.open(content) as image:
@@ -40,28 +40,28 @@ def decoded_into(pixels_3HW: Pixels, path: str, reshape: Reshape) -> None:
     if (height, width) != pixels_3HW.shape[1:]:
         expected = f"{pixels_3HW.shape[2]}x{pixels_3HW.shape[1]}"
         raise DataError(
-            f"the images differ in size: {path} is {width}x{height}, those before it are {expected}; make them equal, "
-            "or give data.image_size, the side of the square to which each is resized and cropped"
+            f"the images differ in size: {path} is {width}x{height}, the others {expected}; make them equal, or set "
+            "data.image_size, the side of the square to which each is resized and cropped"
         )
     pixels_3HW[...] = pixels.transpose(2, 0, 1)
 
 
 def size_of(path: str) -> tuple[int, int]:
-    """(H, W) of an image file. Raises `DataError` for one that cannot be read."""
+    """(H, W) of an image file. Raises `DataError` if it cannot be read."""
     with _naming(path), Image.open(path) as image:
         return image.height, image.width
 
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Let whatever goes wrong with an image file be a `DataError` that names it."""
+    """While entered, any error with an image file becomes a `DataError` that names it."""
     try:
         yield
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"the image {path} cannot be read: it is damaged, or in a format that is not known") from error
-    except Exception as error:  # what damaged bytes make Pillow raise is nowhere said
+        raise DataError(f"the image {path} cannot be read: it is damaged, or its format is unknown") from error
+    except Exception as error:  # nothing documents what damaged bytes make Pillow raise
         raise DataError(f"the image {path} cannot be read: {reason_of(error)}") from error
 
 
@@ -70,25 +70,25 @@ def _in_colours(image: Image.Image, path: str) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith(("I", "F")):
-        # Pillow would cut every value at 255.
+        # Pillow would clip every value at 255.
         raise DataError(
-            f"the image {path} has grey values of 16 or more bits ({image.mode}), and it is not said which of them are "
+            f"the image {path} has grey values of 16 or more bits ({image.mode}), and nothing says which of them are "
             "black and white: convert it to 8 bits"
         )
-    # A palette may have its transparency in a form that Pillow warns of unless it is asked for.
+    # Pillow warns about some forms of a palette's transparency unless it is requested.
     return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
 
 
 def unchanged(image: Image.Image) -> Image.Image:
-    """The image itself."""
+    """The image, unchanged."""
     return image
 
 
 def fitted(side: int) -> Reshape:
     """Resizing to a short side of 256/224 of `side`, then the square of that side in the middle; bilinear.
 
-    256 and 224 are the evaluation of the code of Hoffer et al. 2017 on ImageNet (eladhoffer/bigBatch, preprocess.py);
-    the same proportion at another side is this project's choice.
+    256 and 224 are from the evaluation on ImageNet in the code of Hoffer et al. 2017 (eladhoffer/bigBatch,
+    preprocess.py); keeping the proportion for other sides is this project's choice.
     """
     short = round(side * SHORT_SIDE)
 
@@ -124,7 +124,7 @@ def random_resized_crop(side: int, draws: random.Random) -> Reshape:
 
 
 def random_part(width: int, height: int, draws: random.Random) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of the part that `random_resized_crop` takes of an image."""
+    """(left, top, width, height) of the part that `random_resized_crop` cuts out of an image."""
     low, high = (math.log(ratio) for ratio in ASPECT_RATIO)
     for _ in range(CROP_ATTEMPTS):
         area = width * height * draws.uniform(*AREA_SHARE)

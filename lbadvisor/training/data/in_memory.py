@@ -1,4 +1,4 @@
-"""A data set in memory: the machine's, the device's, or a file's that is mapped into it. N examples, B of a batch."""
+"""A data set in memory: the machine's, the device's, or a memory-mapped file. N examples, B of a batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,29 +35,29 @@ class InMemory:
 
     @property
     def train_examples(self) -> int:
-        """Images to train on."""
+        """Number of images to train on."""
         return len(self.train.labels_N)
 
     @property
     def test_examples(self) -> int:
-        """Images of the test split."""
+        """Number of images in the test split."""
         return len(self.test.labels_N)
 
     @property
     def evaluation_examples(self) -> int:
-        """Images that a training is evaluated on."""
+        """Number of images to evaluate on."""
         return len((self.validation or self.test).labels_N)
 
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says."""
         split = self.train
         indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N)).to(split.labels_N.device)
-        # On a CPU a tenth of the time of indexing with brackets.
+        # On a CPU this takes a tenth of the time of indexing with brackets.
         images_BCHW, labels_B = (t.index_select(0, indices_B) for t in (split.images_NCHW, split.labels_N))
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B.to(self.mean_C.device)
 
     def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
-        """The evaluation examples in their order, or the test split, normalized."""
+        """The evaluation examples in order, or the test split, normalized."""
         split = self.test if test or self.validation is None else self.validation
         images, labels = split.images_NCHW.split(EVALUATION_BATCH), split.labels_N.split(EVALUATION_BATCH)
         for images_BCHW, labels_B in zip(images, labels, strict=True):
@@ -65,7 +65,7 @@ class InMemory:
 
 
 def in_memory(train: Split, test: Split, device: torch.device, validation: Split | None = None) -> InMemory:
-    """The data set of its splits, on `device` where they fit into half of what is free there."""
+    """The data set made of its splits, on `device` if they fit into half of its free memory."""
     mean_C, deviation_C = statistics_of(pixel_counts(train.images_NCHW))
     splits = [train, test] if validation is None else [train, test, validation]
     classes = max(int(s.labels_N.max()) for s in splits) + 1

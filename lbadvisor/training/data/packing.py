@@ -1,4 +1,4 @@
-"""What is made of a class folder once, and then kept: its images decoded into one file, or their pixels counted."""
+"""Computed once for a class folder and then cached: its images decoded into one file, or their pixel counts."""
 
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -18,13 +18,13 @@ from lbadvisor.training.files import write_atomically
 from lbadvisor.training.shape import Shape
 
 CHUNK = 64
-"""Images after which progress is told, and a stop is heard."""
+"""Number of images between progress reports and checks for a stop."""
 
 
 def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: int) -> Generator[Preparing, None, Split]:
-    """The split's images of (C, H, W) `shape` in one memory-mapped file, which is made if it is not there yet.
+    """The split's images of (C, H, W) `shape` in one memory-mapped file, which is created if needed.
 
-    Making it takes the memory of the images once. Dropping the iterator leaves nothing behind.
+    Creating it needs memory for all images once. Dropping the iterator leaves nothing behind.
     """
     file = kept_file(split, image_size, "pt")
     if not file.exists():
@@ -46,9 +46,9 @@ def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: in
 def counted(
     split: ClassFolder, shape: Shape, image_size: int | None, workers: int
 ) -> Generator[Preparing, None, Tensor]:
-    """How often each pixel value occurs in each channel of the split's images, int64 (C, 256); counted once, then kept.
+    """How often each pixel value occurs in each channel of the split's images, int64 (C, 256); counted once and cached.
 
-    For sets that are too large to be packed: the same normalization, bit for bit, as if they were.
+    For sets that are too large to pack: this gives the same normalization, bit for bit.
     """
     file = kept_file(split, image_size, "counts")
     if not file.exists():
@@ -73,23 +73,23 @@ def _keep(file: Path, content: Any) -> None:
     try:
         write_atomically(file, lambda opened: torch.save(content, opened))
     except (OSError, RuntimeError) as error:
-        # torch calls a full disk a RuntimeError.
+        # torch raises a RuntimeError if the disk is full.
         raise DataError(
-            f"the file {file} cannot be written ({reason_of(error)}): make room, or set XDG_CACHE_HOME"
+            f"the file {file} cannot be written ({reason_of(error)}): free disk space, or set XDG_CACHE_HOME"
         ) from error
 
 
 def _kept(file: Path, *, mmap: bool) -> Any:
     try:
         return torch.load(file, mmap=mmap, weights_only=True)
-    except Exception as error:  # what damaged bytes make the unpickler raise is nowhere said
+    except Exception as error:  # nothing documents what damaged bytes make the unpickler raise
         raise DataError(
-            f"the file {file} cannot be read ({reason_of(error)}): delete it, and it is made again"
+            f"the file {file} cannot be read ({reason_of(error)}): delete it, and it will be recreated"
         ) from error
 
 
 def _in_chunks(task: str, images: int, work: Callable[[int, int], None], workers: int) -> Iterator[Preparing]:
-    """Have threads do `work(start, end)` for every chunk of the images; dropped, or failed, it stops them."""
+    """Run `work(start, end)` in threads for every chunk of the images; they stop if one fails or this is dropped."""
     yield Preparing(task, 0, images)
     pool = ThreadPoolExecutor(workers)
     try:

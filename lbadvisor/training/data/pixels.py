@@ -1,4 +1,4 @@
-"""Pixels to mean 0 and deviation 1. N examples, C channels, H height, W width."""
+"""Normalizes pixels to mean 0 and deviation 1. N examples, C channels, H height, W width."""
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from lbadvisor.training.data.dataset import Dataset
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of red, green and blue, from 0 to 1: as the code of Hoffer et al. 2017 has them (eladhoffer/bigBatch, preprocess.py),
-and most others."""
+"""For red, green and blue, from 0 to 1: as in the code of Hoffer et al. 2017 (eladhoffer/bigBatch, preprocess.py) and
+most others."""
 
 
 def normalized(dataset: Dataset, images_NCHW: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def pixel_counts(images_NCHW: Tensor) -> Tensor:
 def statistics_of(counts_C256: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation per channel, float32 (C,), exact from the counts of the 256 values.
 
-    Raises `DataError` where a channel has one value only.
+    Raises `DataError` if a channel has only one value.
     """
     values = torch.arange(256, dtype=torch.float64)
     means, deviations = [], []

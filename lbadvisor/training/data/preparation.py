@@ -23,12 +23,12 @@ from lbadvisor.training.data.streaming import Streamed
 from lbadvisor.training.out_of_memory import naming_memory
 
 PACKED_SHARE = 0.25
-"""A class folder is kept decoded where that takes at most this share of the machine's memory. It decides how fast the
-images come, never which: so it may differ between machines, and between the parts of a resumed run."""
+"""A class folder is kept decoded if that takes at most this share of the machine's memory. This affects how fast images
+arrive, never which: so it may differ between machines, and between the parts of a resumed run."""
 
 
 def default_data_dir() -> Path:
-    """LBADVISOR_DATA, else a folder in the user's cache, which is made when something is downloaded."""
+    """LBADVISOR_DATA, else a folder in the user's cache, which is created by the first download."""
     given = os.environ.get("LBADVISOR_DATA")
     return Path(given) if given else _cache_dir()
 
@@ -38,7 +38,7 @@ def _cache_dir() -> Path:
 
 
 def load_dataset(recipe: Recipe, data_dir: Path, device: torch.device) -> Dataset:
-    """The recipe's data set, prepared in silence; `preparing` tells how far it is, what it does, and what it raises."""
+    """The recipe's data set, prepared silently; `preparing` also yields progress, and says what is done and raised."""
     progress = preparing(recipe, data_dir, device)
     while True:
         try:
@@ -56,25 +56,24 @@ def preparing(
     workers: int | None = None,
     packed_at_most_bytes: float | None = None,
 ) -> Generator[Preparing, None, Dataset]:
-    """The recipe's data set; while it is made ready, how far that is.
+    """Prepares the recipe's data set: yields the progress, and returns the data set.
 
     It is looked for as torchvision lays it out, then as class folders `NAME/{train,test}/CLASS/*` (or `val` instead of
     `test`) in `data_dir`, then as such splits in `data_dir` itself, then downloaded by torchvision. Class folders are
     decoded once and packed into a file in the user's cache folder, unless that is larger than `packed_at_most_bytes`
-    (`PACKED_SHARE` of the memory if not given) or each epoch wants other pixels (random-resized-crop): then they are
-    streamed. `workers` threads decode, as many as there are CPUs if not given.
+    (default: `PACKED_SHARE` of the memory) or each epoch needs other pixels (random-resized-crop): then they are
+    streamed. `workers` threads decode (default: one per CPU).
 
-    If the recipe holds out validation examples, they are those of `held_out` among the training images.
-    Pixels are normalized by the mean and deviation of the training images, exact; with random-resized-crop, as in the
-    code of Hoffer et al. 2017, by ImageNet's. Raises `DataError` if the set is not found or damaged, or has a single
-    class, `UsageError` if `data_dir` is not there, `RecipeError` if the set has another size than the recipe says, and
-    `OutOfMemoryError`.
+    If the recipe holds out validation examples, `held_out` picks them among the training images. Pixels are normalized
+    with the exact mean and deviation of the training images; with random-resized-crop, as in the code of Hoffer et al.
+    2017, with ImageNet's. Raises `DataError` if the set is missing, damaged, or has a single class, `UsageError` if
+    `data_dir` does not exist, `RecipeError` if the set's size is not the recipe's, and `OutOfMemoryError`.
     """
     name = recipe.data.name
     workers = workers if workers is not None else os.cpu_count() or 1
     most = packed_at_most_bytes if packed_at_most_bytes is not None else PACKED_SHARE * _memory_bytes()
     yield Preparing(f"reading {name}")
-    with naming_memory(f"the memory does not hold the data set {name}: free some"):
+    with naming_memory(f"the data set {name} does not fit into memory: free some"):
         if name == "digits":
             return _in_one_piece(recipe, sources.digits(), "scikit-learn", device)
         _require_folder(data_dir)
@@ -95,7 +94,7 @@ def preparing(
 
 
 def _require_folder(data_dir: Path) -> None:
-    """Only the folder in the user's cache is made if it is not there: another one may be mistyped."""
+    """Create only the folder in the user's cache if it is missing: any other may be mistyped."""
     if data_dir == _cache_dir():
         return
     try:
@@ -107,7 +106,7 @@ def _require_folder(data_dir: Path) -> None:
 
 
 def _with_splits(name: str, data_dir: Path) -> Path | None:
-    """The folder that holds the data set's splits: `data_dir`/NAME or `data_dir`; None if neither does."""
+    """The folder with the data set's splits, `data_dir`/NAME or `data_dir`; None if neither has them."""
     for folder in (data_dir / name, data_dir):
         try:
             (folder / "train").stat()
@@ -136,7 +135,7 @@ def _of_class_folders(
     _check_training_set(recipe, train.labels_N, str(folder))
     validation = None
     if recipe.data.validation_examples is not None:
-        # Parted as files: what is made of them is kept by the files it was made of.
+        # Split into files first: cached results belong to the files they were made from.
         kept_N, held_out_N = parted(train.labels_N, recipe.data.validation_examples)
         train, validation = chosen(train, kept_N), chosen(train, held_out_N)
     side = recipe.data.image_size
@@ -158,21 +157,21 @@ def _of_class_folders(
 
 
 def _check_training_set(recipe: Recipe, labels_N: Tensor, where: str) -> None:
-    """Raise `DataError` for images of a single class, and `RecipeError` if the recipe says another number of them."""
+    """Raise `DataError` for images of a single class, and `RecipeError` if their number is not the recipe's."""
     data, found = recipe.data, len(labels_N)
     if len(labels_N.unique()) < 2:
-        raise DataError(f"the data set {data.name} in {where} has a single class: there is nothing to tell apart")
+        raise DataError(f"the data set {data.name} in {where} has a single class: there is nothing to learn")
     held_out = data.validation_examples or 0
     if found == data.train_examples + held_out:
         return
     rest = found - held_out
     there = f"the data set {data.name} in {where} has {found} training examples"
     if rest < 1:
-        problem = RecipeProblem("data.validation_examples", f"is {held_out}, and {there}", hint="hold out fewer")
+        problem = RecipeProblem("data.validation_examples", f"is {held_out}, but {there}", hint="hold out fewer")
     else:
-        said = f"is {data.train_examples}" + (f", beside {held_out} held out for validation" if held_out else "")
+        said = f"is {data.train_examples}" + (f", besides {held_out} held out for validation" if held_out else "")
         hint = f"give --set data.train_examples={rest}, or complete the data"
-        problem = RecipeProblem("data.train_examples", f"{said}, and {there}", hint=hint)
+        problem = RecipeProblem("data.train_examples", f"{said}, but {there}", hint=hint)
     raise RecipeError(recipe.name, (problem,))
 
 

@@ -1,4 +1,4 @@
-"""Where the data sets that are known by name come from: scikit-learn's digits, and torchvision's layouts."""
+"""The data sets known by name: scikit-learn's digits, and torchvision's layouts."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ def digits() -> tuple[Split, Split]:
     from sklearn.datasets import load_digits  # scikit-learn takes a second to import
     from sklearn.model_selection import train_test_split
 
-    # The order is by writer: a plain cut would test on other hands than it trains on.
+    # They are ordered by writer: a plain cut would test on other people's writing than it trains on.
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(
         images, labels, test_size=DATASETS["digits"].test_examples, random_state=0, stratify=labels
@@ -35,15 +35,15 @@ def digits() -> tuple[Split, Split]:
 
 
 def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Split, Split] | None:
-    """Both splits in torchvision's layout, None if they are not there and are not to be downloaded.
+    """Both splits in torchvision's layout; None if they are missing and not to be downloaded.
 
-    Raises `DataError` if they cannot be downloaded, and for a file that is there and is damaged, which it names.
+    Raises `DataError` if they cannot be downloaded, or if a file is damaged, which it names.
     """
     from torchvision import datasets
 
     build: Callable[..., datasets.VisionDataset] = getattr(datasets, TORCHVISION[name])
     try:
-        # torchvision prints where it downloads from: that is no data of ours.
+        # torchvision prints where it downloads from, which does not belong on stdout.
         with contextlib.redirect_stdout(io.StringIO()):
             both = [build(data_dir, train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError, ValueError, AssertionError) as error:
@@ -52,8 +52,8 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
         damaged = _damaged_files(name, data_dir)
         if damaged:
             raise DataError(
-                f"the data set {name} cannot be read, {damaged[0]} is damaged: put a whole one there, or delete it, "
-                "and it is downloaded again"
+                f"the data set {name} cannot be read: {damaged[0]} is damaged; replace it, or delete it to download it "
+                "again"
             ) from error
         if not download:
             return None
@@ -70,15 +70,15 @@ def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Spli
         labels_N = torch.as_tensor(dataset.targets).to(torch.int64)
         if len(images_NCHW) != len(labels_N):
             raise DataError(
-                f"the data set {name} in {data_dir} is damaged: it has {len(images_NCHW)} images and {len(labels_N)} "
-                "labels; put whole files there, or delete them, and they are downloaded again"
+                f"the data set {name} in {data_dir} is damaged: it has {len(images_NCHW)} images but {len(labels_N)} "
+                "labels; replace the files, or delete them to download them again"
             )
         splits.append(Split(images_NCHW.contiguous(), labels_N))
     return splits[0], splits[1]
 
 
 def _damaged_files(name: str, data_dir: Path) -> list[Path]:
-    """Those of the set's files that are there and are not what they must be."""
+    """The set's files that exist but have the wrong content."""
     from torchvision import datasets
     from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
     from torchvision.datasets.utils import check_integrity

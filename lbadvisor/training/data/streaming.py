@@ -1,4 +1,4 @@
-"""A data set that is too large to be kept decoded: its images are read as they are needed, a little ahead.
+"""A data set that is too large to keep decoded: its images are read shortly before they are needed.
 
 B examples of a batch, C channels, H height, W width.
 """
@@ -26,14 +26,14 @@ from lbadvisor.training.shape import Shape
 
 EVALUATION_BATCH = 250
 LOOK_AHEAD_EXAMPLES = 512
-"""So many examples are asked for ahead, and at least one batch: 77 MB of 224x224 pixels."""
+"""Examples to read ahead, at least one batch: 77 MB at 224x224 pixels."""
 PART = 8
-"""Images that one worker takes at a time."""
+"""Images that a worker decodes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A batch that is being decoded: the memory that it is written to, and the work that is not done yet."""
+    """A batch being decoded: the memory it is written to, and the pending work."""
 
     images_BCHW: Tensor
     labels_B: Tensor
@@ -41,11 +41,11 @@ class _Asked:
 
 
 class Streamed:
-    """A `Dataset` of class folders whose images are decoded by threads, as they are needed.
+    """A `Dataset` of class folders whose images are decoded by threads as they are needed.
 
-    Every image of the stream is a function of the seed and its position there: the number of workers, and where a run
-    was stopped, change nothing. (Threads suffice: decoding and resizing run outside Python's lock.) With no worker it
-    is the caller that decodes.
+    Every image of the stream is a function of the seed and its position there: the number of workers and the point at
+    which a run was stopped change nothing. (Threads suffice: decoding and resizing run outside Python's lock.) Without
+    workers, the caller decodes.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Streamed:
         self._train, self._test, self._validation, self._image_size = train, test, validation, image_size
         self._pool = ThreadPoolExecutor(workers) if workers else None
         if self._pool is not None:
-            # Nobody waits for what was asked for ahead, once the data set is dropped: not at a stop either.
+            # Once the data set is dropped, or at a stop, nobody waits for what was requested ahead.
             weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         self._asked: dict[tuple[int, bool, int, int], _Asked] = {}
 
     @property
     def train_examples(self) -> int:
-        """Images to train on."""
+        """Number of images to train on."""
         return len(self._train.paths)
 
     @property
     def test_examples(self) -> int:
-        """Images of the test split."""
+        """Number of images in the test split."""
         return len(self._test.paths)
 
     @property
     def evaluation_examples(self) -> int:
-        """Images that a training is evaluated on."""
+        """Number of images to evaluate on."""
         return len((self._validation or self._test).paths)
 
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
@@ -93,7 +93,7 @@ class Streamed:
         if recipe.schedule.updates is not None:
             end = max(update + 1, min(end, recipe.schedule.updates))
         keys = [(size, crops, seed, u) for u in range(update, end)]
-        for key in self._asked.keys() - set(keys):  # of another run, or of another place in it
+        for key in self._asked.keys() - set(keys):  # from another run, or another place in this one
             for work in self._asked.pop(key).work:
                 work.cancel()
         for key in keys:
@@ -103,7 +103,7 @@ class Streamed:
         return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B
 
     def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
-        """The evaluation examples in their order, or the test split, normalized.
+        """The evaluation examples in order, or the test split, normalized.
 
         Raises `DataError` for an image that cannot be read.
         """
@@ -145,14 +145,14 @@ class Streamed:
         return _Asked(images_BCHW, split.labels_N[numbers_B], tuple(work))
 
     def _ready(self, asked: _Asked) -> LabelledImages:
-        """Pixels and labels of what was asked for, on the device, once all is done."""
+        """Pixels and labels of the requested images, on the device, once all are decoded."""
         for part in asked.work:
             part.result()
         device = self.mean_C.device
         return asked.images_BCHW.to(device, non_blocking=True), asked.labels_B.to(device)
 
 
-# What the workers are given knows nothing of the data set, which could not be dropped otherwise.
+# The workers' tasks hold no reference to the data set; otherwise it could not be dropped.
 
 
 def _plain(image_size: int | None) -> Callable[[int], Reshape]:
@@ -161,5 +161,5 @@ def _plain(image_size: int | None) -> Callable[[int], Reshape]:
 
 
 def _cropped(image_size: int, seed: int, first: int) -> Callable[[int], Reshape]:
-    """For each place of a batch its crop: by its place in the endless stream of examples, whatever the batch size."""
+    """The crop for each place of a batch, determined by its place in the endless stream, whatever the batch size."""
     return lambda place: random_resized_crop(image_size, random.Random(derived_seed(seed, "crop", first + place)))

@@ -9,7 +9,7 @@ def alexnet_bn(shape: Shape, classes: int) -> nn.Module:
     """AlexNet with batch norm, published for 3x224x224 images. (N, C, H, W) -> (N, classes).
 
     As in the code of Hoffer et al. (github eladhoffer/convNet.pytorch, models/alexnet.py), in its order of layers:
-    after the first convolution and in the classifier batch norm stands before the ReLU, elsewhere behind it. No layer
+    after the first convolution and in the classifier batch norm comes before the ReLU, elsewhere after it. No layer
     before a batch norm has a bias. The classifier takes whatever pixels the poolings leave (6x6 of 224x224). In torch's
     own initialization: uniform within 1/sqrt(inputs), batch norms at scale 1 (torch drew that from 0 to 1 in 2017).
     Raises `DataError` below 63x63 pixels.
@@ -43,7 +43,7 @@ def alexnet_bn(shape: Shape, classes: int) -> nn.Module:
 
 
 def _left(pixels: int) -> int:
-    """Of a height or width, behind the first convolution and the three poolings: 224 -> 55 -> 27 -> 13 -> 6."""
+    """A height or width after the first convolution and the three poolings: 224 -> 55 -> 27 -> 13 -> 6."""
     left = (pixels + 2 * 2 - 11) // 4 + 1
     for _ in range(3):
         left = (left - 3) // 2 + 1

@@ -27,26 +27,26 @@ def torchvision_network(name: str, shape: Shape, classes: int) -> nn.Module:
         raise RecipeError(origin, (RecipeProblem("model.name", problem, hint=did_you_mean(name, known)),))
     if name in _WITH_AUXILIARY_OUTPUTS:
         raise DataError(
-            f"{TORCHVISION}{name} has auxiliary outputs with losses of their own, which are not trained here: "
+            f"{TORCHVISION}{name} has auxiliary outputs with their own losses, which are not supported: "
             "choose another network"
         )
     if shape[0] != 3:
-        raise DataError(f"torchvision's networks take images of 3 channels, and these have {shape[0]}")
+        raise DataError(f"torchvision's networks take images with 3 channels, but these have {shape[0]}")
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
     _require_fit(name, network, shape, classes)
     return network
 
 
 def _require_fit(name: str, network: nn.Module, shape: Shape, classes: int) -> None:
-    """Raise `DataError` unless the network makes logits of images of `shape`: by the shapes alone, without arithmetic.
+    """Raise `DataError` unless the network makes logits from images of `shape`, computing with shapes only.
 
-    Only the weights are without memory, not what builds them: some networks compute their widths with tensors.
+    Only the weights are on the meta device, not the constructor: some networks compute their widths with tensors.
     """
     _, height, width = shape
     weights = {key: tensor.to("meta") for key, tensor in (*network.named_parameters(), *network.named_buffers())}
     try:
         logits: Tensor = functional_call(network, weights, torch.empty(2, *shape, device="meta"))
-    except NotImplementedError:  # a RuntimeError, and nothing about shapes
+    except NotImplementedError:  # a RuntimeError, but not about shapes
         raise
     except (RuntimeError, AssertionError, ValueError) as error:
         raise DataError(

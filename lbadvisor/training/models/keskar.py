@@ -9,7 +9,7 @@ def c1(shape: Shape, classes: int) -> nn.Module:
     """C1, published for CIFAR-10: two convolutions of 64, then 384 and 192 units. (N, C, H, W) -> (N, classes).
 
     As in the code released with Hoffer et al. 2017 (github eladhoffer/bigBatch, models/cifar_shallow.py), whose table
-    is the reference here: pooling stands before batch norm and is not padded (32 -> 15 -> 7 pixels), no layer before a
+    is the reference here: pooling comes before batch norm and is not padded (32 -> 15 -> 7 pixels), no layer before a
     batch norm has a bias. Keskar's own code normalizes before it pools, and pads (32 -> 16 -> 8). In torch's own
     initialization: uniform within 1/sqrt(inputs), batch norms at scale 1 (torch drew that from 0 to 1 in 2017).
     Raises `DataError` below 7x7 pixels.

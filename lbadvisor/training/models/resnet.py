@@ -12,9 +12,9 @@ from lbadvisor.training.shape import Shape
 def resnet(depth: int) -> Callable[[Shape, int], nn.Module]:
     """Builder of the network with `depth` = 6n+2 layers: three stages of n blocks with 16, 32 and 64 channels.
 
-    The network maps (N, C, H, W) to (N, classes). Where the channels double, the shortcut is a strided 1x1 convolution
+    The network maps (N, C, H, W) to (N, classes). When the channels double, the shortcut is a strided 1x1 convolution
     with batch norm, as in the code released with Hoffer et al. 2017 (github eladhoffer/bigBatch, models/resnet.py),
-    whose table is the reference here; He et al. pad with zeros instead (option A), which spares 2752 parameters.
+    whose table is the reference here; He et al. pad with zeros instead (option A), which saves 2752 parameters.
     He initialization. Raises `ValueError` for another depth.
     """
     blocks, rest = divmod(depth - 2, 6)
@@ -40,7 +40,7 @@ def resnet(depth: int) -> Callable[[Shape, int], nn.Module]:
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; the first has stride 2 where the channels change."""
+    """Two 3x3 convolutions beside a shortcut; the first has stride 2 if the channels change."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()

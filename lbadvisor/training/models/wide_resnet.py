@@ -11,7 +11,7 @@ def wrn16_4(shape: Shape, classes: int) -> nn.Module:
     """WRN-16-4 without dropout: three stages of two blocks with 64, 128 and 256 channels. (N, C, H, W) -> (N, classes).
 
     As the authors built it (github szagoruyko/wide-residual-networks, models/wide-resnet.lua): batch norm and ReLU
-    stand before each convolution, and a shortcut that changes the channels is a 1x1 convolution of the activated input.
+    come before each convolution, and a shortcut that changes the channels is a 1x1 convolution of the activated input.
     He initialization, the last layer's bias at 0. The code released with Hoffer et al. 2017 (models/wide_resnet.py) has
     another network of this name, with batch norm after the convolutions and 64 channels in the first; their table cites
     this one.
