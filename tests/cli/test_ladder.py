@@ -199,7 +199,7 @@ def test_quiet_says_only_the_table(place):
         ((DIGITS, "--to", "16"), "below the baseline's 32"),
         ((DIGITS, "--to", "2000"), "above the 1297 training examples"),
         ((*SHORT, "--arms", "sb,gnb"), "no arm `gnb`: did you mean `gbn`?"),
-        ((*SHORT, "--name", "a b"), "is no name for a ladder"),
+        ((*SHORT, "--name", "a b"), "cannot name a ladder"),
         ((*SHORT, "--micro", "64"), "plain batch norm computes its statistics over the whole batch"),
         ((*SHORT, "--json", "--csv"), "exclude one another"),
         ((*SHORT, "--arms", "ra:1"), "a ladder of one run has nothing to compare"),
@@ -239,6 +239,6 @@ def test_without_batch_norm_the_ghost_arm_is_left_out_and_that_is_said(place):
     recipe.write_text(text)
     code, out, err = place.run("ladder", str(recipe), "--to", "256", "--dry-run")
     assert code == 0
-    assert "+GBN is left out: it changes nothing in +LR: torchvision:convnext_tiny has no batch norm" in err
+    assert "+GBN is skipped: it changes nothing in +LR: torchvision:convnext_tiny has no batch norm" in err
     assert "4 arms, 12 runs" in out
     assert "ghost_batch_size" not in out

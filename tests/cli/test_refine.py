@@ -114,7 +114,7 @@ WRONG = {
     "calibrating without a target": (["calibrate", DIGITS], 2, "--to B"),
     "one exponent": (["calibrate", DIGITS, "--to", "256", "--exponents", "0.5"], 2, "at least two"),
     "words as exponents": (["calibrate", DIGITS, "--to", "256", "--exponents", "a,b"], 2, "give numbers"),
-    "too many updates": (["calibrate", DIGITS, "--to", "256", "--updates", "9999"], 2, "have 405 updates"),
+    "too many updates": (["calibrate", DIGITS, "--to", "256", "--updates", "9999"], 2, "have only 405 updates"),
 }  # fmt: skip
 
 
