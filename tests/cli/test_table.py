@@ -73,7 +73,7 @@ def test_what_columns_mean_is_said_once_and_of_those_that_are_shown() -> None:
     table = Table(columns, (("1", "* 2 to 3", "4", "* 5 to 6"),))
     assert printed(80, table)[-1] == markdown(table)[-2] == "gap: error above SB's; step: gained; *: holds"
     narrow = " ".join(printed(17, table)).partition("gap: ")[2]
-    assert narrow.startswith("error above SB's; *: holds left out for width: step; step, 95% interval (")
+    assert narrow.startswith("error above SB's; *: holds left out to fit the width: step; step, 95% interval (")
 
 
 def test_what_is_too_wide_without_its_other_columns_is_whole_all_the_same() -> None:
@@ -134,7 +134,22 @@ COMMANDS = (
     ("db", "query", "--sql", "SELECT * FROM runs"),
     ("ladder", RECIPE, "--to", "256", "--seeds", "2", "--arms", "sb,lb,ra", "--quiet"),
 )
-NOTE = {"left", "out", "for", "width:", "(a", "wider", "terminal", "or", "--json", "shows", "all)", "group"}
+NOTE = {
+    "left",
+    "out",
+    "to",
+    "fit",
+    "the",
+    "width:",
+    "(a",
+    "wider",
+    "terminal",
+    "or",
+    "--json",
+    "shows",
+    "all)",
+    "group",
+}
 """What is on a terminal alone: the note below a table, and the corner of one with a row for each group."""
 
 
@@ -158,7 +173,7 @@ def test_where_there_is_no_terminal_no_line_is_broken_even_if_colours_are_forced
     """Rich takes a pipe with FORCE_COLOR for a terminal."""
     forced = piped(folder, {"COLUMNS": "80", "FORCE_COLOR": "1"})
     assert [text.count("\n") for text in forced] == [text.count("\n") for text in plain]
-    assert not any("left out for width" in text for text in plain)
+    assert not any("left out to fit the width" in text for text in plain)
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
