@@ -267,7 +267,7 @@ _DESCRIBING = frozenset({"table_info", "table_xinfo", "table_list", "index_list"
 INSTRUCTIONS_BETWEEN_SIGNALS = 1_000_000
 """In steps of SQLite's virtual machine: Ctrl-C stops an endless query within a few hundredths of a second."""
 _THE_QUERYS_FAULT = (None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_TOOBIG)
-"""Codes of an error that is not the file's; None where the driver itself found it."""
+"""Codes of an error that is not the file's; None if the driver itself found it."""
 
 
 def read_only_answer(path: Path, sql: str) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]:

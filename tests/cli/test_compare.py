@@ -201,7 +201,7 @@ def test_csv_has_one_row_per_run_with_unrounded_numbers(database: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["sb"], UsageError, "two runs or more: 1 given"),
+        (["sb"], UsageError, "at least two runs: 1 given"),
         (["sb", "lb", "sb"], UsageError, "given twice"),
         (["sb", "1"], UsageError, "given twice"),
         (["sb", "lbb"], UnknownRunError, "did you mean 'lb'"),
@@ -344,8 +344,8 @@ def test_many_groups_have_a_row_each_and_no_curve(ladder: Path) -> None:
         (["rungs", "--columns", "acuracy"], "did you mean `accuracy`"),
         (["rungs", "--columns", "accuracy, accuracy"], "`accuracy` is listed twice"),
         (["rungs", "--where", "batch=big"], "batch is a number"),
-        (["--where", "seed=77"], "two runs or more: 0 given"),
-        ([], "name two runs or more"),
+        (["--where", "seed=77"], "at least two runs: 0 given"),
+        ([], "name at least two runs"),
     ],
 )
 def test_wrong_words_are_usage_errors_and_print_nothing(ladder: Path, words: list[str], message: str) -> None:

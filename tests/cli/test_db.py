@@ -38,7 +38,7 @@ def test_path_prints_the_path_alone_and_makes_nothing(tmp_path: Path) -> None:
     result = invoke("path", "--db", str(path))
     assert result.exit_code == 0
     assert result.stdout == f"{path}\n"
-    assert "not there yet" in result.stderr
+    assert "does not exist yet" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,7 +88,7 @@ def test_check_names_a_damaged_checkpoint_of_a_run(database: Path) -> None:
         folder = checkpoint_folder(database, run)
         folder.mkdir(parents=True)
         files.append(write_checkpoint(folder, header, b"a payload"))
-    assert invoke("check", "--db", str(database)).stdout == f"{database}: no fault\n"
+    assert invoke("check", "--db", str(database)).stdout == f"{database}: no faults\n"
     files[1].write_bytes(files[1].read_bytes()[:-1])
     found = json.loads(invoke("check", "--json", "--db", str(database)).stdout)["faults"]
     assert found == [f"the checkpoint {files[1]} is damaged: its content does not match its checksum"]
@@ -97,7 +97,7 @@ def test_check_names_a_damaged_checkpoint_of_a_run(database: Path) -> None:
 
 
 def test_check_finds_no_fault_in_a_sound_database(database: Path) -> None:
-    assert invoke("check", "--db", str(database)).stdout == f"{database}: no fault\n"
+    assert invoke("check", "--db", str(database)).stdout == f"{database}: no faults\n"
     assert json.loads(invoke("check", "--json", "--db", str(database)).stdout)["faults"] == []
 
 
@@ -109,7 +109,7 @@ def test_check_fails_with_each_fault_of_a_damaged_database(database: Path) -> No
         connection.execute(f"INSERT INTO measurements VALUES ({values})")
     result = invoke("check", "--db", str(database))
     assert isinstance(result.exception, StoreError)
-    assert "not there" in str(result.exception)
+    assert "missing row" in str(result.exception)
     assert result.stdout == ""
     as_json = invoke("check", "--json", "--db", str(database))
     assert as_json.exit_code == 1

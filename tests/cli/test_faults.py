@@ -24,7 +24,7 @@ def test_a_full_disk_stops_the_run_which_goes_on_once_there_is_room(place):
     limited = ["bash", "-c", 'ulimit -f 160; exec "$@"', "-", sys.executable, "-m", "lbadvisor", *words]
     done = subprocess.run(limited, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot be written (File too large): the run goes on from the one before" in done.stderr
+    assert "cannot be written (File too large): the run resumes from the previous one" in done.stderr
     assert "Traceback" not in done.stderr
     run, _ = place.stored("a")
     assert run.status is RunStatus.FAILED

@@ -66,7 +66,7 @@ def test_an_export_does_not_replace_the_database(place):
     assert place.run("train", DIGITS, "--schedule-scale", "0.1").returncode == 0
     done = place.run("runs", "export", "--out", "db/lbadvisor.db", "--force")
     assert done.returncode == 2
-    assert "db/lbadvisor.db is the file that is read" in done.stderr
+    assert "db/lbadvisor.db is the input file" in done.stderr
     assert place.run("runs").returncode == 0
 
 
@@ -74,7 +74,7 @@ def test_a_refinement_does_not_replace_the_baseline(place):
     (place.folder / "r.toml").write_text(Path(DIGITS).read_text())
     done = place.run("refine", "r.toml", "--to", "256", "--out", "r.toml", "--force")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "r.toml is the file that is read" in done.stderr
+    assert "r.toml is the input file" in done.stderr
     assert (place.folder / "r.toml").read_text() == Path(DIGITS).read_text()
 
 

@@ -89,7 +89,7 @@ def test_every_recipe_of_the_project_has_a_plan(path):
     [
         (("--adapt", "lr", "--ghost", "16"), "--ghost has no effect without `ghost`"),
         (("--adapt", "ghost", "--lr-rule", "linear"), "--lr-rule has no effect without `lr`"),
-        (("--adapt", ""), "no part ``"),
+        (("--adapt", ""), "unknown part ``"),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(words, said):
@@ -130,9 +130,9 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("r.toml", "is the file that is read"),
-        ("./link.toml", "is the file that is read"),
-        ("none/new.toml", "there is no folder none"),
+        ("r.toml", "is the input file"),
+        ("./link.toml", "is the input file"),
+        ("none/new.toml", "the folder none does not exist"),
         (".", "is a folder"),
     ],
 )
@@ -218,8 +218,8 @@ def test_the_optimizers_numbers_can_be_given_without_a_recipe():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--beta1", "0.9"), "sgd has no beta1: only adam, adamw have"),
-        (("--optimizer", "adam", "--momentum", "0.9"), "adam has no momentum: only sgd, rmsprop have"),
+        (("--beta1", "0.9"), "sgd has no beta1: only adam, adamw do"),
+        (("--optimizer", "adam", "--momentum", "0.9"), "adam has no momentum: only sgd, rmsprop do"),
         (("--optimizer", "adam", "--beta2", "1"), "the beta2 must be below 1, is 1"),
         (("--optimizer", "adam", "--epsilon", "0"), "the epsilon must be above 0, is 0"),
         (("--weight-decay-value", "-1"), "the weight decay must be at least 0, is -1"),

@@ -156,11 +156,11 @@ def test_nothing_is_written_where_nothing_is_asked_for(store: Store, capsys: pyt
 def test_a_file_that_is_no_report_is_found_before_any_work(tmp_path: Path) -> None:
     notes = tmp_path / "notes.png"
     notes.write_text("mine")
-    with pytest.raises(UsageError, match="is no report of lbadvisor"):
+    with pytest.raises(UsageError, match="is not a report of lbadvisor"):
         check_reports(notes, None)
-    with pytest.raises(UsageError, match="is no report of lbadvisor"):
+    with pytest.raises(UsageError, match="is not a report of lbadvisor"):
         check_reports(None, notes)
-    with pytest.raises(UsageError, match="name one file"):
+    with pytest.raises(UsageError, match="name the same file"):
         check_reports(tmp_path / "report", tmp_path / "report")
     check_reports(tmp_path / "report.html", tmp_path / "chart.png")
     check_reports(None, None)

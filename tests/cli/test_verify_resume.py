@@ -15,7 +15,7 @@ from lbadvisor.runs.resume_proof import (
     KILLED,
     RESUMED,
     STRAIGHT,
-    Difference,
+    BitDifference,
     ProofProgress,
     ResumeProof,
     first_difference,
@@ -82,11 +82,11 @@ def test_what_changed_between_the_two_runs_is_found_and_named(place, monkeypatch
 def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", None, None)
     recipe = load_recipe(Path(DIGITS))
-    difference = Difference("model.1.weight", 7, 4096, 3.5e-8)
+    difference = BitDifference("model.1.weight", 7, 4096, 3.5e-8)
     proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, difference)
 
     def proved(*_):
-        yield ProofProgress(STRAIGHT, 24, 24)
+        yield from ()
         return proof
 
     monkeypatch.setattr(resume_proof, "prove", proved)
@@ -131,8 +131,8 @@ def test_the_first_difference_is_counted_in_bits():
     left = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([[0.0, math.nan, 3.0]]), "lr": 0.1}
     assert first_difference(left, dict(left)) is None
     other = left | {"b": torch.tensor([[-0.0, math.nan, 3.5]]), "lr": 0.2}
-    assert first_difference(left, other) == Difference("b", 2, 3, 0.5)
-    assert first_difference(left, left | {"lr": 0.2}) == Difference("lr", 1, 1, 0.1)
+    assert first_difference(left, other) == BitDifference("b", 2, 3, 0.5)
+    assert first_difference(left, left | {"lr": 0.2}) == BitDifference("lr", 1, 1, 0.1)
     assert first_difference({"lr": math.nan}, {"lr": math.nan}) is None
     wider = left | {"a": torch.tensor([1.0, 2.0], dtype=torch.float64)}
     assert first_difference(left, wider).name == "a"

@@ -40,8 +40,8 @@ def test_a_bare_number_counts_on_the_chosen_axis() -> None:
         ("accuracy at 5 parsecs", "no unit `parsecs`"),
         ("accuracy at 0", "0 is no place above 0"),
         ("accuracy at 1e999", "1e999 is no place"),
-        ("accuracy,,seconds", "an empty column"),
-        ("", "an empty column"),
+        ("accuracy,,seconds", "a column is empty"),
+        ("", "a column is empty"),
         ("\x00", "no quantity"),
     ],
 )

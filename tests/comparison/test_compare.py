@@ -194,7 +194,7 @@ def test_a_run_without_an_evaluation_has_no_accuracy_and_the_others_keep_theirs(
     assert accuracy.differences == (0.0, None, None)
     assert comparison.gap.points is None
     assert "b has no evaluation, so no accuracy" in comparison.notes
-    assert "c has no measurement" in comparison.notes
+    assert "c has no measurements" in comparison.notes
 
 
 def test_a_baseline_without_an_evaluation_leaves_every_difference_open() -> None:
@@ -305,7 +305,7 @@ def test_prose_and_provenance_are_no_difference() -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_runs_are_refused(count: int) -> None:
     runs: Sequence[tuple[Run, list[Measurement]]] = [(a_run(1, "a"), [])]
-    with pytest.raises(UsageError, match=f"two runs or more: {count} given"):
+    with pytest.raises(UsageError, match=f"at least two runs: {count} given"):
         compare_runs(runs[:count])
 
 

@@ -46,12 +46,12 @@ def test_a_certain_gain_is_taken_with_its_price():
     assert "exponent 0.4 gains 0.20 points (95% 0.05 to 0.50) over the theory, for 120 epochs and 90 s" in text
     assert "interval does not allow for the choice of the best trial, and may promise too much" in text
     assert "the choice" not in conclude(SPACE, estimate(chosen=0.5), "error", 1, 120.0, 90.0)[1]
-    assert "One seed per trial" in text
+    assert "With one seed per trial" in text
 
 
 def test_an_interval_that_ends_at_the_bound_of_the_search_is_not_the_datas():
     _, text = conclude(SPACE, estimate(low=0.0), "error", 3, 1.0, 1.0)
-    assert "ends at the bound of the search, 0, not by the data" in text
+    assert "ends at the bound of the search, 0, rather than where the data end it" in text
 
 
 def test_nothing_is_concluded_from_too_few_trials():
@@ -161,8 +161,8 @@ def test_what_is_tried_is_coarse_enough_to_be_told_apart():
         (PARTS, 0.0, 3.0, (), "within -2 to 2"),
         (("ghost",), 0.0, 1.0, (), "must include lr"),
         (PARTS, 0.0, 1.0, ("gohst",), "choose from stretch, ghost, clip"),
-        (("lr",), 0.0, 1.0, ("ghost",), "no ghost batches"),
-        (("lr",), 0.0, 1.0, ("clip",), "clips nothing"),
+        (("lr",), 0.0, 1.0, ("ghost",), "needs ghost batches"),
+        (("lr",), 0.0, 1.0, ("clip",), "needs clipping"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(digits, parts, low, high, also, said):

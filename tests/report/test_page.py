@@ -194,7 +194,7 @@ def test_a_page_is_written_over_an_older_one_and_over_nothing_else(report_of, tm
     assert write_page(path, report_of(("A", "B", "C"))) > 0
     assert list(tmp_path.iterdir()) == [path]
     path.write_text("my own notes")
-    with pytest.raises(UsageError, match="is no report of lbadvisor"):
+    with pytest.raises(UsageError, match="is not a report of lbadvisor"):
         write_page(path, report_of())
     assert path.read_text() == "my own notes"
 
@@ -207,5 +207,5 @@ def test_a_path_that_cannot_be_written_is_an_error_that_names_it(report_of, tmp_
         write_page(missing, report_of())
     blocked = tmp_path / "file" / "report.html"
     blocked.parent.write_text("")
-    with pytest.raises(UsageError, match="there is no folder"):
+    with pytest.raises(UsageError, match="does not exist"):
         write_page(blocked, report_of())

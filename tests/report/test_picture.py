@@ -63,6 +63,6 @@ def test_a_picture_is_written_over_its_own_and_over_no_other(report_of, tmp_path
     write_picture(path, report_of())
     write_picture(path, report_of())
     path.write_bytes(b"\x89PNG\r\n\x1a\nholiday")
-    with pytest.raises(UsageError, match="is no report of lbadvisor"):
+    with pytest.raises(UsageError, match="is not a report of lbadvisor"):
         write_picture(path, report_of())
     assert path.read_bytes().endswith(b"holiday")

@@ -178,7 +178,7 @@ def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, next_schema
 
 def test_an_upgrade_refuses_to_build_on_rows_that_refer_to_nothing(path: Path, next_schema: Path) -> None:
     next_schema.write_text(next_schema.read_text() + "    op.execute('DELETE FROM recipes WHERE number = 1')\n")
-    with pytest.raises(StoreError, match="refers to a row of recipes that is not there"):
+    with pytest.raises(StoreError, match="refers to a missing row of recipes"):
         upgrade(path)
     assert check(path) == []
 
@@ -235,4 +235,4 @@ def test_check_reports_a_row_that_refers_to_nothing(path: Path) -> None:
     assert check(path) == []
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM plans")
-    assert check(path) == ["a row of runs refers to a row of plans that is not there"]
+    assert check(path) == ["a row of runs refers to a missing row of plans"]

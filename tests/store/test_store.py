@@ -281,7 +281,7 @@ def test_reading_leaves_another_programs_database_as_it_is(tmp_path: Path) -> No
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="holds no runs of this program"):
+    with pytest.raises(StoreError, match="has no runs of this program"):
         Store.open(path, create=False)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -78,7 +78,7 @@ class Display:
             self.show_note(f"this {what} is stored as {names}" + (": choose with --name" if stored.others else ""))
 
     def show_dry_run(self, workspace: "Workspace", request: "RunRequest", saved_update: int | None) -> None:
-        """What would be done, and where; `saved_update` is that of the newest checkpoint, None where there is none."""
+        """What would be done, and where; `saved_update` is that of the newest checkpoint, None if there is none."""
         machine = workspace.machine
         begins = "from the start" if saved_update is None else f"from update {saved_update}"
         say(
@@ -150,7 +150,7 @@ class Display:
             self.show_note(note)
         if event.run.update or event.update:
             lead = f"{escape(task)}: " if task else ""
-            self._say(f"{lead}going on from update {event.update} of {event.run.updates}")
+            self._say(f"{lead}resuming from update {event.update} of {event.run.updates}")
 
     def show_note(self, note: str) -> None:
         """What the user should know of."""
