@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from lbadvisor.records.run import Measurement, Run
     from lbadvisor.runs.ladder import LadderRequest, train_ladder
     from lbadvisor.runs.runner import RunRequest, train_run
+    from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
+    from lbadvisor.training.machine import Machine
 
 _HOMES = {
     "Adjustment": "lbadvisor.plan.adjustments",
     "Comparison": "lbadvisor.comparison.comparison",
     "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
     "LadderRequest": "lbadvisor.runs.ladder",
+    "Machine": "lbadvisor.training.machine",
     "Measurement": "lbadvisor.records.run",
     "Plan": "lbadvisor.plan.plan",
     "Recipe": "lbadvisor.recipe.recipe",
@@ -37,6 +40,7 @@ _HOMES = {
     "Run": "lbadvisor.records.run",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
+    "Workspace": "lbadvisor.runs.workspace",
     "advise": "lbadvisor.plan.plan",
     "compare_runs": "lbadvisor.comparison.compare",
     "dump_recipe": "lbadvisor.recipe.file",
@@ -50,6 +54,7 @@ __all__ = [
     "Comparison",
     "GhostBatchNorm",
     "LadderRequest",
+    "Machine",
     "Measurement",
     "Plan",
     "Recipe",
@@ -57,6 +62,7 @@ __all__ = [
     "Run",
     "RunRequest",
     "Store",
+    "Workspace",
     "__version__",
     "advise",
     "compare_runs",

@@ -73,7 +73,7 @@ def test_what_columns_mean_is_said_once_and_of_those_that_are_shown() -> None:
     table = Table(columns, (("1", "* 2 to 3", "4", "* 5 to 6"),))
     assert printed(80, table)[-1] == markdown(table)[-2] == "gap: error above SB's; step: gained; *: holds"
     narrow = " ".join(printed(17, table)).partition("gap: ")[2]
-    assert narrow.startswith("error above SB's; *: holds left out for width: step; step, 95% interval (")
+    assert narrow.startswith("error above SB's; *: holds left out to fit the width: step; step, 95% interval (")
 
 
 def test_what_is_too_wide_without_its_other_columns_is_whole_all_the_same() -> None:
