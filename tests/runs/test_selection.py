@@ -90,7 +90,7 @@ def test_conditions_choose_among_all_runs_or_among_those_named(
         ("optimizer.lrr=0.1", "did you mean `optimizer.lr`"),
         ("clipping.norm=1", "did you mean `clipping.max_norm`"),
         ("optimizer=sgd", "no field `optimizer`"),
-        ("status=compleet", "no status 'compleet': there are running, interrupted, stopped, complete"),
+        ("status=compleet", "no status 'compleet': choose from running, interrupted, stopped, complete"),
         ("optimizer.nesterov=1", "is true or false"),
         ("schedule.epochs=10", "give schedule.updates"),
         ("schedule.milestones[0].epoch=10", r"give schedule.milestones\[0\].update"),
