@@ -104,7 +104,7 @@ def test_a_condition_that_could_choose_nothing_is_refused(text: str, said: str) 
 
 def test_a_name_that_is_a_run_and_a_ladder_is_refused(store: Store) -> None:
     store.add_run("both", a_recipe(32), 9, 20, CPU)
-    with pytest.raises(UsageError, match="both is a run and a ladder"):
+    with pytest.raises(UsageError, match="both is both a run and a ladder"):
         select(store, ["both"])
 
 
