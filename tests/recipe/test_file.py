@@ -118,7 +118,7 @@ def test_the_message_shows_the_line_and_a_caret_under_the_place(file):
     [
         ('name = "sgd"', 'name = "sdg"', (15, 8),
          'must be "sgd" or "adam" or "adamw" or "rmsprop" or "adagrad", is "sdg"', "did you mean `sgd`?"),
-        ('name = "sgd"', "", (14, 1), "is missing", "there are sgd, adam, adamw, rmsprop, adagrad"),
+        ('name = "sgd"', "", (14, 1), "is missing", "choose from sgd, adam, adamw, rmsprop, adagrad"),
         ("epochs = 10.0", 'epochs = 10.0\ndecay = "cosin"', (20, 9),
          'must be "milestones", "cosine", "linear" or "exponential", is "cosin"', "did you mean `cosine`?"),
         ('name = "small"', 'name = "a b"', (2, 8),

@@ -90,7 +90,7 @@ def test_conditions_choose_among_all_runs_or_among_those_named(
         ("optimizer.lrr=0.1", "did you mean `optimizer.lr`"),
         ("clipping.norm=1", "did you mean `clipping.max_norm`"),
         ("optimizer=sgd", "no field `optimizer`"),
-        ("status=compleet", "no status 'compleet': there are running, interrupted, stopped, complete"),
+        ("status=compleet", "no status 'compleet': choose from running, interrupted, stopped, complete"),
         ("optimizer.nesterov=1", "is true or false"),
         ("schedule.epochs=10", "give schedule.updates"),
         ("schedule.milestones[0].epoch=10", r"give schedule.milestones\[0\].update"),
@@ -104,7 +104,7 @@ def test_a_condition_that_could_choose_nothing_is_refused(text: str, said: str) 
 
 def test_a_name_that_is_a_run_and_a_ladder_is_refused(store: Store) -> None:
     store.add_run("both", a_recipe(32), 9, 20, CPU)
-    with pytest.raises(UsageError, match="both is a run and a ladder"):
+    with pytest.raises(UsageError, match="both is both a run and a ladder"):
         select(store, ["both"])
 
 
