@@ -27,7 +27,7 @@ def test_the_papers_ladder_shows_its_arms_in_order_and_the_gap_closed(place):
     code, out, err = place.run("ladder", DIGITS, "--to", "1024", "--schedule-scale", "0.5", "--seeds", "3")
     assert code == 0, err
     assert list(table_rows(out)) == ["SB", "LB", "+LR", "+GBN", "+RA"]
-    assert "lr, +LR, upon lb: the square-root rule, with a clipping warm-up" in err
+    assert "lr, +LR, on top of lb: the square-root rule, with a clipping warm-up" in err
     assert "optimizer.lr 0.05 -> 0.282843; clipping.max_norm none -> 0.883883" in err
     assert "15/15 ra s2: 203 updates, accuracy" in err
 
@@ -159,7 +159,7 @@ def test_a_dry_run_says_what_each_arm_changes_and_costs_and_writes_nothing(place
     """By hand: 41 updates of 32, and 5 of 256, twice; and 41 of 256, once."""
     code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb,ra:1", "--seeds", "2", "--dry-run")
     assert (code, err) == (0, "loading PyTorch\n")
-    assert "ra, +RA, upon lb: the regime: as many updates as the baseline" in out
+    assert "ra, +RA, on top of lb: the regime: as many updates as the baseline" in out
     assert "schedule.updates 5 -> 41" in out
     rows = {line.split()[0]: line.split() for line in out.splitlines() if re.match(r"\s+(sb|lb|ra|all) ", line)}
     assert rows["sb"][1:3] + rows["sb"][4:5] == ["2", "41", "1,312"]
