@@ -146,7 +146,7 @@ def test_measuring_and_saving_as_often_as_one_likes_changes_no_bit(tmp_path):
     trained(mixed, until=20)
     (said,) = notes(trained(request(tmp_path, "mixed", recipe=often)))
     assert said == (
-        "from here on measurements.every_updates 1 (before: 41), checkpoints.every_seconds 1e-09 (before: 120.0), "
+        "from now on measurements.every_updates 1 (before: 41), checkpoints.every_seconds 1e-09 (before: 120.0), "
         "measurements.evaluate_every_updates 2 (before: none)"
     )
     assert weights(mixed) == weights(first)
