@@ -29,7 +29,7 @@ from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.machine import Machine
 
 CPU = torch.device("cpu")
-ASSETS = Path(__file__).parent / "store" / "assets"
+ASSETS = Path(__file__).parents[1] / "store" / "assets"
 DIGITS = scaled(load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", ()), 0.1)
 """41 updates."""
 
@@ -152,7 +152,7 @@ def test_measuring_and_saving_as_often_as_one_likes_changes_no_bit(tmp_path):
     assert weights(mixed) == weights(first)
     assert stored(mixed).guarantee is Guarantee.BIT_EXACT
     assert stored(mixed).recipe == often
-    with Store.open(mixed.database, create=False) as store:
+    with Store.open(mixed.workspace.store.path, create=False) as store:
         assert [m.update for m in store.measurements(stored(mixed).number)] == list(range(21, 42))
 
 
