@@ -29,7 +29,7 @@ from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.machine import Machine
 
 CPU = torch.device("cpu")
-ASSETS = Path(__file__).parent / "store" / "assets"
+ASSETS = Path(__file__).parents[1] / "store" / "assets"
 DIGITS = scaled(load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", ()), 0.1)
 """41 updates."""
 
@@ -146,13 +146,13 @@ def test_measuring_and_saving_as_often_as_one_likes_changes_no_bit(tmp_path):
     trained(mixed, until=20)
     (said,) = notes(trained(request(tmp_path, "mixed", recipe=often)))
     assert said == (
-        "from here on measurements.every_updates 1 (before: 41), checkpoints.every_seconds 1e-09 (before: 120.0), "
+        "from now on measurements.every_updates 1 (before: 41), checkpoints.every_seconds 1e-09 (before: 120.0), "
         "measurements.evaluate_every_updates 2 (before: none)"
     )
     assert weights(mixed) == weights(first)
     assert stored(mixed).guarantee is Guarantee.BIT_EXACT
     assert stored(mixed).recipe == often
-    with Store.open(mixed.database, create=False) as store:
+    with Store.open(mixed.workspace.store.path, create=False) as store:
         assert [m.update for m in store.measurements(stored(mixed).number)] == list(range(21, 42))
 
 
