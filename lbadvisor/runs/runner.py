@@ -114,7 +114,7 @@ def train_run(
             if reasons:
                 notes.append(
                     f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
-                    "same, the bits are not"
+                    "same, but the bits are not"
                 )
             if reasons or other_micro:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)

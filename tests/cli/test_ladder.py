@@ -80,7 +80,7 @@ def test_a_signal_saves_the_run_in_training_and_the_same_command_goes_on(place):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
     assert out == ""
-    said = re.search(r"SIGTERM: saved digits-256-ladder-sb-s0 at update (\d+) of 2432; 0 of 2 runs have", err)
+    said = re.search(r"SIGTERM: saved digits-256-ladder-sb-s0 at update (\d+) of 2432; 0 of 2 runs are done", err)
     assert said is not None, err
     assert place.runs()[0].status is RunStatus.STOPPED
     assert place.runs()[0].ended_because == f"stopped on request at update {said[1]}"
@@ -151,7 +151,7 @@ def test_another_recipe_or_target_under_the_same_name_is_refused(place):
     ):
         code, out, err = place.run("ladder", *SHORT, "--arms", "sb,lb", "--seeds", "1", "--name", "mine", *words)
         assert (code, out) == (3, "")
-        assert "the ladder `mine` is of another training" in err
+        assert "the ladder `mine` belongs to another training" in err
         assert said in err
 
 

@@ -122,7 +122,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(place):
         (("a", "--out", "w.pt"), 2, "without --pt, a safetensors file is written"),
         (("a", "--out", "w.safetensors", "--pt"), 2, "--pt writes a torch file"),
         (("a", "--out", "there.safetensors"), 2, "there.safetensors exists"),
-        (("b", "--out", "w.safetensors"), 2, "there is no run named 'b'"),
+        (("b", "--out", "w.safetensors"), 2, "no run is named 'b'"),
         (("a", "--out", "w.safetensors", "--db", "none.db"), 1, "no database at none.db"),
     ):
         done = place.run("runs", "export-weights", *words)

@@ -176,7 +176,7 @@ def test_an_arm_planned_by_another_rule_is_refused_in_the_same_ladder(tmp_path):
 def test_a_run_of_another_training_under_the_name_of_the_ladders_is_refused(tmp_path):
     request = ladder(tmp_path, "sb,lb", 1)
     list(train_run(request.workspace, RunRequest(request.request.arms[1].recipe, None, "tiny-sb-s0", 0)))
-    with pytest.raises(RefusedError, match="the run `tiny-sb-s0` is of another training"):
+    with pytest.raises(RefusedError, match="the run `tiny-sb-s0` belongs to another training"):
         next(train_ladder(*request))
     with Store.open(request.database, create=False) as store:
         assert store.find_ladder("tiny") is None
