@@ -10,7 +10,7 @@ from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.runs.runner import RunRequest, train_run
 from lbadvisor.runs.workspace import Workspace
-from lbadvisor.store import Store
+from lbadvisor.store import Store, check
 from lbadvisor.training.machine import Machine
 
 DIGITS = scaled(load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", ()), 0.02)
@@ -44,27 +44,29 @@ def test_a_training_opens_its_database_once(tmp_path, monkeypatch):
     assert opened == [tmp_path / "runs.db"]
 
 
-def write(store, number, done):
-    for _ in range(50):
-        store.set_saved(number, store.run(str(number)).update + 1)
-    done.put(len(store.runs()))
-
-
 def test_forked_and_spawned_processes_connect_anew_beside_the_one_that_opened_it(tmp_path):
     """SQLite's files are damaged by a connection that two processes share."""
     with Workspace.open(tmp_path / "runs.db", Machine(CPU, tmp_path)) as workspace:
+        store = workspace.store
         list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
-        number, update = workspace.store.run("a").number, workspace.store.run("a").update
-        assert pickle.loads(pickle.dumps(workspace)).store.runs() == workspace.store.runs()
+        number = store.run("a").number
+        assert pickle.loads(pickle.dumps(workspace)).store.runs() == store.runs()
         for method in ("fork", "spawn"):
-            context = multiprocessing.get_context(method)
-            done = context.Queue()
-            process = context.Process(target=write, args=(workspace.store, number, done))
-            process.start()
-            write(workspace.store, number, done)
-            process.join(60)
-            assert (process.exitcode, done.get(timeout=5), done.get(timeout=5)) == (0, 1, 1)
-        assert workspace.store.run("a").update > update + 50
+            # A bound method, for a spawned process cannot import a test.
+            processes = [
+                multiprocessing.get_context(method).Process(target=store.set_saved, args=(number, update))
+                for update in (1, 2, 3)
+            ]
+            for process in processes:
+                process.start()
+            for _ in range(50):
+                store.set_saved(number, 4)
+            for process in processes:
+                process.join(60)
+            assert [process.exitcode for process in processes] == [0, 0, 0]
+            store.set_saved(number, 5)
+            assert store.run("a").update == 5
+    assert check(tmp_path / "runs.db") == []
 
 
 def test_a_store_that_only_reads_makes_no_missing_file(tmp_path):
