@@ -12,7 +12,7 @@ from lbadvisor.plan.rules import Rule
 from lbadvisor.plan.scaling import Scaling
 from lbadvisor.running_statistics import DEFINITIONS, horizon_examples
 
-Value = int | float | str | tuple[float | None, ...] | None
+Value = int | float | str | tuple[int | float | None, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

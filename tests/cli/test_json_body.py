@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lbadvisor.cli.display.json_body import json_of
+from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule
 from lbadvisor.recipe.recipe_tables import Sgd
 from lbadvisor.records.run import Environment, Ladder, Run, RunStatus
@@ -57,3 +58,8 @@ def test_a_ladder_has_its_arms_in_order():
 def test_a_proofs_recipe_has_what_it_sets_too():
     found = json_of(ResumeProof(RECIPE, 0, 8, 4, 0.125, 4, 20, 2, CPU, None))
     assert found["recipe"] == RECIPE.model_dump(mode="json", exclude_none=True)
+
+
+def test_whole_numbers_of_a_plans_line_stay_whole():
+    line = Adjustment("schedule.milestones", (203, 304), (6, 9), "updates", "recipe", "rule", "r", "source", "valid")
+    assert json.dumps([json_of(line)["before"], json_of(line)["after"]]) == "[[203, 304], [6, 9]]"
