@@ -33,7 +33,7 @@ DATASETS: dict[str, DatasetFacts] = {
 """Data sets known by name; any other name is a folder of class folders in the data folder."""
 
 BUNDLED = ("digits",)
-"""Those that come with scikit-learn, and are looked for in no folder."""
+"""Those that come with scikit-learn and need no folder."""
 
 NETWORKS: dict[str, NetworkFacts] = {
     "digits_mlp": NetworkFacts(True, "this project: 64-64-64-64-10 with batch norm"),

@@ -205,7 +205,7 @@ def test_csv_has_one_row_per_run_with_unrounded_numbers(database: Path) -> None:
         (["sb", "lb", "sb"], UsageError, "given twice"),
         (["sb", "1"], UsageError, "given twice"),
         (["sb", "lbb"], UnknownRunError, "did you mean 'lb'"),
-        (["sb", "lb", "--json", "--csv"], UsageError, "exclude one another"),
+        (["sb", "lb", "--json", "--csv"], UsageError, "cannot be combined with another format"),
     ],
 )
 def test_wrong_requests_are_usage_errors_and_print_nothing(

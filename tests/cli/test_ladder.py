@@ -201,7 +201,7 @@ def test_quiet_says_only_the_table(place):
         ((*SHORT, "--arms", "sb,gnb"), "no arm `gnb`: did you mean `gbn`?"),
         ((*SHORT, "--name", "a b"), "cannot name a ladder"),
         ((*SHORT, "--micro", "64"), "plain batch norm computes its statistics over the whole batch"),
-        ((*SHORT, "--json", "--csv"), "exclude one another"),
+        ((*SHORT, "--json", "--csv"), "cannot be combined with another format"),
         ((*SHORT, "--arms", "ra:1"), "a ladder of one run has nothing to compare"),
         ((*SHORT, "--dry-run", "--csv"), "--dry-run trains nothing"),
         ((*SHORT, "--html", "one.html", "--png", "one.html"), "give each its own"),

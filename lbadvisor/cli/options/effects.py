@@ -107,13 +107,13 @@ FROM = Need(Words, lambda words: words.values["--from"] is not None, "needs the 
 NO_ARM = Need(
     Words,
     lambda words: words.values.get("--arm") is None,
-    "and --arm exclude one another: the arm says what is adapted",
+    "cannot be combined with --arm, which says what is adapted",
 )
 OUT = Need(Words, lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
 ONE_FORM = Need(
     Words,
     lambda words: sum(bool(words.values.get(form)) for form in FORMS) < 2,
-    "is not the only form asked for: --json, --md and --csv exclude one another",
+    "cannot be combined with another format: give one of --json, --md and --csv",
 )
 DONE = Need(
     Words,
@@ -123,7 +123,7 @@ DONE = Need(
 ASKED = Need(
     Words, lambda words: not words.values["--dry-run"], "has no effect: --dry-run deletes nothing, and asks nothing"
 )
-TABLE = Need(Words, _is_table, "has no effect with --json, --md or --csv: a chart stands below tables only")
+TABLE = Need(Words, _is_table, "has no effect with --json, --md or --csv: only the table comes with a chart")
 AXIS = Need(
     Words,
     lambda words: _draws(words) or " at " in (words.values["--columns"] or ""),
@@ -157,7 +157,7 @@ HORIZON = Need(
 LOOKED_FOR = Need(
     TrainedOn,
     lambda trained: trained.dataset not in BUNDLED,
-    "has no effect: the recipe's data set comes with scikit-learn, and is looked for in no folder",
+    "has no effect: the recipe's data set comes with scikit-learn and needs no folder",
 )
 ADAPTED = Need(
     Planned,
