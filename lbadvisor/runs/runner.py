@@ -99,6 +99,9 @@ def train_run(
     run, is_new = _found_or_added(store, recipe, request, environment)
     folder = store.checkpoint_folder(run)
     with only_process(folder, run.name):
+        ended = store.run(run.name).status is RunStatus.COMPLETE
+        if ended and (earlier is None or earlier.status is not RunStatus.COMPLETE):
+            raise already_trained(run.name)  # another process took it and ended it in the meantime
         clear_parts(folder)
         saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
         other_micro, micro_notes = _micro_notes(state, micro_size)
