@@ -55,4 +55,4 @@ def test_two_processes_share_a_ladder_and_one_of_them_is_killed(forked, tmp_path
     assert results(shared) == results(straight)
     assert {run.status.value for run in runs(shared)} == {"complete"}
     # The killed process's run was resumed once, if it was saved before.
-    assert max(run.resumes for run in runs(shared)) <= 1
+    assert sum(run.resumes for run in runs(shared)) <= 1
