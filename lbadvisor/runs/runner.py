@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lbadvisor.errors import StoreError
+from lbadvisor.errors import InTrainingError, StoreError
 from lbadvisor.plan.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
@@ -15,7 +15,7 @@ from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import already_trained, only_process
+from lbadvisor.store.run_folder import error_of_training, only_process
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
@@ -62,7 +62,7 @@ def resume_point(store: Store, run: Run) -> tuple[int | None, list[str]]:
     Raises what resuming it would: `RefusedError` while another process trains it, and what `newest_sound` raises.
     """
     if run.status is RunStatus.RUNNING:
-        raise already_trained(run.name)
+        raise error_of_training(run.name)
     folder = store.checkpoint_folder(run)
     header, damaged = newest_sound(folder, run, lambda path: header_of(path, run))
     return None if header is None else header.update, _passed_over(damaged)
@@ -101,7 +101,9 @@ def train_run(
     with only_process(folder, run.name):
         ended = store.run(run.name).status is RunStatus.COMPLETE
         if ended and (earlier is None or earlier.status is not RunStatus.COMPLETE):
-            raise already_trained(run.name)  # another process took it and ended it in the meantime
+            raise InTrainingError(
+                f"another process has just completed the run {run.name}: repeat the command to see it"
+            )
         clear_parts(folder)
         saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
         other_micro, micro_notes = _micro_notes(state, micro_size)

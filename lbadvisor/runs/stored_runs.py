@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lbadvisor.errors import StoreError
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import already_trained, only_process
+from lbadvisor.store.run_folder import error_of_training, only_process
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, prune_checkpoints
 
 
@@ -24,7 +24,7 @@ def refuse_in_training(runs: Sequence[Run]) -> None:
     """Raises `InTrainingError` if a process trains one of the runs: before any of them is deleted."""
     for run in runs:
         if run.status is RunStatus.RUNNING:
-            raise already_trained(run.name)
+            raise error_of_training(run.name)
 
 
 def prune_run(store: Store, run: Run) -> int:

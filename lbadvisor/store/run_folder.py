@@ -42,7 +42,7 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOCK_SECONDS / 50)
     except filelock.Timeout:
-        raise already_trained(run) from None
+        raise error_of_training(run) from None
     except (OSError, NotImplementedError) as error:  # filelock raises the second on a file system without locks
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
@@ -55,7 +55,7 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
         lock.release()
 
 
-def already_trained(run: str) -> InTrainingError:
+def error_of_training(run: str) -> InTrainingError:
     """The error for a run that another process is training."""
     return InTrainingError(f"another process is training the run {run}: wait for it, or stop it")
 
