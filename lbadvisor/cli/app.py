@@ -1,13 +1,12 @@
 """The command line: its commands, and the one place that turns errors into messages and exit codes."""
 
-import contextlib
 import sys
 from typing import Annotated
 
 import typer
 
 from lbadvisor.cli.lazy import LazyGroup
-from lbadvisor.cli.output import told_if_full
+from lbadvisor.cli.output import told_if_full, unheard_if_closed
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.version import __version__
 
@@ -38,6 +37,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code is the error's."""
+    with unheard_if_closed():
+        _run()
+
+
+def _run() -> None:
     try:
         with told_if_full():
             app()
@@ -56,13 +60,12 @@ def main() -> None:
 def _report(message: str, exit_code: int) -> None:
     if "--debug" in sys.argv[1:]:
         raise
-    with contextlib.suppress(OSError):  # the exit code says it if standard error cannot
-        if sys.stderr.isatty():
-            from rich.text import Text
+    if sys.stderr is not None and sys.stderr.isatty():
+        from rich.text import Text
 
-            from lbadvisor.cli.display.console import say, stderr
+        from lbadvisor.cli.display.console import say, stderr
 
-            say(stderr(), Text(f"error: {message}"))
-        else:
-            print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        say(stderr(), Text(f"error: {message}"))
+    else:
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(exit_code)

@@ -1,6 +1,7 @@
 """Where a command writes its results: standard output, or a file that is looked at before any work."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,48 @@ def _told() -> Iterator[None]:
         raise
     except OSError as error:
         raise LbadvisorError(f"standard output cannot be written: {error.strerror}") from error
+
+
+class _Messages:
+    """Standard error, on which a message that cannot be written, as on a closed terminal, is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.lost = stream, False
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.lost, self.stream = True, Path(os.devnull).open("w")  # noqa: SIM115  # open until the process ends
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def unheard_if_closed() -> Iterator[None]:
+    """While entered, a message that standard error cannot take is lost, and the exit code stays what it is."""
+    if sys.stderr is None:
+        yield
+        return
+    messages = _Messages(sys.stderr)
+    try:
+        with contextlib.redirect_stderr(messages):
+            yield
+    finally:
+        if messages.lost:
+            # Python flushes standard error when it ends, and would exit with 120.
+            sys.stderr = messages.stream
 
 
 @contextlib.contextmanager

@@ -126,7 +126,8 @@ def test_a_closed_terminal_saves(place):
 
     place.wait_for("a", 50, meanwhile=show)
     os.close(terminal)
-    os.waitpid(child, 0)
+    _, ended = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended) == 75
     status, stored, saved = saved_and_stored(place)
     assert (status, stored) == (RunStatus.STOPPED, saved)
     assert saved >= 50
