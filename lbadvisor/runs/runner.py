@@ -131,6 +131,13 @@ def train_run(
         yield from recorded(store, run, state, dataset, folder, saved_update, losses)
 
 
+def _refuse_if_just_completed(store: Store, run: Run, earlier: Run | None) -> None:
+    """Raise `InTrainingError` if another process took the run and completed it since `earlier` was read."""
+    was_complete = earlier is not None and earlier.status is RunStatus.COMPLETE
+    if store.run(run.name).status is RunStatus.COMPLETE and not was_complete:
+        raise InTrainingError(f"another process has just completed the run {run.name}: repeat the command")
+
+
 def _micro_size(
     workspace: Workspace, build: Callable[[], TrainState], dataset: Dataset, earlier: Run | None
 ) -> int | None:
