@@ -99,11 +99,7 @@ def train_run(
     run, is_new = _found_or_added(store, recipe, request, environment)
     folder = store.checkpoint_folder(run)
     with only_process(folder, run.name):
-        ended = store.run(run.name).status is RunStatus.COMPLETE
-        if ended and (earlier is None or earlier.status is not RunStatus.COMPLETE):
-            raise InTrainingError(
-                f"another process has just completed the run {run.name}: repeat the command to see it"
-            )
+        _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
         saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
         other_micro, micro_notes = _micro_notes(state, micro_size)
