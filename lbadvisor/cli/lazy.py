@@ -15,6 +15,8 @@ COMMANDS = {
     "compare": "Compare runs or whole ladders: what differs, how they ended, how much of the generalization gap is "
     "closed.",
     "calibrate": "Match weight distances in short runs of the baseline and of the target at a few exponents.",
+    "probe": "Measure the paper's theory on a run or a recipe: diffusion, potential, gradient noise, covariance, "
+    "sharpness.",
     "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then wherever most improvement is "
     "expected.",
     "ladders": "List, show, rename and delete ladders.",

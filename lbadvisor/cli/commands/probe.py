@@ -1,0 +1,16 @@
+"""`lbadvisor probe`: what a run, or a recipe's network, tells about the paper's theory."""
+
+import typer
+
+probe = typer.Typer(
+    name="probe",
+    add_completion=False,
+    no_args_is_help=True,
+    help="Measure the paper's theory on a run or a recipe: diffusion, potential, gradient noise, covariance, "
+    "sharpness.",
+)
+
+
+@probe.callback()
+def _probe() -> None:
+    pass

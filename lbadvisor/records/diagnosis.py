@@ -1,0 +1,60 @@
+"""What a diagnostic found, in words, numbers and pictures: one value that a terminal, a page and a picture all show."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Entry = str | int | float | None
+"""None is shown as absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line, or set of points, of a graph; `low` and `high` are the ends of its band at each x, if it has one.
+
+    `like` is the place, in the graph, of the series whose colour it shares: that of the points which it was fitted to.
+    """
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    style: Literal["line", "dashed", "points"] = "line"
+    like: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Series over two axes, whose titles name the unit; `note` says how to read it."""
+
+    title: str
+    x_title: str
+    y_title: str
+    series: tuple[Series, ...]
+    logarithmic_x: bool = False
+    logarithmic_y: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: a row's cells are in the order of `headings`; `formats` are Python's (`.3g`), "" for text."""
+
+    title: str
+    headings: tuple[str, ...]
+    formats: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The answer of one diagnostic: `title` names it and what it is of, `conclusion` says in sentences what was found.
+
+    `caveats` are sentences on what stands against trusting it, each with its source.
+    """
+
+    title: str
+    conclusion: str
+    graphs: tuple[Graph, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    caveats: tuple[str, ...] = ()
