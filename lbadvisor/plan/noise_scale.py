@@ -1,0 +1,37 @@
+"""What a gradient noise scale says of a larger batch: how much faster an update learns, and what that leaves to train.
+
+The noise scale is B_n = tr S/|g|^2, in examples: of the covariance S of one example's gradient and the mean gradient g
+(McCandlish et al. 2018, arXiv:1812.06162, who call it B_simple). These are statements about speed: none is about
+generalization.
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseScale:
+    """B_n in examples, and the ends of its 95% interval: None if unknown, inf if the data leave it open above."""
+
+    examples: float
+    low: float | None = None
+    high: float | None = None
+
+
+def gain(noise_scale: float, batch_size: int, target_batch_size: int) -> float:
+    """How many updates at `batch_size` one update at `target_batch_size` is worth, from 1 to the batch ratio r.
+
+    r (B_n + B_S)/(B_n + B_L): AdaScale's gain (Johnson et al. 2020, arXiv:2007.05105), which is also the ratio of the
+    best learning rates (McCandlish et al. 2018, arXiv:1812.06162). r if B_n is infinite.
+    """
+    return target_batch_size / batch_size / stretch(noise_scale, batch_size, target_batch_size)
+
+
+def stretch(noise_scale: float, batch_size: int, target_batch_size: int) -> float:
+    """Factor of the epochs, and of the examples, for the same progress: (B_n + B_L)/(B_n + B_S), from 1 to r.
+
+    The full regime, r, is its limit for B_n far below B_S; the unchanged epochs, 1, for B_n far above B_L.
+    """
+    if math.isinf(noise_scale):
+        return 1.0
+    return (noise_scale + target_batch_size) / (noise_scale + batch_size)
