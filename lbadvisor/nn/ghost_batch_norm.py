@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts, update_in_turn
+from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts
 from lbadvisor.running_statistics import DEFINITIONS, RunningStatistics
 
 Layout = Literal["contiguous", "interleaved"]
@@ -375,5 +375,5 @@ def normalize_interleaved(
         if running is not None and running.dim() == 2:
             running.copy_(statistic_KC)
         elif running is not None:
-            update_in_turn(running, statistic_KC, factors)
+            accumulate(running, statistic_KC, factors)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

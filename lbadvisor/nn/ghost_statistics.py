@@ -47,12 +47,3 @@ def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]
         keep *= 1 - factor
     weights_K = statistic_KC.new_tensor(weights[::-1])
     running.mul_(keep).add_(weights_K @ statistic_KC)
-
-
-def update_in_turn(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]) -> None:
-    """The same, on a CPU in turn: with equal bits whether the K statistics come at once or in parts."""
-    if running.device.type != "cpu":
-        accumulate(running, statistic_KC, factors)
-        return
-    for statistic_C, factor in zip(statistic_KC.double(), factors, strict=True):
-        running.copy_(factor * statistic_C + (1 - factor) * running.double())
