@@ -15,6 +15,7 @@ from lbadvisor.nn.clipping import clip, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
 from lbadvisor.records.run import Measured, Measurement
+from lbadvisor.training.allocator import keep_freed_memory
 from lbadvisor.training.compilation import Forward, naming_the_compiler, training_forward
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.gradient_noise import noise_weights
@@ -31,7 +32,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     """Train `state` to the end of its recipe (in updates); yields after each update what was measured, None if nothing.
 
     Between two steps of the iterator the state is consistent: it may be saved, and the iterator dropped. Sets torch's
-    number of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
+    number of CPU threads and whether CUDA uses TF32, has the process keep freed memory, and seeds torch's global
+    generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
@@ -39,6 +41,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
     torch.set_num_threads(state.threads)
+    keep_freed_memory()
     set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
     model.train()
