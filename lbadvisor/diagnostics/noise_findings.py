@@ -176,7 +176,7 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
         yield Graph(
             title="Noise scale along the training",
             x_title="update",
-            y_title="examples",
+            y_title="noise scale, examples",
             series=(
                 Series(
                     "noise scale",

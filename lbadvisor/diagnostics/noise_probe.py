@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.gradient_moments import fresh_moments
 from lbadvisor.diagnostics.noise_estimate import GradientMoments
 from lbadvisor.diagnostics.noise_findings import NoiseFindings, noise_findings
@@ -66,14 +67,7 @@ class NoiseRequest:
         return len(self.seeds) * each
 
 
-@dataclass(frozen=True, slots=True)
-class NoiseProgress:
-    """Number of the request's examples done so far."""
-
-    examples: int
-
-
-def measure_noise(machine: Machine, request: NoiseRequest) -> Generator[Preparing | NoiseProgress, None, NoiseFindings]:
+def measure_noise(machine: Machine, request: NoiseRequest) -> Generator[Preparing | Advance, None, NoiseFindings]:
     """Measure it; nothing is stored. Raises the errors of `errors.py`."""
     recipe = in_updates(request.recipe)
     machine.check(recipe)
@@ -88,5 +82,5 @@ def measure_noise(machine: Machine, request: NoiseRequest) -> Generator[Preparin
             if update in request.points:
                 moments.append(fresh_moments(state, dataset, request.unit, request.units))
                 done += request.units * request.unit
-            yield NoiseProgress(done)
+            yield Advance("measuring the noise", done, request.examples, "examples")
     return noise_findings(recipe.name, recipe.batch.size, request.target_batch_size, moments, request.examples)

@@ -12,11 +12,9 @@ from lbadvisor.cli.options.command_line import Words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbadvisor.cli.display.train_display import Display
     from lbadvisor.diagnostics.noise_findings import NoiseFindings
     from lbadvisor.diagnostics.noise_probe import NoiseRequest
     from lbadvisor.store import Store
-    from lbadvisor.training.machine import Machine
 
 
 @command
@@ -65,7 +63,8 @@ def noise(
         recipe = baseline_recipe(Path(source[0]), changes, words)
         display = Display(quiet=shown.quiet)
         display.show_loading()
-        from lbadvisor.diagnostics.noise_probe import NoiseRequest
+        from lbadvisor.cli.follow import follow_probe
+        from lbadvisor.diagnostics.noise_probe import NoiseRequest, measure_noise
 
         length = in_updates(recipe).schedule.updates or 0
         trained = updates or min(default_updates(length, 1, seeds, float("inf")), length)
@@ -78,7 +77,7 @@ def noise(
 
             stdout().print("nothing was done")
             return
-        found = _measured(computer, asked, display)
+        found = follow_probe(measure_noise(computer, asked), display)
     show_diagnosis(found, noise_diagnosis(found), shown)
 
 
@@ -104,19 +103,3 @@ def _price(asked: "NoiseRequest") -> str:
         f"{len(asked.points)} of them from {asked.units} batches of {asked.unit}, {len(asked.seeds)} "
         f"{'seed' if len(asked.seeds) == 1 else 'seeds'}: {asked.examples:,} examples"
     )
-
-
-def _measured(machine: "Machine", asked: "NoiseRequest", display: "Display") -> "NoiseFindings":
-    from lbadvisor.cli.display.progress import Step, prepared
-    from lbadvisor.cli.follow import follow_unsaved
-    from lbadvisor.diagnostics.noise_probe import NoiseProgress, measure_noise
-    from lbadvisor.training.data.dataset import Preparing
-
-    def step(event: Preparing | NoiseProgress) -> Step:
-        if isinstance(event, Preparing):
-            return prepared(event)
-        count = f"{event.examples:,} of {asked.examples:,} examples"
-        return Step("measuring the noise", event.examples, asked.examples, count)
-
-    with display.progress() as progress:
-        return follow_unsaved(measure_noise(machine, asked), lambda event: progress.show(step(event)))
