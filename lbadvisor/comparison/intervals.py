@@ -32,9 +32,7 @@ def mean_interval(values: Sequence[float], comparisons: int = 1) -> Interval | N
     return mean - half, mean + half
 
 
-def ratio_interval(
-    numerators: Sequence[float], denominators: Sequence[float], comparisons: int = 1
-) -> Interval | None:
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], comparisons: int = 1) -> Interval | None:
     """Fieller's interval of the ratio of two means, their values paired; None if it is unbounded.
 
     The set of all ratios q for which the mean of (numerator - q denominator) does not differ from 0 by a t-test: exact

@@ -19,8 +19,8 @@ Outcomes = Mapping[int, float | None]
 """Final accuracies in percent of one arm's runs, by seed; None if it diverged."""
 
 FIRST_LOOK = 3
-"""Seeds before the first look: of two, Student's t decides only what is 12.7 standard errors away, and every look that is
-planned widens the intervals of all others."""
+"""Seeds before the first look: of two, Student's t decides only what is 12.7 standard errors away, and every further look
+widens the intervals of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,17 @@ def parse_margin(text: str) -> Margin:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
     if found is None or not 0 < float(found[1]) < 100:
         raise UsageError(
-            f"--margin {text[:40]}: give what may remain of the gap, as 20% of the naive gap or 0.2 points: above 0 and "
-            "below 100"
+            f"--margin {text[:40]}: give what may remain of the gap: 20% of the naive gap or 0.2 points, for example"
         )
     return Margin(float(found[1]), found[2] or "points")
 
 
 @dataclass(frozen=True, slots=True)
 class StretchQuestion:
-    """Which of the `shares` of the full regime's stretch, in ascending order, closes the gap, with at most so many seeds."""
+    """Which is the first of the `shares` of the full regime's stretch, ascending, to close the gap?
+
+    With `most_seeds` at most; the gap is closed if no more than the margin remains.
+    """
 
     shares: tuple[float, ...]
     margin: Margin

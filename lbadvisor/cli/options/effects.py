@@ -225,6 +225,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "ladder --png": (DONE,),
     "ladder --md": (ONE_FORM, DONE),
     "ladder --csv": (ONE_FORM, DONE),
+    "stretch --margin": ALWAYS,
     "compare --where": ALWAYS,
     "compare --columns": ALWAYS,
     "compare --by": (AXIS,),

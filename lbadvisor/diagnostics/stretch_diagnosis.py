@@ -1,0 +1,218 @@
+"""The search for the smallest stretch in words, as a table and as a graph of the gap against the stretch."""
+
+from collections.abc import Iterator
+
+from lbadvisor.comparison.comparison import Estimate
+from lbadvisor.comparison.stretch_search import Ending, Verdict
+from lbadvisor.diagnostics.stretch_answer import PredictedStretch, StretchAnswer, StretchRow
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
+from lbadvisor.records.numerals import duration_text
+
+
+def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
+    """The answer as every surface shows it; the conclusion's first sentence says what to do."""
+    of = answer.of
+    return Diagnosis(
+        title=f"The smallest stretch of {of.baseline}, batch {of.batch_size:,} -> {of.target_batch_size:,}",
+        conclusion=" ".join([*_answer(answer), *_time(answer), *_prediction(answer)]),
+        graphs=(_graph(answer),) if any(row.gap.value is not None for row in answer.rows) else (),
+        grids=(_grid(answer),),
+        caveats=tuple(_caveats(answer)),
+    )
+
+
+def _answer(answer: StretchAnswer) -> Iterator[str]:
+    of, naive, found = answer.of, answer.naive, answer.found
+    seeds = f"with {answer.question.most_seeds} seeds; more may decide (--seeds)"
+    gap = f"{_points(naive)}, {naive.seeds} seeds"
+    match answer.ending:
+        case Ending.BASELINE_DIVERGED:
+            yield "The baseline itself diverged, so there is nothing to compare with: mend it first."
+        case Ending.NAIVE_DIVERGED:
+            yield "The naive large batch diverged, so its gap has no size, and no share of it can be closed."
+        case Ending.NO_GAP if naive.sign < 0:
+            yield f"There is no gap to close: the naive large batch is better than the baseline, by {gap}."
+        case Ending.NO_GAP if naive.sign > 0:
+            yield f"The naive large batch is within the margin already: its gap is {gap}."
+        case Ending.NO_GAP:
+            yield f"No gap is shown, so there is nothing to close: the naive large batch is worse by {gap}."
+        case Ending.NONE_CLOSES:
+            yield (
+                f"No stretch is shown to close the gap of {gap}, not even the full regime, {of.batch_ratio:.4g} times "
+                f"the baseline's epochs: {_closes(answer.rows[-1])}."
+            )
+        case Ending.FOUND if found is not None:
+            longer = f"{found.stretch:.4g} times longer" if found.stretch > 1 else "no longer"
+            saved = answer.saved_seconds
+            saving = "time not measured" if saved is None else f"save {duration_text(max(0.0, saved))} a run"
+            yield (
+                f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}: the gap of "
+                f"{naive.value:.2f} points {_closes(found)}."
+            )
+    below = answer.rows[: answer.smallest]
+    undecided = [f"{row.stretch:.4g}" for row in below if row.verdict is Verdict.UNDECIDED]
+    if undecided:
+        yield f"Undecided at {', '.join(undecided)} times the baseline's epochs {seeds}."
+    if answer.smallest is not None:
+        longer_open = [row for row in answer.rows[answer.smallest :] if row.verdict in (Verdict.OPEN, Verdict.DIVERGED)]
+        for row in longer_open:
+            yield f"Yet {row.stretch:.4g} times longer {row.verdict}: longer is not better here."
+
+
+def _closes(row: StretchRow) -> str:
+    if row.verdict is Verdict.DIVERGED:
+        return "diverged"
+    closed = row.closed
+    if closed.value is None:
+        return f"is {_points(row.gap)} afterwards, {row.seeds} seeds"
+    between = f"no interval: {closed.open}"
+    if closed.interval is not None:
+        between = f"95% {closed.interval[0]:z.0f} to {closed.interval[1]:z.0f}%"
+    return f"closes by {closed.value:z.0f}% ({between}, {row.seeds} seeds)"
+
+
+def _points(gap: Estimate) -> str:
+    if gap.value is None:
+        return "unknown"
+    between = f"no interval: {gap.open}"
+    if gap.interval is not None:
+        between = f"95% {gap.interval[0]:z.2f} to {gap.interval[1]:z.2f}"
+    return f"{gap.value:z.2f} points ({between})"
+
+
+def _time(answer: StretchAnswer) -> Iterator[str]:
+    found, full, start = answer.found, answer.full_seconds, answer.baseline_seconds
+    own = None if found is None else found.cost.mean_seconds
+    if own is None or full is None:
+        return
+    how = "measured" if answer.full_is_measured else "computed from the measured ones"
+    yield f"A run takes {duration_text(own)}, one of the full regime {duration_text(full)} ({how})."
+    if start is not None:
+        ratio = own / start
+        yield f"The baseline takes {duration_text(start)}: the larger batch " + (
+            f"saves {1 - ratio:.0%} of its time." if ratio < 1 else
+            f"saves nothing over it on this machine, where it takes {ratio:.2g} times as long."
+        )  # fmt: skip
+
+
+def _prediction(answer: StretchAnswer) -> Iterator[str]:
+    predicted, found = answer.predicted, answer.found
+    if predicted is None:
+        yield (
+            "What the noise scale predicts is unknown: no run of the baseline here was trained with --measure noise; "
+            "`lbadvisor probe noise` measures it."
+        )
+        return
+    low, high = _ends(predicted)
+    scale = predicted.noise_scale
+    lead = (
+        f"The noise scale of {scale.examples:,.3g} examples predicted {predicted.stretch:.3g} times"
+        f"{'' if predicted.low is None or predicted.high is None else f' (95% {low:.3g} to {high:.3g})'}"
+    )
+    enough = float("inf") if found is None else found.stretch
+    if answer.ending not in (Ending.FOUND, Ending.NONE_CLOSES):
+        yield f"{lead}."
+    elif low > enough:
+        yield f"{lead}: more than the gap needs."
+    elif high <= answer.too_short:
+        yield f"{lead}: too little, for {answer.too_short:.4g} times does not close the gap."
+    else:
+        yield f"{lead}, which the search does not contradict."
+
+
+def _ends(predicted: PredictedStretch) -> tuple[float, float]:
+    return (
+        predicted.stretch if predicted.low is None else predicted.low,
+        predicted.stretch if predicted.high is None else predicted.high,
+    )
+
+
+_HEADINGS = (
+    ("stretch", ",.4g"), ("of the regime", ".1%"), ("arm", ""), ("updates", ",d"), ("epochs", ",.4g"), ("seeds", "d"),
+    ("gap, points", "+z.2f"), ("gap, 95%", ""), ("closed, %", "z.0f"), ("closed, 95%", ""), ("seconds", ",.1f"),
+    ("closes the gap", ""), ("noise scale", ""),
+)  # fmt: skip
+
+
+def _grid(answer: StretchAnswer) -> Grid:
+    rows = tuple(
+        (
+            row.stretch, row.share, row.cost.arm, row.cost.updates, row.cost.epochs, row.seeds, row.gap.value,
+            _interval(row.gap, "+z.2f"), row.closed.value, _interval(row.closed, "z.0f"), row.cost.mean_seconds,
+            str(row.verdict), _foretold(answer.predicted, row.stretch),
+        )
+        for row in answer.rows
+    )  # fmt: skip
+    headings, formats = zip(*_HEADINGS, strict=True)
+    return Grid("Stretches, in times the baseline's epochs", headings, formats, rows)
+
+
+def _interval(estimate: Estimate, form: str) -> str | None:
+    if estimate.interval is None:
+        return None
+    low, high = estimate.interval
+    return f"{low:{form}} to {high:{form}}"
+
+
+def _foretold(predicted: PredictedStretch | None, stretch: float) -> str | None:
+    if predicted is None:
+        return None
+    low, high = _ends(predicted)
+    return "enough" if stretch >= high else "too short" if stretch < low else "perhaps"
+
+
+def _graph(answer: StretchAnswer) -> Graph:
+    measured = [row for row in answer.rows if row.gap.value is not None]
+    values = [row.gap.value or 0.0 for row in measured]
+    intervals = [row.gap.interval or (value, value) for row, value in zip(measured, values, strict=True)]
+    first, last = answer.rows[0].stretch, answer.rows[-1].stretch
+    naive, margin = answer.naive.value or 0.0, answer.question.margin
+    remaining = margin.value / 100 * naive if margin.unit == "%" else margin.value
+    lows, highs = zip(*intervals, strict=True)
+    series = [
+        Series("gap, 95%", tuple(row.stretch for row in measured), tuple(values), lows, highs),
+        Series("naive large batch", (first, last), (naive, naive), style="dashed"),
+        Series(f"margin, {margin}", (first, last), (remaining, remaining), style="dashed"),
+    ]
+    if answer.predicted is not None:
+        predicted = answer.predicted.stretch
+        ends = min(0.0, *values), max(naive, *values)
+        series.append(Series("predicted by the noise scale", (predicted, predicted), ends, style="dashed"))
+    return Graph(
+        "Gap to the baseline against the stretch",
+        "stretch, times the baseline's epochs",
+        "gap, points of error",
+        tuple(series),
+        logarithmic_x=True,
+        note="A stretch closes the gap if its whole band is below the margin; where the margin is a share of the naive "
+        "gap, the table's interval of that share decides.",
+    )
+
+
+def _caveats(answer: StretchAnswer) -> Iterator[str]:
+    question, judged = answer.question, [row for row in answer.rows if row.seeds >= answer.question.first_look]
+    yield (
+        f"The gap counts as closed if the whole 95% interval leaves at most {question.margin} of it: a margin of this "
+        "program's or your own choice, not of a paper's."
+    )
+    if question.looks > 1:
+        yield (
+            f"A stretch may be looked at {question.looks} times as seeds are added: its intervals are Bonferroni's for "
+            "all these looks together."
+        )
+    yield "To raise --seeds after reading this is one more look, which these intervals do not allow for."
+    if len(judged) > 1:
+        yield f"Of {len(judged)} stretches each is judged at 95% on its own: one of them may be wrong by chance."
+    found = answer.found
+    if found is not None and answer.smallest:
+        yield (
+            f"Only these stretches were tried: the smallest that closes the gap may be less than {found.stretch:.4g}"
+            f"{f', though more than {answer.too_short:.4g}' if answer.too_short else ''}."
+        )
+    if len(answer.of.devices) > 1:
+        yield f"The runs were trained on different devices ({', '.join(answer.of.devices)}), and so were their times."
+    if answer.predicted is not None:
+        yield (
+            "The noise scale predicts speed, and says nothing of generalization (McCandlish et al. 2018, "
+            "arXiv:1812.06162); it was derived for SGD and a well-conditioned Hessian."
+        )
