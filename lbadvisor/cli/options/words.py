@@ -138,3 +138,14 @@ class MachineOptions:
     device: Device = "auto"
     micro: Micro = None
     data_dir: DataDir = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a diagnostic's answer is shown."""
+
+    as_json: AsJson = False
+    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")] = True
+    html: HtmlPage = None
+    png: PngPicture = None
+    quiet: Quiet = False
