@@ -19,8 +19,8 @@ Outcomes = Mapping[int, float | None]
 """Final accuracies in percent of one arm's runs, by seed; None if it diverged."""
 
 FIRST_LOOK = 3
-"""Seeds before the first look: of two, Student's t decides only what is 12.7 standard errors away, and every further look
-widens the intervals of all."""
+"""Seeds before the first look: two decide only what is 12.7 standard errors away, by Student's t, and every further
+look widens all intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ def parse_margin(text: str) -> Margin:
 
 @dataclass(frozen=True, slots=True)
 class StretchQuestion:
-    """Which is the first of the `shares` of the full regime's stretch, ascending, to close the gap?
+    """Which of the `shares` of the full regime's stretch, ascending, is the first to close the gap.
 
-    With `most_seeds` at most; the gap is closed if no more than the margin remains.
+    `most_seeds` is the most that an arm gets; the gap is closed if no more than the margin remains.
     """
 
     shares: tuple[float, ...]
@@ -82,6 +82,11 @@ class Verdict(StrEnum):
     DIVERGED = "diverged"
     UNDECIDED = "undecided"
     UNTRAINED = "not trained"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it is shown not to close it."""
+        return self in (Verdict.OPEN, Verdict.DIVERGED)
 
 
 class Ending(StrEnum):

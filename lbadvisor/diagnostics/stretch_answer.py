@@ -70,7 +70,7 @@ class PredictedStretch:
 class StretchAnswer:
     """The answer of a search, its rows from the shortest stretch to the full regime.
 
-    `smallest` is the place of the first row that closes the gap, None if none does. `full_seconds` is the time of a run
+    `smallest` is the first stretch that closes the gap, None if none does. `full_seconds` is the time of a run
     of the full regime, measured if `full_is_measured`, else computed from the measured rows; `saved_seconds` is what
     the smallest stretch saves of it. A time is None if it is not known.
     """
@@ -80,7 +80,7 @@ class StretchAnswer:
     ending: Ending
     naive: Estimate
     rows: tuple[StretchRow, ...]
-    smallest: int | None
+    smallest: float | None
     baseline_seconds: float | None
     full_seconds: float | None
     full_is_measured: bool
@@ -89,14 +89,18 @@ class StretchAnswer:
 
     @property
     def found(self) -> StretchRow | None:
-        """The smallest stretch that closes the gap."""
-        return None if self.smallest is None else self.rows[self.smallest]
+        """The row of the smallest stretch that closes the gap."""
+        return next((row for row in self.rows if row.stretch == self.smallest), None)
+
+    @property
+    def below(self) -> tuple[StretchRow, ...]:
+        """The rows of the stretches below that one; all if none closes the gap."""
+        return tuple(row for row in self.rows if self.smallest is None or row.stretch < self.smallest)
 
     @property
     def too_short(self) -> float:
-        """The longest stretch, below the smallest that closes the gap, that is shown not to; 0 if none is."""
-        below = self.rows[: self.smallest]
-        return max((row.stretch for row in below if row.verdict in (Verdict.OPEN, Verdict.DIVERGED)), default=0.0)
+        """The longest stretch below that one that is shown not to close the gap; 0 if none is."""
+        return max((row.stretch for row in self.below if row.verdict.is_failure), default=0.0)
 
 
 def stretch_answer(
@@ -114,8 +118,8 @@ def stretch_answer(
         StretchRow(one.share * of.batch_ratio, one.share, cost, one.seeds, one.gap, one.closed, one.verdict)
         for one, cost in zip(search.judged, costs, strict=True)
     )
-    smallest = None if search.smallest is None else search.judged.index(search.smallest)
-    measured, own = costs[-1].mean_seconds, None if smallest is None else costs[smallest].mean_seconds
+    found = None if search.smallest is None else rows[search.judged.index(search.smallest)]
+    measured, own = costs[-1].mean_seconds, None if found is None else found.cost.mean_seconds
     full = _at_full_length(costs) if measured is None else measured
     return StretchAnswer(
         of=of,
@@ -123,7 +127,7 @@ def stretch_answer(
         ending=search.ending,
         naive=search.naive,
         rows=rows,
-        smallest=smallest,
+        smallest=None if found is None else found.stretch,
         baseline_seconds=baseline.mean_seconds,
         full_seconds=full,
         full_is_measured=measured is not None,

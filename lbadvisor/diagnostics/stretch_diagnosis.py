@@ -15,7 +15,7 @@ def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
     return Diagnosis(
         title=f"The smallest stretch of {of.baseline}, batch {of.batch_size:,} -> {of.target_batch_size:,}",
         conclusion=" ".join([*_answer(answer), *_time(answer), *_prediction(answer)]),
-        graphs=(_graph(answer),) if any(row.gap.value is not None for row in answer.rows) else (),
+        graphs=(_graph(answer),) if any(row.gap.interval for row in answer.rows) else (),
         grids=(_grid(answer),),
         caveats=tuple(_caveats(answer)),
     )
@@ -49,14 +49,12 @@ def _answer(answer: StretchAnswer) -> Iterator[str]:
                 f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}: the gap of "
                 f"{naive.value:.2f} points {_closes(found)}."
             )
-    below = answer.rows[: answer.smallest]
-    undecided = [f"{row.stretch:.4g}" for row in below if row.verdict is Verdict.UNDECIDED]
+    undecided = [f"{row.stretch:.4g}" for row in answer.below if row.verdict is Verdict.UNDECIDED]
     if undecided:
         yield f"Undecided at {', '.join(undecided)} times the baseline's epochs {seeds}."
-    if answer.smallest is not None:
-        longer_open = [row for row in answer.rows[answer.smallest :] if row.verdict in (Verdict.OPEN, Verdict.DIVERGED)]
-        for row in longer_open:
-            yield f"Yet {row.stretch:.4g} times longer {row.verdict}: longer is not better here."
+    for row in answer.rows[len(answer.below) :]:
+        if row.verdict.is_failure:
+            yield f"Yet {row.stretch:.4g} times longer {row.verdict}: longer is not always better here."
 
 
 def _closes(row: StretchRow) -> str:
@@ -128,18 +126,18 @@ def _ends(predicted: PredictedStretch) -> tuple[float, float]:
 
 
 _HEADINGS = (
-    ("stretch", ",.4g"), ("of the regime", ".1%"), ("arm", ""), ("updates", ",d"), ("epochs", ",.4g"), ("seeds", "d"),
-    ("gap, points", "+z.2f"), ("gap, 95%", ""), ("closed, %", "z.0f"), ("closed, 95%", ""), ("seconds", ",.1f"),
-    ("closes the gap", ""), ("noise scale", ""),
+    ("stretch", ",.4g"), ("closes the gap", ""), ("gap, points", "+z.2f"), ("gap, 95%", ""), ("closed, %", "z.0f"),
+    ("closed, 95%", ""), ("seeds", "d"), ("seconds a run", ",.1f"), ("noise scale", ""), ("updates", ",d"),
+    ("arm", ""), ("of the regime", ".1%"),
 )  # fmt: skip
 
 
 def _grid(answer: StretchAnswer) -> Grid:
     rows = tuple(
         (
-            row.stretch, row.share, row.cost.arm, row.cost.updates, row.cost.epochs, row.seeds, row.gap.value,
-            _interval(row.gap, "+z.2f"), row.closed.value, _interval(row.closed, "z.0f"), row.cost.mean_seconds,
-            str(row.verdict), _foretold(answer.predicted, row.stretch),
+            row.stretch, str(row.verdict), row.gap.value, _interval(row.gap, "+z.2f"), row.closed.value,
+            _interval(row.closed, "z.0f"), row.seeds, row.cost.mean_seconds, _foretold(answer.predicted, row.stretch),
+            row.cost.updates, row.cost.arm, row.share,
         )
         for row in answer.rows
     )  # fmt: skip
@@ -162,21 +160,19 @@ def _foretold(predicted: PredictedStretch | None, stretch: float) -> str | None:
 
 
 def _graph(answer: StretchAnswer) -> Graph:
-    measured = [row for row in answer.rows if row.gap.value is not None]
-    values = [row.gap.value or 0.0 for row in measured]
-    intervals = [row.gap.interval or (value, value) for row, value in zip(measured, values, strict=True)]
+    measured = [(row.stretch, row.gap.value or 0.0, *row.gap.interval) for row in answer.rows if row.gap.interval]
+    stretches, gaps, lows, highs = zip(*measured, strict=True)
     first, last = answer.rows[0].stretch, answer.rows[-1].stretch
     naive, margin = answer.naive.value or 0.0, answer.question.margin
     remaining = margin.value / 100 * naive if margin.unit == "%" else margin.value
-    lows, highs = zip(*intervals, strict=True)
     series = [
-        Series("gap, 95%", tuple(row.stretch for row in measured), tuple(values), lows, highs),
+        Series("gap, 95%", stretches, gaps, lows, highs),
         Series("naive large batch", (first, last), (naive, naive), style="dashed"),
         Series(f"margin, {margin}", (first, last), (remaining, remaining), style="dashed"),
     ]
     if answer.predicted is not None:
         predicted = answer.predicted.stretch
-        ends = min(0.0, *values), max(naive, *values)
+        ends = min(0.0, *lows), max(naive, *highs)
         series.append(Series("predicted by the noise scale", (predicted, predicted), ends, style="dashed"))
     return Graph(
         "Gap to the baseline against the stretch",
@@ -192,8 +188,8 @@ def _graph(answer: StretchAnswer) -> Graph:
 def _caveats(answer: StretchAnswer) -> Iterator[str]:
     question, judged = answer.question, [row for row in answer.rows if row.seeds >= answer.question.first_look]
     yield (
-        f"The gap counts as closed if the whole 95% interval leaves at most {question.margin} of it: a margin of this "
-        "program's or your own choice, not of a paper's."
+        f"A stretch closes the gap if the whole 95% interval of what remains is below the margin, {question.margin}: "
+        "this program's choice or yours, not a paper's."
     )
     if question.looks > 1:
         yield (
@@ -204,7 +200,7 @@ def _caveats(answer: StretchAnswer) -> Iterator[str]:
     if len(judged) > 1:
         yield f"Of {len(judged)} stretches each is judged at 95% on its own: one of them may be wrong by chance."
     found = answer.found
-    if found is not None and answer.smallest:
+    if found is not None and found.stretch > 1:
         yield (
             f"Only these stretches were tried: the smallest that closes the gap may be less than {found.stretch:.4g}"
             f"{f', though more than {answer.too_short:.4g}' if answer.too_short else ''}."

@@ -39,8 +39,7 @@ def stretch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
     ] = False,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
+    shown: options.Shown,
 ) -> None:
     """Find the smallest stretch that closes the gap, and the time it saves next to the full regime.
 
@@ -48,20 +47,22 @@ def stretch(
     stretch of twice as many again and again, up to the full regime. Ends at the first that closes the gap. The runs are
     those of a ladder: the same command resumes them, several processes may share them, and stored ones are reused.
     """
-    from lbadvisor.cli.display.console import print_json, say, stdout
-    from lbadvisor.cli.display.json_body import json_of
+    from lbadvisor.cli.display.console import say, stdout
+    from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.ladder_display import LadderDisplay
+    from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_statistics
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.comparison.stretch_search import parse_margin
 
+    check_reports(shown.html, shown.png)
     asked = request_by(rules, target_of(target), ())
     may_remain = parse_margin(margin)
     baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics), words)
     _check(baseline, asked, words)
     given = ladder_name_of(baseline, asked, "stretch") if name is None else checked_name(name, "ladder")
-    display = LadderDisplay(quiet=quiet)
+    display = LadderDisplay(quiet=shown.quiet)
     display.of_runs.show_loading()
 
     from lbadvisor.cli.ladder_session import follow_runs, show_dry_run
@@ -75,10 +76,10 @@ def stretch(
         request = stretch_request(given, baseline, asked, may_remain, seeds)
         whole = request.ladder
         planned_runs(store, whole)  # refuse before anything is printed on stdout
-        display.show_plan(given, baseline, whole.target_batch_size, whole.arms, dry_run=dry_run and not as_json)
+        display.show_plan(given, baseline, whole.target_batch_size, whole.arms, dry_run=dry_run and not shown.as_json)
         if dry_run:
-            show_dry_run(workspace, whole, as_json=as_json)
-            if not as_json:
+            show_dry_run(workspace, whole, as_json=shown.as_json)
+            if not shown.as_json:
                 least = 3 * request.question.first_look
                 say(
                     stdout(),
@@ -88,10 +89,7 @@ def stretch(
             return
         follow_runs(train_stretch(workspace, request), store, whole, display)
         answer = answer_of(store, request)
-        if as_json:
-            print_json({"schema": 1} | json_of(answer))
-        else:
-            say(stdout(), diagnosis_of(answer).conclusion)
+    show_diagnosis(answer, diagnosis_of(answer), shown)
 
 
 def _check(baseline: "Recipe", asked: "Request", words: Words) -> None:

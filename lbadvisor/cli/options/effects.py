@@ -225,6 +225,8 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "ladder --md": (ONE_FORM, DONE),
     "ladder --csv": (ONE_FORM, DONE),
     "stretch --margin": ALWAYS,
+    "stretch --html": (DONE,),
+    "stretch --png": (DONE,),
     "compare --where": ALWAYS,
     "compare --columns": ALWAYS,
     "compare --by": (AXIS,),
