@@ -139,15 +139,18 @@ def stretch_answer(
 def _at_full_length(costs: Sequence[ArmCost]) -> float | None:
     """The seconds of the last, by a straight line over the updates of those that were trained.
 
-    A run has as many evaluations however long it is, so they are the line's start; with runs of one length alone, the
-    time is in proportion to the updates.
+    A run has as many evaluations however long it is: the line starts at their time. Without a line that starts at 0 or
+    above and rises, as of runs of one length, the time is in proportion to the updates.
     """
     measured = [(float(cost.updates), seconds) for cost in costs for seconds in cost.seconds]
     if not measured:
         return None
     lengths, times = zip(*measured, strict=True)
-    line = statistics.linear_regression(lengths, times, proportional=len(set(lengths)) == 1)
-    return line.slope * costs[-1].updates + line.intercept
+    if len(set(lengths)) > 1:
+        line = statistics.linear_regression(lengths, times)
+        if line.slope > 0 and line.intercept >= 0:
+            return line.slope * costs[-1].updates + line.intercept
+    return statistics.linear_regression(lengths, times, proportional=True).slope * costs[-1].updates
 
 
 def _predicted(of: StretchOf, scale: NoiseScale) -> PredictedStretch:

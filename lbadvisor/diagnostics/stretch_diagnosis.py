@@ -43,18 +43,20 @@ def _answer(answer: StretchAnswer) -> Iterator[str]:
             )
         case Ending.FOUND if found is not None:
             longer = f"{found.stretch:.4g} times longer" if found.stretch > 1 else "no longer"
-            saved = answer.saved_seconds
-            saving = "time not measured" if saved is None else f"save {duration_text(max(0.0, saved))} a run"
+            saved = answer.saved_seconds or 0.0
+            saving = f"save {duration_text(saved)} a run" if saved > 0 else "save nothing"
             yield (
                 f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}: the gap of "
                 f"{naive.value:.2f} points {_closes(found)}."
             )
+            if found.gap.sign > 0:
+                yield f"What remains is {_points(found.gap)}."
     undecided = [f"{row.stretch:.4g}" for row in answer.below if row.verdict is Verdict.UNDECIDED]
     if undecided:
-        yield f"Undecided at {', '.join(undecided)} times the baseline's epochs {seeds}."
+        yield f"Undecided at a stretch of {', '.join(undecided)} {seeds}."
     for row in answer.rows[len(answer.below) :]:
         if row.verdict.is_failure:
-            yield f"Yet {row.stretch:.4g} times longer {row.verdict}: longer is not always better here."
+            yield f"Yet a stretch of {row.stretch:.4g} {row.verdict}: longer is not always better here."
 
 
 def _closes(row: StretchRow) -> str:
@@ -113,7 +115,7 @@ def _prediction(answer: StretchAnswer) -> Iterator[str]:
     elif low > enough:
         yield f"{lead}: more than the gap needs."
     elif high <= answer.too_short:
-        yield f"{lead}: too little, for {answer.too_short:.4g} times does not close the gap."
+        yield f"{lead}: too little, for a stretch of {answer.too_short:.4g} does not close the gap."
     else:
         yield f"{lead}, which the search does not contradict."
 
