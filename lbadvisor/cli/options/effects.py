@@ -195,6 +195,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--schedule-scale": (RECIPE,),
     "--precision": (RECIPE,),
     "--recompute-statistics": ALWAYS,
+    "--measure": ALWAYS,
     "--seed": ALWAYS,
     "--seeds": ALWAYS,
     # The adaptation.

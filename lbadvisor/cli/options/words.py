@@ -68,6 +68,14 @@ RecomputeStatistics = Annotated[
         "--recompute-statistics", help="Set batch_norm.recompute_at_end: compute exact statistics at the end."
     ),
 ]
+MeasureToo = Annotated[
+    str | None,
+    typer.Option(
+        "--measure",
+        metavar="WHAT,...",
+        help="Set measurements.also, what else is measured: layers. Changes no result.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Determines everything random.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="First seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
