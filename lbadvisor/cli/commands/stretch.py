@@ -51,7 +51,7 @@ def stretch(
     from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_statistics
+    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_requests
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.comparison.stretch_search import parse_margin
@@ -59,7 +59,7 @@ def stretch(
     check_reports(shown.html, shown.png)
     asked = request_by(rules, target_of(target), ())
     may_remain = parse_margin(margin)
-    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics), words)
+    baseline = baseline_recipe(recipe, with_requests(changes, None, recomputed=recompute_statistics), words)
     _check(baseline, asked, words)
     given = ladder_name_of(baseline, asked, "stretch") if name is None else checked_name(name, "ladder")
     display = LadderDisplay(quiet=shown.quiet)
