@@ -1,5 +1,6 @@
 """What a larger batch really saves: the smallest stretch that closes the gap, what it costs, and what was predicted."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,12 +59,15 @@ class StretchRow:
 
 @dataclass(frozen=True, slots=True)
 class PredictedStretch:
-    """(B_n + B_L)/(B_n + B_S) for the baseline's noise scale B_n, and the ends of its 95% interval, if known."""
+    """(B_n + B_L)/(B_n + B_S) for the baseline's noise scale B_n, and the ends of its 95% interval.
+
+    An end that the noise scale leaves unknown is that of any noise scale: 1, or r.
+    """
 
     noise_scale: NoiseScale
     stretch: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +154,11 @@ def _at_full_length(costs: Sequence[ArmCost]) -> float | None:
         line = statistics.linear_regression(lengths, times)
         if line.slope > 0 and line.intercept >= 0:
             return line.slope * costs[-1].updates + line.intercept
-    return statistics.linear_regression(lengths, times, proportional=True).slope * costs[-1].updates
+    return sum(times) / sum(lengths) * costs[-1].updates
 
 
 def _predicted(of: StretchOf, scale: NoiseScale) -> PredictedStretch:
-    def at(examples: float | None) -> float | None:
-        return None if examples is None else stretch(examples, of.batch_size, of.target_batch_size)
-
     # The larger the noise scale, the shorter the stretch.
-    value = stretch(scale.examples, of.batch_size, of.target_batch_size)
-    return PredictedStretch(scale, value, low=at(scale.high), high=at(scale.low))
+    ends = math.inf if scale.high is None else scale.high, scale.low or 0.0
+    value, low, high = (stretch(examples, of.batch_size, of.target_batch_size) for examples in (scale.examples, *ends))
+    return PredictedStretch(scale, value, low, high)

@@ -6,7 +6,7 @@ from lbadvisor.comparison.comparison import Estimate
 from lbadvisor.comparison.stretch_search import Ending, Verdict
 from lbadvisor.diagnostics.stretch_answer import PredictedStretch, StretchAnswer, StretchRow
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
-from lbadvisor.records.numerals import duration_text
+from lbadvisor.records.numerals import duration_text, value_text
 
 
 def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
@@ -22,108 +22,88 @@ def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
 
 
 def _answer(answer: StretchAnswer) -> Iterator[str]:
-    of, naive, found = answer.of, answer.naive, answer.found
-    seeds = f"with {answer.question.most_seeds} seeds; more may decide (--seeds)"
-    gap = f"{_points(naive)}, {naive.seeds} seeds"
+    of, naive, found, last = answer.of, answer.naive, answer.found, answer.rows[-1]
+    gap = _told(naive, ".2f", " points")
     match answer.ending:
         case Ending.BASELINE_DIVERGED:
-            yield "The baseline itself diverged, so there is nothing to compare with: mend it first."
+            yield "The baseline itself diverged, so there is nothing to compare with."
         case Ending.NAIVE_DIVERGED:
             yield "The naive large batch diverged, so its gap has no size, and no share of it can be closed."
         case Ending.NO_GAP if naive.sign < 0:
-            yield f"There is no gap to close: the naive large batch is better than the baseline, by {gap}."
+            yield f"There is no gap to close: the naive large batch is better than the baseline, with one of {gap}."
         case Ending.NO_GAP if naive.sign > 0:
-            yield f"The naive large batch is within the margin already: its gap is {gap}."
+            yield f"There is no gap to close: that of the naive large batch is within the margin, {gap}."
         case Ending.NO_GAP:
-            yield f"No gap is shown, so there is nothing to close: the naive large batch is worse by {gap}."
+            yield f"No gap is shown, so there is nothing to close: that of the naive large batch is {gap}."
         case Ending.NONE_CLOSES:
             yield (
-                f"No stretch is shown to close the gap of {gap}, not even the full regime, {of.batch_ratio:.4g} times "
-                f"the baseline's epochs: {_closes(answer.rows[-1])}."
+                f"No stretch is shown to close the gap of {gap}. The full regime, {of.batch_ratio:.4g} times the "
+                f"baseline's epochs, {'diverged' if last.verdict is Verdict.DIVERGED else f'closes {_closed(last)}'}."
             )
-        case Ending.FOUND if found is not None:
-            longer = f"{found.stretch:.4g} times longer" if found.stretch > 1 else "no longer"
-            saved = answer.saved_seconds or 0.0
-            saving = f"save {duration_text(saved)} a run" if saved > 0 else "save nothing"
-            yield (
-                f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}: the gap of "
-                f"{naive.value:.2f} points {_closes(found)}."
-            )
-            if found.gap.sign > 0:
-                yield f"What remains is {_points(found.gap)}."
+    if found is not None:
+        longer = f"{found.stretch:.4g} times longer" if found.stretch > 1 else "no longer"
+        saved = answer.saved_seconds or 0.0
+        saving = f"save {duration_text(saved)} a run" if saved > 0 else "save nothing"
+        yield (
+            f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}; the gap of {naive.value:.2f} "
+            f"points closes by {_closed(found)}."
+        )
+        if found.gap.sign > 0:
+            yield f"Still, {_told(found.gap, '.2f', ' points')} remain."
     undecided = [f"{row.stretch:.4g}" for row in answer.below if row.verdict is Verdict.UNDECIDED]
     if undecided:
-        yield f"Undecided at a stretch of {', '.join(undecided)} {seeds}."
+        seeds = answer.question.most_seeds
+        yield f"Undecided at a stretch of {', '.join(undecided)} with {seeds} seeds: more may decide (--seeds)."
     for row in answer.rows[len(answer.below) :]:
         if row.verdict.is_failure:
             yield f"Yet a stretch of {row.stretch:.4g} {row.verdict}: longer is not always better here."
 
 
-def _closes(row: StretchRow) -> str:
-    if row.verdict is Verdict.DIVERGED:
-        return "diverged"
-    closed = row.closed
-    if closed.value is None:
-        return f"is {_points(row.gap)} afterwards, {row.seeds} seeds"
-    between = f"no interval: {closed.open}"
-    if closed.interval is not None:
-        between = f"95% {closed.interval[0]:z.0f} to {closed.interval[1]:z.0f}%"
-    return f"closes by {closed.value:z.0f}% ({between}, {row.seeds} seeds)"
+def _closed(row: StretchRow) -> str:
+    return _told(row.closed, "z.0f", "%")
 
 
-def _points(gap: Estimate) -> str:
-    if gap.value is None:
-        return "unknown"
-    between = f"no interval: {gap.open}"
-    if gap.interval is not None:
-        between = f"95% {gap.interval[0]:z.2f} to {gap.interval[1]:z.2f}"
-    return f"{gap.value:z.2f} points ({between})"
+def _told(estimate: Estimate, form: str, unit: str) -> str:
+    if estimate.value is None:
+        return "an unknown part"
+    between = f"no interval: {estimate.open}" if estimate.interval is None else f"95% {_ends(estimate, form)}"
+    return f"{estimate.value:{form}}{unit} ({between}, {estimate.seeds} seeds)"
+
+
+def _ends(estimate: Estimate, form: str) -> str | None:
+    return None if estimate.interval is None else " to ".join(f"{end:{form}}" for end in estimate.interval)
 
 
 def _time(answer: StretchAnswer) -> Iterator[str]:
-    found, full, start = answer.found, answer.full_seconds, answer.baseline_seconds
-    own = None if found is None else found.cost.mean_seconds
-    if own is None or full is None:
-        return
-    how = "measured" if answer.full_is_measured else "computed from the measured ones"
-    yield f"A run takes {duration_text(own)}, one of the full regime {duration_text(full)} ({how})."
-    if start is not None:
-        ratio = own / start
-        yield f"The baseline takes {duration_text(start)}: the larger batch " + (
-            f"saves {1 - ratio:.0%} of its time." if ratio < 1 else
-            f"saves nothing over it on this machine, where it takes {ratio:.2g} times as long."
-        )  # fmt: skip
+    full, start = answer.full_seconds, answer.baseline_seconds
+    own = None if answer.found is None else answer.found.cost.mean_seconds
+    if own is not None and full is not None and start is not None:
+        how = "measured" if answer.full_is_measured else "computed from the shorter ones"
+        yield f"A run takes {duration_text(own)}, one of the full regime {duration_text(full)} ({how})."
+        than = (
+            f"saves {1 - own / start:.0%} of that" if own < start else f"saves nothing, at {own / start:.1f} times that"
+        )
+        yield f"The baseline takes {duration_text(start)}: on this machine the larger batch {than}."
 
 
 def _prediction(answer: StretchAnswer) -> Iterator[str]:
-    predicted, found = answer.predicted, answer.found
+    predicted = answer.predicted
+    if answer.ending not in (Ending.FOUND, Ending.NONE_CLOSES):
+        return
     if predicted is None:
         yield (
-            "What the noise scale predicts is unknown: no run of the baseline here was trained with --measure noise; "
-            "`lbadvisor probe noise` measures it."
+            "What the noise scale predicts is unknown: the stored runs of the baseline were trained without --measure "
+            "noise; `lbadvisor probe noise` measures it."
         )
         return
-    low, high = _ends(predicted)
-    scale = predicted.noise_scale
-    lead = (
-        f"The noise scale of {scale.examples:,.3g} examples predicted {predicted.stretch:.3g} times"
-        f"{'' if predicted.low is None or predicted.high is None else f' (95% {low:.3g} to {high:.3g})'}"
-    )
-    enough = float("inf") if found is None else found.stretch
-    if answer.ending not in (Ending.FOUND, Ending.NONE_CLOSES):
-        yield f"{lead}."
-    elif low > enough:
-        yield f"{lead}: more than the gap needs."
-    elif high <= answer.too_short:
-        yield f"{lead}: too little, for a stretch of {answer.too_short:.4g} does not close the gap."
-    else:
-        yield f"{lead}, which the search does not contradict."
-
-
-def _ends(predicted: PredictedStretch) -> tuple[float, float]:
-    return (
-        predicted.stretch if predicted.low is None else predicted.low,
-        predicted.stretch if predicted.high is None else predicted.high,
+    agreement = ", which the search does not contradict"
+    if answer.found is not None and predicted.low > answer.found.stretch:
+        agreement = ": more than the gap needs"
+    elif predicted.high <= answer.too_short:
+        agreement = f": too little, for a stretch of {answer.too_short:.4g} does not close the gap"
+    yield (
+        f"The baseline's noise scale of {value_text(float(f'{predicted.noise_scale.examples:.3g}'))} examples had "
+        f"predicted {predicted.stretch:.3g} times (95% {predicted.low:.3g} to {predicted.high:.3g}){agreement}."
     )
 
 
@@ -137,8 +117,8 @@ _HEADINGS = (
 def _grid(answer: StretchAnswer) -> Grid:
     rows = tuple(
         (
-            row.stretch, str(row.verdict), row.gap.value, _interval(row.gap, "+z.2f"), row.closed.value,
-            _interval(row.closed, "z.0f"), row.seeds, row.cost.mean_seconds, _foretold(answer.predicted, row.stretch),
+            row.stretch, str(row.verdict), row.gap.value, _ends(row.gap, "+z.2f"), row.closed.value,
+            _ends(row.closed, "z.0f"), row.seeds, row.cost.mean_seconds, _foretold(answer.predicted, row.stretch),
             row.cost.updates, row.cost.arm, row.share,
         )
         for row in answer.rows
@@ -147,18 +127,10 @@ def _grid(answer: StretchAnswer) -> Grid:
     return Grid("Stretches, in times the baseline's epochs", headings, formats, rows)
 
 
-def _interval(estimate: Estimate, form: str) -> str | None:
-    if estimate.interval is None:
-        return None
-    low, high = estimate.interval
-    return f"{low:{form}} to {high:{form}}"
-
-
 def _foretold(predicted: PredictedStretch | None, stretch: float) -> str | None:
     if predicted is None:
         return None
-    low, high = _ends(predicted)
-    return "enough" if stretch >= high else "too short" if stretch < low else "perhaps"
+    return "enough" if stretch >= predicted.high else "too short" if stretch < predicted.low else "perhaps"
 
 
 def _graph(answer: StretchAnswer) -> Graph:
