@@ -146,15 +146,13 @@ def _at_full_length(costs: Sequence[ArmCost]) -> float | None:
     A run has as many evaluations however long it is: the line starts at their time. Without a line that starts at 0 or
     above and rises, as of runs of one length, the time is in proportion to the updates.
     """
-    measured = [(float(cost.updates), seconds) for cost in costs for seconds in cost.seconds]
-    if not measured:
-        return None
-    lengths, times = zip(*measured, strict=True)
+    lengths = [float(cost.updates) for cost in costs for _ in cost.seconds]
+    times = [seconds for cost in costs for seconds in cost.seconds]
     if len(set(lengths)) > 1:
         line = statistics.linear_regression(lengths, times)
         if line.slope > 0 and line.intercept >= 0:
             return line.slope * costs[-1].updates + line.intercept
-    return sum(times) / sum(lengths) * costs[-1].updates
+    return sum(times) / sum(lengths) * costs[-1].updates if times else None
 
 
 def _predicted(of: StretchOf, scale: NoiseScale) -> PredictedStretch:
