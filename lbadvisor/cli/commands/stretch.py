@@ -27,7 +27,10 @@ def stretch(
             help="What may remain of a closed gap: 20% of the naive gap, or 0.2 points of error.",
         ),
     ] = "20%",
-    seeds: Annotated[int, typer.Option("--seeds", min=2, max=1000, help="Seeds of each arm, at most.")] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=2, max=1000, help="Seeds of each arm at most: 3, then one more while undecided."),
+    ] = 3,
     rules: options.Rules,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
