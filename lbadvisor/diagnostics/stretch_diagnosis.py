@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from lbadvisor.comparison.comparison import Estimate
 from lbadvisor.comparison.stretch_search import Ending, Verdict
 from lbadvisor.diagnostics.stretch_answer import PredictedStretch, StretchAnswer, StretchRow
+from lbadvisor.plan.noise_scale import noise_scale_text
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
-from lbadvisor.records.numerals import duration_text, value_text
+from lbadvisor.records.numerals import duration_text
 
 
 def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
@@ -92,7 +93,7 @@ def _prediction(answer: StretchAnswer) -> Iterator[str]:
         return
     if predicted is None:
         yield (
-            "What the noise scale predicts is unknown: the stored runs of the baseline were trained without --measure "
+            "What the noise scale predicts is unknown: the reused runs of the baseline were trained without --measure "
             "noise; `lbadvisor probe noise` measures it."
         )
         return
@@ -102,7 +103,7 @@ def _prediction(answer: StretchAnswer) -> Iterator[str]:
     elif predicted.high <= answer.too_short:
         agreement = f": too little, for a stretch of {answer.too_short:.4g} does not close the gap"
     yield (
-        f"The baseline's noise scale of {value_text(float(f'{predicted.noise_scale.examples:.3g}'))} examples had "
+        f"The baseline's noise scale, {noise_scale_text(predicted.noise_scale)} examples on average over its runs, had "
         f"predicted {predicted.stretch:.3g} times (95% {predicted.low:.3g} to {predicted.high:.3g}){agreement}."
     )
 
@@ -183,6 +184,7 @@ def _caveats(answer: StretchAnswer) -> Iterator[str]:
         yield f"The runs were trained on different devices ({', '.join(answer.of.devices)}), and so were their times."
     if answer.predicted is not None:
         yield (
-            "The noise scale predicts speed, and says nothing of generalization (McCandlish et al. 2018, "
-            "arXiv:1812.06162); it was derived for SGD and a well-conditioned Hessian."
+            "The noise scale predicts speed, under SGD with a Hessian close to a multiple of the identity (McCandlish "
+            "et al. 2018, arXiv:1812.06162), and says nothing of generalization; for OLMo it was too small by several "
+            "orders of magnitude (Merrill et al. 2025, arXiv:2505.23971)."
         )

@@ -14,12 +14,13 @@ from lbadvisor.comparison.stretch_search import (
     searched,
     shares_of,
 )
+from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
 from lbadvisor.diagnostics.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
 from lbadvisor.plan.arms import ARMS, PlannedArm, planned, regime_arm
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.schedule import epochs_of, in_updates
-from lbadvisor.records.quantities import SECONDS
+from lbadvisor.recipe.schedule import epochs_of, in_updates, measuring
+from lbadvisor.records.quantities import GRADIENT_VARIANCE, SECONDS
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.ladder import LadderRequest, RunEnds, RunEvents, planned_runs, train_ladder
 from lbadvisor.runs.workspace import Workspace
@@ -38,13 +39,17 @@ class StretchRequest:
 
 
 def stretch_request(name: str, baseline: Recipe, asked: Request, margin: Margin, seeds: int) -> StretchRequest:
-    """The search over the stretches from `baseline` to the target of `asked`. Raises like `planned`."""
+    """The search over the stretches from `baseline` to the target of `asked`. Raises like `planned`.
+
+    The baseline's runs read the gradient's noise as well, which changes no result.
+    """
     shares = shares_of(asked.target_batch_size / baseline.batch.size)
     # The first share keeps the epochs: that is +GBN.
-    arms = (ARMS["sb"], ARMS["lb"], ARMS["gbn"], *map(regime_arm, shares[1:]))
-    all_arms = tuple(planned(arm, baseline, asked, seeds) for arm in arms)
+    arms = (ARMS["lb"], ARMS["gbn"], *map(regime_arm, shares[1:]))
+    read = measuring(baseline, tuple(dict.fromkeys((*baseline.measurements.also, "noise"))))
+    whole = planned(ARMS["sb"], read, asked, seeds), *(planned(arm, baseline, asked, seeds) for arm in arms)
     question = StretchQuestion(shares, margin, seeds)
-    return StretchRequest(question, LadderRequest(name, baseline, asked.target_batch_size, all_arms))
+    return StretchRequest(question, LadderRequest(name, baseline, asked.target_batch_size, whole))
 
 
 def train_stretch(workspace: Workspace, request: StretchRequest) -> RunEvents:
@@ -96,7 +101,9 @@ def answer_of(store: Store, request: StretchRequest) -> StretchAnswer:
         devices=tuple(dict.fromkeys(run.environment.device_name for run in runs)),
     )
     small, _, *costs = (_cost(arm, own) for arm, own in zip(request.ladder.arms, results, strict=True))
-    return stretch_answer(of, request.question, _searched(request, results), small, costs, None)
+    read = [one.run for one in results[0] if store.readings(one.run.number, GRADIENT_VARIANCE)]
+    scale = stored_noise_scale(store, read) if read else None
+    return stretch_answer(of, request.question, _searched(request, results), small, costs, scale)
 
 
 ArmResults = Sequence[RunResult]

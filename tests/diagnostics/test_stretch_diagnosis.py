@@ -140,7 +140,8 @@ def test_the_prediction_is_that_of_the_noise_scale_with_its_interval():
 )
 def test_the_prediction_stands_beside_what_was_found(arms, agreement):
     text = said(*arms, noise_scale=NoiseScale(100, 80, 130))
-    assert f"noise scale of 100 examples had predicted 4.64 times (95% 3.96 to 5.29){agreement}" in text
+    assert "noise scale, 100 (80 to 130) examples on average over its runs, had predicted 4.64 times" in text
+    assert f" (95% 3.96 to 5.29){agreement}" in text
 
 
 def test_without_readings_the_prediction_is_unknown():
@@ -168,4 +169,4 @@ def test_what_stands_against_trusting_it_is_said():
     assert "To raise --seeds after reading this is one more look" in caveats
     assert "Of 3 stretches each is judged at 95% on its own" in caveats
     assert "may be less than 4, though more than 2." in caveats
-    assert "says nothing of generalization (McCandlish et al. 2018, arXiv:1812.06162)" in caveats
+    assert "(McCandlish et al. 2018, arXiv:1812.06162), and says nothing of generalization" in caveats

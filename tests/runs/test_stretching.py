@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lbadvisor.comparison.stretch_search import Ending, Verdict, parse_margin
+from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
 from lbadvisor.plan.arms import parse_arms, planned
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
@@ -122,6 +123,23 @@ def test_the_runs_of_a_ladder_are_reused_and_join(workspace):
     answer = answer_of(workspace.store, REQUEST)
     assert answer.full_is_measured
     assert answer.rows[-1].verdict is not Verdict.UNTRAINED
+
+
+def test_the_baseline_reads_its_noise_and_the_prediction_stands_in_the_answer(workspace):
+    """Its weights are those of a run that does not; of runs without readings nothing is predicted."""
+    list(train_stretch(workspace, REQUEST))
+    answer = answer_of(workspace.store, REQUEST)
+    read = [workspace.store.run(f"tiny-sb-s{seed}") for seed in range(3)]
+    scale = stored_noise_scale(workspace.store, read)
+    assert answer.predicted.noise_scale == scale
+    assert answer.predicted.stretch == pytest.approx((scale.examples + 256) / (scale.examples + 32))
+    with Store.at(workspace.machine.data_dir / "other.db") as store:
+        other = Workspace(store, workspace.machine)
+        arms = tuple(planned(arm, DIGITS, ASKED, seeds) for arm, seeds in parse_arms("sb,lb", 3))
+        list(train_ladder(other, LadderRequest("paper", DIGITS, 256, arms)))
+        list(train_stretch(other, REQUEST))
+        assert answer_of(store, REQUEST).predicted is None
+        assert accuracies(store) == accuracies(workspace.store)
 
 
 def test_more_seeds_are_trained_on_top_of_what_is_there(workspace):
