@@ -146,9 +146,8 @@ def _graph(answer: StretchAnswer) -> Graph:
         Series(f"margin, {margin}", (first, last), (remaining, remaining), style="dashed"),
     ]
     if answer.predicted is not None:
-        predicted = answer.predicted.stretch
-        ends = min(0.0, *lows), max(naive, *highs)
-        series.append(Series("predicted by the noise scale", (predicted, predicted), ends, style="dashed"))
+        ends = answer.predicted.low, answer.predicted.stretch, answer.predicted.high
+        series.append(Series("predicted by the noise scale, 95%", ends, (0.0, 0.0, 0.0), style="dashed"))
     return Graph(
         "Gap to the baseline against the stretch",
         "stretch, times the baseline's epochs",
