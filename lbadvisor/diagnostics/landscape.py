@@ -17,12 +17,10 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Compute
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.micro_batches import has_batch_norm
-from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.state import TrainState
 
 EXAMPLES = 1000
-"""Default number of training examples."""
 ORDER = 0
 """Every probe looks at the first examples of the first epoch of this seed, so that runs are compared on the same."""
 
@@ -50,8 +48,8 @@ class Landscape:
         """The message if memory runs out."""
         images_BCHW, _ = self.batches[0]
         return (
-            f"{len(images_BCHW):,} examples at once do not fit into the memory of the device {images_BCHW.device}: give "
-            "fewer --examples"
+            f"{len(images_BCHW):,} examples at once do not fit into the memory of the device {images_BCHW.device}: "
+            "give fewer --examples"
         )
 
     def loss(self, weights_P: Tensor) -> float:
@@ -102,6 +100,11 @@ class Landscape:
                 parameter.copy_(part)
 
 
+def default_examples(recipe: Recipe) -> int:
+    """1000, or all training examples if there are fewer."""
+    return min(EXAMPLES, recipe.data.train_examples)
+
+
 def landscape_of(state: TrainState, dataset: Dataset, examples: int) -> Landscape:
     """The loss of `state`'s network on the first `examples` of the training set's shuffled order, not augmented.
 
@@ -133,7 +136,9 @@ def statistics_slices(recipe: Recipe, train_examples: int, examples: int) -> tup
         raise UsageError(f"--examples {examples}: give a number from 2 to the {train_examples} training examples")
     sizes = ghost_slices(examples, recipe.batch_norm.ghost_batch_size or recipe.batch.size)
     if min(sizes) == 1 and recipe.batch.size > 1:
-        raise UsageError(f"--examples {examples}: with ghosts of 2 the last example would be alone: give an even number")
+        raise UsageError(
+            f"--examples {examples}: with ghosts of 2 the last example would be alone: give an even number"
+        )
     return sizes
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
-from lbadvisor.diagnostics.potential import DistanceBin, Estimate, Potential, Reach, Walk, growths_of
+from lbadvisor.diagnostics.potential import Potential, Reach, Walk, growth_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
@@ -88,9 +88,6 @@ def probe_potential(
                     changes.append(landscape.loss(start_P + distance * direction_P) - loss)
                     yield WalkProgress(request.updates, len(walks) * BINS + len(changes))
                 walks.append(Walk(seed, tuple(changes)))
-    found = growths_of(distances, walks)
-    slope = (sum(squares) / len(squares)) ** 0.5
-    columns = zip(distances, found.deviations, found.means, found.root_mean_squares, strict=True)
     return Potential(
         recipe=recipe.name,
         seeds=request.seeds,
@@ -99,18 +96,15 @@ def probe_potential(
         normalized_over=landscape.normalized_over,
         parameters=len(start_P),
         reach=reach,
-        bins=tuple(DistanceBin(d, std, std.value**2, mean, rms, slope * d) for d, std, mean, rms in columns),
-        gamma=found.gamma,
-        alpha=Estimate(2 * found.gamma.value, 2 * found.gamma.low, 2 * found.gamma.high),
-        far_gamma=found.far_gamma,
-        gamma_with_mean=found.gamma_with_mean,
+        growth=growth_of(distances, walks, (sum(squares) / len(squares)) ** 0.5),
     )
 
 
 def direction(seed: int, number: int, parameters: int) -> Tensor:
     """A unit vector, uniform on the sphere over all parameters: a Gaussian one, normalized. Float64 (P), on the CPU."""
     draws_P = torch.randn(parameters, generator=generator(seed, "direction", number), dtype=torch.float64)
-    return draws_P / draws_P.norm()
+    unit_P: Tensor = draws_P / draws_P.norm()
+    return unit_P
 
 
 def _short_training(
