@@ -18,7 +18,7 @@ from lbadvisor.comparison.intervals import t_quantile
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
-Array = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
 RESAMPLES = 2000
 """Bootstrap samples: they know a standard error to 2%."""
 ROUNDING = 1e-6
@@ -43,7 +43,7 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Fitted:
     """A number and its 95% interval over the walks."""
 
     value: float
@@ -63,7 +63,7 @@ class DistanceBin:
     """
 
     distance: float
-    deviation: Estimate
+    deviation: Fitted
     variance: float
     mean: float
     from_gradient: float
@@ -77,10 +77,10 @@ class Growth:
     """
 
     bins: tuple[DistanceBin, ...]
-    gamma: Estimate
-    alpha: Estimate
-    far_gamma: Estimate
-    gamma_with_mean: Estimate
+    gamma: Fitted
+    alpha: Fitted
+    far_gamma: Fitted
+    gamma_with_mean: Fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope:
     logs, count = np.log(distances), len(distances)
     half = count // 2
 
-    def statistics(rows: Any, axis: int = -1) -> Array:
+    def statistics(rows: Any, axis: int = -1) -> Matrix:
         """The logarithms of the K deviations, and the three exponents, in front of the resamples."""
         deviations_K = np.log(squares_WK[rows].mean(axis - 1)) / 2
         with_mean_K = np.log(np.square(changes_WK[rows]).mean(axis - 1)) / 2
@@ -133,17 +133,17 @@ def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope:
     drawn = bootstrap((rows_W,), statistics, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0)
     free = len(walks) - len(set(seeds))
     halves = t_quantile(free) * drawn.standard_error * math.sqrt(len(walks) / free)
-    found = [Estimate(v, v - h, v + h) for v, h in zip(statistics(rows_W).tolist(), halves.tolist(), strict=True)]
+    found = [Fitted(v, v - h, v + h) for v, h in zip(statistics(rows_W).tolist(), halves.tolist(), strict=True)]
     gamma, far_gamma, gamma_with_mean = found[count:]
     bins = []
     for distance, log, mean in zip(distances, found[:count], changes_WK.mean(0).tolist(), strict=True):
-        deviation = Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))
+        deviation = Fitted(math.exp(log.value), math.exp(log.low), math.exp(log.high))
         bins.append(DistanceBin(distance, deviation, deviation.value**2, mean, distance * gradient_slope))
-    alpha = Estimate(2 * gamma.value, 2 * gamma.low, 2 * gamma.high)
+    alpha = Fitted(2 * gamma.value, 2 * gamma.low, 2 * gamma.high)
     return Growth(tuple(bins), gamma, alpha, far_gamma, gamma_with_mean)
 
 
-def _squares(changes_WK: Array, seeds: Sequence[int]) -> Array:
+def _squares(changes_WK: Matrix, seeds: Sequence[int]) -> Matrix:
     """Squared deviations from the mean of the same seed, whose mean is the unbiased variance: (W, K)."""
     squares_WK = np.empty_like(changes_WK)
     for seed in set(seeds):
@@ -152,9 +152,9 @@ def _squares(changes_WK: Array, seeds: Sequence[int]) -> Array:
     return squares_WK
 
 
-def _slope(log_distances: Array, log_deviations_K: Array) -> Array:
+def _slope(log_distances: Matrix, log_deviations_K: Matrix) -> Matrix:
     centred = log_distances - log_distances.mean()
-    slope: Array = log_deviations_K @ centred / (centred @ centred)
+    slope: Matrix = log_deviations_K @ centred / (centred @ centred)
     return slope
 
 
