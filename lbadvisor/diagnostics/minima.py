@@ -117,7 +117,7 @@ def diagnosis_of_minima(found: Minima) -> Diagnosis:
     """The minima in words, accuracy against each measure, and their tables."""
     minima = found.minima
     return Diagnosis(
-        title="Sharpness of the minima",
+        title=f"Sharpness of the minima: {', '.join(dict.fromkeys(m.arm for m in minima))}",
         conclusion=" ".join([*_comparison(found), *_stability(minima)]),
         graphs=(
             _graph(minima, "Keskar's sharpness, %", [m.sharpness_percent for m in minima]),

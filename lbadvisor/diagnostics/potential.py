@@ -64,22 +64,17 @@ class DistanceBin:
 
     distance: float
     deviation: Fitted
-    variance: float
     mean: float
     from_gradient: float
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The bins and their exponents: `gamma` of the deviation, alpha = 2 gamma, `far_gamma` over the farther half.
-
-    `gamma_with_mean` is that of the root mean square, which the mean change is part of.
-    """
+    """The bins; `gamma` of their deviation, alpha = 2 gamma, and that of the root mean square, mean change included."""
 
     bins: tuple[DistanceBin, ...]
     gamma: Fitted
     alpha: Fitted
-    far_gamma: Fitted
     gamma_with_mean: Fitted
 
 
@@ -118,29 +113,27 @@ def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope:
             raise LbadvisorError(f"the loss does not change up to the distance {distance:g}: give a larger --distance")
     seeds = [walk.seed for walk in walks]
     squares_WK = _squares(changes_WK, seeds)
-    logs, count = np.log(distances), len(distances)
-    half = count // 2
+    centred_K = np.log(distances) - np.mean(np.log(distances))
+    slope_K = centred_K / (centred_K @ centred_K)
 
     def statistics(rows: Any, axis: int = -1) -> Matrix:
-        """The logarithms of the K deviations, and the three exponents, in front of the resamples."""
+        """The logarithms of the K deviations, and both exponents, in front of the resamples."""
         deviations_K = np.log(squares_WK[rows].mean(axis - 1)) / 2
         with_mean_K = np.log(np.square(changes_WK[rows]).mean(axis - 1)) / 2
-        far_K = deviations_K[..., half:]
-        exponents = [_slope(logs, deviations_K), _slope(logs[half:], far_K), _slope(logs, with_mean_K)]
-        return np.moveaxis(np.concatenate([deviations_K, np.stack(exponents, -1)], -1), -1, 0)
+        exponents = np.stack([deviations_K @ slope_K, with_mean_K @ slope_K], -1)
+        return np.moveaxis(np.concatenate([deviations_K, exponents], -1), -1, 0)
 
     rows_W = np.arange(len(walks))
     drawn = bootstrap((rows_W,), statistics, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0)
     free = len(walks) - len(set(seeds))
     halves = t_quantile(free) * drawn.standard_error * math.sqrt(len(walks) / free)
-    found = [Fitted(v, v - h, v + h) for v, h in zip(statistics(rows_W).tolist(), halves.tolist(), strict=True)]
-    gamma, far_gamma, gamma_with_mean = found[count:]
-    bins = []
-    for distance, log, mean in zip(distances, found[:count], changes_WK.mean(0).tolist(), strict=True):
-        deviation = Fitted(math.exp(log.value), math.exp(log.low), math.exp(log.high))
-        bins.append(DistanceBin(distance, deviation, deviation.value**2, mean, distance * gradient_slope))
-    alpha = Fitted(2 * gamma.value, 2 * gamma.low, 2 * gamma.high)
-    return Growth(tuple(bins), gamma, alpha, far_gamma, gamma_with_mean)
+    found = [(v, v - h, v + h) for v, h in zip(statistics(rows_W).tolist(), halves.tolist(), strict=True)]
+    *deviations, gamma, gamma_with_mean = found
+    bins = (
+        DistanceBin(distance, Fitted(*map(math.exp, logs)), mean, distance * gradient_slope)
+        for distance, logs, mean in zip(distances, deviations, changes_WK.mean(0).tolist(), strict=True)
+    )
+    return Growth(tuple(bins), Fitted(*gamma), Fitted(*(2 * end for end in gamma)), Fitted(*gamma_with_mean))
 
 
 def _squares(changes_WK: Matrix, seeds: Sequence[int]) -> Matrix:
@@ -152,17 +145,19 @@ def _squares(changes_WK: Matrix, seeds: Sequence[int]) -> Matrix:
     return squares_WK
 
 
-def _slope(log_distances: Matrix, log_deviations_K: Matrix) -> Matrix:
-    centred = log_distances - log_distances.mean()
-    slope: Matrix = log_deviations_K @ centred / (centred @ centred)
-    return slope
-
-
 def diagnosis_of_potential(found: Potential) -> Diagnosis:
     """The potential in words, its deviations over two kinds of axes, and its table."""
     headings = ("distance", "standard deviation", "95% from", "to", "variance", "mean change", "from the gradient")
     rows = tuple(
-        (b.distance, b.deviation.value, b.deviation.low, b.deviation.high, b.variance, b.mean, b.from_gradient)
+        (
+            b.distance,
+            b.deviation.value,
+            b.deviation.low,
+            b.deviation.high,
+            b.deviation.value**2,
+            b.mean,
+            b.from_gradient,
+        )
         for b in found.growth.bins
     )
     return Diagnosis(
@@ -187,12 +182,10 @@ def _sentences(found: Potential) -> Iterator[str]:
     shares = [one.from_gradient / one.deviation.value for one in growth.bins]
     yield (
         f"But every smooth loss begins as d^1: the gradient at the start alone gives {shares[0]:.0%} of the deviation "
-        f"at d = {first.distance:.2g}, {shares[-1]:.0%} at d = {last.distance:.3g}."
+        f"at d = {first.distance:.2g}, and {shares[-1]:.0%} at d = {last.distance:.3g}."
     )
     if all(abs(share - 1) <= EXPLAINED_WITHIN for share in shares):
         yield "So at these distances an exponent near 1 shows a smooth loss, not a random potential."
-    else:
-        yield f"Over the farther half of the distances, the exponent is {growth.far_gamma}."
     yield (
         f"The mean change, which the theory takes to be 0, is {last.mean:+.2g} at d = {last.distance:.3g}, "
         f"{abs(last.mean) / last.deviation.value:.0%} of the deviation; with it, the root mean square grows as "
