@@ -83,17 +83,17 @@ def minima_of(examples: int, epsilon: float, minima: Sequence[Minimum]) -> Minim
     arms = {arm: [m for m in minima if m.arm == arm] for arm in dict.fromkeys(m.arm for m in minima)}
     means = {arm: found.mean for arm, own in arms.items() if (found := spread([m.accuracy_percent for m in own]))}
     worse, better = (choose(means, key=means.__getitem__, default="") for choose in (min, max))
-    pairs = [(a, b) for a in arms.get(worse, ()) for b in arms.get(better, ()) if a.seed == b.seed]
+    known = [(a, b) for a in arms.get(worse, ()) for b in arms.get(better, ()) if a.seed == b.seed]
+    pairs = [(a, b) for a, b in known if a.accuracy_percent is not None and b.accuracy_percent is not None]
     contrast = None if worse == better or not pairs else _contrast(pairs)
     return Minima(examples, epsilon, tuple(minima), contrast)
 
 
 def _contrast(pairs: Sequence[tuple[Minimum, Minimum]]) -> Contrast:
-    accuracies = [(a.accuracy_percent, b.accuracy_percent) for a, b in pairs]
     return Contrast(
         worse=pairs[0][0].arm,
         better=pairs[0][1].arm,
-        points=_paired([b - a for a, b in accuracies if a is not None and b is not None]),
+        points=_paired([(b.accuracy_percent or 0.0) - (a.accuracy_percent or 0.0) for a, b in pairs]),
         sharpness=_ratio([(a.sharpness_percent, b.sharpness_percent) for a, b in pairs]),
         eigenvalue=_ratio([(a.largest_eigenvalue, b.largest_eigenvalue) for a, b in pairs]),
         losses=(statistics.fmean(a.loss for a, _ in pairs), statistics.fmean(b.loss for _, b in pairs)),

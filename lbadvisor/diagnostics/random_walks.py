@@ -7,6 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
 from lbadvisor.diagnostics.potential import Potential, Reach, Walk, growth_of
 from lbadvisor.recipe.recipe import Recipe
@@ -53,17 +54,7 @@ class PotentialRequest:
         return 0 if self.reach is not None else min(SHORT_TRAINING, in_updates(self.recipe).schedule.updates or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class WalkProgress:
-    """`updates` of the short training are made and `losses` are computed so far."""
-
-    updates: int
-    losses: int
-
-
-def probe_potential(
-    machine: Machine, request: PotentialRequest
-) -> Generator[Preparing | WalkProgress, None, Potential]:
+def probe_potential(machine: Machine, request: PotentialRequest) -> Generator[Preparing | Advance, None, Potential]:
     """Walk from the initial weights of each seed; stores nothing. Raises the errors of `errors.py`."""
     recipe = in_updates(request.recipe)
     machine.check(recipe)
@@ -86,7 +77,7 @@ def probe_potential(
                 changes = []
                 for distance in distances:
                     changes.append(landscape.loss(start_P + distance * direction_P) - loss)
-                    yield WalkProgress(request.updates, len(walks) * BINS + len(changes))
+                    yield Advance("walking", len(walks) * BINS + len(changes), request.losses, "losses")
                 walks.append(Walk(seed, tuple(changes)))
     return Potential(
         recipe=recipe.name,
@@ -109,9 +100,9 @@ def direction(seed: int, number: int, parameters: int) -> Tensor:
 
 def _short_training(
     machine: Machine, recipe: Recipe, request: PotentialRequest, dataset: Dataset
-) -> Generator[WalkProgress, None, Reach]:
+) -> Generator[Advance, None, Reach]:
     unmeasured = recipe.model_copy(update={"measurements": Measurements()})
     state = machine.start(unmeasured, request.seeds[0], dataset)
     for _ in naming_what_fits(islice(train(state, dataset), request.updates), state):
-        yield WalkProgress(state.update, 0)
+        yield Advance("training", state.update, request.updates, "updates")
     return Reach(weight_distance(state), f"as far as {state.update} updates went")

@@ -1,11 +1,11 @@
 """Measures the sharpness of stored runs' minima, at the weights of their last checkpoints."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.comparison.groups import grouped
 from lbadvisor.comparison.results import accuracy_of
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
 from lbadvisor.diagnostics.minima import Minima, Minimum, minima_of
 from lbadvisor.diagnostics.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
@@ -20,15 +20,6 @@ from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.out_of_memory import naming_memory
-
-
-@dataclass(frozen=True, slots=True)
-class MinimaProgress:
-    """So many runs are measured; `run` is the one being measured, and `measure` what of it."""
-
-    runs: int
-    run: str
-    measure: str
 
 
 def check_minima(store: Store, selection: Selection, examples: int) -> None:
@@ -53,7 +44,7 @@ def check_minima(store: Store, selection: Selection, examples: int) -> None:
 
 def probe_minima(
     store: Store, machine: Machine, selection: Selection, examples: int, epsilon: float
-) -> Generator[Preparing | MinimaProgress, None, Minima]:
+) -> Generator[Preparing | Advance, None, Minima]:
     """Measure the minimum of every selected run on the same examples; stores nothing.
 
     Raises what `check_minima` raises, and the errors of `errors.py`.
@@ -61,32 +52,26 @@ def probe_minima(
     check_minima(store, selection, examples)
     make_deterministic(machine.device)
     dataset = yield from preparing(selection.runs[0].recipe, machine.data_dir, machine.device)
+    count = len(selection.runs)
     minima: list[Minimum] = []
     for arm, results in grouped(store.results_of([run.number for run in selection.runs]), selection.labels):
         for result in results:
-            minima.append((yield from _minimum(store, machine, dataset, result, arm, len(minima), examples, epsilon)))
+            yield Advance("probing", len(minima), count, "runs", result.run.name)
+            minima.append(_minimum(store, machine, dataset, result, arm, examples, epsilon))
+    yield Advance("probing", count, count, "runs")
     return minima_of(examples, epsilon, minima)
 
 
 def _minimum(
-    store: Store,
-    machine: Machine,
-    dataset: Dataset,
-    result: RunResult,
-    arm: str,
-    done: int,
-    examples: int,
-    epsilon: float,
-) -> Generator[MinimaProgress, None, Minimum]:
+    store: Store, machine: Machine, dataset: Dataset, result: RunResult, arm: str, examples: int, epsilon: float
+) -> Minimum:
     run = result.run
-    yield MinimaProgress(done, run.name, "sharpness")
     weights = read_weights(store.checkpoint_folder(run), run, None)
     state = machine.start(run.recipe, run.seed, dataset)
     state.model.load_state_dict(weights.tensors)
     landscape = landscape_of(state, dataset, examples)
     with naming_memory(landscape.too_large):
         sharpness = sharpness_percent(landscape, epsilon)
-        yield MinimaProgress(done, run.name, "largest eigenvalue")
         eigenvalue = largest_eigenvalue(landscape)
         loss = landscape.loss(landscape.weights_P)
     rates = [m.lr for m in store.measurements(run.number) if m.update <= weights.update]

@@ -94,7 +94,11 @@ def test_without_a_difference_of_accuracy_or_a_second_seed_nothing_is_concluded(
     )
 
 
-@pytest.mark.parametrize("others", [[], [minimum("LB", 7, 97, 5.0, 50.0)], [minimum("LB", 0, None, 5.0, 50.0)]])
+ANOTHER_SEED = minimum("LB", 7, 97, 5.0, 50.0)
+UNKNOWN = minimum("LB", 0, None, 5.0, 50.0)
+
+
+@pytest.mark.parametrize("others", [[], [ANOTHER_SEED], [UNKNOWN], [ANOTHER_SEED, UNKNOWN]])
 def test_arms_without_a_common_seed_or_an_accuracy_are_not_compared(others):
     found = minima_of(1000, 1e-3, [minimum("SB", 0, 98, 1.0, 10.0), *others])
     assert found.contrast is None

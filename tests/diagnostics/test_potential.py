@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.potential import Potential, Reach, Walk, diagnosis_of_potential, growth_of
-from lbadvisor.diagnostics.random_walks import PotentialRequest, WalkProgress, direction, probe_potential
+from lbadvisor.diagnostics.random_walks import PotentialRequest, direction, probe_potential
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.training.machine import Machine
@@ -93,15 +94,17 @@ def probe(request):
         try:
             seen.append(next(events))
         except StopIteration as end:
-            return end.value, [event for event in seen if isinstance(event, WalkProgress)]
+            return end.value, [event for event in seen if isinstance(event, Advance)]
 
 
-REQUEST = PotentialRequest(DIGITS, 200, (0, 1), 4, Reach(0.5, "as asked"))
+REQUEST = PotentialRequest(DIGITS, 64, (0, 1), 4, Reach(0.2, "as asked"))
 
 
 def test_near_the_digits_initial_weights_the_gradient_explains_the_deviation_and_a_repeat_is_the_same():
     found, events = probe(replace(REQUEST, directions=16))
-    assert events[-1] == WalkProgress(0, 2 * 16 * 12) == WalkProgress(0, replace(REQUEST, directions=16).losses)
+    losses = replace(REQUEST, directions=16).losses
+    assert losses == 2 * 16 * 12
+    assert events[-1] == Advance("walking", losses, losses, "losses")
     assert found.normalized_over == 32
     assert found.growth.gamma.value == pytest.approx(1, abs=0.03)
     for one in found.growth.bins:
@@ -113,7 +116,7 @@ def test_near_the_digits_initial_weights_the_gradient_explains_the_deviation_and
 
 def test_without_a_reach_a_short_training_gives_it():
     found, events = probe(replace(REQUEST, reach=None, directions=2, seeds=(0,)))
-    assert [event.updates for event in events[:200]] == list(range(1, 201))
+    assert events[:200] == [Advance("training", update, 200, "updates") for update in range(1, 201)]
     assert found.reach.source == "as far as 200 updates went"
     assert found.reach.distance == pytest.approx(9.4, abs=0.5)
     assert found.growth.bins[-1].distance == pytest.approx(found.reach.distance)

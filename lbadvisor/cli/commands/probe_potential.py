@@ -44,7 +44,6 @@ def potential(
     d^gamma, alpha = 2 gamma. Stores nothing.
     """
     from lbadvisor.cli.display.diagnosis_display import show_diagnosis
-    from lbadvisor.cli.display.progress import Step, prepared
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe
@@ -55,12 +54,11 @@ def potential(
     display = Display(quiet=shown.quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.diagnostics.landscape import default_examples
     from lbadvisor.diagnostics.potential import Reach, diagnosis_of_potential
-    from lbadvisor.diagnostics.random_walks import PotentialRequest, WalkProgress, probe_potential
+    from lbadvisor.diagnostics.random_walks import PotentialRequest, probe_potential
     from lbadvisor.runs.farthest_run import farthest_run
-    from lbadvisor.training.data.dataset import Preparing
 
     with opened_to_train(database) as store:
         reach = Reach(distance, "as asked") if distance is not None else farthest_run(store, probed)
@@ -80,14 +78,5 @@ def potential(
     if dry_run:
         display.show_line("nothing was done")
         return
-
-    def step(event: Preparing | WalkProgress) -> Step:
-        if isinstance(event, Preparing):
-            return prepared(event)
-        if not event.losses:
-            return Step("training", event.updates, asked.updates, f"update {event.updates}/{asked.updates}")
-        return Step("walking", event.losses, asked.losses, f"{event.losses:,} of {asked.losses:,} losses")
-
-    with display.progress() as progress:
-        found = follow_unsaved(probe_potential(machine, asked), lambda event: progress.show(step(event)))
+    found = follow_probe(probe_potential(machine, asked), display)
     show_diagnosis(found, diagnosis_of_potential(found), shown)

@@ -32,7 +32,6 @@ def sharpness(
     Hessian; with the learning rate beside the largest that is stable there. Needs the runs' checkpoints.
     """
     from lbadvisor.cli.display.diagnosis_display import show_diagnosis
-    from lbadvisor.cli.display.progress import Step, prepared
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.places import machine_of, opened
@@ -43,12 +42,11 @@ def sharpness(
     display = Display(quiet=shown.quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.diagnostics.landscape import default_examples
     from lbadvisor.diagnostics.minima import diagnosis_of_minima
-    from lbadvisor.runs.probed_minima import MinimaProgress, check_minima, probe_minima
+    from lbadvisor.runs.probed_minima import check_minima, probe_minima
     from lbadvisor.runs.selection import select
-    from lbadvisor.training.data.dataset import Preparing
 
     with opened(database) as store:
         selection = select(store, runs, conditions)
@@ -64,13 +62,5 @@ def sharpness(
         if dry_run:
             display.show_line("nothing was done")
             return
-
-        def step(event: Preparing | MinimaProgress) -> Step:
-            if isinstance(event, Preparing):
-                return prepared(event)
-            return Step("probing", event.runs, count, f"run {event.runs + 1}/{count}", f"{event.run}: {event.measure}")
-
-        with display.progress() as progress:
-            events = probe_minima(store, machine, selection, size, epsilon)
-            found = follow_unsaved(events, lambda event: progress.show(step(event)))
+        found = follow_probe(probe_minima(store, machine, selection, size, epsilon), display)
     show_diagnosis(found, diagnosis_of_minima(found), shown)
