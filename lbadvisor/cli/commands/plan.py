@@ -1,17 +1,21 @@
 """`lbadvisor plan`: what a larger batch changes, why, and at what cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.known_words import MEASURE, KnownWords
 
 if TYPE_CHECKING:
     from lbadvisor.plan.baseline import Baseline
+    from lbadvisor.plan.knowledge import Knowledge
+    from lbadvisor.plan.plan import NumbersPlan, Plan
+    from lbadvisor.plan.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ def plan(
     *,
     numbers: Numbers,
     adapt: options.Adapt,
+    known: KnownWords,
+    machine: options.MachineOptions,
     changes: options.Changes,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
@@ -70,11 +76,11 @@ def plan(
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
     `lbadvisor plan --from 128 --to 4096` needs no recipe; add --lr, --epochs and --examples for absolute numbers.
-    Optimizer settings that are not given default to torch's.
+    Optimizer settings that are not given default to torch's. With --rate the cost is also in time, and with --devices
+    on many of them.
     """
-    from lbadvisor.cli.display.console import print_json
-    from lbadvisor.cli.display.render_plan import print_plan
     from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
+    from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
     from lbadvisor.plan.baseline import baseline_of
@@ -85,19 +91,65 @@ def plan(
         check_out(out, force=force, source=recipe)
     if recipe is not None:
         baseline = baseline_recipe(recipe, changes, words)
-        made = advise(baseline, arm_or_request_of(adapt, words, baseline_of(baseline)))
+        numbers_of_it = baseline_of(baseline)
+        request = replace(arm_or_request_of(adapt, words, numbers_of_it), known=known_of(known, numbers_of_it))
+        made = advise(baseline, request)
+        if known.rate == MEASURE:
+            request = replace(request, known=_measured(made, request.known, known, machine, words))
+            made = advise(baseline, request)
         if out is not None:
             write_recipe(out, made)
-        if as_json:
-            print_json(plan_body(made))
-        else:
-            print_plan(made, baseline.name)
+        _show(made, baseline.batch.size, request, plan_body(made) if as_json else None, baseline.name)
     elif numbers.batch_size is not None:
-        known = numbers.baseline(numbers.batch_size)
-        of_numbers = advise_numbers(known, arm_or_request_of(adapt, words, known))
-        if as_json:
-            print_json(numbers_body(of_numbers))
-        else:
-            print_plan(of_numbers)
+        of_numbers = numbers.baseline(numbers.batch_size)
+        request = replace(arm_or_request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
+        made_of_numbers = advise_numbers(of_numbers, request)
+        _show(made_of_numbers, of_numbers.batch_size, request, numbers_body(made_of_numbers) if as_json else None)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
+
+
+def _show(
+    made: "NumbersPlan", batch_size: int, request: "Request", body: "dict[str, Any] | None", name: str = ""
+) -> None:
+    """Show the plan and its outlook, as JSON if it has a `body`."""
+    from lbadvisor.cli.display.console import print_json
+    from lbadvisor.cli.display.render_outlook import outlook_body
+    from lbadvisor.cli.display.render_plan import print_plan
+    from lbadvisor.plan.outlook import outlook_of
+
+    outlook = outlook_of(made.forecast, batch_size, request.target_batch_size, request.known)
+    if body is None:
+        print_plan(made, outlook, name)
+    else:
+        print_json(body | {"outlook": None if outlook is None else outlook_body(outlook)})
+
+
+def _measured(
+    made: "Plan", known: "Knowledge", given: KnownWords, machine: options.MachineOptions, words: Words
+) -> "Knowledge":
+    """What is known, with the time of an update on this machine."""
+    from lbadvisor.cli.display.train_display import Display
+
+    display = Display(quiet=False)
+    display.show_loading()
+
+    from lbadvisor.cli.display.progress import Step, prepared
+    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.cli.options.known_words import cluster_of
+    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.diagnostics.update_timing import TIMED, TimingProgress, time_updates, timed_recipes
+    from lbadvisor.training.data.dataset import Preparing
+
+    def step(event: Preparing | TimingProgress) -> Step:
+        if isinstance(event, Preparing):
+            return prepared(event)
+        count = f"{event.examples:,} of {event.of_examples:,} examples"
+        return Step("timing", event.examples, event.of_examples, count)
+
+    computer = machine_of(machine, words)
+    sizes = ", ".join(f"{recipe.batch.size:,}" for recipe in timed_recipes(made))
+    display.show_line(f"timing {TIMED} updates at each of the batch sizes {sizes} on {computer.device.type}")
+    with display.progress() as shown:
+        timing = follow_unsaved(time_updates(computer, made), lambda event: shown.show(step(event)))
+    return replace(known, update_time=timing.time, cluster=cluster_of(given, timing.parameters))

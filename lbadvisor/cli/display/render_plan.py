@@ -6,12 +6,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stdout
+from lbadvisor.cli.display.render_outlook import print_outlook
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.caveats import Caveat
+from lbadvisor.plan.caveat import Caveat
 from lbadvisor.plan.forecast import Option
+from lbadvisor.plan.outlook import Outlook
 from lbadvisor.plan.plan import NumbersPlan
-from lbadvisor.records.numerals import value_text
+from lbadvisor.records.numerals import duration_text, value_text
 
 DIFFUSION = "diffusion: how far the steps' noise carries the weights, as a multiple of the baseline:"
 PRICED = {
@@ -24,10 +26,10 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: NumbersPlan, name: str = "") -> None:
+def print_plan(plan: NumbersPlan, outlook: Outlook | None, name: str = "") -> None:
     """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
 
-    `name` is that of the recipe, if there is one.
+    `outlook` says which alternative saves time, if that is known. `name` is that of the recipe, if there is one.
     """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
@@ -44,6 +46,8 @@ def print_plan(plan: NumbersPlan, name: str = "") -> None:
         console.print()
     say(console, f"{DIFFUSION} {PRICED[_divides_by(plan.forecast)]}")
     console.print()
+    if outlook is not None:
+        print_outlook(console, outlook)
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
 
@@ -109,6 +113,7 @@ def _forecast(choices: Sequence[Option]) -> Table:
         Heading("epochs", rank=4),
         Heading("examples"),
         Heading("diffusion", rank=3),
+        *((Heading("time"),) if choices[0].seconds is not None else ()),
     )
     return Table(columns, tuple(_priced(choice, betas) for choice in choices))
 
@@ -122,6 +127,7 @@ def _priced(choice: Option, betas: Sequence[str]) -> tuple[TableCell, ...]:
         _absolute(choice.epochs, choice.epochs_factor),
         _absolute(choice.examples, choice.epochs_factor),
         "unknown" if choice.diffusion is None else _absolute(None, choice.diffusion),
+        *(() if choice.seconds is None else (duration_text(choice.seconds),)),
     )
 
 

@@ -96,6 +96,12 @@ def _has_horizon(planned: Planned) -> bool:
     return has_horizon(planned.baseline)
 
 
+def _names_a_run(noise_scale: str | None) -> bool:
+    from lbadvisor.cli.options.known_words import span_of
+
+    return noise_scale is not None and span_of(noise_scale) is None
+
+
 TARGET = Need(Words, lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
 RECIPE = Need(Words, lambda words: words.values["recipe"] is not None, "needs a recipe")
 NO_RECIPE = Need(
@@ -170,6 +176,40 @@ MEMORY_SEEN = Need(
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
 
+BY_RUN = Need(
+    Words,
+    lambda words: _names_a_run(words.values["--noise-scale"]),
+    "has no effect: only a --noise-scale that names a run is read from a database",
+)
+LEARNING_RATE = Need(
+    Planned,
+    lambda planned: planned.baseline.optimizer == "sgd" and planned.baseline.lr is not None,
+    "has no effect: it limits SGD's learning rate, which is not among the numbers of this baseline",
+)
+TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
+RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
+DEVICES = Need(Words, lambda words: words.values["--devices"] is not None, "needs the number of devices: --devices N")
+LENGTH = Need(
+    Words,
+    lambda words: (
+        words.values["recipe"] is not None
+        or (words.values["--epochs"] is not None and words.values["--examples"] is not None)
+    ),
+    "needs the length of the baseline's training: --epochs and --examples",
+)
+MEASURABLE = Need(
+    Words,
+    lambda words: words.values["--rate"] != "measure" or words.values["recipe"] is not None,
+    "measure needs a recipe, whose training is timed",
+)
+SIZED = Need(
+    Words,
+    lambda words: words.values["--rate"] in (None, "measure") or words.values["--parameters"] is not None,
+    "needs the network's number of parameters: --parameters N, or --rate measure, which counts them",
+)
+COUNTED = Need(
+    Words, lambda words: words.values["--rate"] != "measure", "has no effect: --rate measure counts the parameters"
+)
 ALWAYS: tuple[Need[Any], ...] = ()
 
 EFFECTS: dict[str, tuple[Need[Any], ...]] = {
@@ -206,6 +246,18 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--weight-decay": (TARGET, DECAY, HORIZON),
     "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
     # Of one command each.
+    "--noise-scale": (TARGET, LARGER),
+    "plan --db": (BY_RUN,),
+    "plan --rate": (MEASURABLE, LENGTH),
+    "plan --devices": (SIZED,),
+    "plan --parameters": (DEVICES, RATE, COUNTED),
+    "plan --bandwidth": (DEVICES, RATE),
+    "plan --latency": (DEVICES, RATE),
+    "plan --jitter": (DEVICES, RATE),
+    "plan --sharpness": (_adapts("lr"), LARGER, LEARNING_RATE),
+    "plan --device": (TIMED,),
+    "plan --micro": (TIMED, MEMORY_SEEN),
+    "plan --data-dir": (TIMED, LOOKED_FOR),
     "plan --from": (NO_RECIPE,),
     "plan --lr": (NO_RECIPE, FROM),
     "plan --epochs": (NO_RECIPE, FROM),
