@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 
 import torch
@@ -20,7 +19,6 @@ from lbadvisor.training.data.dataset import Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
-from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 
 TIMED = 20
 UNTIMED = 5
@@ -52,15 +50,14 @@ def timed_recipes(plan: Plan) -> tuple[Recipe, ...]:
 
 
 def time_updates(machine: Machine, plan: Plan, seed: int = 0) -> Generator[Preparing | TimingProgress, None, Timing]:
-    """Time 20 updates from the start of each recipe; nothing is stored. The machine's micro-batches are the target's.
+    """Time 20 updates from the start of each recipe; nothing is stored.
 
     A size's time is the median, with its 95% interval by order statistics. Raises the errors of `errors.py`.
     """
-    recipes, target = timed_recipes(plan), plan.adapted
-    machine.check(target)
+    recipes = timed_recipes(plan)
+    machine.check(plan.adapted)
     make_deterministic(machine.device)
     dataset = yield from preparing(recipes[0], machine.data_dir, machine.device)
-    micro_size = machine.micro_size(partial(machine.start, target, seed, dataset), dataset)
     done, total = 0, (UNTIMED + TIMED) * sum(recipe.batch.size for recipe in recipes)
     timed: list[TimedUpdate] = []
     parameters = 0
@@ -69,9 +66,6 @@ def time_updates(machine: Machine, plan: Plan, seed: int = 0) -> Generator[Prepa
         length = max(recipe.schedule.updates or 0, UNTIMED + TIMED + 1)
         schedule = recipe.schedule.model_copy(update={"updates": length})
         state = machine.start(recipe.model_copy(update={"schedule": schedule}), seed, dataset)
-        if recipe is not recipes[0] and micro_size is not None and micro_size < recipe.batch.size:
-            check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
-            state.micro_size = micro_size
         parameters = sum(parameter.numel() for parameter in state.parameters)
         seconds: list[float] = []
         began = time.perf_counter()

@@ -19,8 +19,8 @@ class Option:
     relative to the baseline. `diffusion` is `Scaling.diffusion`, the summed variance of the weight increments relative
     to the baseline (Hoffer et al. 2017, arXiv:1705.08741: what has to be conserved); None if there is no formula.
     `beta1` and `beta2` are None for an optimizer without them. `seconds` are those of the updates on one device, None
-    without the time of an update or the number of updates. The ends of 95% intervals, `_low` and `_high`, are None if
-    nothing that the number rests on has one.
+    if the time of an update is not known. The ends of 95% intervals, `_low` and `_high`, are None if nothing that the
+    number rests on has one.
     """
 
     rule: str
@@ -42,6 +42,9 @@ class Option:
     seconds: float | None = None
     seconds_low: float | None = None
     seconds_high: float | None = None
+    seconds_factor: float | None = None
+    seconds_factor_low: float | None = None
+    seconds_factor_high: float | None = None
 
 
 def forecast(scaling: Scaling) -> tuple[Option, ...]:
@@ -140,25 +143,14 @@ def _name(scaling: Scaling) -> str:
 
 
 def _option(name: str, scaling: Scaling, *, chosen: bool) -> Option:
-    baseline, request, known = scaling.baseline, scaling.request, scaling.request.known
+    baseline, request = scaling.baseline, scaling.request
     updates = None if baseline.updates is None else scaling.lengths(baseline.updates)[1]
     epochs_factor = scaling.updates_factor * scaling.batch_ratio
     adapted = {
         beta: betas.adapted_beta(beta, before, scaling.batch_ratio, scaling.betas)
         for beta, before in betas.betas_of(baseline).items()
     }
-    # How the number of updates may differ from the predicted one, as factors of it.
-    length = Ranged(1.0, 1.0, 1.0)
-    if name == BY_NOISE_SCALE and known.noise_scale is not None:
-        small, large, noise = baseline.batch_size, request.target_batch_size, known.noise_scale
-        ends = [stretch(end, small, large) for end in (noise.low, noise.examples, noise.high) if end is not None]
-        length = Ranged(1.0, min(ends) / epochs_factor, max(ends) / epochs_factor)
-    seconds = None
-    if updates is not None and known.update_time is not None:
-        one = known.update_time.at(request.target_batch_size)
-        seconds = one.times(length).times(Ranged(updates, updates, updates))
-    stretched = Ranged(epochs_factor, epochs_factor, epochs_factor).times(length)
-    return Option(
+    option = Option(
         rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         regime="regime" in request.parts,
         name=name,
@@ -173,9 +165,31 @@ def _option(name: str, scaling: Scaling, *, chosen: bool) -> Option:
         chosen=chosen,
         beta1=adapted.get("beta1"),
         beta2=adapted.get("beta2"),
-        epochs_factor_low=stretched.ends[0],
-        epochs_factor_high=stretched.ends[1],
-        seconds=None if seconds is None else seconds.middle,
-        seconds_low=None if seconds is None else seconds.ends[0],
-        seconds_high=None if seconds is None else seconds.ends[1],
     )
+    return _timed(option, scaling)
+
+
+def _timed(option: Option, scaling: Scaling) -> Option:
+    """The option with what is known of its time, and the intervals of its length and time."""
+    known, small, large = scaling.request.known, scaling.baseline.batch_size, scaling.request.target_batch_size
+    # How the number of updates may differ from the predicted one, as factors of it.
+    length = Ranged(1.0, 1.0, 1.0)
+    if option.name == BY_NOISE_SCALE and known.noise_scale is not None:
+        noise = known.noise_scale
+        ends = [stretch(end, small, large) for end in (noise.low, noise.examples, noise.high) if end is not None]
+        length = Ranged(1.0, min(ends) / option.epochs_factor, max(ends) / option.epochs_factor)
+    low, high = length.scaled(option.epochs_factor).ends
+    option = replace(option, epochs_factor_low=low, epochs_factor_high=high)
+    if known.update_time is None:
+        return option
+    update, start = known.update_time.at(large), known.update_time.at(small)
+    relative = length.scaled(option.updates_factor)
+    # A ratio to itself is exact.
+    relative = relative if large == small else relative.times(update).over(start)
+    low, high = relative.ends
+    option = replace(option, seconds_factor=relative.middle, seconds_factor_low=low, seconds_factor_high=high)
+    if option.updates is None:
+        return option
+    seconds = update.times(length).scaled(option.updates)
+    low, high = seconds.ends
+    return replace(option, seconds=seconds.middle, seconds_low=low, seconds_high=high)

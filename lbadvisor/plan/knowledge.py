@@ -11,12 +11,10 @@ from lbadvisor.plan.update_time import UpdateTime
 class Knowledge:
     """Facts about the baseline's training and about what trains it; None: not known.
 
-    `devices` train a batch together; `cluster` also says how they are connected. `sharpness` is the largest eigenvalue
-    of the loss's Hessian.
+    `devices` train a batch together; `cluster` also says how they are connected.
     """
 
     noise_scale: NoiseScale | None = None
     update_time: UpdateTime | None = None
     devices: int | None = None
     cluster: Cluster | None = None
-    sharpness: float | None = None

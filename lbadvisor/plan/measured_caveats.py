@@ -39,26 +39,20 @@ def of_noise_scale(scaling: Scaling) -> Iterator[Caveat]:
 
 
 def of_stability(scaling: Scaling) -> Iterator[Caveat]:
-    """Gradient descent diverges on a quadratic above lr = 2(1 + momentum)/lambda, whatever the batch."""
-    baseline, sharpness = scaling.baseline, scaling.request.known.sharpness
-    if baseline.lr is None or not scaling.adapts_lr:
-        return
-    lr, root = baseline.lr * scaling.lr_factor, math.sqrt(scaling.batch_ratio)
-    reach = 2 * (1 + (baseline.momentum or 0.0))
-    formula = f"2 (1 + {baseline.momentum:g}) / lr" if baseline.momentum else "2 / lr"
-    formula += f" = {reach / lr:.3g}"
+    """Gradient descent diverges on a quadratic above lr = 2(1 + momentum)/lambda, whatever the batch.
+
+    A plan does not know lambda: it warns if the rate grows by more than the noise of the batches falls, which alone
+    says nothing of lambda.
+    """
+    baseline, root = scaling.baseline, math.sqrt(scaling.batch_ratio)
     beyond_noise = scaling.lr_factor > root * _ROUNDED and scaling.request.lr_rule != rules.FINITE_POPULATION
-    if sharpness is None and beyond_noise:
-        yield Caveat(
-            "lr-and-stability",
-            f"the learning rate {lr:.4g} is {scaling.lr_factor:.3g} times the baseline's, more than the square root's "
-            f"{root:.3g}; whatever the batch, gradient descent is stable only while the Hessian's largest eigenvalue "
-            f"is below {formula} ({COHEN}): measure it with `lbadvisor probe sharpness`, and give --sharpness",
-        )
-    elif sharpness is not None and sharpness > reach / lr:
-        yield Caveat(
-            "lr-above-stability",
-            f"whatever the batch, gradient descent at the learning rate {lr:.4g} is stable only while the Hessian's "
-            f"largest eigenvalue is below {formula} ({COHEN}), and it is {sharpness:.3g}: the loss will rise until the "
-            f"weights reach a flatter place, or diverge; {reach / sharpness:.3g} would be stable",
-        )
+    if baseline.lr is None or not beyond_noise:
+        return
+    lr, momentum = baseline.lr * scaling.lr_factor, baseline.momentum or 0.0
+    formula = f"2 (1 + {momentum:g}) / lr" if momentum else "2 / lr"
+    yield Caveat(
+        "lr-and-stability",
+        f"the learning rate {lr:.4g} is {scaling.lr_factor:.3g} times the baseline's, more than the square root's "
+        f"{root:.3g}; whatever the batch, gradient descent is stable only while the Hessian's largest eigenvalue is "
+        f"below {formula} = {2 * (1 + momentum) / lr:.3g} ({COHEN}): measure it with `lbadvisor probe sharpness`",
+    )

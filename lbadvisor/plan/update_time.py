@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 from lbadvisor.errors import PlanError
+from lbadvisor.records.numerals import duration_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +21,26 @@ class Ranged:
         """Both ends, or None twice if there is no interval."""
         return (None, None) if self.low == self.high else (self.low, self.high)
 
+    @property
+    def text(self) -> str:
+        """The number of seconds in a readable unit, and its interval."""
+        within = "" if self.low == self.high else f" ({duration_text(self.low)} to {duration_text(self.high)})"
+        return duration_text(self.middle) + within
+
     def times(self, other: "Ranged") -> "Ranged":
         """The product of two positive numbers; its ends multiply both intervals' ends, so it is no narrower than 95%.
 
         At the ends of two intervals of 95% that err independently, at least 90% are certain, and more of a product.
         """
         return Ranged(self.middle * other.middle, self.low * other.low, self.high * other.high)
+
+    def scaled(self, factor: float) -> "Ranged":
+        """As many times as much."""
+        return Ranged(factor * self.middle, factor * self.low, factor * self.high)
+
+    def over(self, other: "Ranged") -> "Ranged":
+        """The quotient, likewise."""
+        return self.times(Ranged(1 / other.middle, 1 / other.high, 1 / other.low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +67,22 @@ class Line:
 class UpdateTime:
     """Seconds per update: as timed where a batch size was timed, and elsewhere by a line fitted to those.
 
-    `timed` holds two batch sizes or more in ascending order; `low` and `high` are fitted to the ends of their
-    intervals. `misfit` is the largest error of `line` at a timed size, as a share.
+    `timed` holds two batch sizes or more in ascending order. `misfit` is the largest error of `line` at a timed size,
+    as a share.
     """
 
     timed: tuple[TimedUpdate, ...]
     line: Line
-    low: Line
-    high: Line
     misfit: float
 
     def at(self, examples: int) -> Ranged:
-        """Seconds for an update of so many examples on one device."""
+        """Seconds for an update of so many examples on one device; with an interval, of lines through its ends."""
         for timed in self.timed:
             if timed.batch_size == examples:
                 return timed.seconds
-        return Ranged(*(line.at(examples) for line in (self.line, self.low, self.high)))
+        sides = zip(*((one.seconds.middle, one.seconds.low, one.seconds.high) for one in self.timed), strict=True)
+        sizes = [one.batch_size for one in self.timed]
+        return Ranged(*(_fitted(sizes, side).at(examples) for side in sides))
 
 
 def update_time(timed: Sequence[TimedUpdate]) -> UpdateTime:
@@ -76,28 +92,19 @@ def update_time(timed: Sequence[TimedUpdate]) -> UpdateTime:
         raise PlanError("a batch size has two rates: give one")
     if len(by_size) < 2:
         raise PlanError("one rate does not tell how the time of an update grows with its batch: give two batch sizes")
-    line = _fitted([(one.batch_size, one.seconds.middle) for one in by_size])
-    return UpdateTime(
-        timed=by_size,
-        line=line,
-        low=_fitted([(one.batch_size, one.seconds.low) for one in by_size]),
-        high=_fitted([(one.batch_size, one.seconds.high) for one in by_size]),
-        misfit=max(abs(line.at(one.batch_size) / one.seconds.middle - 1) for one in by_size),
-    )
+    line = _fitted([one.batch_size for one in by_size], [one.seconds.middle for one in by_size])
+    misfit = max(abs(line.at(one.batch_size) / one.seconds.middle - 1) for one in by_size)
+    return UpdateTime(by_size, line, misfit)
 
 
-def _fitted(points: Sequence[tuple[int, float]]) -> Line:
-    """The line without negative terms whose relative errors at the points have the smallest sum of squares."""
+def _fitted(sizes: Sequence[int], seconds: Sequence[float]) -> Line:
+    """The line without negative terms whose relative errors have the smallest sum of squares."""
     # Regress 1 on u = 1/t and v = B/t.
-    u = [1 / seconds for _, seconds in points]
-    v = [examples / seconds for examples, seconds in points]
-    uu, uv, vv, su, sv = _dot(u, u), _dot(u, v), _dot(v, v), sum(u), sum(v)
+    u = [1 / each for each in seconds]
+    v = [examples / each for examples, each in zip(sizes, seconds, strict=True)]
+    uu, uv, vv, su, sv = sum(map(mul, u, u)), sum(map(mul, u, v)), sum(map(mul, v, v)), sum(u), sum(v)
     determinant = uu * vv - uv * uv
     fixed, slope = (su * vv - sv * uv) / determinant, (sv * uu - su * uv) / determinant
     if slope < 0:
         return Line(su / uu, 0.0)
     return Line(0.0, sv / vv) if fixed < 0 else Line(fixed, slope)
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))

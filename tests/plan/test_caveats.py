@@ -37,7 +37,7 @@ CASES = [
     ("above-noise-scale", ALL, SGD, {}, None),
     ("above-noise-scale", Request(128, ()), SGD, {"noise_scale": NoiseScale(10)}, None),
     ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(3000, 2500, 3600)}, "3,000 (95% 2,500 to 3,600)"),
-    ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(3000)}, "at most 24.4; as much progress takes r/G = 2.27"),
+    ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(3000)}, "most 24.4; as much progress takes r/G = 2.27"),
     ("above-noise-scale", ALL, ADAM, {"noise_scale": NoiseScale(1024)}, "then falls, here to 1.27 times (Li et al."),
     ("above-noise-scale", ALL, ADAGRAD, {"noise_scale": NoiseScale(1024)}, "no one has published for adagrad"),
     # 5: several ghosts move the running statistics several times.
@@ -66,7 +66,7 @@ CASES = [
     # 18: less noise, and nothing that makes up for it.
     ("regularization-kept", FIXED, SGD, {}, "falls to 0.0288 of the baseline's diffusion"),
     ("regularization-kept", FIXED, SGD, {}, "(weight decay 0.0001): tune it"),
-    ("regularization-kept", FIXED, replace(SGD, weight_decay=None, dropout=0.2), {}, "(no weight decay and dropout 0.2)"),
+    ("regularization-kept", FIXED, replace(SGD, weight_decay=None, dropout=0.2), {}, "no weight decay and dropout 0.2"),
     ("regularization-kept", ALL, SGD, {}, None),
     ("regularization-kept", LIN, SGD, {}, None),
     ("regularization-kept", replace(FIXED, dropout=0.5), SGD, {}, None),
@@ -75,20 +75,14 @@ CASES = [
     ("regularization-kept", FIXED, ADAGRAD, {}, None),
     ("label-noise-no-substitute", replace(FIXED, label_noise=0.1), SGD, {}, "label noise of 0.1"),
     ("label-noise-no-substitute", FIXED, SGD, {}, None),
-    # 25: 2(1 + 0.9)/3.2 = 1.1875; and 2(1 + 0.9)/0.565685 = 6.7175.
+    # 25: 2(1 + 0.9)/3.2 = 1.1875.
     ("lr-and-stability", LIN, SGD, {}, "below 2 (1 + 0.9) / lr = 1.19 (Cohen"),
     ("lr-and-stability", LIN, replace(SGD, momentum=0.0), {}, "below 2 / lr = 0.625 (Cohen"),
-    ("lr-and-stability", Request(4096, ("lr",), parse_lr_rule("exponent=0.51")), SGD, {}, "more than the square root's"),
+    ("lr-and-stability", Request(4096, ("lr",), parse_lr_rule("exponent=0.51")), SGD, {}, "than the square root's"),
     ("lr-and-stability", ALL, SGD, {}, None),
     ("lr-and-stability", Request(4096, PARTS, FINITE_POPULATION), SGD, {}, None),
-    ("lr-and-stability", LIN, SGD, {"sharpness": 1.0}, None),
     ("lr-and-stability", LIN, replace(SGD, lr=None), {}, None),
     ("lr-and-stability", LIN, ADAM, {}, None),
-    ("lr-above-stability", LIN, SGD, {"sharpness": 1.18}, None),
-    ("lr-above-stability", LIN, SGD, {"sharpness": 1.2}, "= 1.19 (Cohen et al. 2021, arXiv:2103.00065), and it is 1.2"),
-    ("lr-above-stability", ALL, SGD, {"sharpness": 6.7}, None),
-    ("lr-above-stability", ALL, SGD, {"sharpness": 10.0}, "or diverge; 0.38 would be stable"),
-    ("lr-above-stability", Request(4096, ("ghost",)), SGD, {"sharpness": 1e6}, None),
 ]  # fmt: skip
 
 
@@ -110,7 +104,7 @@ def test_exact_statistics_are_not_recommended_to_who_has_them():
 
 @pytest.mark.parametrize("code", sorted({case[0] for case in CASES}))
 def test_every_warning_names_a_source(code):
-    known = {"noise_scale": NoiseScale(100), "devices": 8} | ({"sharpness": 9.0} if code == "lr-above-stability" else {})
+    known = {"noise_scale": NoiseScale(100), "devices": 8}
     messages = [said(code, request, **known) for request in (ALL, FIXED, LIN, replace(FIXED, label_noise=0.1))]
     told = [message for message in messages if message is not None]
     assert told

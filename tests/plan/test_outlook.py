@@ -9,7 +9,7 @@ from lbadvisor.plan.baseline import baseline_of_numbers
 from lbadvisor.plan.data_parallel import Cluster, parallel_update
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.noise_scale import NoiseScale, surge_factor
-from lbadvisor.plan.outlook import outlook_of
+from lbadvisor.plan.outlook import diagnosis_of, outlook_of
 from lbadvisor.plan.plan import advise_numbers
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.update_time import Ranged, TimedUpdate, update_time
@@ -104,26 +104,36 @@ def test_half_the_stretch_is_an_option_only_if_it_is_longer_than_the_unchanged_e
 
 def test_the_conclusion_says_what_saves_time_and_that_the_regime_does_not():
     said = outlook(Knowledge(NOISE, TIME)).conclusion
-    assert "worth 14.1 (12.7 to 15.5) of those at 128, not 32" in said[0]
-    assert "2.27 (2.06 to 2.51) times the epochs" in said[0]
-    assert "25.6 ms at 128 and 195 ms at 4,096; other sizes B follow 20.1 ms + B * 42.7 us" in said[1]
-    assert said[2] == "on one device the baseline takes 33.3 min"
-    assert said[3] == "fixed epochs: 7.94 min, 0.238 times the baseline's: saves time"
-    assert "18 min (16.4 min to 19.9 min), 0.54 (0.491 to 0.598) times the baseline's: saves time" in said[4]
-    assert said[5].startswith("0.5 of the stretch: 2.12 h, 3.81 times the baseline's: saves no time")
-    assert said[6].startswith("the full regime: 4.23 h, 7.62 times the baseline's: saves no time; it makes as many")
-    assert "`lbadvisor ladder` measures it" in said[7]
+    assert "worth 14.1 (12.7 to 15.5) of those at 128, not 32" in said
+    assert "2.27 (2.06 to 2.51) times the epochs" in said
+    assert "25.6 ms at 128 and 195 ms at 4,096; other batch sizes B follow 20.1 ms + B * 42.7 us" in said
+    assert "fixed epochs and the noise scale's stretch save time; 0.5 of the stretch and the full regime" in said
+    assert "The full regime takes 7.62 times as long: it makes as many updates" in said
+    assert "`lbadvisor ladder` measures it" in said
+
+
+def test_the_time_relative_to_the_baseline_needs_no_number_of_updates():
+    """By hand: 195.05 ms/25.6 ms = 7.619 for as many updates, 1/32 of it for fixed epochs."""
+    got = options(Knowledge(update_time=TIME), baseline_of_numbers(128))
+    assert got["baseline"].seconds_factor == 1
+    assert got["nothing adapted"].seconds_factor == pytest.approx(4096 / 21_000 / 0.0256 / 32)
+    assert got["linear and regime"].seconds_factor == pytest.approx(4096 / 21_000 / 0.0256)
+    assert got["linear and regime"].seconds is None
+    assert outlook(Knowledge(update_time=TIME), baseline_of_numbers(128)).scaled == ()
 
 
 def test_an_interval_that_holds_1_leaves_it_undetermined():
-    """Half the updates, each about twice as long."""
+    """Half the updates, each about twice as long: 0.5 * 51.2 ms/25.6 ms, at the ends 0.5 * 51.8/21.3 and 50.6/32."""
     time = update_time([at_rate(128, 4_000, 5_000, 6_000), at_rate(4096, 79_000, 80_000, 81_000)])
-    (half,) = [said for said in outlook(Knowledge(update_time=time)).conclusion if said.startswith("0.5 of")]
-    assert "1 (0.79 to 1.22) times the baseline's: undetermined: the interval holds 1" in half
+    half = options(Knowledge(update_time=time))["square root, half the stretch"]
+    assert half.seconds_factor == pytest.approx(1)
+    ends = 0.5 * (4096 / 81_000) / (128 / 4_000), 0.5 * (4096 / 79_000) / (128 / 6_000)
+    assert (half.seconds_factor_low, half.seconds_factor_high) == pytest.approx(ends)
+    assert "0.5 of the stretch may or may not (the interval holds 1)" in outlook(Knowledge(update_time=time)).conclusion
 
 
 def test_without_anything_known_there_is_no_outlook():
-    assert outlook(Knowledge(devices=8, sharpness=3.0)) is None
+    assert outlook(Knowledge(devices=8)) is None
 
 
 CLUSTER = Cluster(devices=1024, parameters=660_000)
@@ -144,9 +154,20 @@ def test_every_batch_size_has_its_best_number_of_devices():
         # The full regime never beats the baseline, whatever the number of devices.
         assert one.regime_seconds >= found.scaled[0].regime_seconds
     assert found.assumptions
-    said = "\n".join(found.conclusion)
-    assert f"on up to 1,024 devices the baseline takes 27.6 min, on {numbers[0]}" in said
-    assert f"4,096 (beyond {numbers[-1]})" in said
+    said = found.conclusion
+    assert f"On up to 1,024 devices the baseline takes 27.6 min, on {numbers[0]}" in said
+    assert "The full regime at 4,096 takes 31.6 min on 100, no less than the baseline" in said
+    shown = diagnosis_of(found)
+    assert [row[:2] for row in shown.grids[0].rows] == [(one.batch_size, one.devices) for one in found.scaled]
+    baseline, regime, epochs, scaled = shown.graphs[0].series
+    assert baseline.x == (1, 2, 4, 8, 16, 32, 64, 128)
+    assert regime.x == epochs.x == (*baseline.x, 256, 512, 1024)
+    # On one device the line's time, which is the timed one.
+    ends = [line.y[0] for line in (baseline, regime, epochs, scaled)]
+    large = 4096 / 21_000
+    expected = [2_000, 78_125 * large, 78_125 / 32 * large, 78_125 / 32 * large * 7096 / 3128]
+    assert ends == pytest.approx(expected)
+    assert all(caveat.startswith("assumes ") for caveat in shown.caveats)
 
 
 def test_a_small_noise_scale_ends_the_gain_before_the_target():
@@ -155,7 +176,7 @@ def test_a_small_noise_scale_ends_the_gain_before_the_target():
     found = outlook(Knowledge(NoiseScale(100), slow, 8, Cluster(8, 660_000)))
     times = [one.noise_scale_seconds for one in found.scaled]
     assert times.index(min(times)) == 0
-    assert "by the noise scale's stretch the fastest batch is 128" in "\n".join(found.conclusion)
+    assert "by the noise scale's stretch, batch 128 is fastest" in found.conclusion
     assert min(range(6), key=lambda k: found.scaled[k].fixed_epochs_seconds) == 5
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +12,8 @@ from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.known_words import MEASURE, KnownWords
 
 if TYPE_CHECKING:
+    from lbadvisor.diagnostics.update_timing import Timing
     from lbadvisor.plan.baseline import Baseline
-    from lbadvisor.plan.knowledge import Knowledge
     from lbadvisor.plan.plan import NumbersPlan, Plan
     from lbadvisor.plan.request import Request
 
@@ -65,13 +65,14 @@ def plan(
     numbers: Numbers,
     adapt: options.Adapt,
     known: KnownWords,
-    machine: options.MachineOptions,
+    device: options.Device = "auto",
+    data_dir: options.DataDir = None,
     changes: options.Changes,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
-    as_json: options.AsJson = False,
+    shown: options.Shown,
 ) -> None:
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
@@ -79,64 +80,71 @@ def plan(
     Optimizer settings that are not given default to torch's. With --rate the cost is also in time, and with --devices
     on many of them.
     """
+    from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
     from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
     from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body
+    from lbadvisor.plan.plan import advise, advise_numbers
 
     target_of(adapt.target)
+    check_reports(shown.html, shown.png)
     if out is not None:
         check_out(out, force=force, source=recipe)
     if recipe is not None:
         baseline = baseline_recipe(recipe, changes, words)
-        numbers_of_it = baseline_of(baseline)
-        request = replace(arm_or_request_of(adapt, words, numbers_of_it), known=known_of(known, numbers_of_it))
+        of_recipe = baseline_of(baseline)
+        request = replace(arm_or_request_of(adapt, words, of_recipe), known=known_of(known, of_recipe))
         made = advise(baseline, request)
         if known.rate == MEASURE:
-            request = replace(request, known=_measured(made, request.known, known, machine, words))
+            machine = options.MachineOptions(device=device, data_dir=data_dir)
+            timing = _timing(made, machine, words, quiet=shown.quiet)
+            facts = replace(request.known, update_time=timing.time, cluster=known.cluster(timing.parameters))
+            request = replace(request, known=facts)
             made = advise(baseline, request)
         if out is not None:
             write_recipe(out, made)
-        _show(made, baseline.batch.size, request, plan_body(made) if as_json else None, baseline.name)
+        _show(made, of_recipe, request, shown, baseline.name)
     elif numbers.batch_size is not None:
         of_numbers = numbers.baseline(numbers.batch_size)
         request = replace(arm_or_request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
-        made_of_numbers = advise_numbers(of_numbers, request)
-        _show(made_of_numbers, of_numbers.batch_size, request, numbers_body(made_of_numbers) if as_json else None)
+        _show(advise_numbers(of_numbers, request), of_numbers, request, shown)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
 
 
-def _show(
-    made: "NumbersPlan", batch_size: int, request: "Request", body: "dict[str, Any] | None", name: str = ""
-) -> None:
-    """Show the plan and its outlook, as JSON if it has a `body`."""
+def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: options.Shown, name: str = "") -> None:
+    """Show the plan, as JSON if asked for, and what it costs in time if that is known."""
     from lbadvisor.cli.display.console import print_json
-    from lbadvisor.cli.display.render_outlook import outlook_body
     from lbadvisor.cli.display.render_plan import print_plan
-    from lbadvisor.plan.outlook import outlook_of
+    from lbadvisor.plan.outlook import diagnosis_of, outlook_of
+    from lbadvisor.plan.plan import Plan, numbers_body, plan_body
 
-    outlook = outlook_of(made.forecast, batch_size, request.target_batch_size, request.known)
-    if body is None:
-        print_plan(made, outlook, name)
+    outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
+    in_time = None if outlook is None else diagnosis_of(outlook)
+    if not shown.as_json:
+        print_plan(made, in_time, name, chart=shown.chart)
     else:
-        print_json(body | {"outlook": None if outlook is None else outlook_body(outlook)})
+        from lbadvisor.cli.display.json_body import json_of
+
+        body = plan_body(made) if isinstance(made, Plan) else numbers_body(made)
+        print_json(body | {"outlook": None if outlook is None else json_of(outlook)})
+    if in_time is not None:
+        from lbadvisor.cli.display.diagnosis_display import write_diagnoses
+
+        write_diagnoses(f"{name or 'plan'}: {in_time.title}", (in_time,), shown)
 
 
-def _measured(
-    made: "Plan", known: "Knowledge", given: KnownWords, machine: options.MachineOptions, words: Words
-) -> "Knowledge":
-    """What is known, with the time of an update on this machine."""
+def _timing(made: "Plan", machine: options.MachineOptions, words: Words, *, quiet: bool) -> "Timing":
+    """Time updates of the plan's trainings on this machine, and show how far that is."""
     from lbadvisor.cli.display.train_display import Display
 
-    display = Display(quiet=False)
+    display = Display(quiet=quiet)
     display.show_loading()
 
     from lbadvisor.cli.display.progress import Step, prepared
     from lbadvisor.cli.follow import follow_unsaved
-    from lbadvisor.cli.options.known_words import cluster_of
     from lbadvisor.cli.options.places import machine_of
     from lbadvisor.diagnostics.update_timing import TIMED, TimingProgress, time_updates, timed_recipes
     from lbadvisor.training.data.dataset import Preparing
@@ -150,6 +158,5 @@ def _measured(
     computer = machine_of(machine, words)
     sizes = ", ".join(f"{recipe.batch.size:,}" for recipe in timed_recipes(made))
     display.show_line(f"timing {TIMED} updates at each of the batch sizes {sizes} on {computer.device.type}")
-    with display.progress() as shown:
-        timing = follow_unsaved(time_updates(computer, made), lambda event: shown.show(step(event)))
-    return replace(known, update_time=timing.time, cluster=cluster_of(given, timing.parameters))
+    with display.progress() as steps:
+        return follow_unsaved(time_updates(computer, made), lambda event: steps.show(step(event)))

@@ -181,22 +181,14 @@ BY_RUN = Need(
     lambda words: _names_a_run(words.values["--noise-scale"]),
     "has no effect: only a --noise-scale that names a run is read from a database",
 )
-LEARNING_RATE = Need(
-    Planned,
-    lambda planned: planned.baseline.optimizer == "sgd" and planned.baseline.lr is not None,
-    "has no effect: it limits SGD's learning rate, which is not among the numbers of this baseline",
-)
 TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
 RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
-DEVICES = Need(Words, lambda words: words.values["--devices"] is not None, "needs the number of devices: --devices N")
-LENGTH = Need(
+IN_TIME = Need(
     Words,
-    lambda words: (
-        words.values["recipe"] is not None
-        or (words.values["--epochs"] is not None and words.values["--examples"] is not None)
-    ),
-    "needs the length of the baseline's training: --epochs and --examples",
+    lambda words: words.values["--rate"] is not None or words.values["--noise-scale"] is not None,
+    "has no effect without --rate or --noise-scale: the page shows what they tell",
 )
+DEVICES = Need(Words, lambda words: words.values["--devices"] is not None, "needs the number of devices: --devices N")
 MEASURABLE = Need(
     Words,
     lambda words: words.values["--rate"] != "measure" or words.values["recipe"] is not None,
@@ -250,15 +242,16 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     # Of one command each.
     "--noise-scale": (TARGET, LARGER),
     "plan --db": (BY_RUN,),
-    "plan --rate": (MEASURABLE, LENGTH),
+    "plan --rate": (MEASURABLE, LARGER),
     "plan --devices": (SIZED,),
     "plan --parameters": (DEVICES, RATE, COUNTED),
     "plan --bandwidth": (DEVICES, RATE),
     "plan --latency": (DEVICES, RATE),
     "plan --jitter": (DEVICES, RATE),
-    "plan --sharpness": (_adapts("lr"), LARGER, LEARNING_RATE),
+    "plan --chart": (TABLE, DEVICES, RATE),
+    "plan --html": (IN_TIME,),
+    "plan --png": (DEVICES, RATE),
     "plan --device": (TIMED,),
-    "plan --micro": (TIMED, MEMORY_SEEN),
     "plan --data-dir": (TIMED, LOOKED_FOR),
     "plan --from": (NO_RECIPE,),
     "plan --lr": (NO_RECIPE, FROM),

@@ -49,11 +49,13 @@ class KnownWords:
         float,
         typer.Option("--jitter", metavar="MS", min=0, help="How late a device is on average, in milliseconds."),
     ] = 0.0
-    sharpness: Annotated[
-        float | None,
-        typer.Option("--sharpness", metavar="L", min=0, help="The Hessian's largest eigenvalue (`probe sharpness`)."),
-    ] = None
     database: Database = None
+
+    def cluster(self, parameters: int) -> Cluster | None:
+        """The devices that train a network with so many parameters; None without --devices."""
+        if self.devices is None:
+            return None
+        return Cluster(self.devices, parameters, self.bandwidth * 1e9, self.latency / 1e6, self.jitter / 1e3)
 
 
 def known_of(words: KnownWords, baseline: Baseline) -> Knowledge:
@@ -64,16 +66,8 @@ def known_of(words: KnownWords, baseline: Baseline) -> Knowledge:
         noise_scale=noise_scale_of(words.noise_scale, words.database),
         update_time=None if words.rate in (None, MEASURE) else _update_time(words.rate),
         devices=words.devices,
-        cluster=None if words.parameters is None else cluster_of(words, words.parameters),
-        sharpness=words.sharpness,
+        cluster=None if words.parameters is None else words.cluster(words.parameters),
     )
-
-
-def cluster_of(words: KnownWords, parameters: int) -> Cluster | None:
-    """The devices that train a network with so many parameters; None without --devices."""
-    if words.devices is None:
-        return None
-    return Cluster(words.devices, parameters, words.bandwidth * 1e9, words.latency / 1e6, words.jitter / 1e3)
 
 
 def noise_scale_of(text: str | None, database: Path | None) -> NoiseScale | None:
