@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
+from statistics import fmean
 
 from lbadvisor.errors import PlanError
 from lbadvisor.records.numerals import duration_text
@@ -99,12 +100,15 @@ def update_time(timed: Sequence[TimedUpdate]) -> UpdateTime:
 
 def _fitted(sizes: Sequence[int], seconds: Sequence[float]) -> Line:
     """The line without negative terms whose relative errors have the smallest sum of squares."""
-    # Regress 1 on u = 1/t and v = B/t.
-    u = [1 / each for each in seconds]
-    v = [examples / each for examples, each in zip(sizes, seconds, strict=True)]
-    uu, uv, vv, su, sv = sum(map(mul, u, u)), sum(map(mul, u, v)), sum(map(mul, v, v)), sum(u), sum(v)
-    determinant = uu * vv - uv * uv
-    fixed, slope = (su * vv - sv * uv) / determinant, (sv * uu - su * uv) / determinant
+    weights = [each**-2 for each in seconds]
+    size, time = fmean(sizes, weights), fmean(seconds, weights)
+    points = list(zip(weights, (one - size for one in sizes), seconds, strict=True))
+    slope = sum(w * x * (t - time) for w, x, t in points) / sum(w * x * x for w, x, _ in points)
     if slope < 0:
-        return Line(su / uu, 0.0)
-    return Line(0.0, sv / vv) if fixed < 0 else Line(fixed, slope)
+        return Line(time, 0.0)
+    if slope * size > time:
+        return Line(
+            0.0,
+            sum(b / t for b, t in zip(sizes, seconds, strict=True)) / sum(map(mul, weights, (b * b for b in sizes))),
+        )
+    return Line(time - slope * size, slope)

@@ -129,7 +129,7 @@ def test_an_interval_that_holds_1_leaves_it_undetermined():
     assert half.seconds_factor == pytest.approx(1)
     ends = 0.5 * (4096 / 81_000) / (128 / 4_000), 0.5 * (4096 / 79_000) / (128 / 6_000)
     assert (half.seconds_factor_low, half.seconds_factor_high) == pytest.approx(ends)
-    assert "0.5 of the stretch may or may not (the interval holds 1)" in outlook(Knowledge(update_time=time)).conclusion
+    assert "0.5 of the stretch may save time (the interval holds 1)" in outlook(Knowledge(update_time=time)).conclusion
 
 
 def test_without_anything_known_there_is_no_outlook():

@@ -96,10 +96,18 @@ def _has_horizon(planned: Planned) -> bool:
     return has_horizon(planned.baseline)
 
 
-def _names_a_run(noise_scale: str | None) -> bool:
-    from lbadvisor.cli.options.known_words import span_of
+def names_a_run(noise_scale: str) -> bool:
+    """Whether --noise-scale names a run: anything but a number or an interval."""
+    try:
+        float(noise_scale)
+    except ValueError:
+        return ".." not in noise_scale
+    return False
 
-    return noise_scale is not None and span_of(noise_scale) is None
+
+def _by_run(words: Words) -> bool:
+    text = words.values["--noise-scale"]
+    return text is not None and names_a_run(text)
 
 
 TARGET = Need(Words, lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
@@ -176,11 +184,7 @@ MEMORY_SEEN = Need(
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
 
-BY_RUN = Need(
-    Words,
-    lambda words: _names_a_run(words.values["--noise-scale"]),
-    "has no effect: only a --noise-scale that names a run is read from a database",
-)
+BY_RUN = Need(Words, _by_run, "has no effect: only a --noise-scale that names a run is read from a database")
 TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
 RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
 IN_TIME = Need(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lbadvisor.cli.options.effects import names_a_run
 from lbadvisor.cli.options.words import Database, NoiseScaleText
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.baseline import Baseline
@@ -16,6 +17,8 @@ from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.update_time import Ranged, TimedUpdate, UpdateTime, update_time
 
 MEASURE = "measure"
+LEAST, MOST = 1e-6, 1e15
+"""Noise scales and rates within these leave all that is computed from them finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,20 @@ def known_of(words: KnownWords, baseline: Baseline) -> Knowledge:
 
 
 def noise_scale_of(text: str | None, database: Path | None) -> NoiseScale | None:
-    """The noise scale that is given as a number, as an interval or by a run. Raises `UsageError`."""
+    """The noise scale that is given as a number, as an interval or by a stored run. Raises `UsageError`."""
     if text is None:
         return None
-    span = span_of(text)
+    if names_a_run(text):
+        from lbadvisor.cli.options.places import opened
+        from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
+
+        with opened(database) as store:
+            return stored_noise_scale(store, [store.run(text)])
+    span = _span(text)
     if span is None:
         raise UsageError(
-            f"--noise-scale {text[:60]}: give a number of examples such as 3000, or an interval such as 2500..3600"
+            f"--noise-scale {text[:60]}: give a number of examples above 0 such as 3000, an interval such as "
+            "2500..3600, or the name of a run"
         )
     return NoiseScale(span.middle, *span.ends)
 
@@ -86,7 +96,7 @@ def _update_time(text: str) -> UpdateTime:
     timed = []
     for part in text.split(","):
         size, _, rate = (word.strip() for word in part.partition("="))
-        span = span_of(rate)
+        span = _span(rate)
         if span is None or not (size.isascii() and size.isdigit() and 0 < len(size) < 12 and int(size) > 0):
             raise UsageError(
                 f"--rate {part.strip()[:60]}: give BATCH=EXAMPLES_PER_SECOND, such as 128=5000,4096=21000, or measure"
@@ -98,13 +108,13 @@ def _update_time(text: str) -> UpdateTime:
     return update_time(timed)
 
 
-def span_of(text: str) -> Ranged | None:
-    """A positive number, or the ends of an interval, whose middle is their geometric mean; None for anything else."""
+def _span(text: str) -> Ranged | None:
+    """A number, or the ends of an interval, whose middle is their geometric mean; None for anything else."""
     low, dots, high = text.partition("..")
     try:
         ends = float(low), float(high if dots else low)
     except ValueError:
         return None
-    if not all(math.isfinite(end) and end > 0 for end in ends) or ends[0] > ends[1]:
+    if not LEAST <= ends[0] <= ends[1] <= MOST:
         return None
-    return Ranged(math.sqrt(ends[0]) * math.sqrt(ends[1]) if dots else ends[0], *ends)
+    return Ranged(math.sqrt(ends[0] * ends[1]) if dots else ends[0], *ends)
