@@ -102,9 +102,10 @@ def _on_one_device(options: Sequence[Option]) -> str:
         if option.updates_factor == 1:
             regime = times
     told = "; ".join(f"{' and '.join(names)} {verdict}" for verdict, names in verdicts.items())
+    error = "" if regime >= 1 else " (below 1 is the rates' error)"
     return (
-        f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long: it makes as "
-        "many updates, and on one device more examples never make an update faster."
+        f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long{error}: it "
+        "makes as many updates, and on one device more examples never make an update faster."
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import mul
 from statistics import fmean
 
 from lbadvisor.errors import PlanError
@@ -107,8 +106,6 @@ def _fitted(sizes: Sequence[int], seconds: Sequence[float]) -> Line:
     if slope < 0:
         return Line(time, 0.0)
     if slope * size > time:
-        return Line(
-            0.0,
-            sum(b / t for b, t in zip(sizes, seconds, strict=True)) / sum(map(mul, weights, (b * b for b in sizes))),
-        )
+        each = [t / b for t, b in zip(seconds, sizes, strict=True)]
+        return Line(0.0, fmean(each, [(b / t) ** 2 for t, b in zip(seconds, sizes, strict=True)]))
     return Line(time - slope * size, slope)
