@@ -9,6 +9,7 @@ from statistics import median
 import torch
 from scipy.stats import quantile_test
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.short_runs import first_updates
 from lbadvisor.plan.plan import Plan
 from lbadvisor.plan.update_time import Ranged, TimedUpdate, UpdateTime, update_time
@@ -23,14 +24,6 @@ from lbadvisor.training.machine import Machine
 TIMED = 20
 UNTIMED = 5
 """The first updates, which also choose kernels, compile and allocate, are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimingProgress:
-    """Number of examples done so far, and of all."""
-
-    examples: int
-    of_examples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ def timed_recipes(plan: Plan) -> tuple[Recipe, ...]:
     return (in_updates(plan.baseline), *between, plan.adapted)
 
 
-def time_updates(machine: Machine, plan: Plan, seed: int = 0) -> Generator[Preparing | TimingProgress, None, Timing]:
+def time_updates(machine: Machine, plan: Plan, seed: int = 0) -> Generator[Preparing | Advance, None, Timing]:
     """Time 20 updates from the start of each recipe; nothing is stored.
 
     A size's time is the median, with its 95% interval by order statistics. Raises the errors of `errors.py`.
@@ -74,7 +67,7 @@ def time_updates(machine: Machine, plan: Plan, seed: int = 0) -> Generator[Prepa
                 torch.cuda.synchronize(machine.device)
             seconds.append(time.perf_counter() - began)
             done += recipe.batch.size
-            yield TimingProgress(done, total)
+            yield Advance("timing", done, total, "examples")
             began = time.perf_counter()
         timed.append(TimedUpdate(recipe.batch.size, median_of(seconds[UNTIMED:])))
     return Timing(update_time(timed), parameters)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lbadvisor.plan import rules
 from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.noise_scale import MCCANDLISH, SURGE, gain, stretch, surge_factor
+from lbadvisor.plan.noise_scale import MCCANDLISH, SURGE, gain, noise_scale_text, stretch, surge_factor
 from lbadvisor.plan.scaling import Scaling
 
 COHEN = "Cohen et al. 2021, arXiv:2103.00065"
@@ -19,7 +19,6 @@ def of_noise_scale(scaling: Scaling) -> Iterator[Caveat]:
     if known is None or large <= known.examples:
         return
     worth, stretched = gain(known.examples, small, large), stretch(known.examples, small, large)
-    within = "" if known.low is None or known.high is None else f" (95% {known.low:,.4g} to {known.high:,.4g})"
     if scaling.optimizer.divides_by == "nothing":
         best = "the best learning rate of an update grows by G as well"
     elif scaling.optimizer.divides_by == "average" and known.examples > 0:
@@ -31,7 +30,7 @@ def of_noise_scale(scaling: Scaling) -> Iterator[Caveat]:
         best = f"what the best learning rate is, no one has published for {scaling.baseline.optimizer}"
     yield Caveat(
         "above-noise-scale",
-        f"the batch of {large:,} is above the noise scale of {known.examples:,.4g}{within}: an update is worth "
+        f"the batch of {large:,} is above the noise scale of {noise_scale_text(known)}: an update is worth "
         f"G = {worth:.3g} of the baseline's, not r = {scaling.batch_ratio:.3g}, and at any batch size at most "
         f"{1 + known.examples / small:.3g}; as much progress takes r/G = {stretched:.3g} times the epochs "
         f"({MCCANDLISH}); {best}",

@@ -414,5 +414,7 @@ def test_an_adapted_recipe_of_its_own_file_warns_too(place):
 def test_a_dry_run_warns_of_a_batch_above_the_noise_scale(place):
     done = place.run("train", DIGITS, "--to", "256", "--noise-scale", "80..120", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("warning above-noise-scale: the batch of 256 is above the noise scale of 97.98 (95%") == 1
+    assert (
+        done.stderr.count("warning above-noise-scale: the batch of 256 is above the noise scale of 98 (80 to 120)") == 1
+    )
     assert "above-noise-scale" not in place.run("train", DIGITS, "--to", "256", "--dry-run").stderr

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lbadvisor.diagnostics.update_timing import TIMED, UNTIMED, TimingProgress, median_of, time_updates, timed_recipes
+from lbadvisor.diagnostics.advance import Advance
+from lbadvisor.diagnostics.update_timing import TIMED, UNTIMED, median_of, time_updates, timed_recipes
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
@@ -33,9 +34,9 @@ def test_the_updates_of_both_trainings_and_one_between_are_timed():
     assert [recipe.batch.size for recipe in recipes] == [32, 181, 1024]
     assert recipes[1].model_copy(update={"batch": plan.adapted.batch}) == plan.adapted
     events, timing = ended(time_updates(Machine(torch.device("cpu"), Path()), plan))
-    progress = [event for event in events if isinstance(event, TimingProgress)]
+    progress = [event for event in events if isinstance(event, Advance)]
     assert len(progress) == 3 * (UNTIMED + TIMED)
-    assert progress[-1].examples == progress[-1].of_examples == 25 * (32 + 181 + 1024)
+    assert progress[-1].done == progress[-1].total == 25 * (32 + 181 + 1024)
     assert [one.batch_size for one in timing.time.timed] == [32, 181, 1024]
     assert timing.time.at(1024).middle > timing.time.at(32).middle
     assert timing.parameters == 13_514

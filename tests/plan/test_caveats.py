@@ -36,7 +36,7 @@ CASES = [
     ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(4096)}, None),
     ("above-noise-scale", ALL, SGD, {}, None),
     ("above-noise-scale", Request(128, ()), SGD, {"noise_scale": NoiseScale(10)}, None),
-    ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(3000, 2500, 3600)}, "3,000 (95% 2,500 to 3,600)"),
+    ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(3000, 2500, 3600)}, "3,000 (2,500 to 3,600)"),
     ("above-noise-scale", ALL, SGD, {"noise_scale": NoiseScale(3000)}, "most 24.4; as much progress takes r/G = 2.27"),
     ("above-noise-scale", ALL, ADAM, {"noise_scale": NoiseScale(1024)}, "then falls, here to 1.27 times (Li et al."),
     ("above-noise-scale", ALL, ADAGRAD, {"noise_scale": NoiseScale(1024)}, "no one has published for adagrad"),

@@ -143,20 +143,11 @@ def _timing(made: "Plan", machine: options.MachineOptions, words: Words, *, quie
     display = Display(quiet=quiet)
     display.show_loading()
 
-    from lbadvisor.cli.display.progress import Step, prepared
-    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.cli.options.places import machine_of
-    from lbadvisor.diagnostics.update_timing import TIMED, TimingProgress, time_updates, timed_recipes
-    from lbadvisor.training.data.dataset import Preparing
-
-    def step(event: Preparing | TimingProgress) -> Step:
-        if isinstance(event, Preparing):
-            return prepared(event)
-        count = f"{event.examples:,} of {event.of_examples:,} examples"
-        return Step("timing", event.examples, event.of_examples, count)
+    from lbadvisor.diagnostics.update_timing import TIMED, time_updates, timed_recipes
 
     computer = machine_of(machine, words)
     sizes = ", ".join(f"{recipe.batch.size:,}" for recipe in timed_recipes(made))
     display.show_line(f"timing {TIMED} updates at each of the batch sizes {sizes} on {computer.device.type}")
-    with display.progress() as steps:
-        return follow_unsaved(time_updates(computer, made), lambda event: steps.show(step(event)))
+    return follow_probe(time_updates(computer, made), display)
