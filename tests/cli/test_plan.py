@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
+from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
 from lbadvisor.errors import UsageError
+from lbadvisor.store import Store
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RESNET44 = str(RECIPES / "resnet44.toml")
@@ -341,3 +343,21 @@ def test_a_given_rate_and_noise_scale_load_no_torch():
     command = [sys.executable, "-c", program, *words, "--parameters", "1000", "--no-chart"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_that_measured_its_gradients_noise_gives_the_noise_scale(place):
+    """In words and numbers those of the stored readings, whose estimator has its own tests."""
+    digits = str(RECIPES / "digits.toml")
+    trained = place.run("train", digits, "--measure", "noise", "--name", "base", "--schedule-scale", "0.3", "--quiet")
+    assert trained.returncode == 0, trained.stderr
+    done = place.run("plan", digits, "--to", "256", "--noise-scale", "base", "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    with Store.open(place.database, create=False) as store:
+        expected = stored_noise_scale(store, [store.run("base")])
+    assert body["outlook"]["noise_scale"]["examples"] == pytest.approx(expected.examples)
+    (option,) = [one for one in body["forecast"] if one["name"] == "by the noise scale"]
+    assert option["epochs_factor"] == pytest.approx((expected.examples + 256) / (expected.examples + 32))
+    unknown = place.run("plan", digits, "--to", "256", "--noise-scale", "nope")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "no run is named 'nope'" in unknown.stderr
