@@ -58,8 +58,8 @@ def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: in
             sentences.append(_on_devices(scaled, cluster))
             rests_on = assumptions(time, cluster)
     sentences.append(
-        "What each option costs in accuracy is not among these: `lbadvisor ladder` measures it, and `lbadvisor stretch` "
-        "finds the shortest training that closes the gap."
+        "What each option costs in accuracy is not among these: `lbadvisor ladder` measures it, and `lbadvisor "
+        "stretch` finds the shortest training that closes the gap."
     )
     return Outlook(scale, time, cluster, updates, scaled, " ".join(sentences), rests_on)
 
