@@ -51,7 +51,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
         state.optimizer.zero_grad(set_to_none=True)
-        loss = _add_gradients(state, dataset, forward)
+        loss = add_gradients(state, dataset, forward)
         norm = None
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
@@ -77,7 +77,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         yield measured
 
 
-def _add_gradients(state: TrainState, dataset: Dataset, forward: Forward) -> Tensor:
+def add_gradients(state: TrainState, dataset: Dataset, forward: Forward) -> Tensor:
     """Add the gradients of the next update to the parameters'; its mean loss in nats, shape ()."""
     recipe, dropout, regularization = state.recipe, state.dropout, state.recipe.regularization
     images_BCHW, labels_B = dataset.training_batch(recipe, state.seed, state.update)

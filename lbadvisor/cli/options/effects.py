@@ -232,6 +232,8 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "calibrate --updates": ALWAYS,
     "calibrate --exponents": ALWAYS,
     "calibrate --json": (DONE,),
+    "probe covariance --at": ALWAYS,
+    "probe covariance --batches": ALWAYS,
     "refine --trials": ALWAYS,
     "refine --epochs-budget": ALWAYS,
     "refine --also": ALWAYS,

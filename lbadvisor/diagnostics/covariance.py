@@ -1,0 +1,246 @@
+"""The covariance of the weight increment at the target, beside the baseline's: what each rule for the rate makes of it.
+
+An increment is lr times a batch's mean gradient. The paper's square-root rule is to keep its covariance (Hoffer et al.
+2017, arXiv:1705.08741). An increment is linear in the learning rate, so the gradients of one set of batches serve every
+rule. K batches, Q buckets of a sketch.
+"""
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lbadvisor.comparison.intervals import mean_interval, ratio_interval
+from lbadvisor.diagnostics.calibration import noise_exponent
+from lbadvisor.plan.noise_scale import NoiseScale
+from lbadvisor.plan.rules import LR_RULES, lr_factor
+
+BatchNormOf = Literal["baseline", "ghost", "plain", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A kind of batch: the baseline's, or the target's with its batch norm, and with multiplicative noise or without.
+
+    `batch_norm` is ghost, plain (the whole batch), or none if the network has no batch norm.
+    """
+
+    batch_norm: BatchNormOf
+    noise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Gradients of independent batches of one size, as float64 sketches (K, Q)."""
+
+    batch_size: int
+    gradients_KQ: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95% interval, over the batches drawn; None if it is unbounded on both sides."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def mapped(self, monotone: Callable[[float], float]) -> "Estimate":
+        """The estimate of a function of the number that only rises, or only falls."""
+        ends = [] if self.low is None or self.high is None else sorted((monotone(self.low), monotone(self.high)))
+        return Estimate(monotone(self.value), *(ends or (None, None)))
+
+    def times(self, factor: float) -> "Estimate":
+        """The estimate of so many times the number."""
+        return self.mapped(lambda number: number * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRatio:
+    """The trace of the increment's covariance in one group of layers, relative to the baseline's, by the square root."""
+
+    group: str
+    batch_norm: BatchNormOf
+    covariance: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a rule makes of the target's increments, relative to the baseline's.
+
+    `covariance` is the ratio of the traces, and `second_moment` that of E|dw|^2, which also counts the mean step.
+    `similarity` is the cosine between the two covariance matrices, 1 if they are equal but for a factor.
+    """
+
+    rule: str
+    batch_norm: BatchNormOf
+    lr_factor: float
+    covariance: Estimate
+    second_moment: Estimate
+    similarity: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was found at the weights after `updates` of the baseline, whose learning rate is then `lr`.
+
+    `noise` is E|dw - E dw|^2 of its increments, and `drift` |E dw|^2: of the target's, with the plan's batch norm, for
+    they have the same mean and less noise. `drift_share` is drift/(drift + noise), and `noise_scale` that of these
+    gradients, None if no drift was found. `covariance_exponent` is the exponent of the batch ratio that keeps the
+    trace of the covariance, as measured with the plan's batch norm; `exponent` the one that keeps a step's second
+    moment by `noise_exponent`, the formula of `calibrate`.
+    """
+
+    updates: int
+    lr: float
+    noise: Estimate
+    drift: Estimate
+    drift_share: Estimate
+    covariance_exponent: Estimate
+    exponent: Estimate
+    noise_scale: NoiseScale | None
+    matches: tuple[Match, ...]
+    groups: tuple[GroupRatio, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CovarianceProbe:
+    """The answer of `probe covariance`; it used `examples`."""
+
+    baseline: str
+    batch_size: int
+    target_batch_size: int
+    ghost_batch_size: int | None
+    train_examples: int
+    momentum: float
+    batches: int
+    seed: int
+    examples: int
+    points: tuple[Point, ...]
+
+
+def point_of(updates: int, lr: float, drawn: dict[Variant, Drawn], groups: dict[str, slice], examples: int) -> Point:
+    """What the gradients drawn at one place say; `groups` are the buckets of each group of layers."""
+    baseline = drawn[Variant("baseline")]
+    targets = {variant: found for variant, found in drawn.items() if variant.batch_norm != "baseline"}
+    planned = next(iter(targets.values()))
+    small, large, ratio = baseline.batch_size, planned.batch_size, planned.batch_size / baseline.batch_size
+    noise, drift = powers(baseline.gradients_KQ), squared_means(planned.gradients_KQ)
+    # |g|^2/tr(S/B) gives all that depends on both; it is not below 0, even where an estimate of it is.
+    share = ratio_of(drift, noise).mapped(lambda found: max(found, 0.0))
+    per_example = small * (examples - 1) / (examples - small)
+
+    return Point(
+        updates=updates,
+        lr=lr,
+        noise=mean_of(noise).times(lr**2),
+        drift=mean_of(drift).times(lr**2),
+        drift_share=share.mapped(lambda found: found / (1 + found)),
+        covariance_exponent=_covariance_ratio(planned, baseline, slice(None)).mapped(
+            lambda found: -math.log(found) / (2 * math.log(ratio)) if found > 0 else math.inf
+        ),
+        exponent=share.mapped(lambda found: noise_exponent(found, per_example, small, large) or 0.0),
+        noise_scale=noise_scale_of(share.mapped(lambda found: per_example / found if found else math.inf)),
+        matches=tuple(
+            match
+            for variant, found in targets.items()
+            for match in _matches(variant, found, baseline, examples)
+        ),
+        groups=tuple(
+            GroupRatio(name, variant.batch_norm, _covariance_ratio(found, baseline, part).times(ratio))
+            for variant, found in targets.items()
+            if not variant.noise
+            for name, part in groups.items()
+        ),
+    )  # fmt: skip
+
+
+def noise_scale_of(found: Estimate) -> NoiseScale | None:
+    """As the plan has it; None if no drift was found."""
+    return NoiseScale(found.value, found.low, found.high) if math.isfinite(found.value) else None
+
+
+def _matches(variant: Variant, target: Drawn, baseline: Drawn, examples: int) -> list[Match]:
+    covariance = _covariance_ratio(target, baseline, slice(None))
+    second = ratio_of(_squares(target.gradients_KQ), _squares(baseline.gradients_KQ))
+    alike = similarity(target.gradients_KQ, baseline.gradients_KQ)
+    factors = {"noise": 1.0}
+    if not variant.noise:
+        sizes = baseline.batch_size, target.batch_size
+        factors = {name: lr_factor(rule, *sizes, examples) for name, rule in LR_RULES.items()}
+    return [
+        Match(rule, variant.batch_norm, factor, covariance.times(factor**2), second.times(factor**2), alike)
+        for rule, factor in factors.items()
+    ]
+
+
+def _covariance_ratio(target: Drawn, baseline: Drawn, part: slice) -> Estimate:
+    return ratio_of(powers(target.gradients_KQ[:, part]), powers(baseline.gradients_KQ[:, part]))
+
+
+def powers(gradients_KQ: Tensor) -> list[float]:
+    """K values whose mean is the unbiased estimate of the trace of the gradients' covariance."""
+    count = len(gradients_KQ)
+    return _squares(gradients_KQ - gradients_KQ.mean(0), count / (count - 1))
+
+
+def squared_means(gradients_KQ: Tensor) -> list[float]:
+    """K values whose mean is the unbiased estimate of |E g|^2: the mean inner product of two different gradients.
+
+    They are the jackknife's pseudo-values, whose spread is that of the estimate (Efron and Stein 1981, Ann. Stat. 9).
+    """
+    count, total_Q, squares_K = len(gradients_KQ), gradients_KQ.sum(0), gradients_KQ.square().sum(1)
+    whole = (total_Q.square().sum() - squares_K.sum()) / (count - 1)
+    without_K = ((total_Q - gradients_KQ).square().sum(1) - (squares_K.sum() - squares_K)) / (count - 2)
+    values: list[float] = (whole - without_K).tolist()
+    return values
+
+
+def _squares(gradients_KQ: Tensor, factor: float = 1.0) -> list[float]:
+    squares: list[float] = (gradients_KQ.square().sum(1) * factor).tolist()
+    return squares
+
+
+def mean_of(values: list[float]) -> Estimate:
+    """The mean of independent values, with Student's interval."""
+    return Estimate(statistics.fmean(values), *(mean_interval(values) or (None, None)))
+
+
+def ratio_of(numerators: list[float], denominators: list[float]) -> Estimate:
+    """The ratio of two means, with Fieller's interval."""
+    value = statistics.fmean(numerators) / statistics.fmean(denominators)
+    return Estimate(value, *(ratio_interval(numerators, denominators) or (None, None)))
+
+
+def similarity(one_KQ: Tensor, other_KQ: Tensor) -> Estimate:
+    """The cosine tr(C D)/sqrt(tr C^2 tr D^2) between the covariances of two independent samples of one size.
+
+    tr C^2 is estimated without bias for normal gradients (Srivastava 2005, J. Japan Stat. Soc. 35), so the cosine can
+    come out above 1. The interval is the jackknife's.
+    """
+    count = len(one_KQ)
+    rows_XQ = torch.cat([one_KQ - one_KQ.mean(0), other_KQ - other_KQ.mean(0)])
+    inner_XX = rows_XQ @ rows_XQ.T
+    whole = _cosine(inner_XX, count)
+    kept = [[i for i in range(2 * count) if i % count != left] for left in range(count)]
+    values = [count * whole - (count - 1) * _cosine(inner_XX[rows][:, rows], count - 1) for rows in kept]
+    return mean_of(values) if all(map(math.isfinite, values)) else Estimate(whole, None, None)
+
+
+def _cosine(inner_XX: Tensor, count: int) -> float:
+    """From the inner products of both samples, one below the other."""
+    blocks = [[_centred(part) for part in rows.split(count, 1)] for rows in inner_XX.split(count)]
+    own = [
+        float((block.square().sum() - block.trace() ** 2 / (count - 1)) / ((count - 2) * (count + 1)))
+        for block in (blocks[0][0], blocks[1][1])
+    ]
+    across = float(blocks[0][1].square().sum()) / (count - 1) ** 2
+    return across / math.sqrt(own[0] * own[1]) if min(own) > 0 else math.nan
+
+
+def _centred(inner_KK: Tensor) -> Tensor:
+    return inner_KK - inner_KK.mean(0) - inner_KK.mean(1, keepdim=True) + inner_KK.mean()
