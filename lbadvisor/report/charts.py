@@ -43,6 +43,7 @@ class Chart:
 
 def chart_of(key: str, graph: Graph) -> Chart:
     """A diagnostic's graph: a fitted line has the colour of the points that it was fitted to, and its own dashes."""
+    graph = _within_sight(graph)
     own = [place for place, series in enumerate(graph.series) if series.like is None]
     looks = dict(zip(own, looks_of(len(own)), strict=True))
     fitted: Counter[int] = Counter()
@@ -54,6 +55,24 @@ def chart_of(key: str, graph: Graph) -> Chart:
         elif series.style == "dashed" and looks[place].dashes == "none":
             looks[place] = replace(looks[place], dashes=DASHES[1])
     return Chart(key, graph, tuple(looks[place] for place in range(len(graph.series))))
+
+
+def _within_sight(graph: Graph) -> Graph:
+    """The graph with bands that end where its axis ends: an end may be infinite, or have no logarithm."""
+    values = [v for s in graph.series for v in (*s.y, *(s.low or ()), *(s.high or ())) if math.isfinite(v)]
+    if graph.logarithmic_y:
+        values = [value for value in values if value > 0]
+    if not values:
+        return graph
+    low, high = min(values), max(values)
+    lowest, highest = (low / 2, high * 2) if graph.logarithmic_y else (low - (high - low) / 4, high + (high - low) / 4)
+
+    def bounded(ends: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        # What is not a number stays so: there is no band there.
+        return None if ends is None else tuple(e if math.isnan(e) else min(max(e, lowest), highest) for e in ends)
+
+    series = tuple(replace(one, low=bounded(one.low), high=bounded(one.high)) for one in graph.series)
+    return replace(graph, series=series)
 
 
 def charts_of(groups: Sequence[GroupCurves]) -> tuple[Chart, ...]:

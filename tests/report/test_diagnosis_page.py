@@ -14,6 +14,7 @@ from lbadvisor.report.diagnosis_page import diagnoses_page
 from lbadvisor.report.panels import figure_of_panels, write_panels
 from lbadvisor.report.picture import panels_of
 
+INFINITE, NOT_A_NUMBER = float("inf"), float("nan")
 HOSTILE = "</script><img src=x onerror=alert(1)> $x_1$ {{ 7*7 }}"
 
 
@@ -61,12 +62,21 @@ def test_a_fitted_line_has_its_points_colour_and_dashes_of_its_own(made_up_diagn
 
 
 def test_the_pages_data_hold_every_number_and_no_infinity(made_up_diagnosis: Diagnosis):
-    graph = Graph("g", "x", "y", (Series("s", (1.0, 2.0), (float("inf"), 1 / 3), (0.0, 0.25), (float("nan"), 0.5)),))
+    graph = Graph("g", "x", "y", (Series("s", (1.0, 2.0), (INFINITE, 1 / 3), (0.0, 0.25), (NOT_A_NUMBER, 0.5)),))
     (line,) = chart_data([chart_of("1", graph)])["charts"][0]["lines"]
     assert (line["x"], line["y"]) == ([1.0, 2.0], [None, 0.33333])
     assert (line["low"], line["high"]) == ([0.0, 0.25], [None, 0.5])
     lines = chart_data([chart_of("1", made_up_diagnosis.graphs[0])])["charts"][0]["lines"]
     assert [line["label"] for line in lines] == [series.label for series in made_up_diagnosis.graphs[0].series]
+
+
+def test_a_band_that_leaves_its_axis_ends_there():
+    """From 10 to 100: half of that and twice on a logarithmic axis, a quarter of the span on a linear one."""
+    series = Series("s", (1.0, 2.0), (10.0, 100.0), (-3.0, 0.0), (INFINITE, INFINITE))
+    for logarithmic, y, ends in ((True, (10.0, 100.0), (5.0, 200.0)), (False, (0.0, 100.0), (-3.0, 125.75))):
+        graph = Graph("g", "x", "y", (replace(series, y=y),), logarithmic_y=logarithmic)
+        (line,) = chart_data([chart_of("1", graph)])["charts"][0]["lines"]
+        assert (line["low"][0], line["high"][0]) == ends
 
 
 def test_the_picture_draws_every_series_of_every_graph_on_its_axes(made_up_diagnosis: Diagnosis):
