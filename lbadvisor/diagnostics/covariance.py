@@ -19,6 +19,8 @@ from lbadvisor.diagnostics.calibration import noise_exponent
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.rules import LR_RULES, lr_factor
 
+MOST_LEFT_OUT = 48
+"""The jackknife of a similarity leaves one batch out at a time, or, of more than this many, one group of them."""
 BatchNormOf = Literal["baseline", "ghost", "plain", "none"]
 
 
@@ -34,7 +36,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Gradients:
     """Gradients of independent batches of one size, as float64 sketches (K, Q)."""
 
     batch_size: int
@@ -42,34 +44,34 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Bounded:
     """A number and its 95% interval, over the batches drawn; None if it is unbounded on both sides."""
 
     value: float
     low: float | None
     high: float | None
 
-    def mapped(self, monotone: Callable[[float], float]) -> "Estimate":
+    def mapped(self, monotone: Callable[[float], float]) -> "Bounded":
         """The estimate of a function of the number that only rises, or only falls."""
         ends = [] if self.low is None or self.high is None else sorted((monotone(self.low), monotone(self.high)))
-        return Estimate(monotone(self.value), *(ends or (None, None)))
+        return Bounded(monotone(self.value), *(ends or (None, None)))
 
-    def times(self, factor: float) -> "Estimate":
+    def times(self, factor: float) -> "Bounded":
         """The estimate of so many times the number."""
         return self.mapped(lambda number: number * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRatio:
-    """The trace of the increment's covariance in one group of layers, relative to the baseline's, by the square root."""
+    """The trace of the covariance in one group of layers by the square-root rule, relative to the baseline's."""
 
     group: str
     batch_norm: BatchNormOf
-    covariance: Estimate
+    covariance: Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class RuleMatch:
     """What a rule makes of the target's increments, relative to the baseline's.
 
     `covariance` is the ratio of the traces, and `second_moment` that of E|dw|^2, which also counts the mean step.
@@ -79,13 +81,13 @@ class Match:
     rule: str
     batch_norm: BatchNormOf
     lr_factor: float
-    covariance: Estimate
-    second_moment: Estimate
-    similarity: Estimate
+    covariance: Bounded
+    second_moment: Bounded
+    similarity: Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CovariancePoint:
     """What was found at the weights after `updates` of the baseline, whose learning rate is then `lr`.
 
     `noise` is E|dw - E dw|^2 of its increments, and `drift` |E dw|^2: of the target's, with the plan's batch norm, for
@@ -97,13 +99,13 @@ class Point:
 
     updates: int
     lr: float
-    noise: Estimate
-    drift: Estimate
-    drift_share: Estimate
-    covariance_exponent: Estimate
-    exponent: Estimate
+    noise: Bounded
+    drift: Bounded
+    drift_share: Bounded
+    covariance_exponent: Bounded
+    exponent: Bounded
     noise_scale: NoiseScale | None
-    matches: tuple[Match, ...]
+    matches: tuple[RuleMatch, ...]
     groups: tuple[GroupRatio, ...]
 
 
@@ -120,10 +122,12 @@ class CovarianceProbe:
     batches: int
     seed: int
     examples: int
-    points: tuple[Point, ...]
+    points: tuple[CovariancePoint, ...]
 
 
-def point_of(updates: int, lr: float, drawn: dict[Variant, Drawn], groups: dict[str, slice], examples: int) -> Point:
+def point_of(
+    updates: int, lr: float, drawn: dict[Variant, Gradients], groups: dict[str, slice], examples: int
+) -> CovariancePoint:
     """What the gradients drawn at one place say; `groups` are the buckets of each group of layers."""
     baseline = drawn[Variant("baseline")]
     targets = {variant: found for variant, found in drawn.items() if variant.batch_norm != "baseline"}
@@ -134,7 +138,7 @@ def point_of(updates: int, lr: float, drawn: dict[Variant, Drawn], groups: dict[
     share = ratio_of(drift, noise).mapped(lambda found: max(found, 0.0))
     per_example = small * (examples - 1) / (examples - small)
 
-    return Point(
+    return CovariancePoint(
         updates=updates,
         lr=lr,
         noise=mean_of(noise).times(lr**2),
@@ -159,12 +163,12 @@ def point_of(updates: int, lr: float, drawn: dict[Variant, Drawn], groups: dict[
     )  # fmt: skip
 
 
-def noise_scale_of(found: Estimate) -> NoiseScale | None:
+def noise_scale_of(found: Bounded) -> NoiseScale | None:
     """As the plan has it; None if no drift was found."""
     return NoiseScale(found.value, found.low, found.high) if math.isfinite(found.value) else None
 
 
-def _matches(variant: Variant, target: Drawn, baseline: Drawn, examples: int) -> list[Match]:
+def _matches(variant: Variant, target: Gradients, baseline: Gradients, examples: int) -> list[RuleMatch]:
     covariance = _covariance_ratio(target, baseline, slice(None))
     second = ratio_of(_squares(target.gradients_KQ), _squares(baseline.gradients_KQ))
     alike = similarity(target.gradients_KQ, baseline.gradients_KQ)
@@ -173,12 +177,12 @@ def _matches(variant: Variant, target: Drawn, baseline: Drawn, examples: int) ->
         sizes = baseline.batch_size, target.batch_size
         factors = {name: lr_factor(rule, *sizes, examples) for name, rule in LR_RULES.items()}
     return [
-        Match(rule, variant.batch_norm, factor, covariance.times(factor**2), second.times(factor**2), alike)
+        RuleMatch(rule, variant.batch_norm, factor, covariance.times(factor**2), second.times(factor**2), alike)
         for rule, factor in factors.items()
     ]
 
 
-def _covariance_ratio(target: Drawn, baseline: Drawn, part: slice) -> Estimate:
+def _covariance_ratio(target: Gradients, baseline: Gradients, part: slice) -> Bounded:
     return ratio_of(powers(target.gradients_KQ[:, part]), powers(baseline.gradients_KQ[:, part]))
 
 
@@ -205,18 +209,18 @@ def _squares(gradients_KQ: Tensor, factor: float = 1.0) -> list[float]:
     return squares
 
 
-def mean_of(values: list[float]) -> Estimate:
+def mean_of(values: list[float]) -> Bounded:
     """The mean of independent values, with Student's interval."""
-    return Estimate(statistics.fmean(values), *(mean_interval(values) or (None, None)))
+    return Bounded(statistics.fmean(values), *(mean_interval(values) or (None, None)))
 
 
-def ratio_of(numerators: list[float], denominators: list[float]) -> Estimate:
+def ratio_of(numerators: list[float], denominators: list[float]) -> Bounded:
     """The ratio of two means, with Fieller's interval."""
     value = statistics.fmean(numerators) / statistics.fmean(denominators)
-    return Estimate(value, *(ratio_interval(numerators, denominators) or (None, None)))
+    return Bounded(value, *(ratio_interval(numerators, denominators) or (None, None)))
 
 
-def similarity(one_KQ: Tensor, other_KQ: Tensor) -> Estimate:
+def similarity(one_KQ: Tensor, other_KQ: Tensor) -> Bounded:
     """The cosine tr(C D)/sqrt(tr C^2 tr D^2) between the covariances of two independent samples of one size.
 
     tr C^2 is estimated without bias for normal gradients (Srivastava 2005, J. Japan Stat. Soc. 35), so the cosine can
@@ -226,9 +230,13 @@ def similarity(one_KQ: Tensor, other_KQ: Tensor) -> Estimate:
     rows_XQ = torch.cat([one_KQ - one_KQ.mean(0), other_KQ - other_KQ.mean(0)])
     inner_XX = rows_XQ @ rows_XQ.T
     whole = _cosine(inner_XX, count)
-    kept = [[i for i in range(2 * count) if i % count != left] for left in range(count)]
-    values = [count * whole - (count - 1) * _cosine(inner_XX[rows][:, rows], count - 1) for rows in kept]
-    return mean_of(values) if all(map(math.isfinite, values)) else Estimate(whole, None, None)
+    left_out = torch.arange(count).chunk(min(count, MOST_LEFT_OUT))
+    values = []
+    for left in left_out:
+        kept = [i for i in range(2 * count) if i % count not in left.tolist()]
+        without = _cosine(inner_XX[kept][:, kept], count - len(left))
+        values.append(len(left_out) * whole - (len(left_out) - 1) * without)
+    return mean_of(values) if all(map(math.isfinite, values)) else Bounded(whole, None, None)
 
 
 def _cosine(inner_XX: Tensor, count: int) -> float:

@@ -1,18 +1,28 @@
 """What `probe covariance` found, in sentences, tables and graphs."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from lbadvisor.diagnostics.calibration import AGREES_WITHIN
-from lbadvisor.diagnostics.covariance import BatchNormOf, CovarianceProbe, Estimate, Match, Point
+from lbadvisor.diagnostics.covariance import (
+    BatchNormOf,
+    Bounded,
+    CovariancePoint,
+    CovarianceProbe,
+    GroupRatio,
+    RuleMatch,
+)
 from lbadvisor.plan.noisy_quadratic import stretch_caveat
 from lbadvisor.plan.rules import HOFFER
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
-_RULES = {
-    "none": "an unchanged learning rate",
-    "sqrt": "the square-root rule",
+Style = Literal["line", "dashed", "points"]
+
+_OTHERS = {
     "finite-population": "its finite-population form",
     "linear": "the linear rule",
+    "none": "an unchanged learning rate",
     "noise": "multiplicative noise",
 }
 _HEADINGS = ("rule", "batch norm", "lr x", "covariance x", "similarity", "second moment x")
@@ -31,53 +41,44 @@ def covariance_diagnosis(found: CovarianceProbe) -> Diagnosis:
     )
 
 
-def _sentences(found: CovarianceProbe, point: Point) -> Iterator[str]:
-    planned, plain = _planned(point), [m for m in point.matches if m.batch_norm == "plain" and m.rule == "sqrt"]
-    *others, last = (
-        f"{words} {_text(match.covariance)}"
-        for rule, words in _RULES.items()
-        for match in planned
-        if match.rule == rule
-    )  # fmt: skip
+def _sentences(found: CovarianceProbe, point: CovariancePoint) -> Iterator[str]:
+    by_rule = {match.rule: match for match in _planned(point)}
+    others = [f"{words} {_text(by_rule[rule].covariance)}" for rule, words in _OTHERS.items() if rule in by_rule]
     yield (
-        f"{_where(point)}{_with(found, planned[0].batch_norm)} the target's increments have this many times the "
-        f"baseline's covariance (its trace): {', '.join(others)} and {last}."
+        f"{_where(point)}, {_statistics(found, by_rule['sqrt'].batch_norm)}, the square-root rule gives the target's "
+        f"increments {_text(by_rule['sqrt'].covariance)} times the baseline's covariance, {', '.join(others)}; "
+        f"exponent {_text(point.covariance_exponent)} keeps it."
     )
-    if plain:
-        yield f"With plain batch norm the square-root rule gives {_text(plain[0].covariance)}."
-    yield f"Exponent {_text(point.covariance_exponent)} of the batch ratio keeps the covariance."
-    yield from _of_drift(point)
-
-
-def _of_drift(point: Point) -> Iterator[str]:
-    share, exponent = point.drift_share, point.exponent
+    for match in point.matches:
+        if (match.rule, match.batch_norm) == ("sqrt", "plain"):
+            yield f"With plain batch norm the square-root rule gives {_text(match.covariance)}."
     yield (
-        f"The mean step (drift) is {_text(share, 100)}% of the second moment of the baseline's step, which exponent "
-        f"{_text(exponent)} keeps"
+        f"The mean step (drift) makes {_text(point.drift_share, 100, '%')} of the second moment of the baseline's "
+        f"step, and does not shrink as the batch grows: exponent {_text(point.exponent)} keeps that moment"
     ) + (
-        ": drift rules at the target, and 0.5 is too much for the length of a step."
-        if exponent.high is not None and exponent.high < 0.5 - AGREES_WITHIN
-        else ": noise rules, as the square-root rule assumes."
-        if exponent.low is not None and exponent.low > 0.5 - AGREES_WITHIN
-        else ": these batches do not tell whether drift makes 0.5 too much."
+        ", so 0.5 makes the target's steps too long."
+        if point.exponent.high is not None and point.exponent.high < 0.5 - AGREES_WITHIN
+        else ", about as much as 0.5, for noise rules."
+        if point.exponent.low is not None and point.exponent.low > 0.5 - AGREES_WITHIN
+        else "; more --batches tell whether 0.5 makes the target's steps too long."
     )
 
 
 def _caveats(found: CovarianceProbe) -> Iterator[str]:
     yield (
-        "The intervals are over batches drawn at the weights of one seed, not over seeds. Clipping and weight decay are "
-        f"left out. Momentum {found.momentum:g} multiplies what a gradient moves in the end by "
-        f"{1 / (1 - found.momentum):.3g}, at any batch size."
+        "The intervals are over batches, at the weights of one seed. Clipping and weight decay are left out. Momentum "
+        f"{found.momentum:g} multiplies what a gradient moves in the end by {1 / (1 - found.momentum):.3g}, at any "
+        "batch size."
     )
     yield (
-        "Over t updates drift adds up as t^2 and noise as t, so the exponent that keeps the weight distance is lower "
-        "than that of one step for as long as the mean gradient stays the same: `lbadvisor calibrate` measures it."
+        "Over t updates drift adds up as t^2 and noise as t: while the mean gradient stays the same, the exponent that "
+        "keeps the weight distance is below that of one step. `lbadvisor calibrate` measures it."
     )
     if found.ghost_batch_size is not None:
         yield (
-            "With batch norm an example's gradient depends on its batch, which the square-root rule's derivation leaves "
-            f"out and ghost batches are to mend ({HOFFER}): their statistics are as noisy as the baseline's, those of "
-            "the whole batch are not."
+            "With batch norm an example's gradient depends on its batch, which the derivation of the square-root rule "
+            f"leaves out ({HOFFER}): the statistics of ghost batches are as noisy as the baseline's, those of the "
+            "whole batch are not."
         )
     scale = found.points[-1].noise_scale
     if scale is not None:
@@ -87,80 +88,89 @@ def _caveats(found: CovarianceProbe) -> Iterator[str]:
         )
 
 
-def _planned(point: Point) -> list[Match]:
+def _planned(point: CovariancePoint) -> list[RuleMatch]:
     return [match for match in point.matches if match.batch_norm != "plain"]
 
 
-def _where(point: Point) -> str:
+def _where(point: CovariancePoint) -> str:
     return f"After {point.updates:,} updates" if point.updates else "At the initial weights"
 
 
-def _with(found: CovarianceProbe, batch_norm: BatchNormOf) -> str:
-    return f", with ghost batches of {found.ghost_batch_size:,}," if batch_norm == "ghost" else ","
+def _statistics(found: CovarianceProbe, batch_norm: BatchNormOf) -> str:
+    ghosts = f"ghost batches of {found.ghost_batch_size}"
+    return {"ghost": f"with {ghosts}", "plain": "with plain batch norm"}.get(batch_norm, "without batch norm")
 
 
-def _text(estimate: Estimate, factor: float = 1) -> str:
-    value = f"{factor * estimate.value:.2g}"
-    if estimate.low is None or estimate.high is None:
-        return f"{value} (no bounds)"
-    return f"{value} ({factor * estimate.low:.2g} to {factor * estimate.high:.2g})"
+def _text(estimate: Bounded, factor: float = 1, unit: str = "") -> str:
+    """Such as 0.91 (0.87 to 0.95)."""
+    ends = estimate.value, estimate.low, estimate.high
+    value, low, high = ("?" if end is None else f"{factor * end:.{3 if factor * end >= 1 else 2}g}" for end in ends)
+    return f"{value}{unit} ({low} to {high})"
 
 
-def _grid(found: CovarianceProbe, point: Point) -> Grid:
+def _grid(found: CovarianceProbe, point: CovariancePoint) -> Grid:
     rows = tuple(
         (
             match.rule,
-            f"ghosts of {found.ghost_batch_size:,}" if match.batch_norm == "ghost" else match.batch_norm,
+            _statistics(found, match.batch_norm),
             match.lr_factor,
-            *map(_text, (match.covariance, match.similarity, match.second_moment)),
+            _text(match.covariance),
+            _text(match.similarity),
+            _text(match.second_moment),
         )
         for match in point.matches
     )
     return Grid(f"{_where(point)}, relative to the baseline", _HEADINGS, _FORMATS, rows)
 
 
-def _by_exponent(found: CovarianceProbe, point: Point) -> Graph:
+def _series(
+    label: str, x: Sequence[float], values: Sequence[Bounded], style: Style = "line", like: int | None = None
+) -> Series:
+    """With a band; an end that is not known is not drawn."""
+    low, high = (
+        tuple(math.nan if end is None else end for end in ends) for ends in zip(*map(_ends, values), strict=True)
+    )
+    return Series(label, tuple(x), tuple(value.value for value in values), low, high, style, like)
+
+
+def _ends(estimate: Bounded) -> tuple[float | None, float | None]:
+    return estimate.low, estimate.high
+
+
+def _by_exponent(found: CovarianceProbe, point: CovariancePoint) -> Graph:
     """On a logarithmic axis what grows as r^2a is a straight line."""
-    ends, ratio, series = (0.0, 1.0), found.target_batch_size / found.batch_size, []
+    exponents, ratio = (0.0, 0.5, 1.0), found.target_batch_size / found.batch_size
+    of_rate, noisy = ([m for m in point.matches if m.rule == rule] for rule in ("none", "noise"))
 
-    def line(label: str, start: Estimate, like: int | None = None) -> Series:
-        of_ends = [tuple(y * ratio ** (2 * a) for a in ends) for y in (start.value, start.low or 0, start.high or 0)]
-        bounded = start.low is not None and start.low > 0
-        band = (of_ends[1], of_ends[2]) if bounded and like is None else (None, None)
-        return Series(label, ends, of_ends[0], *band, "line" if like is None else "dashed", like)
+    def line(label: str, kept: Bounded, style: Style = "line", like: int | None = None) -> Series:
+        return _series(label, exponents, [kept.times(ratio ** (2 * a)) for a in exponents], style, like)
 
-    for match in point.matches:
-        words = {"ghost": " with ghosts", "plain": " with plain batch norm"}.get(match.batch_norm, "")
-        if match.rule == "none":
-            series.append(line(f"covariance{words}", match.covariance))
-            series.append(line(f"second moment{words}", match.second_moment, len(series) - 1))
-        elif match.rule == "noise":
-            series.append(Series(f"covariance{words} and noise", (0.0,), (match.covariance.value,), style="points"))
-    series.append(Series("the baseline's", ends, (1.0, 1.0), style="dashed"))
     return Graph(
-        title=f"{_where(point)}: the increment's covariance against the exponent of the learning rate",
+        title=f"{_where(point)}: the covariance of the increment by the exponent of the learning rate",
         x_title="exponent of the batch ratio (0.5 square root, 1 linear)",
         y_title="times the baseline's",
-        series=tuple(series),
+        series=(
+            *(line(f"covariance {_statistics(found, match.batch_norm)}", match.covariance) for match in of_rate),
+            line(f"second moment {_statistics(found, of_rate[0].batch_norm)}", of_rate[0].second_moment, "dashed", 0),
+            *(_series("covariance with multiplicative noise", (0.0,), [m.covariance], "points") for m in noisy[:1]),
+            Series("the baseline's", exponents, (1.0,) * 3, style="dashed"),
+        ),
         logarithmic_y=True,
         note="A rule matches if its line crosses 1 at its exponent. The second moment also counts the mean step.",
     )
 
 
 def _by_group(found: CovarianceProbe) -> Graph:
-    names = list(dict.fromkeys(ratio.group for ratio in found.points[0].groups))
-    series = []
+    ratios: dict[str, list[GroupRatio]] = {}
     for point in found.points:
-        for batch_norm in dict.fromkeys(ratio.batch_norm for ratio in point.groups):
-            ratios = [ratio.covariance for ratio in point.groups if ratio.batch_norm == batch_norm]
-            label = f"{_where(point)}" + ("" if batch_norm == "none" else f", {batch_norm}")
-            places = tuple(float(place) for place in range(1, len(ratios) + 1))
-            low, high = (tuple(getattr(r, end) or r.value for r in ratios) for end in ("low", "high"))
-            series.append(Series(label, places, tuple(r.value for r in ratios), low, high))
+        for ratio in point.groups:
+            ratios.setdefault(f"{_where(point)}, {_statistics(found, ratio.batch_norm)}", []).append(ratio)
+    names = [ratio.group for ratio in next(iter(ratios.values()))]
+    places = range(1, len(names) + 1)
     return Graph(
-        title="The increment's covariance by the square-root rule, in each group of layers",
+        title="The covariance of the increment by the square-root rule, in each group of layers",
         x_title="group of layers",
         y_title="times the baseline's",
-        series=tuple(series),
-        note="; ".join(f"{place}: {name}" for place, name in enumerate(names, start=1)),
+        series=tuple(_series(label, places, [r.covariance for r in of_label]) for label, of_label in ratios.items()),
+        note="; ".join(f"{place}: {name}" for place, name in zip(places, names, strict=True)),
     )

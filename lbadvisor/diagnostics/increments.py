@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lbadvisor.diagnostics.covariance import CovarianceProbe, Drawn, Variant, point_of
+from lbadvisor.diagnostics.covariance import CovarianceProbe, Gradients, Variant, point_of
 from lbadvisor.diagnostics.short_runs import first_updates
 from lbadvisor.diagnostics.sketch import Sketch, sketch_of
 from lbadvisor.errors import UsageError
@@ -134,11 +134,11 @@ def probe_covariance(
             if variant.batch_norm in ("ghost", "none"):
                 at.micro_size = micro_size
             rows = []
-            for row_Q in naming_what_fits(_gradients(at, dataset, sketch, update, request.batches), at):
+            for row_Q in naming_what_fits(drawn_gradients(at, dataset, sketch, update, request.batches), at):
                 rows.append(row_Q)
                 done += recipe.batch.size
                 yield CovarianceProgress(done)
-            drawn[variant] = Drawn(recipe.batch.size, torch.stack(rows))
+            drawn[variant] = Gradients(recipe.batch.size, torch.stack(rows))
         lr, examples = rates_at(baseline, update).lr, baseline.data.train_examples
         points.append(point_of(update, lr, drawn, sketch.groups, examples))
     return CovarianceProbe(
@@ -155,7 +155,7 @@ def probe_covariance(
     )
 
 
-def _gradients(state: TrainState, dataset: Dataset, sketch: Sketch, update: int, batches: int) -> Iterator[Tensor]:
+def drawn_gradients(state: TrainState, dataset: Dataset, sketch: Sketch, update: int, batches: int) -> Iterator[Tensor]:
     """Sketches of the gradients of independent batches, each drawn as training draws its first one.
 
     Batches of one size are the same in every variant, so that two variants differ by what they do with them alone.
