@@ -137,7 +137,7 @@ def point_of(
     # |g|^2/tr(S/B) gives all that depends on both; it is not below 0, even where an estimate of it is.
     share = ratio_of(drift, noise).mapped(lambda found: max(found, 0.0))
     per_example = small * (examples - 1) / (examples - small)
-
+    scale = share.mapped(lambda found: per_example / found if found else math.inf)
     return CovariancePoint(
         updates=updates,
         lr=lr,
@@ -148,11 +148,9 @@ def point_of(
             lambda found: -math.log(found) / (2 * math.log(ratio)) if found > 0 else math.inf
         ),
         exponent=share.mapped(lambda found: noise_exponent(found, per_example, small, large) or 0.0),
-        noise_scale=noise_scale_of(share.mapped(lambda found: per_example / found if found else math.inf)),
+        noise_scale=None if math.isinf(scale.value) else NoiseScale(scale.value, scale.low, scale.high),
         matches=tuple(
-            match
-            for variant, found in targets.items()
-            for match in _matches(variant, found, baseline, examples)
+            match for variant, found in targets.items() for match in _matches(variant, found, baseline, examples)
         ),
         groups=tuple(
             GroupRatio(name, variant.batch_norm, _covariance_ratio(found, baseline, part).times(ratio))
@@ -160,12 +158,7 @@ def point_of(
             if not variant.noise
             for name, part in groups.items()
         ),
-    )  # fmt: skip
-
-
-def noise_scale_of(found: Bounded) -> NoiseScale | None:
-    """As the plan has it; None if no drift was found."""
-    return NoiseScale(found.value, found.low, found.high) if math.isfinite(found.value) else None
+    )
 
 
 def _matches(variant: Variant, target: Gradients, baseline: Gradients, examples: int) -> list[RuleMatch]:

@@ -65,10 +65,11 @@ def _sentences(found: CovarianceProbe, point: CovariancePoint) -> Iterator[str]:
 
 
 def _caveats(found: CovarianceProbe) -> Iterator[str]:
-    yield (
-        "The intervals are over batches, at the weights of one seed. Clipping and weight decay are left out. Momentum "
-        f"{found.momentum:g} multiplies what a gradient moves in the end by {1 / (1 - found.momentum):.3g}, at any "
-        "batch size."
+    yield "The intervals are over batches, at the weights of one seed. Clipping and weight decay are left out." + (
+        f" Momentum {found.momentum:g} multiplies what a gradient moves in the end by {1 / (1 - found.momentum):.3g}, "
+        "at any batch size."
+        if found.momentum
+        else ""
     )
     yield (
         "Over t updates drift adds up as t^2 and noise as t: while the mean gradient stays the same, the exponent that "

@@ -13,7 +13,7 @@ from torch import Tensor
 from lbadvisor.diagnostics.covariance import CovarianceProbe, Gradients, Variant, point_of
 from lbadvisor.diagnostics.short_runs import first_updates
 from lbadvisor.diagnostics.sketch import Sketch, sketch_of
-from lbadvisor.errors import UsageError
+from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan import rules
 from lbadvisor.plan.baseline import baseline_of
 from lbadvisor.plan.plan import advise
@@ -25,12 +25,13 @@ from lbadvisor.recipe.schedule import in_updates, rates_at
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
-from lbadvisor.training.loop import add_gradients
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.memory import naming_what_fits
+from lbadvisor.training.micro_batches import micro_slices
 from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.seeds import derived_seed, seed_torch
-from lbadvisor.training.state import TrainState
+from lbadvisor.training.state import TrainState, is_finite
+from lbadvisor.training.update_batch import add_gradients, update_batch
 
 FEWEST_BATCHES = 8
 DEFAULT_TENTH = 1000
@@ -127,6 +128,8 @@ def probe_covariance(
         for _ in first_updates(state, dataset, update) if update else ():
             done += baseline.batch.size
             yield CovarianceProgress(done)
+        if not is_finite(state):
+            raise LbadvisorError(f"{baseline.name} diverged within {update} updates: look at fewer with --at")
         drawn = {}
         for variant, recipe in variants.items():
             at = machine.start(recipe, request.seed, dataset)
@@ -165,8 +168,8 @@ def drawn_gradients(state: TrainState, dataset: Dataset, sketch: Sketch, update:
     state.model.train()
     for number in range(batches):
         purpose = f"increment {state.recipe.batch.size} {update}"
-        drawn = replace(state, seed=derived_seed(state.seed, purpose, number))
+        drawn = replace(state, update=0, seed=derived_seed(state.seed, purpose, number))
         seed_torch(derived_seed(drawn.seed, "update", 0), state.interval.device)
-        state.optimizer.zero_grad(set_to_none=False)
-        add_gradients(drawn, dataset, state.model)
+        state.optimizer.zero_grad(set_to_none=True)
+        add_gradients(drawn, update_batch(drawn, dataset, 0), state.model, micro_slices(state.recipe, state.micro_size))
         yield sketch.of([torch.zeros_like(p) if p.grad is None else p.grad for p in state.parameters])

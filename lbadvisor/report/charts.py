@@ -2,11 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbadvisor.records.diagnosis import Graph, Series
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Series
 from lbadvisor.records.quantities import DRAWN
 from lbadvisor.report.appearance import DASHES, Look, looks_of
 from lbadvisor.report.curves import Curve, GroupCurves
@@ -41,20 +41,34 @@ class Chart:
     clocks: tuple[Clock, ...] = ()
 
 
-def chart_of(key: str, graph: Graph) -> Chart:
-    """A diagnostic's graph: a fitted line has the colour of the points that it was fitted to, and its own dashes."""
-    graph = _within_sight(graph)
-    own = [place for place, series in enumerate(graph.series) if series.like is None]
-    looks = dict(zip(own, looks_of(len(own)), strict=True))
+def diagnosis_charts(diagnosis: Diagnosis, part: int = 1) -> tuple[Chart, ...]:
+    """The graphs of a page's diagnosis number `part`; series of one label look alike in all of them.
+
+    A fitted line has the colour of the points that it was fitted to, and dashes of its own.
+    """
+    own = [{one.label: None for one in graph.series if one.like is None} for graph in diagnosis.graphs]
+    labels = list(dict.fromkeys(label for of_graph in own for label in of_graph))
+    looks = dict(zip(labels, looks_of(len(labels)), strict=True))
+    charts = []
+    for place, graph in enumerate(diagnosis.graphs, start=1):
+        charts.append(Chart(f"{part}-{place}", _within_sight(graph), _looks(graph, looks)))
+    return tuple(charts)
+
+
+def _looks(graph: Graph, looks: Mapping[str, Look]) -> tuple[Look, ...]:
     fitted: Counter[int] = Counter()
-    for place, series in enumerate(graph.series):
-        if series.like is not None:
+    found = []
+    for series in graph.series:
+        if series.like is None:
+            look = looks[series.label]
+            undashed = series.style == "dashed" and look.dashes == "none"
+            found.append(replace(look, dashes=DASHES[1]) if undashed else look)
+        else:
             dashes = "none" if series.style == "line" else DASHES[1 + fitted[series.like] % (len(DASHES) - 1)]
             fitted[series.like] += series.style == "dashed"
-            looks[place] = replace(looks[series.like], dashes=dashes, marker=None)
-        elif series.style == "dashed" and looks[place].dashes == "none":
-            looks[place] = replace(looks[place], dashes=DASHES[1])
-    return Chart(key, graph, tuple(looks[place] for place in range(len(graph.series))))
+            points = looks[graph.series[series.like].label]
+            found.append(replace(points, dashes=dashes, marker=None))
+    return tuple(found)
 
 
 def _within_sight(graph: Graph) -> Graph:

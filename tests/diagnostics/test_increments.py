@@ -19,7 +19,7 @@ from lbadvisor.diagnostics.increments import (
 )
 from lbadvisor.diagnostics.short_runs import CalibrationRequest, calibrate
 from lbadvisor.diagnostics.sketch import sketch_of
-from lbadvisor.errors import PlanError, UsageError
+from lbadvisor.errors import LbadvisorError, PlanError, UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import noise_variance
 from lbadvisor.recipe.file import load_recipe
@@ -176,6 +176,13 @@ def test_a_full_batch_and_adam_are_refused():
     adam = with_tables(optimizer={"name": "adam", "lr": 0.001})
     with pytest.raises(UsageError, match="adam divides each gradient"):
         asked(baseline=adam)
+
+
+def test_a_baseline_that_diverges_on_the_way_is_an_error():
+    with pytest.raises(LbadvisorError, match="digits diverged within 20 updates"):
+        result_of(
+            probe_covariance(HERE, asked(baseline=with_tables(optimizer={"name": "sgd", "lr": 1e30}), updates=(20,)))
+        )
 
 
 def test_micro_batches_of_whole_ghosts_change_no_ratio(digits):
