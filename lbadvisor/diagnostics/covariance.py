@@ -16,6 +16,8 @@ from torch import Tensor
 
 from lbadvisor.comparison.intervals import mean_interval, ratio_interval
 from lbadvisor.diagnostics.calibration import noise_exponent
+from lbadvisor.diagnostics.noise_estimate import noise_scale
+from lbadvisor.nn.two_batches import variance_factor
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.rules import LR_RULES, lr_factor
 
@@ -92,7 +94,7 @@ class CovariancePoint:
 
     `noise` is E|dw - E dw|^2 of its increments, and `drift` |E dw|^2: of the target's, with the plan's batch norm, for
     they have the same mean and less noise. `drift_share` is drift/(drift + noise), and `noise_scale` that of these
-    gradients, None if no drift was found. `covariance_exponent` is the exponent of the batch ratio that keeps the
+    gradients, infinite if no drift was found. `covariance_exponent` is the exponent of the batch ratio that keeps the
     trace of the covariance, as measured with the plan's batch norm; `exponent` the one that keeps a step's second
     moment by `noise_exponent`, the formula of `calibrate`.
     """
@@ -104,7 +106,7 @@ class CovariancePoint:
     drift_share: Bounded
     covariance_exponent: Bounded
     exponent: Bounded
-    noise_scale: NoiseScale | None
+    noise_scale: NoiseScale
     matches: tuple[RuleMatch, ...]
     groups: tuple[GroupRatio, ...]
 
@@ -134,21 +136,24 @@ def point_of(
     planned = next(iter(targets.values()))
     small, large, ratio = baseline.batch_size, planned.batch_size, planned.batch_size / baseline.batch_size
     noise, drift = powers(baseline.gradients_KQ), squared_means(planned.gradients_KQ)
-    # |g|^2/tr(S/B) gives all that depends on both; it is not below 0, even where an estimate of it is.
-    share = ratio_of(drift, noise).mapped(lambda found: max(found, 0.0))
-    per_example = small * (examples - 1) / (examples - small)
-    scale = share.mapped(lambda found: per_example / found if found else math.inf)
+    factor = variance_factor(0, small, examples)
+    found = noise_scale(drift, [value / factor for value in noise])
+    scale = Bounded(found.examples, found.low, found.high)
+
+    def keeping(examples: float) -> float:
+        return 0.5 if math.isinf(examples) else noise_exponent(1.0, examples, small, large) or 0.0
+
     return CovariancePoint(
         updates=updates,
         lr=lr,
         noise=mean_of(noise).times(lr**2),
         drift=mean_of(drift).times(lr**2),
-        drift_share=share.mapped(lambda found: found / (1 + found)),
+        drift_share=scale.mapped(lambda examples: 1 / (1 + factor * examples)),
         covariance_exponent=_covariance_ratio(planned, baseline, slice(None)).mapped(
             lambda found: -math.log(found) / (2 * math.log(ratio)) if found > 0 else math.inf
         ),
-        exponent=share.mapped(lambda found: noise_exponent(found, per_example, small, large) or 0.0),
-        noise_scale=None if math.isinf(scale.value) else NoiseScale(scale.value, scale.low, scale.high),
+        exponent=scale.mapped(keeping),
+        noise_scale=found,
         matches=tuple(
             match for variant, found in targets.items() for match in _matches(variant, found, baseline, examples)
         ),

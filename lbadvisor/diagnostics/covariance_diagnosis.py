@@ -82,7 +82,7 @@ def _caveats(found: CovarianceProbe) -> Iterator[str]:
             "whole batch are not."
         )
     scale = found.points[-1].noise_scale
-    if scale is not None:
+    if math.isfinite(scale.examples):
         yield (
             f"{_where(found.points[-1])} the noise scale is {scale.examples:,.3g} examples. "
             + stretch_caveat(scale.examples, found.batch_size, found.target_batch_size)

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.covariance import CovarianceProbe, Gradients, Variant, point_of
 from lbadvisor.diagnostics.short_runs import first_updates
 from lbadvisor.diagnostics.sketch import Sketch, sketch_of
@@ -102,16 +103,9 @@ def default_points(recipe: Recipe) -> tuple[int, ...]:
     return 0, max(1, min((in_updates(recipe).schedule.updates or 0) // 10, DEFAULT_TENTH))
 
 
-@dataclass(frozen=True, slots=True)
-class CovarianceProgress:
-    """Number of the probe's examples done so far."""
-
-    examples: int
-
-
 def probe_covariance(
     machine: Machine, request: CovarianceRequest
-) -> Generator[Preparing | CovarianceProgress, None, CovarianceProbe]:
+) -> Generator[Preparing | Advance, None, CovarianceProbe]:
     """Draw the batches; nothing is stored. The machine's micro-batches are those of ghosts at the target.
 
     Raises the errors of `errors.py`.
@@ -127,7 +121,7 @@ def probe_covariance(
     for update in request.updates:
         for _ in first_updates(state, dataset, update) if update else ():
             done += baseline.batch.size
-            yield CovarianceProgress(done)
+            yield Advance("drawing batches", done, request.examples, "examples")
         if not is_finite(state):
             raise LbadvisorError(f"{baseline.name} diverged within {update} updates: look at fewer with --at")
         drawn = {}
@@ -140,7 +134,7 @@ def probe_covariance(
             for row_Q in naming_what_fits(drawn_gradients(at, dataset, sketch, update, request.batches), at):
                 rows.append(row_Q)
                 done += recipe.batch.size
-                yield CovarianceProgress(done)
+                yield Advance("drawing batches", done, request.examples, "examples")
             drawn[variant] = Gradients(recipe.batch.size, torch.stack(rows))
         lr, examples = rates_at(baseline, update).lr, baseline.data.train_examples
         points.append(point_of(update, lr, drawn, sketch.groups, examples))

@@ -173,7 +173,7 @@ def test_without_drift_the_exponent_is_a_half_and_there_is_no_noise_scale():
     assert point.drift.value < 0
     assert point.drift_share.value == 0
     assert point.exponent.value == pytest.approx(0.5)
-    assert point.noise_scale is None
+    assert point.noise_scale.examples == math.inf
 
 
 def test_an_estimate_of_a_falling_function_turns_its_interval_around():

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.calibration import noise_exponent, over_seeds
 from lbadvisor.diagnostics.covariance import Variant, mean_of, powers, ratio_of, squared_means
 from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
 from lbadvisor.diagnostics.increments import (
-    CovarianceProgress,
     CovarianceRequest,
     default_points,
     drawn_gradients,
@@ -90,7 +90,7 @@ def test_a_probe_of_the_digits_finds_the_square_root_and_drift_and_is_exact_abou
     request = asked(updates=(0, 10), batches=16)
     found, progress = result_of(probe_covariance(HERE, request))
     assert found.examples == request.examples == 10 * 32 + 2 * 16 * (32 + 4 * 256)
-    counts = [event.examples for event in progress if isinstance(event, CovarianceProgress)]
+    counts = [event.done for event in progress if isinstance(event, Advance)]
     assert counts == sorted(counts)
     assert counts[-1] == found.examples
     assert [point.updates for point in found.points] == [0, 10]

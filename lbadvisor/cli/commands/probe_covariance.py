@@ -57,11 +57,9 @@ def covariance(
     display = Display(quiet=shown.quiet)
     display.show_loading()
 
-    from lbadvisor.cli.display.progress import Step, prepared
-    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
-    from lbadvisor.diagnostics.increments import CovarianceProgress, CovarianceRequest, default_points, probe_covariance
-    from lbadvisor.training.data.dataset import Preparing
+    from lbadvisor.diagnostics.increments import CovarianceRequest, default_points, probe_covariance
 
     points = default_points(baseline) if at is None else updates_of(at)
     asked = CovarianceRequest(baseline, request, points, batches, seed)
@@ -71,14 +69,7 @@ def covariance(
         stdout().print("nothing was done")
         return
 
-    def step(event: Preparing | CovarianceProgress) -> Step:
-        if isinstance(event, Preparing):
-            return prepared(event)
-        count = f"{event.examples:,} of {asked.examples:,} examples"
-        return Step("probing the covariance", event.examples, asked.examples, count)
-
-    with display.progress() as progress:
-        found = follow_unsaved(probe_covariance(computer, asked), lambda event: progress.show(step(event)))
+    found = follow_probe(probe_covariance(computer, asked), display)
     show_diagnosis(found, covariance_diagnosis(found), shown)
 
 
