@@ -136,7 +136,8 @@ def distance_lines(scaling: Scaling) -> list[Adjustment]:
     if not any(distance is not None for distance in after):
         return []
     cadence = Rule("with the schedule", updates_formula(scaling), rules.OWN_CHOICE, "as many checks as before")
+    every = scaling.lengths(scaling.baseline.distance_every)
     return [
         changed("schedule.milestones.distance", before, after, rule),
-        changed("schedule.distance_every_updates", *scaling.lengths(scaling.baseline.distance_every), cadence, "updates"),
+        changed("schedule.distance_every_updates", *every, cadence, "updates"),
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lbadvisor.errors import PlanError
 from lbadvisor.plan import rules
 from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.distances import Distances, check_milestones
+from lbadvisor.plan.distances import Distances, check_measured
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.catalog import network_facts
@@ -178,7 +178,7 @@ def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> Pla
         return PlannedArm(arm, None, in_updates(baseline), seeds, asked)
     try:
         if arm.follows is not None:
-            check_milestones(baseline)
+            check_measured(baseline)
         plan = advise(baseline, arm.request(asked))
     except PlanError as error:
         raise PlanError(f"the arm {arm.name}: {error}") from error
@@ -209,7 +209,9 @@ def planned_arms(
     names = [arm.name for arm, _ in wanted]
     for arm, _ in wanted:
         if arm.follows is not None and arm.follows not in names:
-            raise PlanError(f"the arm {arm.name} takes its distances from a run of {arm.follows}: name that arm as well")
+            raise PlanError(
+                f"the arm {arm.name} takes its distances from a run of {arm.follows}: name that arm as well"
+            )
     arms, left_out = [], []
     for arm, seeds in wanted:
         why = _why_idle(arm, baseline, asked)

@@ -65,6 +65,21 @@ def check_milestones(baseline: "Recipe") -> None:
         raise PlanError(f"the schedule of {baseline.name} has {why}: nothing in it can come at a weight distance")
 
 
+def check_measured(baseline: "Recipe") -> None:
+    """Raise `PlanError` if runs of the baseline, as often as it measures, tell no distance at its first milestone."""
+    from lbadvisor.recipe.schedule import in_updates
+
+    check_milestones(baseline)
+    recipe = in_updates(baseline)
+    first = recipe.schedule.milestones[0].update or 0
+    cadences = (recipe.measurements.every_updates, recipe.measurements.evaluate_every_updates)
+    if not any(every is not None and every <= first for every in cadences):
+        raise PlanError(
+            f"{baseline.name} is not measured before its first milestone, at update {first}: --set "
+            f"measurements.every_updates={max(1, first // 10)}"
+        )
+
+
 def _distance_at(update: int, name: str, measurements: Sequence["Measurement"]) -> float:
     for left, right in pairwise(measurements):
         if left.update <= update <= right.update:

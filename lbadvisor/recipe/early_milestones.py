@@ -37,8 +37,8 @@ def with_milestones(recipe: Recipe, milestones: Milestones) -> Recipe:
     return recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=moved)})
 
 
-def checked_milestone(recipe: Recipe, update: int) -> int | None:
-    """The place of the milestone whose distance is to be checked after `update` updates; None if none is.
+def checked_milestone(recipe: Recipe, update: int) -> tuple[int, float] | None:
+    """The place of the milestone to be checked after `update` updates, and its distance; None if none is due.
 
     The recipe has its milestones where they are.
     """
@@ -46,7 +46,14 @@ def checked_milestone(recipe: Recipe, update: int) -> int | None:
     if not schedule.is_by_distance or update % schedule.distance_every_updates:
         return None
     place = next((i for i, at in enumerate(planned_milestones(recipe)) if at > update), None)
-    return None if place is None or schedule.milestones[place].distance is None else place
+    distance = None if place is None else schedule.milestones[place].distance
+    return None if place is None or distance is None else (place, distance)
+
+
+def has_more(recipe: Recipe, milestones: Milestones, update: int) -> bool:
+    """Whether after `update` updates another milestone may come early."""
+    pairs = zip(recipe.schedule.milestones, milestones, strict=True)
+    return any(at > update and milestone.distance is not None for milestone, at in pairs)
 
 
 def moved_to(milestones: Milestones, place: int, update: int) -> Milestones:

@@ -64,6 +64,7 @@ def plan(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
     ] = None,
+    database: options.Database = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -74,18 +75,23 @@ def plan(
     """
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
-    from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
+    from lbadvisor.cli.options.adaptation import (
+        arm_or_request_of,
+        baseline_recipe,
+        planned_from,
+        target_of,
+        write_recipe,
+    )
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
-    from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body
+    from lbadvisor.plan.plan import advise_numbers, numbers_body, plan_body
 
     target_of(adapt.target)
     if out is not None:
         check_out(out, force=force, source=recipe)
     if recipe is not None:
         baseline = baseline_recipe(recipe, changes, words)
-        made = advise(baseline, arm_or_request_of(adapt, words, baseline_of(baseline)))
+        made = planned_from(baseline, adapt, words, database)
         if out is not None:
             write_recipe(out, made)
         if as_json:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, get_args
 
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
+from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.arms import arm_of
 from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.distances import distances_of
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import parse_lr_rule
@@ -86,22 +88,40 @@ def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
 
 
 def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
-    """The same, or the named arm's request."""
+    """The same, or the named arm's request, for which the distances are still to be read."""
     if adapt.arm is None:
         return request_of(adapt, words, baseline)
-    make = arm_of(adapt.arm).request
+    arm = arm_of(adapt.arm)
+    if arm.follows is not None and adapt.distances_from is None:
+        raise UsageError(f"the arm {arm.name} needs the distances of a run of the baseline: --distances-from RUN")
+    make = arm.request
     asked = request_by(adapt.rules, target_of(adapt.target), ())
     requests: tuple[Request, ...] = () if make is None else (make(asked),)
     refuse_without_effect(words, Planned(baseline, requests))
     return requests[0]
 
 
-def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
+def planned_from(baseline: "Recipe", adapt: Adapt, words: Words, database: Path | None) -> Plan:
+    """The plan that the options make of the baseline, whose run in the database tells the distances, if any are asked.
+
+    Raises `UnknownRunError` and what `distances_of` raises.
+    """
+    request = arm_or_request_of(adapt, words, baseline_of(baseline))
+    if adapt.distances_from is not None:
+        with opened(database) as store:
+            run = store.run(adapt.distances_from)
+            request = replace(request, distances=distances_of(run, store.measurements(run.number), baseline))
+    return advise(baseline, request)
+
+
+def trained_recipe(
+    path: Path, changes: Changes, adapt: Adapt, words: Words, database: Path | None
+) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes, words)
     if adapt.target is None:
         return None, baseline
-    plan = advise(baseline, arm_or_request_of(adapt, words, baseline_of(baseline)))
+    plan = planned_from(baseline, adapt, words, database)
     return plan, plan.adapted
 
 

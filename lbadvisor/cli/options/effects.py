@@ -109,6 +109,16 @@ NO_ARM = Need(
     lambda words: words.values.get("--arm") is None,
     "cannot be combined with --arm, which says what is adapted",
 )
+BY_DISTANCE = Need(
+    Words,
+    lambda words: words.values["--arm"] in (None, "distance"),
+    "belongs to --arm distance: the other arms have no distances",
+)
+FOLLOWS = Need(
+    Words,
+    lambda words: words.values["--distances-from"] is not None,
+    "has no effect without --distances-from RUN, which is read from the database",
+)
 OUT = Need(Words, lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
 ONE_FORM = Need(
     Words,
@@ -207,6 +217,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--betas": (TARGET, BETAS, _adapts("lr"), LARGER),
     "--weight-decay": (TARGET, DECAY, HORIZON),
     "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
+    "--distances-from": (TARGET, RECIPE, BY_DISTANCE),
     # Of one command each.
     "plan --from": (NO_RECIPE,),
     "plan --lr": (NO_RECIPE, FROM),
@@ -218,6 +229,8 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "plan --beta2": (NO_RECIPE, FROM),
     "plan --epsilon": (NO_RECIPE, FROM),
     "plan --weight-decay-value": (NO_RECIPE, FROM),
+    "plan --db": (FOLLOWS,),
+    "verify-resume --db": (FOLLOWS,),
     "plan --out": (RECIPE,),
     "verify-resume --updates": ALWAYS,
     "verify-resume --at": ALWAYS,
