@@ -127,10 +127,9 @@ class Run:
     micro_size: int | None = None
 
     @property
-    def length_text(self) -> str:
-        """Its length in words: `405`, or `at most 405` while it may end earlier."""
-        may_end_earlier = self.recipe.schedule.is_by_distance and self.status is not RunStatus.COMPLETE
-        return f"at most {self.updates:,}" if may_end_earlier else f"{self.updates:,}"
+    def at_most(self) -> str:
+        """What to say before its length while it may end earlier, else nothing."""
+        return "at most " if self.recipe.schedule.is_by_distance and self.status is not RunStatus.COMPLETE else ""
 
 
 @dataclass(frozen=True, slots=True)

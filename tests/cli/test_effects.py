@@ -63,7 +63,7 @@ GIVEN = {
     "--precision": "float32", "--out": "new.toml", "--from": "32", "--lr": "0.1", "--epochs": "10",
     "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--momentum": "0.9", "--beta1": "0.9",
     "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
-    "--html": "a.html", "--png": "a.png", "--by": "update",
+    "--distances-from": "sb", "--db": "runs.db", "--html": "a.html", "--png": "a.png", "--by": "update",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
 OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")
@@ -71,6 +71,10 @@ NO_DECAY = ("--set", "optimizer.weight_decay=0.0")
 NO_TARGET = "needs the target batch size: --to B"
 WITHOUT_EFFECT = [
     *((("train", DIGITS, option), NO_TARGET) for option in ("--arm", "--adapt", "--lr-rule", "--ghost", "--betas")),
+    (("train", DIGITS, "--distances-from"), NO_TARGET),
+    (("plan", "--from", "32", "--to", "64", "--distances-from"), "needs a recipe"),
+    (("train", DIGITS, "--to", "256", "--arm", "ra", "--distances-from"), "belongs to --arm distance"),
+    *(((command, DIGITS, "--to", "256", "--db"), "without --distances-from") for command in ("plan", "verify-resume")),
     *((("verify-resume", DIGITS, option), NO_TARGET) for option in ("--weight-decay", "--stretch-share")),
     *(((*PLAN, option), "needs a recipe") for option in ("--set", "--schedule-scale", "--precision", "--out")),
     *(

@@ -98,7 +98,7 @@ def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
     run = event.run
     there = f" (reused: {run.name})" if event.was_there else ""
     if run.status is RunStatus.DIVERGED:
-        return f"diverged at update {run.update:,} of {run.length_text}{there}"
+        return f"diverged at update {run.update} of {run.at_most}{run.updates}{there}"
     text = f"{run.updates:,} updates"
     evaluated = [m for m in measurements if is_evaluated(m)]
     if evaluated:

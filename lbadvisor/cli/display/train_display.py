@@ -151,7 +151,7 @@ class Display:
             self.show_note(note)
         if event.run.update or event.update:
             lead = f"{escape(task)}: " if task else ""
-            self._say(f"{lead}resuming from update {event.update:,} of {event.run.length_text}")
+            self._say(f"{lead}resuming from update {event.update} of {event.run.at_most}{event.run.updates}")
 
     def show_note(self, note: str) -> None:
         """What the user should know of."""
