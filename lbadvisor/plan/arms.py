@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from lbadvisor.errors import PlanError
 from lbadvisor.plan import rules
 from lbadvisor.plan.adjustments import Adjustment
+from lbadvisor.plan.baseline import baseline_of
+from lbadvisor.plan.caveats import of_distance_signal
 from lbadvisor.plan.distances import Distances, check_measured
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
@@ -180,6 +182,8 @@ def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> Pla
         if arm.follows is not None:
             check_measured(baseline)
         plan = advise(baseline, arm.request(asked))
+        if arm.follows is not None and asked.distances is None:
+            plan = replace(plan, warnings=(*plan.warnings, *of_distance_signal(baseline_of(baseline))))
     except PlanError as error:
         raise PlanError(f"the arm {arm.name}: {error}") from error
     return PlannedArm(arm, plan, plan.adapted, seeds, asked)

@@ -1,7 +1,7 @@
 """The advisor's warnings: each caveat has a trigger, and is shown only if it applies."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def caveats_of_adapted(recipe: "Recipe") -> tuple[Caveat, ...]:
     ghosts = _of_ghost_batches(target, target.batch_size, target.ghost_batch_size)
     return (
         *(regime if "regime" in adapted_from.parts else ()),
-        *_of_distance_signal(target, target.milestone_distances),
+        *(of_distance_signal(target) if recipe.schedule.is_by_distance else ()),
         *(ghosts if "ghost" in adapted_from.parts else ()),
         *_of_the_sample(target.examples, target.batch_size),
     )
@@ -80,9 +80,10 @@ def _of_regime(ratio: float, share: float) -> Iterator[Caveat]:
 def _of_distances(scaling: Scaling) -> Iterator[Caveat]:
     baseline, asked = scaling.baseline, scaling.request.distances
     if asked is None:
-        yield from _of_distance_signal(baseline, baseline.milestone_distances)
+        if any(distance is not None for distance in baseline.milestone_distances):
+            yield from of_distance_signal(baseline)
         return
-    yield from _of_distance_signal(baseline, asked.at_milestones)
+    yield from of_distance_signal(baseline)
     milestones = zip(baseline.milestones, asked.at_milestones, strict=True)
     without = [f"{update:.0f}" for update, distance in milestones if distance is None]
     if without:
@@ -95,10 +96,8 @@ def _of_distances(scaling: Scaling) -> Iterator[Caveat]:
         )
 
 
-def _of_distance_signal(definition: Baseline, distances: Sequence[float | None]) -> Iterator[Caveat]:
+def of_distance_signal(definition: Baseline) -> Iterator[Caveat]:
     """What limits the weight distance as the signal for a drop: a short run, and batch norm."""
-    if all(distance is None for distance in distances):
-        return
     decades = math.log10(definition.milestones[0])
     if decades < FEWEST_DECADES:
         yield Caveat(

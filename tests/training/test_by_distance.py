@@ -28,7 +28,7 @@ BODY = {
 }
 
 
-def started(*distances, every=4, seed=0, planned=(20, 30), **tables):
+def started(*distances, every=4, planned=(20, 30), **tables):
     milestones = [
         {"update": update, "lr_factor": 0.1 ** (i + 1)} | ({} if distance is None else {"distance": distance})
         for i, (update, distance) in enumerate(zip(planned, distances, strict=True))
