@@ -35,9 +35,7 @@ def started(*distances, every=4, planned=(20, 30), **tables):
     ]
     schedule = {"updates": 40, "warmup_updates": 5, "milestones": milestones}
     schedule |= {"distance_every_updates": every} if any(distances) else {}
-    return start_state(
-        in_updates(Recipe.model_validate(BODY | {"schedule": schedule} | tables)), seed, (1, 8, 8), 10, CPU
-    )
+    return start_state(in_updates(Recipe.model_validate(BODY | {"schedule": schedule} | tables)), 0, (1, 8, 8), 10, CPU)
 
 
 def rates(measured):
