@@ -25,7 +25,7 @@ WORDS = (
     *("--set", "measurements.every_updates=3", "--set", "measurements.evaluate_every_updates=10"),
     # The first drop comes early, at update 14 of 51.
     *("--set", "schedule.milestones[0].distance=2.5", "--set", "schedule.distance_every_updates=7"),
-    *("--measure", "layers", "--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
+    *("--measure", "layers,noise", "--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
 )
 BEFORE, WITHIN, AFTER = "before its first checkpoint", "while it wrote one", "else"
 """When a kill came, by what it left in the run's folder."""
