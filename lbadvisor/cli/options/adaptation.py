@@ -10,6 +10,7 @@ from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_eff
 from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.plan.arms import arm_of
 from lbadvisor.plan.baseline import Baseline, baseline_of
 from lbadvisor.plan.distances import distances_of
@@ -130,7 +131,7 @@ def write_recipe(path: Path, plan: Plan) -> None:
     from lbadvisor.recipe.file import dump_recipe
 
     comments = {
-        line.field: f"{line.rule}: {line.formula}"
+        _commented_field(line): f"{line.rule}: {line.formula}"
         for line in plan.adjustments
         if line.kind == "recipe" and line.before != line.after
     }
@@ -138,3 +139,12 @@ def write_recipe(path: Path, plan: Plan) -> None:
         path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
     except OSError as error:
         raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _commented_field(line: Adjustment) -> str:
+    """The field that the line's comment follows: of a key of all milestones, the first that has it."""
+    table, key, *inner = line.field.split(".")
+    if not inner or not isinstance(line.after, tuple):
+        return line.field
+    first = next((place for place, value in enumerate(line.after) if value is not None), 0)
+    return f"{table}.{key}[{first}].{inner[0]}"
