@@ -37,6 +37,12 @@ def with_milestones(recipe: Recipe, milestones: Milestones) -> Recipe:
     return recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=moved)})
 
 
+def without_distances(recipe: Recipe) -> Recipe:
+    """The recipe with every milestone at its planned update."""
+    milestones = tuple(m.model_copy(update={"distance": None}) for m in recipe.schedule.milestones)
+    return recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"milestones": milestones})})
+
+
 def checked_milestone(recipe: Recipe, update: int) -> tuple[int, float] | None:
     """The place of the milestone to be checked after `update` updates, and its distance; None if none is due.
 
