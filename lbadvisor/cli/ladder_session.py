@@ -12,7 +12,7 @@ from lbadvisor.cli.display.render_ladder import ladder_csv, ladder_json, ladder_
 from lbadvisor.cli.display.reporting import command_line, write_reports
 from lbadvisor.cli.follow import Stop, follow
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
-from lbadvisor.runs.ladder import LadderRequest, RunBegins, planned_runs, train_ladder
+from lbadvisor.runs.ladder import LadderRequest, RunBegins, RunEvents, planned_runs, train_ladder
 from lbadvisor.runs.selection import Selection, compare_selection
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ Form = Literal["table", "json", "md", "csv"]
 
 def train_ladder_to_the_end(workspace: "Workspace", request: LadderRequest, display: LadderDisplay) -> None:
     """Train what the ladder lacks. Raises `typer.Exit` with 75 if a signal stopped it."""
-    runs = planned_runs(workspace.store, request)
+    follow_runs(train_ladder(workspace, request), workspace.store, request, display)
+
+
+def follow_runs(events: RunEvents, store: "Store", request: LadderRequest, display: LadderDisplay) -> None:
+    """Show the events of training runs of the ladder. Raises `typer.Exit` with 75 if a signal stopped them."""
+    runs = planned_runs(store, request)
     display.show_known(runs)
-    with display.progress(workspace.store, runs) as shown:
-        events = train_ladder(workspace, request)
+    with display.progress(store, runs) as shown:
         ended = follow(events, shown.show, begins=lambda event: isinstance(event, RunBegins))
     if not isinstance(ended, Stop) or (ended.signal_name is not None and shown.done == len(runs)):
         return

@@ -28,6 +28,7 @@ __all__ = [
     "Progress",
     "RunBegins",
     "RunEnds",
+    "RunEvents",
     "Waits",
     "planned_runs",
     "train_ladder",
@@ -89,6 +90,10 @@ class Waits:
     runs: int
 
 
+RunEvents = Generator[Preparing | RunBegins | Progress | RunEnds | Waits]
+"""What training runs of a ladder yields."""
+
+
 def planned_runs(store: Store, request: LadderRequest) -> tuple[PlannedRun, ...]:
     """The ladder's runs in the order in which they are trained, with what is stored of each. Creates nothing.
 
@@ -110,9 +115,7 @@ def planned_runs(store: Store, request: LadderRequest) -> tuple[PlannedRun, ...]
     return runs
 
 
-def train_ladder(
-    workspace: Workspace, request: LadderRequest
-) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
+def train_ladder(workspace: Workspace, request: LadderRequest) -> RunEvents:
     """Train what the ladder lacks, one run after the other; yields after every update.
 
     Several processes may train one ladder: each takes the next run that has no result and that no living process

@@ -9,7 +9,7 @@ from lbadvisor.comparison.conditions import Condition, meets
 from lbadvisor.comparison.metrics import Column
 from lbadvisor.comparison.results import shared_positions
 from lbadvisor.errors import UnknownRunError, UsageError
-from lbadvisor.plan.arms import ARMS
+from lbadvisor.plan.arms import find_arm, place_of
 from lbadvisor.records.run import Ladder, Run
 from lbadvisor.store import Store
 
@@ -73,15 +73,14 @@ def _run(store: Store, name: str) -> Run:
 
 def members_of(ladder: Ladder) -> list[tuple[str, int]]:
     """(arm's name, run's number), in the order of the arms as they are listed, whatever was trained first."""
-    order = list(ARMS)
-    return sorted(ladder.arms, key=lambda member: order.index(member[0]) if member[0] in order else len(order))
+    return sorted(ladder.arms, key=lambda member: place_of(member[0]))
 
 
-def _members(store: Store, name: str) -> list[tuple[int, str]]:
+def _members(store: Store, ladder_name: str) -> list[tuple[int, str]]:
     """(run's number, arm's label)."""
-    ladder = store.find_ladder(name)
+    ladder = store.find_ladder(ladder_name)
     known = members_of(ladder) if ladder is not None else ()
-    return [(number, ARMS[arm].label if arm in ARMS else arm) for arm, number in known]
+    return [(number, arm.label if (arm := find_arm(name)) else name) for name, number in known]
 
 
 def compare_selection(store: Store, selection: Selection, columns: Sequence[Column] = ()) -> Comparison:

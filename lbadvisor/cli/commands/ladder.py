@@ -1,5 +1,6 @@
 """`lbadvisor ladder`: train the arms of the paper's table over seeds."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,12 +29,13 @@ def ladder(
         typer.Option(
             "--arms",
             metavar="ARM,ARM...",
-            help="Some of sb, lb, lr, gbn, ra (the paper's), distance, ra-half, linear, noise, dropout, "
-            "label-noise, dropconnect; ra:1 is ra with one seed.",
+            help="Some of sb, lb, lr, gbn, ra (the paper's), distance, ra-half, ra-0.25 or another share of the "
+            "regime, linear, noise, dropout, label-noise, dropconnect; ra:1 is ra with one seed.",
         ),
     ] = "sb,lb,lr,gbn,ra",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
     rules: options.Rules,
+    noise_scale: options.NoiseScaleText = None,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     measure: options.MeasureToo = None,
@@ -61,15 +63,17 @@ def ladder(
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_requests
+    from lbadvisor.cli.options.known_words import noise_scale_of
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.plan.arms import parse_arms
+    from lbadvisor.plan.knowledge import Knowledge
     from lbadvisor.runs.reuse import StoredName, name_of_ladder
 
     target = target_of(target)
     check_reports(html, png)
     baseline = baseline_recipe(recipe, with_requests(changes, measure, recomputed=recompute_statistics), words)
-    asked = request_by(rules, target, ())
+    asked = replace(request_by(rules, target, ()), known=Knowledge(noise_scale_of(noise_scale, database)))
     planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
     default, given = ladder_name_of(baseline, asked), None if name is None else StoredName(checked_name(name, "ladder"))
     display = LadderDisplay(quiet=quiet)

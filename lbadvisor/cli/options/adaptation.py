@@ -13,7 +13,9 @@ from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.plan.arms import arm_of
 from lbadvisor.plan.baseline import Baseline, baseline_of
-from lbadvisor.plan.distances import distances_of
+from lbadvisor.plan.distances import Distances, distances_of
+from lbadvisor.plan.knowledge import Knowledge
+from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import parse_lr_rule
@@ -102,27 +104,33 @@ def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request
     return requests[0]
 
 
-def planned_from(baseline: "Recipe", adapt: Adapt, words: Words, database: Path | None) -> Plan:
-    """The plan that the options make of the baseline, whose run in the database tells the distances, if any are asked.
+def distances_in(database: Path | None, adapt: Adapt, baseline: "Recipe") -> Distances | None:
+    """The distances of the run in the database that --distances-from names, if it is given.
 
     Raises `UnknownRunError` and what `distances_of` raises.
     """
-    request = arm_or_request_of(adapt, words, baseline_of(baseline))
-    if adapt.distances_from is not None:
-        with opened(database) as store:
-            run = store.run(adapt.distances_from)
-            request = replace(request, distances=distances_of(run, store.measurements(run.number), baseline))
-    return advise(baseline, request)
+    if adapt.distances_from is None:
+        return None
+    with opened(database) as store:
+        run = store.run(adapt.distances_from)
+        return distances_of(run, store.measurements(run.number), baseline)
 
 
 def trained_recipe(
-    path: Path, changes: Changes, adapt: Adapt, words: Words, database: Path | None
+    path: Path,
+    changes: Changes,
+    adapt: Adapt,
+    words: Words,
+    database: Path | None,
+    noise_scale: NoiseScale | None = None,
 ) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes, words)
     if adapt.target is None:
         return None, baseline
-    plan = planned_from(baseline, adapt, words, database)
+    request = arm_or_request_of(adapt, words, baseline_of(baseline))
+    distances = distances_in(database, adapt, baseline)
+    plan = advise(baseline, replace(request, known=Knowledge(noise_scale), distances=distances))
     return plan, plan.adapted
 
 
