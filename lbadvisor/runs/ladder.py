@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
-from lbadvisor.plan.arms import PlannedArm
+from lbadvisor.plan.arms import PlannedArm, with_distances
+from lbadvisor.plan.distances import distances_of
 from lbadvisor.recipe.identity import Identity, differences, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
@@ -100,10 +101,13 @@ def planned_runs(store: Store, request: LadderRequest) -> tuple[PlannedRun, ...]
     the one that stands for its arm and seed in the ladder already; else a stored run of the same training, whatever its
     name (`reuse.preferred`); else a new one. Raises `RefusedError` if the ladder's name, or a run's, belongs to another
     training, and `CheckpointError` if one that was begun cannot be resumed.
+
+    An arm by distance has its recipe once the run that it follows is complete: one run, so that its own runs are one
+    training over several seeds, and are the same whatever seeds the ladder has later.
     """
-    most = max(arm.seeds for arm in request.arms)
-    order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
     known = _Known.of(store, request)
+    arms = [_with_distances(store, request, known, arm) for arm in request.arms]
+    order = [(arm, seed) for seed in range(max(arm.seeds for arm in arms)) for arm in arms if seed < arm.seeds]
     runs = tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
     for planned in runs:
         if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
@@ -158,10 +162,12 @@ def train_ladder(workspace: Workspace, request: LadderRequest) -> RunEvents:
 
 
 def _next(store: Store, request: LadderRequest, left: Sequence[tuple[str, int]]) -> PlannedRun | None:
-    """The first of the runs that are `left`, by arm and seed, that has its result or that no process trains."""
+    """The first of the runs that are `left`, by arm and seed, that has its result, or that can be trained now."""
     for planned in planned_runs(store, request):
         if (planned.arm.arm.name, planned.seed) in left:
             run = planned.run
+            if planned.arm.awaits_distances and not planned.is_done:
+                continue
             if run is None or planned.is_done:
                 return planned
             if run.status is not RunStatus.RUNNING:
@@ -230,8 +236,27 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
         )
 
 
+def _with_distances(store: Store, request: LadderRequest, known: _Known, arm: PlannedArm) -> PlannedArm:
+    """The arm, with the distances that it awaits if the run it follows is complete."""
+    if not arm.awaits_distances:
+        return arm
+    followed = next(one for one in request.arms if one.arm.name == arm.arm.follows)
+    run = _planned_run(request.name, known, followed, 0).run
+    if run is not None and run.status is RunStatus.DIVERGED:
+        raise RefusedError(
+            f"the arm {arm.arm.name} takes its distances from {run.name}, which diverged: leave the arm out, or lower "
+            "the baseline's learning rate"
+        )
+    if run is None or run.status is not RunStatus.COMPLETE:
+        return arm
+    return with_distances(arm, distances_of(run, store.measurements(run.number), request.baseline))
+
+
 def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
     member = known.of_ladder.get((arm.arm.name, seed))
+    name = f"{ladder}-{arm.arm.name}-s{seed}"
+    if arm.awaits_distances:  # what it trains is not known yet
+        return PlannedRun(arm, seed, name if member is None else member.name, member, member is not None)
     if member is not None:
         differing = differences(member.recipe, arm.recipe)
         if differing:
@@ -242,7 +267,6 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
                 + "\nrepeat the original options, or give --name for a new ladder"
             )
         return PlannedRun(arm, seed, member.name, member, is_member=True)
-    name = f"{ladder}-{arm.arm.name}-s{seed}"
     run = preferred(known.by_identity.get(identity_of(arm.recipe, seed), ()), name)
     if run is not None:
         return PlannedRun(arm, seed, run.name, run)
