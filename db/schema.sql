@@ -1,4 +1,4 @@
--- Schema 0003. Generated: python -m lbadvisor.store.schema > db/schema.sql
+-- Schema 0004. Generated: python -m lbadvisor.store.schema > db/schema.sql
 
 CREATE TABLE lbadvisor_version (
     version_num VARCHAR(32) NOT NULL,
@@ -90,6 +90,17 @@ CREATE TABLE ladder_runs (
 )
  WITHOUT ROWID;
 
+CREATE TABLE readings (
+    run INTEGER NOT NULL,
+    quantity TEXT NOT NULL,
+    part TEXT NOT NULL,
+    "update" INTEGER NOT NULL,
+    value FLOAT,
+    CONSTRAINT pk_readings PRIMARY KEY (run, quantity, part, "update"),
+    CONSTRAINT fk_readings_run_runs FOREIGN KEY(run) REFERENCES runs (number) ON DELETE CASCADE
+)
+ WITHOUT ROWID;
+
 CREATE VIEW run_summaries AS
 SELECT runs.number, runs.name,
        coalesce(json_extract(recipes.body, '$.adapted_from.recipe'), recipes.name) AS recipe,
@@ -110,6 +121,10 @@ FROM runs JOIN recipes ON recipes.number = runs.recipe;
 CREATE VIEW curves AS
 SELECT runs.name, runs.seed, measurements.*
 FROM measurements JOIN runs ON runs.number = measurements.run;
+
+CREATE VIEW reading_curves AS
+SELECT runs.name, runs.seed, readings.*
+FROM readings JOIN runs ON runs.number = readings.run;
 
 CREATE VIEW ladder_results AS
 SELECT ladders.name AS ladder, ladder_runs.arm, run_summaries.*

@@ -1,5 +1,6 @@
 """What the tests share: where real data lie, and processes of the program that can be killed."""
 
+import math
 import multiprocessing
 import os
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
 if TYPE_CHECKING:
     from lbadvisor.training.data.dataset import Dataset
@@ -163,3 +166,39 @@ def forked(forkserver: ForkServerContext) -> Iterator[Callable[..., ForkedProces
     yield start
     for process in processes:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def made_up_diagnosis() -> Diagnosis:
+    """Points with error bars and laws fitted to them over log t; and a line with a band over three decades."""
+    t = (1.0, 10.0, 100.0, 1000.0)
+    small, large, root = (
+        tuple(law(update) for update in t)
+        for law in (lambda u: 1 + 2 * math.log(u), lambda u: 0.4 + 1.5 * math.log(u), lambda u: 0.5 * u**0.5)
+    )
+    low, high = tuple(y - 0.5 for y in small), tuple(y + 0.5 for y in small)
+    noise = ((1.0, 2.0, 3.0), (20.0, 300.0, 4000.0), (10.0, 200.0, 3000.0), (40.0, 400.0, 8000.0))
+    distance = Graph(
+        title="Weight distance",
+        x_title="update",
+        y_title="||w_t - w_0||",
+        series=(
+            Series("batch 32", t, small, low, high, style="points"),
+            Series("1 + 2 ln t", t, small, style="dashed", like=0),
+            Series("0.5 t^0.5", t, root, style="dashed", like=0),
+            Series("batch 512", t, large, style="points"),
+            Series("0.4 + 1.5 ln t", t, large, style="dashed", like=3),
+        ),
+        logarithmic_x=True,
+        note="A line that is straight here grows as log t (Hoffer et al. 2017, arXiv:1705.08741, Figure 2).",
+    )
+    series = (Series("noise scale", *noise),)
+    over_decades = Graph("Gradient noise scale", "epoch", "examples", series, logarithmic_y=True, note="A band.")
+    rows = (("log", 1.0, 2.0, -1234.5), ("square root", None, 0.5, 12.0))
+    return Diagnosis(
+        title="Diffusion of small-32-s0",
+        conclusion="The distance grows as 1 + 2 ln t. A square root is 40 times less likely.",
+        graphs=(distance, over_decades),
+        grids=(Grid("Laws", ("law", "a", "b", "AIC"), ("", ".3g", ".3g", ",.1f"), rows),),
+        caveats=("Batch norm makes weight norms grow by themselves (van Laarhoven 2017, arXiv:1706.05350).",),
+    )

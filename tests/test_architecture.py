@@ -58,7 +58,6 @@ def test_only_the_workspace_and_one_place_of_the_command_line_open_a_store():
     assert _modules_with(r"\bStore\.(open|at)\(") == {
         "cli/options/places.py",
         "runs/workspace.py",
-        "store/store.py",
     }
 
 

@@ -1,7 +1,5 @@
 """One sitting of a ladder: trained to its end, or stopped by a signal after the run in training was saved."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +9,7 @@ from rich.markup import escape
 from lbadvisor.cli.display.console import print_json, say, stdout
 from lbadvisor.cli.display.ladder_display import LadderDisplay
 from lbadvisor.cli.display.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
-from lbadvisor.cli.display.reporting import write_reports
+from lbadvisor.cli.display.reporting import command_line, write_reports
 from lbadvisor.cli.follow import Stop, follow
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 from lbadvisor.runs.ladder import LadderRequest, RunBegins, planned_runs, train_ladder
@@ -62,7 +60,7 @@ def show_results(store: "Store", request: LadderRequest, form: Form, html: Path 
             print(ladder_csv(comparison), end="")  # noqa: T201
         case "table":
             print_ladder(stdout(), comparison)
-    write_reports(store, comparison, html, png, (shlex.join(["lbadvisor", *sys.argv[1:]]),))
+    write_reports(store, comparison, html, png, (command_line(),))
 
 
 def show_dry_run(workspace: "Workspace", request: LadderRequest, *, as_json: bool) -> None:

@@ -35,3 +35,15 @@ def stretch(noise_scale: float, batch_size: int, target_batch_size: int) -> floa
     if math.isinf(noise_scale):
         return 1.0
     return (noise_scale + target_batch_size) / (noise_scale + batch_size)
+
+
+def surge_factor(batch_size: float, noise_scale: float) -> float:
+    """Adam's best learning rate at a batch size, relative to the highest of all: it rises up to B_n, and then falls.
+
+    2/(sqrt(B_n/B) + sqrt(B/B_n)): as sqrt(B) for B far below B_n, 1 at B_n, and equal at B and B_n^2/B (the surge of
+    Li et al. 2024, arXiv:2405.14578, derived for steps along the gradient's sign). Far above B_n their own curve
+    levels off above 0, and this form, which leaves that out, falls on. 0 if B_n is infinite.
+    """
+    if math.isinf(noise_scale):
+        return 0.0
+    return 2 / (math.sqrt(noise_scale / batch_size) + math.sqrt(batch_size / noise_scale))

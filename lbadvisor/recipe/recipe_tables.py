@@ -304,6 +304,10 @@ class Compute(RecipeModel):
     )
 
 
+AlsoMeasured = Literal["layers"]
+"""What training measures only if the recipe asks for it."""
+
+
 class Measurements(RecipeModel):
     """How often training is measured and evaluated; the last update always is both."""
 
@@ -314,6 +318,9 @@ class Measurements(RecipeModel):
     )
     evaluate_every_updates: PositiveInt | None = Field(
         None, description="updates between evaluations; or give evaluate_every_epochs"
+    )
+    also: Annotated[tuple[AlsoMeasured, ...], Field(strict=False)] = Field(
+        (), description="what else is measured: layers, the distance and norm of each group of layers' weights"
     )
 
     def _faults(self) -> Iterator[Fault]:

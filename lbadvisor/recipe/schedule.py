@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Clipping
+from lbadvisor.recipe.recipe_tables import AlsoMeasured, Clipping
 
 Length = tuple[float | None, int | None]
 """A length of training: (epochs, updates), at most one of them given."""
@@ -38,8 +38,13 @@ def in_updates(recipe: Recipe) -> Recipe:
     cadence = recipe.measurements
     _, every = to_updates((cadence.every_epochs, cadence.every_updates))
     _, evaluate_every = to_updates((cadence.evaluate_every_epochs, cadence.evaluate_every_updates))
-    cadence = type(cadence)(every_updates=every, evaluate_every_updates=evaluate_every)
+    cadence = type(cadence)(every_updates=every, evaluate_every_updates=evaluate_every, also=cadence.also)
     return recipe.model_copy(update={"measurements": cadence})
+
+
+def measuring(recipe: Recipe, also: tuple[AlsoMeasured, ...]) -> Recipe:
+    """The same recipe, measuring these as well, at its own cadence."""
+    return recipe.model_copy(update={"measurements": recipe.measurements.model_copy(update={"also": also})})
 
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lbadvisor.records.numerals import number_text, value_text
+
 Entry = str | int | float | None
 """None is shown as absent."""
 
@@ -10,6 +12,8 @@ Entry = str | int | float | None
 @dataclass(frozen=True, slots=True)
 class Series:
     """One line, or set of points, of a graph; `low` and `high` are the ends of its band at each x, if it has one.
+
+    A line is straight from one x to the next, on the graph's axes: a curve needs as many of them as it takes to bend.
 
     `like` is the place, in the graph, of the series whose colour it shares: that of the points which it was fitted to.
     """
@@ -45,12 +49,22 @@ class Grid:
     formats: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
 
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as they are shown."""
+        return tuple(tuple(map(_text, row, self.formats)) for row in self.rows)
+
+
+def _text(entry: Entry, form: str) -> str:
+    return value_text(entry) if isinstance(entry, str) or not form else number_text(entry, form)
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The answer of one diagnostic: `title` names it and what it is of, `conclusion` says in sentences what was found.
 
-    `caveats` are sentences on what stands against trusting it, each with its source.
+    `caveats` are sentences on what stands against trusting it, each with its source. A module of `diagnostics` has a
+    generator that yields how far it is and returns its value, and a pure function from that value to a `Diagnosis`.
     """
 
     title: str

@@ -1,11 +1,13 @@
 """The one table of what can be measured. All that names, formats, compares, draws or stores a quantity reads it.
 
-A new one takes a row here, a field of `Measurement` with the code that measures it, and a migration of `measurements`.
+A new one takes a row here and the code that measures it. One of `QUANTITIES`, which every measurement has, also takes
+a field of `Measurement` and a migration of `measurements`; one of `READINGS` is measured if the recipe asks for it.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lbadvisor.recipe.recipe_tables import AlsoMeasured
 from lbadvisor.records.axis import Axis
 
 
@@ -42,6 +44,7 @@ class Quantity:
     `run_name` (default: its name). It shows the value times `factor` in `unit` and `format`, that of a whole run in
     `run_format`. `axis` is what it is a clock of. `whole`: an integer. `always_finite`: not even a diverged run has nan
     there. `rank` says how soon a narrow table of measurements leaves it out: 0 is never; None is not in that table.
+    `also` is what a recipe's `measurements.also` must name to have it measured; None: it always is.
     """
 
     key: str
@@ -60,6 +63,7 @@ class Quantity:
     name: str = ""
     run_name: str = ""
     run_format: str = ""
+    also: AlsoMeasured | None = None
     drawing: Drawing | None = None
 
     def __post_init__(self) -> None:
@@ -220,13 +224,35 @@ SECONDS = Quantity(
     rank=6,
 )
 
+GROUP_DISTANCE = Quantity(
+    key="group_distance",
+    label="weight distance of a layer group",
+    unit="",
+    format=",.2f",
+    explanation="L2 norm of w_t - w_0 over one group of layers",
+    also="layers",
+)
+
+GROUP_NORM = Quantity(
+    key="group_norm",
+    label="weight norm of a layer group",
+    unit="",
+    format=",.2f",
+    explanation="L2 norm of w_t over one group of layers",
+    also="layers",
+)
+
 QUANTITIES = (
     ACCURACY, EVALUATION_LOSS, LOSS, GRADIENT_NORM, CLIPPED_SHARE, LEARNING_RATE, WEIGHT_DISTANCE, UPDATE, EPOCH,
     EXAMPLES, SECONDS,
 )  # fmt: skip
-"""All of them, in the order in which they are told and drawn."""
+"""Those of every measurement, in the order in which they are told and drawn."""
+
+READINGS = (GROUP_DISTANCE, GROUP_NORM)
+"""What is measured, at the same updates, only if the recipe asks for it; a reading is of one of them."""
 
 BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}
+READINGS_BY_KEY = {quantity.key: quantity for quantity in READINGS}
 EVALUATED = tuple(quantity for quantity in QUANTITIES if quantity.evaluated)
 RATED = tuple(quantity for quantity in EVALUATED if quantity.better is not Better.NEITHER)
 """Those of which a run has a best value."""

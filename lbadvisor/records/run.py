@@ -37,6 +37,27 @@ class Measurement:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The value of a further quantity after one update, or at one; `quantity` is its key in `records.quantities`.
+
+    `part` is the part of the network that it is of, such as a group of layers; empty: all of it.
+    """
+
+    update: int
+    quantity: str
+    part: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that was measured at one update: the measurement, and the readings that the recipe also asks for."""
+
+    measurement: Measurement
+    readings: tuple[Reading, ...] = ()
+
+
 class RunStatus(StrEnum):
     """Where a run stands.
 

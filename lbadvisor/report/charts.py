@@ -1,12 +1,14 @@
-"""What the page's script draws from: the charts, with their groups' points, as one JSON object."""
+"""Charts as a page and a picture both draw them: a graph with the look of each of its series."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lbadvisor.records.quantities import DRAWN, Drawing, Quantity
-from lbadvisor.report.appearance import looks_of
+from lbadvisor.records.diagnosis import Graph, Series
+from lbadvisor.records.quantities import DRAWN
+from lbadvisor.report.appearance import DASHES, Look, looks_of
 from lbadvisor.report.curves import Curve, GroupCurves
 
 FAR_APART_FROM_RATIO = 4.0
@@ -18,35 +20,74 @@ quantity allows it."""
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """Of a series over updates: the place of its group among the groups, and the seconds of training at each point."""
+
+    group: int
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
-    """One quantity of all groups; `curves` has one for each group, None if the group has no point of it."""
+    """A graph with a look for each of its series; `key` names it on its page.
 
-    quantity: Quantity
-    drawing: Drawing
-    curves: tuple[Curve | None, ...]
-    logarithmic_values: bool
+    The axis of its values begins at 0 if `from_zero`. A chart over updates has a clock for each series.
+    """
 
-    @property
-    def from_zero(self) -> bool:
-        """Whether the axis of its values begins at 0."""
-        return self.drawing.from_zero and not self.logarithmic_values
+    key: str
+    graph: Graph
+    looks: tuple[Look, ...]
+    from_zero: bool = False
+    clocks: tuple[Clock, ...] = ()
+
+
+def chart_of(key: str, graph: Graph) -> Chart:
+    """A diagnostic's graph: a fitted line has the colour of the points that it was fitted to, and its own dashes."""
+    own = [place for place, series in enumerate(graph.series) if series.like is None]
+    looks = dict(zip(own, looks_of(len(own)), strict=True))
+    fitted: Counter[int] = Counter()
+    for place, series in enumerate(graph.series):
+        if series.like is not None:
+            dashes = "none" if series.style == "line" else DASHES[1 + fitted[series.like] % (len(DASHES) - 1)]
+            fitted[series.like] += series.style == "dashed"
+            looks[place] = replace(looks[series.like], dashes=dashes, marker=None)
+        elif series.style == "dashed" and looks[place].dashes == "none":
+            looks[place] = replace(looks[place], dashes=DASHES[1])
+    return Chart(key, graph, tuple(looks[place] for place in range(len(graph.series))))
 
 
 def charts_of(groups: Sequence[GroupCurves]) -> tuple[Chart, ...]:
-    """The charts that have something to show, in the order of `DRAWN`."""
+    """The charts over updates that have something to show, in the order of `DRAWN`; groups without a point are absent.
+
+    A band spans the lowest to the highest run.
+    """
+    looks = looks_of(len(groups))
     charts = []
     for place, quantity in enumerate(DRAWN):
-        curves = tuple(group.curves[place] if group.curves[place].update else None for group in groups)
-        drawn, drawing = [curve for curve in curves if curve is not None], quantity.drawing
-        if drawing is not None and drawn and (not drawing.if_any or any(any(curve.high) for curve in drawn)):
-            charts.append(Chart(quantity, drawing, curves, drawing.logarithmic_values and _spans_decades(drawn)))
+        drawing, shown = quantity.drawing, [number for number, group in enumerate(groups) if group.curves[place].update]
+        curves = [groups[number].curves[place] for number in shown]
+        if drawing is None or not curves or (drawing.if_any and not any(any(curve.high) for curve in curves)):
+            continue
+        logarithmic = drawing.logarithmic_values and _spans_decades(curves)
+        graph = Graph(
+            title=drawing.title + (f", {quantity.unit}" if quantity.unit else ""),
+            x_title="update",
+            y_title="",
+            series=tuple(_series(groups[n], curve, quantity.factor) for n, curve in zip(shown, curves, strict=True)),
+            logarithmic_x=drawing.logarithmic_axis,
+            logarithmic_y=logarithmic,
+            note=f"{quantity.explanation}{drawing.note}.",
+        )
+        clocks = tuple(Clock(number, curve.seconds) for number, curve in zip(shown, curves, strict=True))
+        chosen = tuple(looks[number] for number in shown)
+        charts.append(Chart(quantity.key, graph, chosen, drawing.from_zero and not logarithmic, clocks))
     return tuple(charts)
 
 
-def far_apart(charts: Sequence[Chart]) -> bool:
-    """Whether the groups' lengths are so far apart that their curves are told apart over a logarithmic axis only."""
-    ends = [curve.update[-1] for chart in charts for curve in chart.curves if curve is not None]
-    return bool(ends) and max(ends) > FAR_APART_FROM_RATIO * min(ends)
+def _series(group: GroupCurves, curve: Curve, factor: float) -> Series:
+    mean, low, high = (tuple(v * factor for v in values) for values in (curve.mean, curve.low, curve.high))
+    band = (low, high) if group.runs > 1 else (None, None)
+    return Series(group.label, curve.update, mean, *band)
 
 
 def _spans_decades(curves: Iterable[Curve]) -> bool:
@@ -54,54 +95,61 @@ def _spans_decades(curves: Iterable[Curve]) -> bool:
     return min(ends) > 0 and max(ends) > LOGARITHMIC_FROM_RATIO * min(ends)
 
 
-def chart_data(groups: Sequence[GroupCurves], charts: Sequence[Chart]) -> dict[str, Any]:
-    """The JSON object of the page: `groups` (label, runs, clock, look) and `charts` (points of each group)."""
+def far_apart(charts: Sequence[Chart]) -> bool:
+    """Whether the groups' lengths are so far apart that their curves are told apart over a logarithmic axis only."""
+    ends = [series.x[-1] for chart in charts for series in chart.graph.series]
+    return bool(ends) and max(ends) > FAR_APART_FROM_RATIO * min(ends)
+
+
+def chart_data(charts: Sequence[Chart], groups: Sequence[GroupCurves] = ()) -> dict[str, Any]:
+    """What the page's script draws from: `groups` (their clocks' rates) and `charts` (the points of each series)."""
     return {
         "groups": [
             {
-                "label": group.label,
-                "runs": group.runs,
                 "epochs_per_update": _number(group.epochs_per_update),
                 "examples_per_update": _number(group.examples_per_update),
-                "light": look.light,
-                "dark": look.dark,
-                "dashes": look.dashes,
-                "marker": look.marker,
             }
-            for group, look in zip(groups, looks_of(len(groups)), strict=True)
+            for group in groups
         ],
         "charts": [
             {
-                "quantity": chart.quantity.key,
-                "unit": chart.quantity.unit,
-                "logarithmic_values": chart.logarithmic_values,
+                "key": chart.key,
+                "x_title": chart.graph.x_title,
+                "y_title": chart.graph.y_title,
+                "logarithmic_x": chart.graph.logarithmic_x,
+                "logarithmic_y": chart.graph.logarithmic_y,
                 "from_zero": chart.from_zero,
-                "logarithmic_axis": chart.drawing.logarithmic_axis,
-                "curves": [
-                    None if curve is None else _points(curve, chart.quantity.factor, with_band=group.runs > 1)
-                    for curve, group in zip(chart.curves, groups, strict=True)
-                ],
+                "lines": list(_lines(chart)),
             }
             for chart in charts
         ],
     }
 
 
-def _points(curve: Curve, factor: float, *, with_band: bool) -> dict[str, Any]:
-    points: dict[str, Any] = {
-        "update": curve.update,
-        "second": [_digits(value) for value in curve.seconds],
-        "mean": [_digits(value * factor) for value in curve.mean],
-    }
-    if with_band:
-        points["low"] = [_digits(value * factor) for value in curve.low]
-        points["high"] = [_digits(value * factor) for value in curve.high]
-    return points
+def _lines(chart: Chart) -> Iterable[dict[str, Any]]:
+    for place, (series, look) in enumerate(zip(chart.graph.series, chart.looks, strict=True)):
+        line: dict[str, Any] = {
+            "label": series.label,
+            "style": series.style,
+            "light": look.light,
+            "dark": look.dark,
+            "dashes": look.dashes,
+            "marker": look.marker,
+            "x": series.x if chart.clocks else [_digits(value) for value in series.x],
+            "y": [_digits(value) for value in series.y],
+        }
+        if series.low is not None and series.high is not None:
+            line["low"] = [_digits(value) for value in series.low]
+            line["high"] = [_digits(value) for value in series.high]
+        if chart.clocks:
+            clock = chart.clocks[place]
+            line |= {"group": clock.group, "second": [_digits(value) for value in clock.seconds]}
+        yield line
 
 
-def _digits(value: float) -> float:
+def _digits(value: float) -> float | None:
     """Five digits: as many as a chart shows, in a page of half the size."""
-    return float(f"{value:.5g}")
+    return _number(float(f"{value:.5g}"))
 
 
 def _number(value: float) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lbadvisor.errors import DivergedError, StoreError
-from lbadvisor.records.run import Measurement, Run, RunStatus
+from lbadvisor.records.run import Measured, Measurement, Run, RunStatus
 from lbadvisor.runs.continuity import loss_jump
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.checkpoint_file import Images
@@ -62,10 +62,11 @@ def recorded(
     try:
         if saved_update is None:
             recording.save()
-        for measurement in naming_what_fits(train(state, dataset), state):
-            note = None
-            if measurement is not None:
-                recording.add(measurement)
+        for measured in naming_what_fits(train(state, dataset), state):
+            note, measurement = None, None
+            if measured is not None:
+                measurement = measured.measurement
+                recording.add(measured)
                 note, losses = _jump_note(losses, measurement, run), ()
             recording.keep()
             yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
@@ -98,17 +99,18 @@ class _Recording:
     ) -> None:
         self._store, self._run, self._state, self._folder = store, run, state, folder
         self._images = images
-        self._pending: list[Measurement] = []
+        self._pending: list[Measured] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
         self._loss_due = self._flushed
         self.saved_update = saved_update
 
-    def add(self, measurement: Measurement) -> None:
-        """Take a measurement. Raises `DivergedError` if its loss is not finite."""
-        self._pending.append(measurement)
-        if not math.isfinite(measurement.loss):
-            raise self._diverged(f"its loss is {measurement.loss}")
+    def add(self, measured: Measured) -> None:
+        """Take what was measured. Raises `DivergedError` if the loss is not finite."""
+        self._pending.append(measured)
+        loss = measured.measurement.loss
+        if not math.isfinite(loss):
+            raise self._diverged(f"its loss is {loss}")
 
     def loss_to_tell(self, measurement: Measurement | None) -> float | None:
         """The training loss, if it is time to tell it: to ask for it at every update would stop a GPU each time."""
@@ -161,7 +163,8 @@ class _Recording:
         self._store.set_status(self._run.number, status, because)
 
     def _flush(self) -> None:
-        self._store.record(self._run.number, self._pending)
+        readings = [reading for one in self._pending for reading in one.readings]
+        self._store.record(self._run.number, [one.measurement for one in self._pending], readings)
         self._pending.clear()
         self._flushed = time.monotonic()
 

@@ -22,7 +22,7 @@ from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import epochs_of, in_updates
-from lbadvisor.records.run import Environment, Measurement, WrittenRecipe
+from lbadvisor.records.run import Environment, Measurement, Reading, WrittenRecipe
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
@@ -98,6 +98,7 @@ def prove(
     cadence = Measurements(
         every_updates=min(every, recipe.measurements.every_updates or every),
         evaluate_every_updates=min(max(1, updates // 2), recipe.measurements.evaluate_every_updates or updates),
+        also=recipe.measurements.also,
     )
     recipe = recipe.model_copy(update={"measurements": cadence})
     with tempfile.TemporaryDirectory(prefix="lbadvisor-proof-") as folder:
@@ -208,7 +209,7 @@ def _compared(workspace: Workspace, request: RunRequest, updates: int, kill_at: 
         if update_of(path) != updates:
             raise LbadvisorError(f"the {name} run ended at update {update_of(path)}, not at {updates}")
         tensors.append(_named_values(read_content(path, torch.device("cpu"))[1]))
-        rows.append(_named_rows(workspace.store.measurements(run.number)))
+        rows.append(_named_rows(workspace.store.measurements(run.number), workspace.store.readings(run.number)))
     recipe = request.recipe
     return ResumeProof(
         recipe=recipe,
@@ -218,7 +219,7 @@ def _compared(workspace: Workspace, request: RunRequest, updates: int, kill_at: 
         epoch=epochs_of(kill_at, recipe.data.train_examples, recipe.batch.size),
         resumed_from=resumed_from,
         tensors=sum(isinstance(value, Tensor) for value in tensors[0].values()),
-        measurements=len(rows[0]) // _FIELDS_COMPARED,
+        measurements=len(workspace.store.measurements(run.number)),
         environment=run.environment,
         difference=first_difference(*tensors) or first_difference(*rows),
     )
@@ -262,8 +263,8 @@ def _named_values(content: dict[str, Any]) -> dict[str, Any]:
 
 
 _COMPARED = tuple(field.name for field in fields(Measurement) if field.name != "seconds")
-_FIELDS_COMPARED = len(_COMPARED)
 
 
-def _named_rows(measured: list[Measurement]) -> dict[str, Any]:
-    return {f"measurement {m.update}: {field}": getattr(m, field) for m in measured for field in _COMPARED}
+def _named_rows(measured: list[Measurement], readings: list[Reading]) -> dict[str, Any]:
+    named = {f"measurement {m.update}: {field}": getattr(m, field) for m in measured for field in _COMPARED}
+    return named | {f"reading {r.update}: {r.quantity} {r.part}".rstrip(): r.value for r in readings}

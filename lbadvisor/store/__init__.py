@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lbadvisor.store.database_file import default_database_path
     from lbadvisor.store.schema import backup_path, check, revision, schema_sql, upgrade
-    from lbadvisor.store.store import Store, default_database_path
+    from lbadvisor.store.store import Store
 
 __all__ = ["Store", "backup_path", "check", "default_database_path", "revision", "schema_sql", "upgrade"]
 
-_IN_STORE = frozenset({"Store", "default_database_path"})
+_MODULES = {"Store": "store", "default_database_path": "database_file"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "lbadvisor.store.store" if name in _IN_STORE else "lbadvisor.store.schema"
-    return getattr(import_module(module), name)
+    return getattr(import_module(f"lbadvisor.store.{_MODULES.get(name, 'schema')}"), name)

@@ -1,52 +1,41 @@
 """The store: recipes, plans, runs and their measurements in one SQLite file. It returns records, never rows."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Insert, Row, Select, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.identity import Identity, digest_of
-from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.measured_columns import Columns
-from lbadvisor.records.quantities import ACCURACY
-from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Run, RunStatus
-from lbadvisor.store import schema
+from lbadvisor.records.quantities import Quantity
+from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Reading, Run, RunStatus
+from lbadvisor.store.database_file import DatabaseFile
+from lbadvisor.store.measured_rows import delete_measured, read_measurements, read_readings, write_measured
 from lbadvisor.store.read_columns import read_columns
+from lbadvisor.store.read_ladders import all_ladders, find_ladder
 from lbadvisor.store.read_results import read_result, read_standing
-from lbadvisor.store.rows import FIELDS, RUNS, measurement_of, recipe_of, run_of
+from lbadvisor.store.rows import RUNS, measurement_of, run_of
 from lbadvisor.store.run_folder import checkpoint_folder, checkpoints_beside, is_in_training
 from lbadvisor.store.sqlite import (
     LOCK_TIMEOUT_SECONDS,
-    empty_engine,
-    explained,
-    for_writing,
     greatest,
     insert_or,
-    open_engine,
 )
-from lbadvisor.store.tables import ladder_runs, ladders, measurements, plans, recipes, runs
-
-LADDERS: Select[Any] = select(ladders, recipes.c.body).join(recipes, ladders.c.baseline == recipes.c.number)
-"""Selects the rows for `_ladder_of`."""
+from lbadvisor.store.tables import ladder_runs, ladders, plans, runs
+from lbadvisor.store.write_rows import change, check_name, insert_row, recipe_number, require_run, unknown_number
 
 LARGEST_INTEGER = 2**63 - 1
 """SQLite's limit, which applies to seeds and runs' numbers."""
 
 INTERRUPTED_BECAUSE = "its process was killed, or the machine went down"
-
-
-def default_database_path() -> Path:
-    """The default database: the environment's `LBADVISOR_DB`, else `db/lbadvisor.db` here."""
-    return Path(os.environ.get("LBADVISOR_DB") or "db/lbadvisor.db")
 
 
 class Store:
@@ -56,22 +45,13 @@ class Store:
     anew. Every method raises `StoreError` if the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, engine: Engine, *, creates: bool) -> None:
-        self.path = path
-        self._engine, self._creates = engine, creates
-
     @classmethod
     def open(cls, path: Path, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
         """The store in the file `path`; only with `create` are a missing file and its folders created.
 
         Raises `StoreError` if it is missing, not a database, or has another schema than this program's.
         """
-        store = cls(path, open_engine(path, lock_timeout_seconds=lock_timeout_seconds), creates=create)
-        if create:
-            store.make()
-        else:
-            schema.require_newest(path)
-        return store
+        return cls(DatabaseFile.open(path, create=create, lock_timeout_seconds=lock_timeout_seconds))
 
     @classmethod
     def at(cls, path: Path) -> Self:
@@ -79,20 +59,18 @@ class Store:
 
         Raises `StoreError` if the file is no database, or has another schema than this program's.
         """
-        store = cls(path, open_engine(path), creates=True)
-        if store._is_made():
-            schema.require_newest(path)
-        return store
+        return cls(DatabaseFile.at(path))
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self.path = file.path
+        self._file, self._reading, self._writing = file, file.reading, file.writing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Store.at, (self.path,)) if self._creates else (_reopened, (self.path,))
+        return Store, (self._file,)
 
     def make(self) -> None:
         """Make the file, its folders and tables now, if they are missing and the store may."""
-        if self._creates:
-            schema.create(self.path)
-            schema.require_newest(self.path)
-            self._creates = False
+        self._file.make()
 
     def checkpoint_folder(self, run: Run) -> Path:
         """Where the checkpoints of one of its runs lie."""
@@ -105,7 +83,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,13 +98,13 @@ class Store:
             known = connection.scalar(select(plans.c.number).where(plans.c.hash == digest))
             if known is not None:
                 return int(known)
-            return _insert(
+            return insert_row(
                 connection,
                 insert(plans).values(
                     hash=digest,
                     body=plan_json,
-                    baseline=_recipe_number(connection, baseline),
-                    adapted=_recipe_number(connection, adapted),
+                    baseline=recipe_number(connection, baseline),
+                    adapted=recipe_number(connection, adapted),
                     created_at=datetime.now(UTC),
                 ),
             )
@@ -154,7 +132,7 @@ class Store:
         Raises `StoreError` if another run has the name, if the name is invalid (empty, all digits, surrounded by spaces
         or unprintable), if there is no such plan, or if the seed does not fit into 64 bits.
         """
-        _check_name(name)
+        check_name(name)
         if not -LARGEST_INTEGER <= seed <= LARGEST_INTEGER:
             raise StoreError(f"seed {seed} is too large: the largest is {LARGEST_INTEGER}")
         now = datetime.now(UTC)
@@ -167,11 +145,11 @@ class Store:
                 plan = connection.scalar(select(plans.c.number).where(plans.c.number == plan_number))
                 if plan is None:
                     raise StoreError(f"database {self.path}: there is no plan {plan_number}")
-            number = _insert(
+            number = insert_row(
                 connection,
                 insert(runs).values(
                     name=name,
-                    recipe=_recipe_number(connection, recipe),
+                    recipe=recipe_number(connection, recipe),
                     plan=plan_number,
                     seed=seed,
                     status=RunStatus.RUNNING.value,
@@ -209,7 +187,7 @@ class Store:
             with self._reading() as connection:
                 row = connection.execute(RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
         if row is None:
-            raise _unknown_number(name_or_number)
+            raise unknown_number(name_or_number)
         return self._run(row)
 
     def runs(self, status: RunStatus | None = None) -> list[Run]:
@@ -230,34 +208,32 @@ class Store:
         with self._reading() as connection:
             return list(connection.scalars(select(runs.c.name).order_by(runs.c.number)))
 
-    def record(self, run_number: int, taken: Sequence[Measurement]) -> None:
-        """Store the measurements `taken` and the run's progress, replacing measurements of the same update.
+    def record(self, run_number: int, taken: Sequence[Measurement], readings: Sequence[Reading] = ()) -> None:
+        """Store the measurements `taken`, the `readings` of the same updates, and the run's progress.
 
-        So an interval that is trained again after a crash leaves no trace. Raises `UnknownRunError`.
+        Those of an update that is already stored are replaced: an interval that is trained again after a crash leaves
+        no trace. Raises `UnknownRunError`.
         """
         if not taken:
             return
-        rows = [{"run": run_number, **{name: getattr(one, name) for name in FIELDS}} for one in taken]
-        statement = insert_or("replace", measurements)
         with self._writing() as connection:
             latest = max(one.update for one in taken)
-            _change(connection, run_number, update=greatest(runs.c["update"], latest))
-            connection.execute(statement, rows)
+            change(connection, run_number, update=greatest(runs.c["update"], latest))
+            write_measured(connection, run_number, taken, readings)
 
     def discard_after(self, run_number: int, update: int) -> None:
-        """Set the run back to a checkpoint's `update` and delete later measurements, which will be made again.
+        """Set the run back to a checkpoint's `update` and delete what was measured later: it will be measured again.
 
         Raises `UnknownRunError`.
         """
-        later = (measurements.c.run == run_number) & (measurements.c["update"] > update)
         with self._writing() as connection:
-            _change(connection, run_number, update=update)
-            connection.execute(delete(measurements).where(later))
+            change(connection, run_number, update=update)
+            delete_measured(connection, run_number, update)
 
     def set_saved(self, run_number: int, update: int) -> None:
         """Note that the run's state at that update is saved: it got at least this far. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            _change(connection, run_number, update=greatest(runs.c["update"], update))
+            change(connection, run_number, update=greatest(runs.c["update"], update))
 
     def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
         """Set the run's status and why it ended (None if it did not); `resumed` counts one more resume.
@@ -265,7 +241,7 @@ class Store:
         Raises `UnknownRunError`.
         """
         with self._writing() as connection:
-            _change(
+            change(
                 connection,
                 run_number,
                 status=status.value,
@@ -276,22 +252,22 @@ class Store:
     def set_guarantee(self, run_number: int, guarantee: Guarantee) -> None:
         """Set the run's guarantee from now on. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            _change(connection, run_number, guarantee=guarantee.value)
+            change(connection, run_number, guarantee=guarantee.value)
 
     def set_sums(self, run_number: int, threads: int, micro_size: int | None) -> None:
         """Set how the run splits its sums from now on. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            _change(connection, run_number, threads=threads, micro_size=micro_size)
+            change(connection, run_number, threads=threads, micro_size=micro_size)
 
     def set_recipe(self, run_number: int, recipe: Recipe) -> None:
         """Set another recipe of the same training, such as one with another cadence. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            _change(connection, run_number, recipe=_recipe_number(connection, recipe))
+            change(connection, run_number, recipe=recipe_number(connection, recipe))
 
     def set_test(self, run_number: int, loss: float, accuracy_percent: float) -> None:
         """Set the test results of the run's last weights: nats and percent. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            _change(connection, run_number, test_loss=loss, test_accuracy_percent=accuracy_percent)
+            change(connection, run_number, test_loss=loss, test_accuracy_percent=accuracy_percent)
 
     def add_ladder(self, name: str, baseline: Recipe, target_batch_size: int) -> Ladder:
         """The ladder with that name, created without runs if needed.
@@ -299,16 +275,16 @@ class Store:
         Raises `StoreError` if it exists with another baseline or target.
         """
         with self._writing() as connection:
-            found = _find_ladder(connection, name)
+            found = find_ladder(connection, name)
             if found is None:
                 values = {
                     "name": name,
-                    "baseline": _recipe_number(connection, baseline),
+                    "baseline": recipe_number(connection, baseline),
                     "target_batch_size": target_batch_size,
                     "created_at": datetime.now(UTC),
                 }
                 connection.execute(insert(ladders).values(values))
-                found = _find_ladder(connection, name)
+                found = find_ladder(connection, name)
         assert found is not None
         if (digest_of(found.baseline), found.target_batch_size) != (digest_of(baseline), target_batch_size):
             raise StoreError(f"a ladder named {name!r} exists for another training: give another name")
@@ -323,12 +299,12 @@ class Store:
     def find_ladder(self, name: str) -> Ladder | None:
         """The ladder with that name; None if there is none."""
         with self._reading() as connection:
-            return _find_ladder(connection, name)
+            return find_ladder(connection, name)
 
     def ladders(self) -> list[Ladder]:
         """All ladders, by number."""
         with self._reading() as connection:
-            return [_ladder_of(connection, row) for row in connection.execute(LADDERS.order_by(ladders.c.number))]
+            return all_ladders(connection)
 
     def ladder_names(self) -> list[str]:
         """The names of all ladders, by number."""
@@ -357,17 +333,18 @@ class Store:
 
         `evaluated_only` leaves out those without an evaluation, for many long runs. Raises `UnknownRunError`.
         """
-        query = select(*(measurements.c[name] for name in FIELDS)).order_by(measurements.c["update"])
-        if evaluated_only:
-            query = query.where(measurements.c[ACCURACY.key].is_not(None))
         found = []
         with self._reading() as connection:
             for number in run_numbers:
-                if connection.scalar(select(runs.c.number).where(runs.c.number == number)) is None:
-                    raise _unknown_number(number)
-                rows = connection.execute(query.where(measurements.c.run == number))
-                found.append([measurement_of(*row) for row in rows])
+                require_run(connection, number)
+                found.append(read_measurements(connection, number, evaluated_only=evaluated_only))
         return found
+
+    def readings(self, run_number: int, *quantities: Quantity) -> list[Reading]:
+        """The run's readings of these quantities, of all if none is named, by update. Raises `UnknownRunError`."""
+        with self._reading() as connection:
+            require_run(connection, run_number)
+            return read_readings(connection, run_number, quantities)
 
     def results_of(self, run_numbers: Sequence[int]) -> list[RunResult]:
         """The results of the runs for comparing, in the given order, all as of one moment. Raises `UnknownRunError`."""
@@ -376,7 +353,7 @@ class Store:
             for number in run_numbers:
                 row = connection.execute(RUNS.where(runs.c.number == number)).one_or_none()
                 if row is None:
-                    raise _unknown_number(number)
+                    raise unknown_number(number)
                 found.append(read_result(connection, self._run(row), measurement_of))
             return found
 
@@ -387,18 +364,18 @@ class Store:
 
     def rename_run(self, run_number: int, name: str) -> None:
         """Rename the run. Raises `UnknownRunError`, and `StoreError` if the name is invalid or in use."""
-        _check_name(name)
+        check_name(name)
         with self._writing() as connection:
             taken = connection.scalar(select(runs.c.number).where(runs.c.name == name))
             if taken not in (None, run_number):
                 raise StoreError(f"a run named {name!r} already exists: give another name")
-            _change(connection, run_number, name=name)
+            change(connection, run_number, name=name)
 
     def delete_run(self, run_number: int) -> None:
-        """Delete the run, with its measurements and its place in ladders. Raises `UnknownRunError`."""
+        """Delete the run, with what was measured and its place in ladders. Raises `UnknownRunError`."""
         with self._writing() as connection:
             if connection.execute(delete(runs).where(runs.c.number == run_number)).rowcount == 0:
-                raise _unknown_number(run_number)
+                raise unknown_number(run_number)
 
     def columns_of(self, run_numbers: Sequence[int]) -> Iterator[Columns]:
         """The measurements of each run as columns, the runs in the given order, read one at a time.
@@ -408,8 +385,7 @@ class Store:
         """
         for number in run_numbers:
             with self._reading() as connection:
-                if connection.scalar(select(runs.c.number).where(runs.c.number == number)) is None:
-                    raise _unknown_number(number)
+                require_run(connection, number)
                 found = read_columns(connection, number)
             yield found
 
@@ -419,75 +395,3 @@ class Store:
         if run.status is not RunStatus.RUNNING or is_in_training(self.checkpoint_folder(run)):
             return run
         return replace(run, status=RunStatus.INTERRUPTED, ended_because=INTERRUPTED_BECAUSE)
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with explained(self.path), (self._engine if self._is_made() else empty_engine()).begin() as connection:
-            yield connection
-
-    def _is_made(self) -> bool:
-        if not self._creates:
-            return True
-        schema.refuse_folder(self.path)
-        # Another process may be making it at this moment.
-        with explained(self.path):
-            return self.path.exists() and schema.revision(self.path) is not None
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        self.make()
-        with explained(self.path), for_writing(self._engine).begin() as connection:
-            yield connection
-
-
-def _reopened(path: Path) -> Store:
-    return Store.open(path, create=False)
-
-
-def _check_name(name: str) -> None:
-    if name.isdecimal():
-        raise StoreError(f"a run cannot be named {name!r}: a plain number is a run's number")
-    if not name or not name.isprintable() or name != name.strip():
-        raise StoreError(f"a run cannot be named {name!r}: use printable characters, without surrounding spaces")
-
-
-def _find_ladder(connection: Connection, name: str) -> Ladder | None:
-    row = connection.execute(LADDERS.where(ladders.c.name == name)).one_or_none()
-    return None if row is None else _ladder_of(connection, row)
-
-
-def _ladder_of(connection: Connection, row: Row[Any]) -> Ladder:
-    members = select(ladder_runs.c.arm, ladder_runs.c.run).where(ladder_runs.c.ladder == row.number)
-    return Ladder(
-        number=row.number,
-        name=row.name,
-        baseline=recipe_of(row.body),
-        target_batch_size=row.target_batch_size,
-        created_at=row.created_at,
-        arms=tuple((arm, run) for arm, run in connection.execute(members.order_by(ladder_runs.c.run))),
-    )
-
-
-def _recipe_number(connection: Connection, recipe: Recipe) -> int:
-    digest = recipe_hash(recipe)
-    known = connection.scalar(select(recipes.c.number).where(recipes.c.hash == digest))
-    if known is not None:
-        return int(known)
-    return _insert(connection, insert(recipes).values(hash=digest, name=recipe.name, body=recipe.model_dump_json()))
-
-
-def _insert(connection: Connection, statement: Insert) -> int:
-    """The number of the new row."""
-    key = connection.execute(statement).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
-def _change(connection: Connection, run_number: int, **values: object) -> None:
-    statement = update(runs).where(runs.c.number == run_number)
-    if connection.execute(statement.values(changed_at=datetime.now(UTC), **values)).rowcount == 0:
-        raise _unknown_number(run_number)
-
-
-def _unknown_number(number: int | str) -> UnknownRunError:
-    return UnknownRunError(f"there is no run {number}: `lbadvisor runs` lists them")

@@ -123,6 +123,18 @@ measurements = Table(
     sqlite_with_rowid=False,
 )
 
+# A run's rows of one quantity and part lie together, as they are read.
+readings = Table(
+    "readings",
+    metadata,
+    Column("run", ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
+    Column("quantity", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("update", Integer, primary_key=True),
+    Column("value", Float),
+    sqlite_with_rowid=False,
+)
+
 ladders = Table(
     "ladders",
     metadata,

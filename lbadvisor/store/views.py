@@ -26,6 +26,9 @@ FROM runs JOIN recipes ON recipes.number = runs.recipe""",
     "curves": """
 SELECT runs.name, runs.seed, measurements.*
 FROM measurements JOIN runs ON runs.number = measurements.run""",
+    "reading_curves": """
+SELECT runs.name, runs.seed, readings.*
+FROM readings JOIN runs ON runs.number = readings.run""",
     "ladder_results": """
 SELECT ladders.name AS ladder, ladder_runs.arm, run_summaries.*
 FROM ladder_runs JOIN ladders ON ladders.number = ladder_runs.ladder

@@ -14,10 +14,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lbadvisor.nn.clipping import clip, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
-from lbadvisor.records.run import Measurement
+from lbadvisor.records.run import Measured, Measurement
 from lbadvisor.training.compilation import Forward, naming_the_compiler, training_forward
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.gradient_noise import noise_weights
+from lbadvisor.training.layer_readings import layer_readings
 from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
 from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.precision import autocast, set_tf32
@@ -26,8 +27,8 @@ from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
 
 
-def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
-    """Train `state` to the end of its recipe (in updates); yields after each update a measurement if due, else None.
+def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
+    """Train `state` to the end of its recipe (in updates); yields after each update what was measured, None if nothing.
 
     Between two steps of the iterator the state is consistent: it may be saved, and the iterator dropped. Sets torch's
     number of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
@@ -67,12 +68,13 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measurement | None]:
 
         if state.update == updates and recipe.batch_norm.recompute_at_end:
             recompute_statistics(state, dataset)
-        measurement = None
+        measured = None
         if measures and norm is not None:
+            readings = layer_readings(state) if "layers" in cadence.also else ()
             evaluation = evaluate(state, dataset) if evaluates else (None, None)
-            measurement = _measured(state, rates.lr, norm.item(), evaluation, began)
+            measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)
         state.seconds = time.perf_counter() - began
-        yield measurement
+        yield measured
 
 
 def _add_gradients(state: TrainState, dataset: Dataset, forward: Forward) -> Tensor:
@@ -93,7 +95,7 @@ def _add_gradients(state: TrainState, dataset: Dataset, forward: Forward) -> Ten
         return backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B, dropout, factors_BF)
 
 
-def _measured(
+def _measurement(
     state: TrainState, lr: float, norm: float, evaluation: tuple[float | None, float | None], began: float
 ) -> Measurement:
     """What is known after the last update, of gradient norm `norm`; begins a new interval."""

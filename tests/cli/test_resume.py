@@ -55,6 +55,26 @@ def test_a_stopped_run_is_gone_on_with_by_name_or_number(place):
     assert re.search(r"guarantee +bit-exact", place.run("runs", "show", "a").stdout)
 
 
+def test_what_is_also_measured_is_told_exported_and_may_begin_with_a_resume(place):
+    stopped(place, *LONG, "--name", "a")
+    saved = place.stored("a")[0].update
+    done = place.run("resume", "a", "--measure", "layers")
+    assert done.returncode == 0, done.stderr
+    assert "from now on measurements.also[0] layers (before: none)" in done.stderr
+    with Store.open(place.database, create=False) as store:
+        readings = store.readings(1)
+    assert min(one.update for one in readings) > saved - 7
+    updates = len({one.update for one in readings})
+    assert re.search(rf"also measured +layers at {updates} updates", place.run("runs", "show", "a").stdout)
+    (run,) = json.loads(place.run("runs", "export", "--json").stdout)["runs"]
+    assert len(run["readings"]) == len(readings) == 8 * updates
+    shown = json.loads(place.run("runs", "show", "a", "--json").stdout)
+    assert {one["update"] for one in shown["readings"]} == {one["update"] for one in shown["measurements"]}
+    wrong = place.run("resume", "a", "--measure", "layers,depth")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "--measure: `depth` cannot be measured: choose from layers" in wrong.stderr
+
+
 def test_what_cannot_be_resumed_is_said_and_nothing_is_made(place):
     nothing = place.run("resume", "a")
     assert (nothing.returncode, nothing.stdout) == (1, "")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.records.quantities import QUANTITIES
+from lbadvisor.records.quantities import QUANTITIES, READINGS
 from lbadvisor.records.run import Measurement
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_the_table_and_the_measurement_have_the_same_fields() -> None:
 def test_no_other_module_writes_a_quantitys_key() -> None:
     """Keys of one word are words of other things, too; released migrations and views are SQL that never changes."""
     allowed = {"records/quantities.py", "store/views.py"}
-    keys = [quantity.key for quantity in QUANTITIES if "_" in quantity.key]
+    keys = [quantity.key for quantity in (*QUANTITIES, *READINGS) if "_" in quantity.key]
     found = []
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()
@@ -100,6 +100,12 @@ def test_the_databases_page_explains_each_quantity_as_the_table_does(quantity) -
     kind = "integer" if quantity.whole else "real"
     row = rf"\| `{quantity.key}` \| {kind}[^|]* \| {re.escape(quantity.explanation)}[^|]* \|"
     assert re.search(row, (ROOT / "db" / "README.md").read_text(), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("quantity", READINGS, ids=lambda quantity: quantity.key)
+def test_the_databases_page_explains_what_can_also_be_measured(quantity) -> None:
+    row = f"| `{quantity.key}` | {quantity.also} | {quantity.explanation} |"
+    assert row in (ROOT / "db" / "README.md").read_text()
 
 
 def replaced(path: Path, old: str, new: str) -> None:

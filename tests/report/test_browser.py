@@ -11,7 +11,9 @@ import pytest
 
 from lbadvisor.records.quantities import WEIGHT_DISTANCE
 from lbadvisor.report.curves import Curve
+from lbadvisor.report.diagnosis_page import diagnoses_page
 from lbadvisor.report.page import write_page
+from lbadvisor.report.rendering import write_text
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -280,3 +282,22 @@ def test_many_arms_are_found_by_name_and_switched_together(opened, many_groups_r
     watched.settle()
     left = {f"arm {place}" for place in range(40)} - {"arm 3", *(f"arm {place}" for place in range(30, 40))}
     assert set(watched.page.evaluate(points)) == left
+
+
+def test_a_diagnosis_draws_points_laws_and_bands_on_its_own_axes(browser, made_up_diagnosis, tmp_path: Path):
+    write_text(tmp_path / "page.html", diagnoses_page("Diffusion", [made_up_diagnosis] * 2, ["lbadvisor"]))
+    watched = Watched(browser, tmp_path / "page.html", viewport={"width": 390, "height": 844})
+    laws = ["batch 32", "1 + 2 ln t", "0.5 t^0.5", "batch 512", "0.4 + 1.5 ln t"]
+    assert watched.traces()["chart-2-1"] == laws
+    assert watched.drawn() == {"chart-1-1": 5, "chart-1-2": 2, "chart-2-1": 5, "chart-2-2": 2}
+    modes, bars, axes = watched.page.evaluate(
+        """() => { const {data, layout} = document.getElementById("chart-1-1");
+                   return [data.map((trace) => trace.mode), data[0].error_y.array,
+                           [layout.xaxis.type, layout.yaxis.type, layout.yaxis.title.text]]; }"""
+    )
+    assert modes == ["markers", "lines", "lines", "markers", "lines"]
+    assert bars == pytest.approx([0.5] * 4, abs=1e-3)
+    assert axes == ["log", "linear", "||w_t - w_0||"]
+    assert watched.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert not watched.page.locator("#without-script").count()
+    watched.close()

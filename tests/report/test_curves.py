@@ -102,31 +102,31 @@ def test_more_groups_have_fewer_points_each_so_that_the_page_stays_small():
 
 def test_a_chart_is_there_only_where_something_was_measured():
     groups = [group_curves("a", [run([1, 2], [1.0, 2.0])])]
-    assert [chart.quantity for chart in charts_of(groups)] == [
-        LOSS,
-        GRADIENT_NORM,
-        CLIPPED_SHARE,
-        LEARNING_RATE,
-        WEIGHT_DISTANCE,
+    assert [chart.key for chart in charts_of(groups)] == [
+        quantity.key for quantity in (LOSS, GRADIENT_NORM, CLIPPED_SHARE, LEARNING_RATE, WEIGHT_DISTANCE)
     ]
     assert charts_of([group_curves("a", [run([], [])])]) == ()
 
 
 def test_values_over_decades_get_a_logarithmic_axis_and_those_that_touch_zero_do_not():
     def logarithmic(loss: list[float]) -> bool:
-        return charts_of([group_curves("a", [run([1, 2], loss)])])[0].logarithmic_values
+        return charts_of([group_curves("a", [run([1, 2], loss)])])[0].graph.logarithmic_y
 
     assert logarithmic([1.0, 31.0])
     assert not logarithmic([1.0, 29.0])
     assert not logarithmic([0.0, 31.0])
 
 
+POINTS = ("x", "second", "y", "low", "high")
+
+
 def test_the_pages_data_have_five_digits_percent_and_a_band_only_for_several_runs():
     """1/3 has five digits, and a clipped share of 0.5 is 50%."""
     groups = [group_curves("a", [run([1], [1 / 3])]), group_curves("b", [run([1], [1.0]), run([1], [2.0])])]
-    data = chart_data(groups, charts_of(groups))
+    data = chart_data(charts_of(groups), groups)
     loss, _, clipped, *_ = data["charts"]
-    assert loss["curves"][0] == {"update": (1,), "second": [2.0], "mean": [0.33333]}
-    assert loss["curves"][1] == {"update": (1,), "second": [2.0], "mean": [1.5], "low": [1.0], "high": [2.0]}
-    assert clipped["curves"][0]["mean"] == [50.0]
+    alone, several = ({key: line[key] for key in line if key in POINTS} for line in loss["lines"])
+    assert alone == {"x": (1,), "second": [2.0], "y": [0.33333]}
+    assert several == {"x": (1,), "second": [2.0], "y": [1.5], "low": [1.0], "high": [2.0]}
+    assert clipped["lines"][0]["y"] == [50.0]
     assert data["groups"][0]["epochs_per_update"] == 0.25

@@ -163,7 +163,7 @@ def test_a_users_words_are_text_and_never_markup(report_of):
     for label in HOSTILE:
         assert label in "".join(hostile.text)
     data = json.loads(next(script for script in hostile.scripts if script.lstrip().startswith("{")))
-    assert [group["label"] for group in data["groups"]] == list(HOSTILE)
+    assert [line["label"] for line in data["charts"][0]["lines"]] == list(HOSTILE)
 
 
 def test_a_page_is_the_charts_script_and_little_more(report_of):

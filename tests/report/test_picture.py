@@ -43,7 +43,7 @@ def test_a_weight_distance_that_grows_as_log_t_is_a_straight_line(report_of):
         for curve in report.curves[0].curves
     )
     charts = charts_of([replace(report.curves[0], curves=curves)])
-    place = [chart.quantity for chart in charts].index(WEIGHT_DISTANCE)
+    place = [chart.key for chart in charts].index(WEIGHT_DISTANCE.key)
     figure = figure_of(replace(report, curves=(replace(report.curves[0], curves=curves),)))
     axes = figure.axes[place]
     x, y = axes.transData.transform(axes.lines[0].get_xydata()).T

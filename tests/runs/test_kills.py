@@ -23,7 +23,7 @@ DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 WORDS = (
     *("train", DIGITS, "--to", "128", "--schedule-scale", "0.25", "--quiet", "--name", "a"),
     *("--set", "measurements.every_updates=3", "--set", "measurements.evaluate_every_updates=10"),
-    *("--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
+    *("--measure", "layers", "--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
 )
 BEFORE, WITHIN, AFTER = "before its first checkpoint", "while it wrote one", "else"
 """When a kill came, by what it left in the run's folder."""
@@ -38,17 +38,18 @@ def ended(process):
 
 
 def result(folder):
-    """The run, its rows but for their seconds, and the bytes of everything that moves in its last checkpoint."""
+    """The run, its rows but for their seconds, its readings, and the bytes of what moves in its last checkpoint."""
     database = folder / "runs.db"
     with Store.open(database, create=False) as store:
         run = store.run("a")
         rows = [astuple(replace(m, seconds=0.0)) for m in store.measurements(run.number)]
+        readings = store.readings(run.number)
     content = read_content(checkpoints(checkpoint_folder(database, run))[0], torch.device("cpu"))[1]
     optimizer = content["optimizer"]["state"]
     tensors = content["model"] | {f"{n}.{k}": v for n, kept in optimizer.items() for k, v in kept.items()}
     tensors |= {f"average {i}": tensor for i, tensor in enumerate(content["averages"])}
     tensors["interval"] = content["interval"]
-    return run, rows, {name: (tensor.dtype, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+    return run, (rows, readings), {name: (tensor.dtype, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -88,7 +89,8 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, r
     duration = time.monotonic() - began
     straight, expected_rows, expected = result(tmp_path / "straight")
     measured = [u for u in range(1, straight.updates + 1) if u % 3 == 0 or u % 10 == 0 or u == straight.updates]
-    assert [row[0] for row in expected_rows] == measured
+    assert [row[0] for row in expected_rows[0]] == measured
+    assert [one.update for one in expected_rows[1] if one.part == "linear 1"] == [u for u in measured for _ in range(2)]
     with Store.open(tmp_path / "straight" / "runs.db", create=False) as store:
         training_seconds = store.measurements(straight.number)[-1].seconds
 

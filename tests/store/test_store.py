@@ -18,7 +18,8 @@ from sqlalchemy import Engine, event
 
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.records.run import Environment, Measurement, RunStatus
+from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM
+from lbadvisor.records.run import Environment, Measurement, Reading, RunStatus
 from lbadvisor.store import Store, default_database_path
 from lbadvisor.store.run_folder import checkpoint_folder, only_process
 from lbadvisor.store.tables import measurements as measurements_table
@@ -188,6 +189,49 @@ def test_a_measurement_made_again_replaces_the_old_one(store: Store) -> None:
     store.record(number, [a_measurement(10, 1.0)])
     store.record(number, [a_measurement(10, 2.0)])
     assert [one.loss for one in store.measurements(number)] == [2.0]
+
+
+def a_reading(update: int, part: str = "linear 1", value: float = 1.5) -> Reading:
+    return Reading(update, GROUP_NORM.key, part, value)
+
+
+def test_readings_come_back_by_update_and_in_the_order_of_their_parts(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    ten, two = (a_reading(10, part, value) for part, value in (("linear 10", 1 / 3), ("linear 2", math.inf)))
+    other = Reading(5, GROUP_DISTANCE.key, "linear 2", 5e-324)
+    store.record(number, [a_measurement(5), a_measurement(10)], [ten, two, other])
+    assert store.readings(number) == [other, two, ten]
+    assert store.readings(number, GROUP_NORM) == [two, ten]
+    assert store.readings(number, GROUP_NORM, GROUP_DISTANCE) == [other, two, ten]
+    with pytest.raises(UnknownRunError, match="there is no run 9"):
+        store.readings(9)
+
+
+def test_a_reading_that_is_nan_comes_back_as_nan(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    store.record(number, [a_measurement(10)], [a_reading(10, value=math.nan)])
+    assert repr(store.readings(number)) == repr([a_reading(10, value=math.nan)])
+
+
+def test_readings_are_replaced_discarded_and_deleted_with_their_measurements(store: Store) -> None:
+    number, other = (store.add_run(name, a_recipe(), 0, 300, CPU).number for name in ("a", "b"))
+    for run in (number, other):
+        store.record(run, [a_measurement(10), a_measurement(20)], [a_reading(10), a_reading(20)])
+    store.record(number, [a_measurement(20)], [a_reading(20, value=2.5)])
+    assert store.readings(number) == [a_reading(10), a_reading(20, value=2.5)]
+    store.discard_after(number, 10)
+    assert store.readings(number) == [a_reading(10)]
+    store.delete_run(number)
+    assert store.readings(other) == [a_reading(10), a_reading(20)]
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT DISTINCT run FROM readings").fetchall() == [(other,)]
+
+
+def test_readings_are_stored_with_their_measurements_or_not_at_all(store: Store) -> None:
+    number = store.add_run("a", a_recipe(), 0, 300, CPU).number
+    with pytest.raises(StoreError):
+        store.record(number, [a_measurement(10)], [replace(a_reading(10), part=None)])
+    assert (store.measurements(number), store.readings(number), store.run("a").update) == ([], [], 0)
 
 
 def test_recording_nothing_is_no_change(store: Store) -> None:

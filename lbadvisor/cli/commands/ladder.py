@@ -36,6 +36,7 @@ def ladder(
     rules: options.Rules,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
+    measure: options.MeasureToo = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
     ] = None,
@@ -59,7 +60,7 @@ def ladder(
     """
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_statistics
+    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_requests
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.plan.arms import parse_arms
@@ -67,7 +68,7 @@ def ladder(
 
     target = target_of(target)
     check_reports(html, png)
-    baseline = baseline_recipe(recipe, with_statistics(changes, recomputed=recompute_statistics), words)
+    baseline = baseline_recipe(recipe, with_requests(changes, measure, recomputed=recompute_statistics), words)
     asked = request_by(rules, target, ())
     planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
     default, given = ladder_name_of(baseline, asked), None if name is None else StoredName(checked_name(name, "ladder"))

@@ -2,6 +2,8 @@
 
 import typer
 
+from lbadvisor.cli.options.command import command
+
 probe = typer.Typer(
     name="probe",
     add_completion=False,
@@ -12,5 +14,6 @@ probe = typer.Typer(
 
 
 @probe.callback()
+@command
 def _probe() -> None:
     pass

@@ -17,6 +17,7 @@ def resume(
         str | None, typer.Option("--device", help="auto, cpu or cuda. Default: where the run started.")
     ] = None,
     micro: options.Micro = None,
+    measure: options.MeasureToo = None,
     database: options.Database = None,
     data_dir: options.DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
@@ -27,8 +28,10 @@ def resume(
     Ctrl-C finishes the update, saves, and exits with code 75, as in `lbadvisor train`.
     """
     from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.adaptation import also_measured
     from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
     from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.recipe.schedule import measuring
 
     with opened(database) as store:
         found = store.run(run)
@@ -42,5 +45,6 @@ def resume(
         from lbadvisor.runs.workspace import Workspace
 
         machine = machine_of(options.MachineOptions(device or found.environment.device, micro, data_dir), words)
-        request = RunRequest(found.recipe, None, found.name, found.seed)
+        recipe = found.recipe if measure is None else measuring(found.recipe, also_measured(measure))
+        request = RunRequest(recipe, None, found.name, found.seed)
         train_to_the_end(Workspace(store, machine), request, display, dry_run=dry_run)

@@ -86,7 +86,7 @@ def show(
 
     with opened(database) as store:
         found = store.run(run)
-        measured = store.measurements(found.number)
+        measured, readings = store.measurements(found.number), store.readings(found.number)
         folder = store.checkpoint_folder(found)
     saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
@@ -97,11 +97,12 @@ def show(
                 "run": json_of(found),
                 "saved_updates": saved_updates,
                 "measurements": [json_of(measurement) for measurement in shown],
+                "readings": [json_of(one) for one in readings if shown and one.update >= shown[0].update],
             }
         )
     else:
         saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
-        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown)
+        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown, readings)
 
 
 @runs.command("rename")
@@ -262,7 +263,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
     database: options.Database = None,
 ) -> None:
-    """Print all measurements of runs as comma-separated values, one row each; with --json, as one object."""
+    """Print all measurements of runs as comma-separated values, one row each; with --json, as one object.
+
+    The object also has the readings, of what was measured by --measure.
+    """
     from lbadvisor.cli.display.render_export import csv_lines, json_lines
     from lbadvisor.cli.output import check_out
     from lbadvisor.comparison.conditions import parse_condition

@@ -17,6 +17,7 @@ def train(
     adapt: options.Adapt,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
+    measure: options.MeasureToo = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the run. Default: derived from recipe, options and seed.")
     ] = None,
@@ -31,12 +32,12 @@ def train(
     Ctrl-C finishes the update, saves, and exits with code 75. Runs are stored in the database; see `lbadvisor runs`.
     """
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.cli.options.adaptation import trained_recipe, with_statistics
+    from lbadvisor.cli.options.adaptation import trained_recipe, with_requests
     from lbadvisor.cli.options.names import checked_name, run_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.runs.reuse import StoredName, name_of_training
 
-    changes = with_statistics(changes, recomputed=recompute_statistics)
+    changes = with_requests(changes, measure, recomputed=recompute_statistics)
     plan, trained = trained_recipe(recipe, changes, adapt, words)
     default = run_name_of(trained, seed)
     # A given name identifies the run; otherwise the training's identity does, whatever its run is called.

@@ -29,13 +29,17 @@ def csv_lines(store: "Store", selection: "Selection") -> Iterator[str]:
 
 
 def json_lines(store: "Store", selection: "Selection") -> Iterator[str]:
-    """One object: `schema`, and for each of `runs` the run, its `arm` in a ladder or null, and its `measurements`."""
+    """One object: `schema`; for each of `runs` the run, its `arm` in a ladder or null, `measurements`, `readings`."""
     labels = dict(selection.labels)
     body = {
         "schema": 1,
         "runs": [
             json_of(run)
-            | {"arm": labels.get(run.number), "measurements": [json_of(m) for m in store.measurements(run.number)]}
+            | {
+                "arm": labels.get(run.number),
+                "measurements": [json_of(m) for m in store.measurements(run.number)],
+                "readings": [json_of(reading) for reading in store.readings(run.number)],
+            }
             for run in selection.runs
         ],
     }

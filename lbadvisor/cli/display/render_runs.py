@@ -11,8 +11,8 @@ from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
 from lbadvisor.comparison.results import result_of, summary_of
 from lbadvisor.records.numerals import ABSENT, number_text
-from lbadvisor.records.quantities import ACCURACY, BY_KEY, SECONDS
-from lbadvisor.records.run import Measurement, Run
+from lbadvisor.records.quantities import ACCURACY, BY_KEY, READINGS_BY_KEY, SECONDS
+from lbadvisor.records.run import Measurement, Reading, Run
 
 _RUNS = (
     Heading("run"),
@@ -59,9 +59,14 @@ def _parts_text(run: RunSummary) -> str:
 
 
 def print_run(
-    console: Console, run: Run, saved: str | None, measured: list[Measurement], shown: list[Measurement]
+    console: Console,
+    run: Run,
+    saved: str | None,
+    measured: list[Measurement],
+    shown: list[Measurement],
+    readings: list[Reading],
 ) -> None:
-    """All that is known of one run, what is `saved` of it, and those of its measurements that are `shown`."""
+    """All that is known of one run: what is `saved` of it, the measurements to be `shown`, how many `readings`."""
     from lbadvisor.recipe.file import dump_recipe
 
     summary = summary_of(result_of(run, measured))
@@ -75,6 +80,7 @@ def print_run(
         "best accuracy": number_text(summary.best_accuracy_percent, ACCURACY.format),
         "test accuracy": number_text(run.test_accuracy_percent, ACCURACY.format),
         "training seconds": number_text(summary.seconds, SECONDS.format),
+        "also measured": _readings_text(readings),
         "seed": run.seed,
         "adapted from": _origin_text(run),
         "plan": run.plan_number,
@@ -99,6 +105,15 @@ def print_run(
             "Measurements" if len(shown) == of else f"The last {len(shown)} of {of} measurements (--measurements: all)"
         )
         print_table(console, _measurements_table(shown), title)
+
+
+def _readings_text(readings: list[Reading]) -> str | None:
+    """Such as `layers at 41 updates (runs export --json has the values)`."""
+    updates: dict[str, set[int]] = {}
+    for one in readings:
+        updates.setdefault(READINGS_BY_KEY[one.quantity].also or "", set()).add(one.update)
+    counts = ", ".join(f"{also} at {len(at):,} updates" for also, at in updates.items())
+    return f"{counts} (`runs export --json` has the values)" if counts else None
 
 
 def _origin_text(run: Run) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,13 +24,13 @@ def check_reports(html: Path | None, png: Path | None) -> None:
     if html is not None and html == png:
         raise UsageError(f"--html and --png name the same file, {html}: give each its own")
     if html is not None:
-        from lbadvisor.report.page import check_page_target
+        from lbadvisor.report.rendering import check_page_target
 
         check_page_target(html)
     if png is not None:
         if png.suffix.lower() != ".png":
             raise UsageError(f"--png {png}: give a file name that ends in .png")
-        from lbadvisor.report.picture import check_picture_target
+        from lbadvisor.report.panels import check_picture_target
 
         check_picture_target(png)
 
@@ -52,14 +53,20 @@ def write_reports(
     if html is not None:
         from lbadvisor.report.page import write_page
 
-        say(stderr(), Text(_written(html, write_page(html, report))))
+        say(stderr(), Text(written(html, write_page(html, report))))
     if png is not None:
         from lbadvisor.report.picture import write_picture
 
-        say(stderr(), Text(_written(png, write_picture(png, report))))
+        say(stderr(), Text(written(png, write_picture(png, report))))
 
 
-def _written(path: Path, size_bytes: int) -> str:
+def command_line() -> str:
+    """The command that runs, as a shell reads it."""
+    return shlex.join(["lbadvisor", *sys.argv[1:]])
+
+
+def written(path: Path, size_bytes: int) -> str:
+    """The line that says so."""
     return f"{path}: {size_bytes / 1e6:.1f} MB written"
 
 

@@ -1,8 +1,9 @@
 """From the command line to the baseline recipe, the request to the advisor, and the recipe to train."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
@@ -17,6 +18,7 @@ from lbadvisor.recipe.parts import Part, parse_parts
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
+    from lbadvisor.recipe.recipe_tables import AlsoMeasured
 
 
 def baseline_recipe(path: Path, changes: Changes, words: Words) -> "Recipe":
@@ -37,11 +39,26 @@ def baseline_recipe(path: Path, changes: Changes, words: Words) -> "Recipe":
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
 
 
-def with_statistics(changes: Changes, *, recomputed: bool) -> Changes:
-    """The changes, plus exact statistics at the end of training if requested."""
-    if not recomputed:
-        return changes
-    return replace(changes, overrides=[*(changes.overrides or ()), "batch_norm.recompute_at_end=true"])
+def with_requests(changes: Changes, measure: str | None, *, recomputed: bool) -> Changes:
+    """The changes, plus what else to measure and exact statistics at the end of training, if requested."""
+    overrides = [*(changes.overrides or ())]
+    if measure is not None:
+        overrides.append(f"measurements.also={json.dumps(also_measured(measure))}")
+    if recomputed:
+        overrides.append("batch_norm.recompute_at_end=true")
+    return replace(changes, overrides=overrides)
+
+
+def also_measured(text: str) -> "tuple[AlsoMeasured, ...]":
+    """What `--measure` names. Raises `UsageError`."""
+    from lbadvisor.recipe.recipe_tables import AlsoMeasured
+
+    known: tuple[AlsoMeasured, ...] = get_args(AlsoMeasured)
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"--measure: `{unknown[0]}` cannot be measured: choose from {', '.join(known)}")
+    return tuple(name for name in known if name in names)
 
 
 def target_of(target: int | None) -> int:

@@ -117,7 +117,7 @@ ONE_FORM = Need(
 )
 DONE = Need(
     Words,
-    lambda words: not words.values["--dry-run"],
+    lambda words: not words.values.get("--dry-run"),
     "has no effect: --dry-run trains nothing, so there are no results",
 )
 ASKED = Need(
@@ -179,8 +179,9 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--csv": (ONE_FORM,),
     "--quiet": ALWAYS,
     "--dry-run": ALWAYS,
-    "--html": ALWAYS,
-    "--png": ALWAYS,
+    "--html": (DONE,),
+    "--png": (DONE,),
+    "--chart": (TABLE, DONE),
     "--out": ALWAYS,
     "--force": (OUT,),
     "--name": ALWAYS,
@@ -194,6 +195,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--schedule-scale": (RECIPE,),
     "--precision": (RECIPE,),
     "--recompute-statistics": ALWAYS,
+    "--measure": ALWAYS,
     "--seed": ALWAYS,
     "--seeds": ALWAYS,
     # The adaptation.
@@ -221,8 +223,6 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "verify-resume --at": ALWAYS,
     "ladder --arms": ALWAYS,
     "ladder --seeds": (SEEDED,),
-    "ladder --html": (DONE,),
-    "ladder --png": (DONE,),
     "ladder --md": (ONE_FORM, DONE),
     "ladder --csv": (ONE_FORM, DONE),
     "compare --where": ALWAYS,
@@ -241,7 +241,6 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "refine --calibrate": (DONE,),
     "refine --out": (DONE,),
     "refine --json": (DONE,),
-    "refine --chart": (TABLE, DONE),
     "runs --status": ALWAYS,
     "runs --recipe": ALWAYS,
     "runs --ladder": ALWAYS,

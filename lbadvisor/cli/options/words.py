@@ -68,6 +68,14 @@ RecomputeStatistics = Annotated[
         "--recompute-statistics", help="Set batch_norm.recompute_at_end: compute exact statistics at the end."
     ),
 ]
+MeasureToo = Annotated[
+    str | None,
+    typer.Option(
+        "--measure",
+        metavar="WHAT,...",
+        help="Set measurements.also, what else is measured: layers. Changes no result.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Determines everything random.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="First seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -138,3 +146,14 @@ class MachineOptions:
     device: Device = "auto"
     micro: Micro = None
     data_dir: DataDir = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a diagnostic's answer is shown."""
+
+    as_json: AsJson = False
+    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")] = True
+    html: HtmlPage = None
+    png: PngPicture = None
+    quiet: Quiet = False

@@ -4,7 +4,7 @@
   document.getElementById("without-script").remove();
   const data = JSON.parse(document.getElementById("data").textContent);
   const figures = data.charts.map((chart) => ({
-    chart, element: document.getElementById("chart-" + chart.quantity), stale: true, seen: false,
+    chart, element: document.getElementById("chart-" + chart.key), stale: true, seen: false,
   }));
   const hidden = new Set();
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -23,17 +23,21 @@
     return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
   };
 
-  const dashes = (group) => group.dashes === "none" ? "solid" : group.dashes.split(" ").map((length) => length + "px").join(",");
+  const dashes = (line) => line.dashes === "none" ? "solid" : line.dashes.split(" ").map((length) => length + "px").join(",");
 
-  function positions(points, group) {
-    if (axis === "second") return points.second;
-    if (axis === "update") return points.update;
+  const isTimed = (chart) => chart.lines.every((line) => "group" in line);
+  const over = (chart) => isTimed(chart) ? axis : chart.x_title;
+
+  function positions(line) {
+    if (!("group" in line) || axis === "update") return line.x;
+    if (axis === "second") return line.second;
+    const group = data.groups[line.group];
     const rate = axis === "epoch" ? group.epochs_per_update : group.examples_per_update;
-    return points.update.map((update) => update * rate);
+    return line.x.map((update) => update * rate);
   }
 
   // A browser bears a few dozen traces and not hundreds: many arms that look alike share a trace, with gaps between.
-  const many = data.groups.every((group) => group.marker === null);
+  const many = data.groups.length > 0 && data.charts.every((chart) => chart.lines.every((line) => line.marker === null));
 
   function traces(chart) {
     const bands = new Map();
@@ -46,30 +50,34 @@
         trace.x.push(x[place]); trace.y.push(y[place]); trace.customdata.push(points[place]);
       }
     }
-    data.groups.forEach((group, index) => {
-      const points = chart.curves[index];
-      if (points === null || hidden.has(index)) return;
-      const x = positions(points, group);
-      const name = plain(group.label);
-      const colour = isDark() ? group.dark : group.light;
-      if (points.low) {
+    chart.lines.forEach((line, index) => {
+      if (hidden.has(line.group)) return;
+      const x = positions(line);
+      const name = plain(line.label);
+      const colour = isDark() ? line.dark : line.light;
+      const isPoints = line.style === "points";
+      if (line.low && !isPoints) {
         extend(bands, many ? colour : index, {
           mode: "lines", fill: "toself", fillcolor: faded(colour, isDark() ? 0.22 : 0.15), line: { width: 0 }, hoverinfo: "skip", name,
-        }, x.concat(x.slice().reverse()), points.high.concat(points.low.slice().reverse()), []);
+        }, x.concat(x.slice().reverse()), line.high.concat(line.low.slice().reverse()), []);
       }
-      const range = points.low ? "  (%{customdata[1]:.4~g} to %{customdata[2]:.4~g})" : "";
+      const errors = !line.low || !isPoints ? {} : { error_y: {
+        type: "data", symmetric: false, color: colour, thickness: 1.2, width: 3,
+        array: line.high.map((high, place) => high - line.y[place]), arrayminus: line.low.map((low, place) => line.y[place] - low),
+      } };
+      const range = line.low ? "  (%{customdata[1]:.4~g} to %{customdata[2]:.4~g})" : "";
       extend(lines, many ? colour : index, {
-        mode: many ? "lines" : "lines+markers", name,
-        line: { color: colour, width: many ? 1.2 : 2, dash: dashes(group) },
-        marker: { symbol: group.marker ?? "circle", size: 7, color: colour, maxdisplayed: 8 },
-        hovertemplate: many ? `%{customdata[0]}<br>${axis} %{x}: %{y:.4~g}${range}<extra></extra>` : `%{y:.4~g}${range}`,
-      }, x, points.mean, points.mean.map((_, place) => points.low ? [name, points.low[place], points.high[place]] : [name]));
+        mode: isPoints ? "markers" : line.marker === null ? "lines" : "lines+markers", name, ...errors,
+        line: { color: colour, width: many ? 1.2 : 2, dash: dashes(line) },
+        marker: { symbol: line.marker ?? "circle", size: 7, color: colour, maxdisplayed: isPoints || x.length <= 24 ? 0 : 8 },
+        hovertemplate: many ? `%{customdata[0]}<br>${over(chart)} %{x}: %{y:.4~g}${range}<extra></extra>` : `%{y:.4~g}${range}`,
+      }, x, line.y, line.y.map((_, place) => line.low ? [name, line.low[place], line.high[place]] : [name]));
     });
     return [...bands.values(), ...lines.values()];
   }
 
   function layout(chart) {
-    const onLogarithm = logarithmic || chart.logarithmic_axis;
+    const onLogarithm = chart.logarithmic_x || (logarithmic && isTimed(chart));
     const ink = printing ? "#222222" : style("--ink");
     const rule = printing ? "#DDDDDD" : style("--rule");
     const shared = {
@@ -77,7 +85,9 @@
       minexponent: 5,
     };
     const decades = { type: "log", dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } };
-    const visible = data.groups.length - hidden.size;
+    const visible = chart.lines.filter((line) => !hidden.has(line.group)).length;
+    const isWhole = over(chart) === "update" || over(chart) === "example";
+    const titled = (text) => ({ text: plain(text), standoff: 8, font: { size: printing ? 10 : 13 } });
     return {
       width: printing ? 330 : undefined, height: printing ? 190 : narrow.matches ? 280 : 320, autosize: !printing,
       margin: { l: 48, r: 12, t: 8, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -87,13 +97,13 @@
       hoverlabel: { bgcolor: style("--raised"), bordercolor: rule, font: { color: ink, size: 13 }, namelength: 30 },
       dragmode: touch.matches ? false : "zoom",
       xaxis: {
-        ...shared, ...(onLogarithm ? decades : { type: "linear" }), exponentformat: "SI", hoverformat: axis === "update" || axis === "example" ? ",.0f" : ".4~g",
-        title: { text: axis + (onLogarithm ? " (logarithmic)" : ""), standoff: 8, font: { size: printing ? 10 : 13 } },
+        ...shared, ...(onLogarithm ? decades : { type: "linear" }), exponentformat: "SI", hoverformat: isWhole ? ",.0f" : ".4~g",
+        title: titled(over(chart) + (onLogarithm ? " (logarithmic)" : "")),
         spikethickness: 1, spikedash: "dot", spikecolor: style("--soft"), nticks: narrow.matches ? 5 : 8,
       },
       yaxis: {
-        ...shared, ...(chart.logarithmic_values ? decades : { type: "linear", rangemode: chart.from_zero ? "tozero" : "normal" }),
-        exponentformat: "none", nticks: 7,
+        ...shared, ...(chart.logarithmic_y ? decades : { type: "linear", rangemode: chart.from_zero ? "tozero" : "normal" }),
+        exponentformat: "none", nticks: 7, title: titled(chart.y_title + (chart.logarithmic_y && chart.y_title ? " (logarithmic)" : "")),
       },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: ink },
     };
@@ -163,8 +173,10 @@
   const axisChoice = document.getElementById("axis");
   const logarithmicChoice = document.getElementById("logarithmic");
   function readAxis() { axis = axisChoice.value; logarithmic = logarithmicChoice.checked; }
-  readAxis();
-  [axisChoice, logarithmicChoice].forEach((control) => control.addEventListener("change", () => { readAxis(); refresh(); }));
+  if (axisChoice) {
+    readAxis();
+    [axisChoice, logarithmicChoice].forEach((control) => control.addEventListener("change", () => { readAxis(); refresh(); }));
+  }
   [dark, narrow].forEach((query) => query.addEventListener("change", refresh));
 
   // Paper is white, as wide as it is, and cannot be clicked: all is opened and drawn for it.

@@ -8,9 +8,9 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.sql.schema import SchemaItem
 
+from lbadvisor.store.database_file import default_database_path
 from lbadvisor.store.schema import VERSION_TABLE
 from lbadvisor.store.sqlite import for_writing, open_engine
-from lbadvisor.store.store import default_database_path
 from lbadvisor.store.tables import metadata
 
 

@@ -1,0 +1,93 @@
+"""Claims about diagnoses as a page and as a picture."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Series
+from lbadvisor.report.appearance import DASHES
+from lbadvisor.report.charts import chart_data, chart_of
+from lbadvisor.report.diagnosis_page import diagnoses_page
+from lbadvisor.report.panels import figure_of_panels, write_panels
+from lbadvisor.report.picture import panels_of
+
+HOSTILE = "</script><img src=x onerror=alert(1)> $x_1$ {{ 7*7 }}"
+
+
+def test_a_page_says_conclusion_tables_caveats_and_the_command(made_up_diagnosis: Diagnosis):
+    page = diagnoses_page("Diffusion", [made_up_diagnosis], ["lbadvisor probe diffusion 1 --html page.html"])
+    places = [
+        page.index(text)
+        for text in (
+            made_up_diagnosis.conclusion,
+            "square root</th>",
+            made_up_diagnosis.caveats[0].split(" (")[0],
+            "<pre>lbadvisor probe diffusion 1 --html page.html</pre>",
+        )
+    ]
+    assert places == sorted(places)
+    assert "-1,234.5</td>" in page
+    assert "<nav" not in page
+
+
+def test_several_diagnoses_have_contents_that_lead_to_each(made_up_diagnosis: Diagnosis):
+    other = replace(made_up_diagnosis, title="Noise of small-32-s0")
+    page = diagnoses_page("small", [made_up_diagnosis, other], ["lbadvisor"])
+    contents = page[page.index("<nav") : page.index("</nav>")]
+    assert re.findall(r'href="#(part-\d)">([^<]*)<', contents) == [
+        ("part-1", "Diffusion of small-32-s0"),
+        ("part-2", "Noise of small-32-s0"),
+    ]
+    assert page.count('<h2 id="part-') == 2
+    keys = re.findall(r'id="(chart-\d-\d)"', page)
+    assert keys == ["chart-1-1", "chart-1-2", "chart-2-1", "chart-2-2"]
+
+
+def test_what_could_not_be_measured_is_a_page_without_charts():
+    page = diagnoses_page("small", [Diagnosis("Sharpness", "Not measured: the run has no checkpoint.")], ["lbadvisor"])
+    assert "Not measured: the run has no checkpoint." in page
+    assert "<script" not in page
+
+
+def test_a_fitted_line_has_its_points_colour_and_dashes_of_its_own(made_up_diagnosis: Diagnosis):
+    small, log, root, large, large_log = chart_of("1", made_up_diagnosis.graphs[0]).looks
+    assert small.light == log.light == root.light != large.light == large_log.light
+    assert (log.dashes, root.dashes, large_log.dashes) == (DASHES[1], DASHES[2], DASHES[1])
+    assert log.marker is None
+    assert small.marker != large.marker
+
+
+def test_the_pages_data_hold_every_number_and_no_infinity(made_up_diagnosis: Diagnosis):
+    graph = Graph("g", "x", "y", (Series("s", (1.0, 2.0), (float("inf"), 1 / 3), (0.0, 0.25), (float("nan"), 0.5)),))
+    (line,) = chart_data([chart_of("1", graph)])["charts"][0]["lines"]
+    assert (line["x"], line["y"]) == ([1.0, 2.0], [None, 0.33333])
+    assert (line["low"], line["high"]) == ([0.0, 0.25], [None, 0.5])
+    lines = chart_data([chart_of("1", made_up_diagnosis.graphs[0])])["charts"][0]["lines"]
+    assert [line["label"] for line in lines] == [series.label for series in made_up_diagnosis.graphs[0].series]
+
+
+def test_the_picture_draws_every_series_of_every_graph_on_its_axes(made_up_diagnosis: Diagnosis):
+    figure = figure_of_panels(panels_of([made_up_diagnosis, made_up_diagnosis]))
+    assert [(axes.get_xscale(), axes.get_yscale()) for axes in figure.axes] == [
+        ("log", "linear"),
+        ("linear", "log"),
+    ] * 2
+    first, second, *_ = figure.axes
+    assert [list(line.get_ydata()) for line in first.lines] == [list(s.y) for s in made_up_diagnosis.graphs[0].series]
+    # Points have bars for their band, a line an area.
+    assert [len(axes.collections) for axes in (first, second)] == [1, 1]
+    assert first.get_ylabel() == "||w_t - w_0||"
+
+
+@pytest.mark.parametrize("words", ["plain", HOSTILE, "a" * 200])
+def test_any_words_are_drawn_as_they_are(made_up_diagnosis: Diagnosis, tmp_path: Path, words: str):
+    graph = made_up_diagnosis.graphs[0]
+    series = tuple(replace(one, label=words) for one in graph.series)
+    graph = replace(graph, title=words, x_title=words, y_title=words, note=words, series=series)
+    said = replace(made_up_diagnosis, title=words, conclusion=words, graphs=(graph,))
+    assert write_panels(tmp_path / "chart.png", panels_of([said])) > 10_000
+    assert imread(tmp_path / "chart.png").shape[0] > 500
+    assert "<img" not in diagnoses_page(words, [said], [words])
