@@ -51,63 +51,54 @@ class LawFit:
 
     def at(self, update: float) -> float:
         """The distance that the law has at an update."""
-        return self.offset + self.slope * float(_shape(self.law, self.exponent)(np.float64(update)))
+        return self.offset + self.slope * float(_shape(self.law, self.exponent)(np.array(update)))
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
     """How a distance grew over `decades` of updates: the three fits, and the law, or why it is undetermined.
 
-    `start` and `end` are the distances at the first and the last of those updates. There are no fits to fewer than
-    `LEAST_POINTS` points, which are equally far apart in ln t.
+    `updates` and `distances` are the points that are fitted, equally far apart in ln t; there are no fits to fewer than
+    `LEAST_POINTS`.
     """
 
-    from_update: int
-    to_update: int
+    updates: tuple[int, ...]
+    distances: tuple[float, ...]
     decades: float
-    points: int
-    start: float
-    end: float
     fits: tuple[LawFit, ...]
     law: Law | None
     undetermined: str | None
 
     def fit(self, law: Law) -> LawFit | None:
-        """The fit of that law, if there is one."""
+        """The fit of that law; None if there are no fits."""
         return next((fit for fit in self.fits if fit.law is law), None)
 
 
 def growth_of(updates: Floats, distances: Floats) -> Growth:
-    """How `distances` grew over `updates`, which ascend from 1 or later; one at least.
+    """How `distances` grew over `updates`, which ascend from 1 or later.
 
-    The successive distances of one run are strongly correlated, so that counting each as evidence would make any small
-    difference between the laws look certain. So the points are thinned to `POINTS_PER_DECADE`, equally far apart in ln
-    t, and the residuals of each law have a correlation that decays exponentially in ln t, over a length which is fitted
-    with it by maximum likelihood. What is drawn, offset and slope, is fitted to the same points by least squares.
+    The successive distances of one run are strongly correlated: were each counted as evidence, any small difference
+    between the laws would look certain. So the points are thinned, and the residuals of each law have a correlation
+    that decays exponentially in ln t, over a length that is fitted with the law by maximum likelihood. Offset and
+    slope, which are drawn, are fitted to the same points by least squares.
     """
-    t, d = _thinned(updates, distances)
-    decades = float(np.log10(t[-1] / t[0]))
+    t, d = evenly_in_ln_t(updates, distances)
+    decades = float(np.log10(t[-1] / t[0])) if len(t) else 0.0
     fits: tuple[LawFit, ...] = ()
-    law, why = None, f"only {len(t)} measurements, {LEAST_POINTS} are needed"
+    law, why = None, f"only {len(t)} measurements at distinct places of ln t, of {LEAST_POINTS} that are needed"
     if len(t) >= LEAST_POINTS:
         fits = tuple(_fit(law, t, d) for law in Law)
         law, why = _chosen(t, d, fits)
     if decades < LEAST_DECADES:
-        law, why = None, f"only {decades:.1f} decades of updates, {LEAST_DECADES} are needed"
-    return Growth(
-        from_update=int(t[0]),
-        to_update=int(t[-1]),
-        decades=decades,
-        points=len(t),
-        start=float(d[0]),
-        end=float(d[-1]),
-        fits=fits,
-        law=law,
-        undetermined=None if law is not None else why,
-    )
+        law, why = None, f"only {decades:.1f} decades of updates, of {LEAST_DECADES} that are needed"
+    points = tuple(map(int, t)), tuple(map(float, d))
+    return Growth(*points, decades, fits, law, None if law is not None else why)
 
 
-def _thinned(updates: Floats, distances: Floats) -> tuple[Floats, Floats]:
+def evenly_in_ln_t(updates: Floats, distances: Floats) -> tuple[Floats, Floats]:
+    """The points nearest to a grid of `POINTS_PER_DECADE` in ln t, the first and the last among them."""
+    if not len(updates):
+        return updates, distances
     logs = np.log(updates)
     grid = np.linspace(logs[0], logs[-1], 1 + round(POINTS_PER_DECADE * (logs[-1] - logs[0]) / np.log(10)))
     after = np.searchsorted(logs, grid).clip(1, max(len(logs) - 1, 1))

@@ -2,6 +2,7 @@
 
 import typer
 
+from lbadvisor.cli.commands.probe_diffusion import diffusion
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -17,3 +18,6 @@ probe = typer.Typer(
 @command
 def _probe() -> None:
     pass
+
+
+probe.command("diffusion")(diffusion)
