@@ -48,7 +48,7 @@ def _law_text(group: GroupDiffusion) -> str:
     growths = [run.growth for run in group.runs]
     if group.law is None:
         whys = list(dict.fromkeys(growth.undetermined or f"a {growth.law} for one seed" for growth in growths))
-        return f"undetermined, {'; '.join(whys)}"
+        return f"the law is undetermined: {'; '.join(whys)}"
     fits = [fit for growth in growths if (fit := growth.fit(group.law)) is not None]
     slope = statistics.fmean(fit.slope for fit in fits)
     text = {Law.LOGARITHM: f"{slope:.3g} ln t", Law.SQUARE_ROOT: f"{slope:.3g} sqrt(t)"}.get(group.law)
@@ -100,7 +100,7 @@ def _graphs(found: Diffusion) -> Iterator[Graph]:
         kind = ", ".join(group.adapted or ()) or "nothing adapted"
         kinds.setdefault(f"{group.recipe}: {kind}" if several else kind, []).append(group)
     series = tuple(_slopes(kind, groups) for kind, groups in kinds.items())
-    if len({x for one in series for x in one.x}) > 1:
+    if any(len(one.x) > 1 for one in series):
         yield Graph(
             "b of a + b ln t by batch size", "batch size", "b", series, logarithmic_x=True,
             note="Bands are 95% intervals over seeds.",

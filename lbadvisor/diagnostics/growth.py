@@ -85,12 +85,12 @@ def growth_of(updates: Floats, distances: Floats) -> Growth:
     t, d = evenly_in_ln_t(updates, distances)
     decades = float(np.log10(t[-1] / t[0])) if len(t) else 0.0
     fits: tuple[LawFit, ...] = ()
-    law, why = None, f"only {len(t)} measurements at distinct places of ln t, of {LEAST_POINTS} that are needed"
+    law, why = None, f"{len(t)} measurements apart in ln t are too few, {LEAST_POINTS} are needed"
     if len(t) >= LEAST_POINTS:
         fits = tuple(_fit(law, t, d) for law in Law)
         law, why = _chosen(t, d, fits)
     if decades < LEAST_DECADES:
-        law, why = None, f"only {decades:.1f} decades of updates, of {LEAST_DECADES} that are needed"
+        law, why = None, f"{decades:.1f} decades of updates are too few, {LEAST_DECADES} are needed"
     points = tuple(map(int, t)), tuple(map(float, d))
     return Growth(*points, decades, fits, law, None if law is not None else why)
 
