@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
-from lbadvisor.plan.arms import PlannedArm
+from lbadvisor.plan.arms import LadderRequest, PlannedArm
 from lbadvisor.recipe.identity import Identity, differences, identity_of
-from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Ladder, Run, RunStatus
 from lbadvisor.runs.reuse import RESULTS, preferred, refuse_another
@@ -37,16 +36,6 @@ __all__ = [
 ]
 
 POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LadderRequest:
-    """What to train: arms of one baseline and target, and the name of their ladder."""
-
-    name: str
-    baseline: Recipe
-    target_batch_size: int
-    arms: tuple[PlannedArm, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +223,8 @@ class _Known:
 
     @classmethod
     def of(cls, store: Store, requests: Sequence[LadderRequest]) -> "_Known":
-        runs, members = store.runs(), {}
+        runs = store.runs()
+        members: dict[Place, Run] = {}
         by_number = {run.number: run for run in runs}
         for request in requests:
             ladder = store.find_ladder(request.name)
