@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lbadvisor.comparison.comparison import Comparison
+from lbadvisor.comparison.comparison import Comparison, Open
 from lbadvisor.comparison.intervals import CONFIDENCE, mean_interval
 from lbadvisor.comparison.significance import holm
 from lbadvisor.records.run import RunStatus
@@ -18,8 +18,8 @@ class SweepPoint:
     """One arm at one batch size: its validation error, in percent, and its gap to the first arm, in points.
 
     The error is the mean over the `evaluated` of its `runs`, and the gap that over `pairs` of one seed; each has a 95%
-    interval over seeds, from low to high. `holm_p_value` is corrected for all gaps of the sweep. What is not known is
-    None; the first arm has no gap.
+    interval over seeds, from low to high; `gap_open` says why the gap has none. `holm_p_value` is corrected for all
+    gaps of the sweep. What is not known is None; the first arm has no gap.
     """
 
     arm: str
@@ -33,6 +33,7 @@ class SweepPoint:
     gap_points: float | None
     gap_low: float | None
     gap_high: float | None
+    gap_open: Open | None
     pairs: int
     p_value: float | None
     holm_p_value: float | None
@@ -103,6 +104,7 @@ def _points(comparison: Comparison) -> Iterator[SweepPoint]:
             gap_points=None if is_first else gap.points,
             gap_low=gap_low,
             gap_high=gap_high,
+            gap_open=gap.points_open,
             pairs=0 if is_first else gap.pairs,
             p_value=gap.p_value,
             holm_p_value=None,

@@ -25,8 +25,9 @@ def diagnosis_of_sweep(sweep: Sweep) -> Diagnosis:
                 note=f"{note} The level line is {sweep.reference}, at a batch of {first.batch_size:,}.",
             ),
             Graph(
-                f"Gap to {sweep.reference}", "batch size", "points", tuple(_lines(sweep, _gap)), logarithmic_x=True,
-                note=f"{note} Above 0, the larger batch is worse.",
+                f"Gap to {sweep.reference}", "batch size", "points",
+                (_level(sweep.reference, (sizes[0], sizes[-1]), (0.0, None, None)), *_lines(sweep, _gap)),
+                logarithmic_x=True, note=f"{note} Above 0, the larger batch is worse.",
             ),
         ),
         grids=(_grid(sweep),),
@@ -65,22 +66,23 @@ def _lines(sweep: Sweep, triple: Callable[[SweepPoint], Triple]) -> Iterator[Ser
 def _grid(sweep: Sweep) -> Grid:
     rows = []
     for point in sweep.points:
-        error, gap = (_interval_text(*triple[1:]) for triple in (_error(point), _gap(point)))
         seeds = f"{point.runs}" + (f", {point.diverged} diverged" if point.diverged else "")
-        kept = "yes" if point.shows_a_gap else "" if point is sweep.points[0] else "no"
+        gap = _interval_text(point.gap_low, point.gap_high, "+") or point.gap_open
+        evidence = "" if point is sweep.points[0] else "yes" if point.shows_a_gap else "no"
+        error = _interval_text(point.error_low, point.error_high)
         rows.append(
-            (point.arm, point.batch_size, point.error_percent, point.gap_points, gap, error, kept, seeds)
+            (point.arm, point.batch_size, point.error_percent, point.gap_points, gap, evidence, error, seeds)
         )  # fmt: skip
     return Grid(
         "Error and gap against the batch size",
-        ("arm", "batch", "error, %", "gap, points", "gap, 95% interval", "error, 95% interval", "evidence", "seeds"),
-        ("", ",d", ".2f", "+.2f", "", "", "", ""),
+        ("arm", "batch", "error, %", "gap, points", "gap, 95% interval", "evidence", "error, 95% interval", "seeds"),
+        ("", ",d", "z.2f", "+z.2f", "", "", "", ""),
         tuple(rows),
     )
 
 
-def _interval_text(low: float | None, high: float | None) -> str | None:
-    return None if low is None or high is None else f"{low:.2f} to {high:.2f}"
+def _interval_text(low: float | None, high: float | None, sign: str = "") -> str | None:
+    return None if low is None or high is None else f"{low:{sign}z.2f} to {high:{sign}z.2f}"
 
 
 def _sentences(sweep: Sweep) -> Iterator[str]:
@@ -103,13 +105,16 @@ def _from_where_on(arm: str, sweep: Sweep) -> str:
     shown = [point for point in points if point.shows_a_gap]
     title = f"the naive large batch {arm}" if arm == sweep.naive else arm
     if not shown:
-        return f"No gap is shown for {title} at any batch size up to {points[-1].batch_size:,}."
-    listed = " and ".join(f"{point.batch_size:,}" for point in shown)
-    first = shown[0]
-    size = (
-        f"{first.gap_points:+.2f} points at {first.batch_size:,} (95% {_interval_text(first.gap_low, first.gap_high)})"
-    )
+        largest = max(points, key=lambda point: point.gap_points or 0.0)
+        known = f" (the largest is {_size(largest)})" if (largest.gap_points or 0.0) > 0 else ""
+        return f"No gap is shown for {title} at any batch size up to {points[-1].batch_size:,}{known}."
+    where = f"at {' and '.join(f'{point.batch_size:,}' for point in shown)} only"
     if shown == list(points[-len(shown) :]):
-        where = f"from a batch of {first.batch_size:,} on" if len(shown) > 1 else f"at a batch of {listed}"
-        return f"For {title} there is evidence of a gap {where}: {size}."
-    return f"For {title} there is evidence of a gap at {listed} only: {size}."
+        where = f"from a batch of {shown[0].batch_size:,} on" if len(shown) > 1 else f"at {points[-1].batch_size:,}"
+    return f"For {title} there is evidence of a gap {where}: {_size(shown[0])}."
+
+
+def _size(point: SweepPoint) -> str:
+    interval = _interval_text(point.gap_low, point.gap_high, "+")
+    how_sure = f"95% {interval}" if interval else f"no interval: {point.gap_open}"
+    return f"{point.gap_points:+.2f} points at {point.batch_size:,}, {how_sure}"

@@ -1,6 +1,7 @@
 """What the diffusion of runs tells, in sentences, tables and the paper's Figure 2."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lbadvisor.comparison.intervals import Interval
@@ -47,8 +48,9 @@ def _sentences(found: Diffusion) -> Iterator[str]:
 def _law_text(group: GroupDiffusion) -> str:
     growths = [run.growth for run in group.runs]
     if group.law is None:
-        whys = list(dict.fromkeys(growth.undetermined or f"a {growth.law} for one seed" for growth in growths))
-        return f"the law is undetermined: {'; '.join(whys)}"
+        whys = Counter(growth.undetermined or f"a {growth.law}" for growth in growths)
+        seeds = [f" for {n} of {len(growths)} seeds" if len(whys) > 1 else "" for n in whys.values()]
+        return f"the law is undetermined: {'; '.join(map(str.__add__, whys, seeds))}"
     fits = [fit for growth in growths if (fit := growth.fit(group.law)) is not None]
     slope = statistics.fmean(fit.slope for fit in fits)
     text = {Law.LOGARITHM: f"{slope:.3g} ln t", Law.SQUARE_ROOT: f"{slope:.3g} sqrt(t)"}.get(group.law)
@@ -206,7 +208,10 @@ def _caveats(found: Diffusion) -> Iterator[str]:
         measured = [run for group in found.groups if group.batch_norm for run in group.runs if run.layers]
         shares = [sum(one.share_percent * one.norm_percent for one in run.layers) / 100 for run in measured]
         if shares:
-            yield f"{NORMS}: here {min(shares):.1f} to {max(shares):.1f}% of the squared distance"
+            yield (
+                f"{NORMS}; the norms of all layers, with and without it, make {min(shares):.0f} to "
+                f"{max(shares):.0f}% of the squared distance here"
+            )
         else:
             yield f"{NORMS}; how much of it is told by runs trained with --measure layers"
     if any(run.growth.law is not None and run.growth.decades < SURE_DECADES for run in runs):
