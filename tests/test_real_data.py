@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def trained(recipe, data_dir):
     dataset = load_dataset(recipe, data_dir, CPU)
     state = start_state(in_updates(recipe), 0, dataset.shape, dataset.classes, CPU)
-    return [m for m in train(state, dataset) if m is not None]
+    return [m.measurement for m in train(state, dataset) if m is not None]
 
 
 def test_f1_learns_mnist_in_half_an_epoch(real_data_dir):

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lbadvisor.comparison.intervals import mean_interval
+from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale
 from lbadvisor.errors import UsageError
+from lbadvisor.plan.noise_scale import NoiseScale, noise_scale_text
 
 FIRST_WINDOW = 5
 MOST_UPDATES = 320
@@ -39,19 +41,6 @@ class DistanceCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class GradientMoments:
-    """Estimates along the baseline's path, at the end of a window: |g|^2 of the mean gradient, tr S of one example's.
-
-    Unbiased, so |g|^2 can come out below 0 (McCandlish et al. 2018, arXiv:1812.06162, two batch sizes).
-    """
-
-    seed: int
-    update: int
-    squared_mean: float
-    variance: float
-
-
-@dataclass(frozen=True, slots=True)
 class Exponent:
     """An exponent over seeds: the mean and its 95% interval (Student's t), None for one seed.
 
@@ -71,7 +60,8 @@ class Window:
     `one_update` is a of eta_L = eta_S r^a with eta_S^2 (|g|^2 + tr S/B_S) = eta_L^2 (|g|^2 + tr S/B_L): the second
     moment of a step. `coherent` is the same for the sum of the window's steps if they all had the same mean gradient:
     t |g|^2 instead of |g|^2. `drift_share` is |g|^2/(|g|^2 + tr S/B_S). Moments are means over the window, separately
-    for numerators and denominators; None if they are not above 0.
+    for numerators and denominators; None if they are not above 0. `noise_scale` is tr S/|g|^2, with an interval over
+    the seeds.
     """
 
     updates: int
@@ -79,6 +69,7 @@ class Window:
     one_update: Exponent
     coherent: Exponent
     drift_share: float | None
+    noise_scale: NoiseScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +180,7 @@ def calibrated_windows(
                 one_update=over_seeds(one),
                 coherent=over_seeds(coherent),
                 drift_share=drift / (drift + noise) if drift > 0 and noise > 0 else None,
+                noise_scale=noise_scale(all_means, all_variances),
             )
         )
     return tuple(found)
@@ -215,6 +207,7 @@ def _sentences(windows: Sequence[Window], exponents: Sequence[float], seeds: int
     if last.one_update.value is not None:
         drift = "" if last.drift_share is None else f" ({100 * last.drift_share:.2g}% of it drift)"
         yield f"The second moment of a single update{drift} predicts {last.one_update.value:.2f}."
+    yield f"The noise scale over these updates is {noise_scale_text(last.noise_scale)} examples (see `probe noise`)."
     if seeds == 1:
         yield "One seed gives no interval, so no rule is confirmed or excluded; use --seeds 2 or more."
 

@@ -9,13 +9,13 @@ from functools import partial
 from lbadvisor.diagnostics.calibration import (
     Calibration,
     DistanceCurve,
-    GradientMoments,
     calibrated_windows,
     check_exponents,
     concluded,
     windows_of,
 )
 from lbadvisor.diagnostics.gradient_moments import gradient_moments
+from lbadvisor.diagnostics.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request

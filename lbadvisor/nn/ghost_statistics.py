@@ -22,15 +22,15 @@ def statistic_of_ghosts(
     Raises `ValueError` for any other definition.
     """
     weights_K = mean_KC.new_tensor([size / sum(sizes) for size in sizes])
-    mean_C = weights_K @ mean_KC
+    mean_C = _weighted(weights_K, mean_KC)
     values_K = var_KC.new_tensor([size * space for size in sizes])
     match definition:
         case "mean":
-            return mean_C, weights_K @ var_KC
+            return mean_C, _weighted(weights_K, var_KC)
         case "mean-biased":
-            return mean_C, weights_K @ (var_KC * ((values_K - 1) / values_K)[:, None])
+            return mean_C, _weighted(weights_K * (values_K - 1) / values_K, var_KC)
         case "total":
-            squares_C = (values_K - 1) @ var_KC + values_K @ (mean_KC - mean_C).square()
+            squares_C = _weighted(values_K - 1, var_KC) + _weighted(values_K, (mean_KC - mean_C).square())
             return mean_C, squares_C / (sum(sizes) * space - 1)
     raise ValueError(f"{definition} running statistics are updated ghost by ghost")
 
@@ -46,4 +46,9 @@ def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]
         weights.append(keep * factor)
         keep *= 1 - factor
     weights_K = statistic_KC.new_tensor(weights[::-1])
-    running.mul_(keep).add_(weights_K @ statistic_KC)
+    running.mul_(keep).add_(_weighted(weights_K, statistic_KC))
+
+
+def _weighted(weights_K: Tensor, statistic_KC: Tensor) -> Tensor:
+    """The weighted sum (C). Not a matrix product: under autocast that would be one in half precision."""
+    return (weights_K[:, None] * statistic_KC).sum(0)

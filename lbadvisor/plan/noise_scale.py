@@ -47,3 +47,15 @@ def surge_factor(batch_size: float, noise_scale: float) -> float:
     if math.isinf(noise_scale):
         return 0.0
     return 2 / (math.sqrt(noise_scale / batch_size) + math.sqrt(batch_size / noise_scale))
+
+
+def noise_scale_text(scale: NoiseScale) -> str:
+    """Such as `1,230 (980 to 1,610)`; an end that the data leave open is told."""
+
+    def text(examples: float) -> str:
+        return f"{float(f'{examples:.3g}'):,.10g}" if math.isfinite(examples) else "beyond measure"
+
+    if scale.low is None or scale.high is None:
+        return text(scale.examples)
+    ends = f"{text(scale.low)} to {text(scale.high)}" if math.isfinite(scale.high) else f"at least {text(scale.low)}"
+    return f"{text(scale.examples)} ({ends})"

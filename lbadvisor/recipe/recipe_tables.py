@@ -304,7 +304,7 @@ class Compute(RecipeModel):
     )
 
 
-AlsoMeasured = Literal["layers"]
+AlsoMeasured = Literal["layers", "noise"]
 """What training measures only if the recipe asks for it."""
 
 
@@ -320,7 +320,10 @@ class Measurements(RecipeModel):
         None, description="updates between evaluations; or give evaluate_every_epochs"
     )
     also: Annotated[tuple[AlsoMeasured, ...], Field(strict=False)] = Field(
-        (), description="what else is measured: layers, the distance and norm of each group of layers' weights"
+        (),
+        description="what else is measured: layers, the distance and norm of each group of layers' weights; noise, the "
+        "gradient's squared mean and variance, at the first measurement in each 64 updates, which takes one pass of a "
+        "ghost batch, or of a batch that is one",
     )
 
     def _faults(self) -> Iterator[Fault]:

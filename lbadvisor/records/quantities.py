@@ -242,13 +242,32 @@ GROUP_NORM = Quantity(
     also="layers",
 )
 
+GRADIENT_SQUARE = Quantity(
+    key="gradient_square",
+    label="squared mean gradient",
+    unit="",
+    format=",.3g",
+    explanation="Unbiased estimate of |g|^2, the squared norm of the mean gradient",
+    also="noise",
+)
+"""A noise scale is a ratio of means of this and the next, never a mean of ratios: of one reading it can be below 0."""
+
+GRADIENT_VARIANCE = Quantity(
+    key="gradient_variance",
+    label="gradient variance",
+    unit="",
+    format=",.3g",
+    explanation="Unbiased estimate of tr S, the trace of the covariance S of one example's gradient",
+    also="noise",
+)
+
 QUANTITIES = (
     ACCURACY, EVALUATION_LOSS, LOSS, GRADIENT_NORM, CLIPPED_SHARE, LEARNING_RATE, WEIGHT_DISTANCE, UPDATE, EPOCH,
     EXAMPLES, SECONDS,
 )  # fmt: skip
 """Those of every measurement, in the order in which they are told and drawn."""
 
-READINGS = (GROUP_DISTANCE, GROUP_NORM)
+READINGS = (GROUP_DISTANCE, GROUP_NORM, GRADIENT_SQUARE, GRADIENT_VARIANCE)
 """What is measured, at the same updates, only if the recipe asks for it; a reading is of one of them."""
 
 BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}

@@ -2,11 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbadvisor.records.diagnosis import Graph, Series
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Series
 from lbadvisor.records.quantities import DRAWN
 from lbadvisor.report.appearance import DASHES, Look, looks_of
 from lbadvisor.report.curves import Curve, GroupCurves
@@ -41,19 +41,52 @@ class Chart:
     clocks: tuple[Clock, ...] = ()
 
 
-def chart_of(key: str, graph: Graph) -> Chart:
-    """A diagnostic's graph: a fitted line has the colour of the points that it was fitted to, and its own dashes."""
-    own = [place for place, series in enumerate(graph.series) if series.like is None]
-    looks = dict(zip(own, looks_of(len(own)), strict=True))
+def diagnosis_charts(diagnosis: Diagnosis, part: int = 1) -> tuple[Chart, ...]:
+    """The graphs of a page's diagnosis number `part`; series of one label look alike in all of them.
+
+    A fitted line has the colour of the points that it was fitted to, and dashes of its own.
+    """
+    own = [{one.label: None for one in graph.series if one.like is None} for graph in diagnosis.graphs]
+    labels = list(dict.fromkeys(label for of_graph in own for label in of_graph))
+    looks = dict(zip(labels, looks_of(len(labels)), strict=True))
+    charts = []
+    for place, graph in enumerate(diagnosis.graphs, start=1):
+        charts.append(Chart(f"{part}-{place}", _within_sight(graph), _looks(graph, looks)))
+    return tuple(charts)
+
+
+def _looks(graph: Graph, looks: Mapping[str, Look]) -> tuple[Look, ...]:
     fitted: Counter[int] = Counter()
-    for place, series in enumerate(graph.series):
-        if series.like is not None:
+    found = []
+    for series in graph.series:
+        if series.like is None:
+            look = looks[series.label]
+            undashed = series.style == "dashed" and look.dashes == "none"
+            found.append(replace(look, dashes=DASHES[1]) if undashed else look)
+        else:
             dashes = "none" if series.style == "line" else DASHES[1 + fitted[series.like] % (len(DASHES) - 1)]
             fitted[series.like] += series.style == "dashed"
-            looks[place] = replace(looks[series.like], dashes=dashes, marker=None)
-        elif series.style == "dashed" and looks[place].dashes == "none":
-            looks[place] = replace(looks[place], dashes=DASHES[1])
-    return Chart(key, graph, tuple(looks[place] for place in range(len(graph.series))))
+            points = looks[graph.series[series.like].label]
+            found.append(replace(points, dashes=dashes, marker=None))
+    return tuple(found)
+
+
+def _within_sight(graph: Graph) -> Graph:
+    """The graph with bands that end where its axis ends: an end may be infinite, or have no logarithm."""
+    values = [v for s in graph.series for v in (*s.y, *(s.low or ()), *(s.high or ())) if math.isfinite(v)]
+    if graph.logarithmic_y:
+        values = [value for value in values if value > 0]
+    if not values:
+        return graph
+    low, high = min(values), max(values)
+    lowest, highest = (low / 2, high * 2) if graph.logarithmic_y else (low - (high - low) / 4, high + (high - low) / 4)
+
+    def bounded(ends: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        # What is not a number stays so: there is no band there.
+        return None if ends is None else tuple(e if math.isnan(e) else min(max(e, lowest), highest) for e in ends)
+
+    series = tuple(replace(one, low=bounded(one.low), high=bounded(one.high)) for one in graph.series)
+    return replace(graph, series=series)
 
 
 def charts_of(groups: Sequence[GroupCurves]) -> tuple[Chart, ...]:

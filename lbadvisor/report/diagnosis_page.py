@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lbadvisor.records.diagnosis import Diagnosis
-from lbadvisor.report.charts import chart_of
+from lbadvisor.report.charts import diagnosis_charts
 from lbadvisor.report.rendering import NumberedChart, numbered, rendered
 
 
@@ -18,10 +18,7 @@ class Section:
 
 def diagnoses_page(title: str, diagnoses: Sequence[Diagnosis], commands: Sequence[str]) -> str:
     """The page's text: a section for each diagnosis, contents if there are several, and the `commands` that made it."""
-    charts = [
-        [chart_of(f"{part}-{place}", graph) for place, graph in enumerate(diagnosis.graphs, start=1)]
-        for part, diagnosis in enumerate(diagnoses, start=1)
-    ]
+    charts = [diagnosis_charts(diagnosis, part) for part, diagnosis in enumerate(diagnoses, start=1)]
     sections = [Section(diagnosis, tuple(numbered(own))) for diagnosis, own in zip(diagnoses, charts, strict=True)]
     drawn = [chart for own in charts for chart in own]
     return rendered("diagnoses.html.j2", drawn, title=title, sections=sections, commands=commands)

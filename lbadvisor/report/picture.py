@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lbadvisor.records.diagnosis import Diagnosis
 from lbadvisor.report.answer import headline_of
 from lbadvisor.report.appearance import looks_of
-from lbadvisor.report.charts import chart_of, charts_of, far_apart
+from lbadvisor.report.charts import charts_of, diagnosis_charts, far_apart
 from lbadvisor.report.contents import Report
 from lbadvisor.report.panels import Panel, figure_of_panels, write_panels
 
@@ -47,7 +47,7 @@ def panels_of(diagnoses: Sequence[Diagnosis]) -> list[Panel]:
         Panel(
             diagnosis.title,
             diagnosis.conclusion,
-            tuple(chart_of(str(place), graph) for place, graph in enumerate(diagnosis.graphs)),
+            diagnosis_charts(diagnosis),
             columns=2,
             chart_inches=(6.0, 4.6),
         )

@@ -14,24 +14,26 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lbadvisor.nn.clipping import clip, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
-from lbadvisor.records.run import Measured, Measurement
-from lbadvisor.training.compilation import Forward, naming_the_compiler, training_forward
+from lbadvisor.records.run import Measured, Measurement, Reading
+from lbadvisor.training.allocator import keep_freed_memory
+from lbadvisor.training.compilation import training_forward
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
-from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.layer_readings import layer_readings
-from lbadvisor.training.micro_batches import backward, logits_of, micro_slices
+from lbadvisor.training.micro_batches import logits_of, micro_slices
+from lbadvisor.training.noise_readings import noise_readings, reads_noise
 from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.precision import autocast, set_tf32
-from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
+from lbadvisor.training.update_batch import add_gradients, update_batch
 
 
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     """Train `state` to the end of its recipe (in updates); yields after each update what was measured, None if nothing.
 
     Between two steps of the iterator the state is consistent: it may be saved, and the iterator dropped. Sets torch's
-    number of CPU threads and whether CUDA uses TF32, and seeds its global generator at each update.
+    number of CPU threads and whether CUDA uses TF32, has the process keep freed memory, and seeds torch's global
+    generator at each update.
     """
     recipe, model, parameters = state.recipe, state.model, state.parameters
     updates, cadence = recipe.schedule.updates, recipe.measurements
@@ -39,6 +41,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
     torch.set_num_threads(state.threads)
+    keep_freed_memory()
     set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
     model.train()
@@ -51,8 +54,12 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
         state.optimizer.zero_grad(set_to_none=True)
-        loss = _add_gradients(state, dataset, forward)
+        batch = update_batch(state, dataset, state.update)
+        loss = add_gradients(state, batch, forward, micro_slices(recipe, state.micro_size))
         norm = None
+        readings: tuple[Reading, ...] = ()
+        if measures and reads_noise(cadence, state.update + 1):
+            readings = noise_readings(state, dataset, batch)
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
             state.interval[1] += norm > clipping.max_norm
@@ -70,29 +77,11 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
             recompute_statistics(state, dataset)
         measured = None
         if measures and norm is not None:
-            readings = layer_readings(state) if "layers" in cadence.also else ()
+            readings += layer_readings(state) if "layers" in cadence.also else ()
             evaluation = evaluate(state, dataset) if evaluates else (None, None)
             measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)
         state.seconds = time.perf_counter() - began
         yield measured
-
-
-def _add_gradients(state: TrainState, dataset: Dataset, forward: Forward) -> Tensor:
-    """Add the gradients of the next update to the parameters'; its mean loss in nats, shape ()."""
-    recipe, dropout, regularization = state.recipe, state.dropout, state.recipe.regularization
-    images_BCHW, labels_B = dataset.training_batch(recipe, state.seed, state.update)
-    z_B = None
-    if recipe.gradient_noise is not None:
-        z_B = noise_weights(recipe.gradient_noise, recipe.batch.size, state.seed, state.update).to(labels_B.device)
-    if regularization.label_noise:
-        labels_B = noisy_labels(labels_B, regularization.label_noise, dataset.classes, state.seed, state.update)
-    factors_BF = None
-    if dropout is not None:
-        factors_BF = dropout_factors(dropout, recipe, state.seed, state.update).to(labels_B.device)
-    slices = micro_slices(recipe, state.micro_size)
-    masked = dropped_connections(state.model, regularization.drop_connect, state.seed, state.update)
-    with naming_the_compiler(recipe.compute), masked:
-        return backward(forward, images_BCHW, labels_B, slices, recipe.compute, z_B, dropout, factors_BF)
 
 
 def _measurement(

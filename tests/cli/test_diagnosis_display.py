@@ -60,13 +60,17 @@ def test_a_graph_of_one_value_and_one_without_any_are_drawn_too():
     assert capture.get().count("┌") == 1
 
 
-def test_json_is_the_value_with_its_schema(made_up_diagnosis: Diagnosis, capsys: pytest.CaptureFixture[str]):
+def test_json_is_the_value_with_its_schema_and_the_sentences_on_it(
+    made_up_diagnosis: Diagnosis, capsys: pytest.CaptureFixture[str]
+):
     value = made_up_diagnosis.graphs[0].series[0]
     show_diagnosis(value, made_up_diagnosis, Shown(as_json=True))
     body = json.loads(capsys.readouterr().out)
     assert body["schema"] == 1
     assert body["x"] == [1.0, 10.0, 100.0, 1000.0]
-    assert set(body) == {"schema", "label", "x", "y", "low", "high", "style", "like"}
+    assert body["conclusion"] == made_up_diagnosis.conclusion
+    assert body["caveats"] == list(made_up_diagnosis.caveats)
+    assert set(body) - {"conclusion", "caveats"} == {"schema", "label", "x", "y", "low", "high", "style", "like"}
 
 
 def test_page_and_picture_are_written_and_told_unless_quiet(

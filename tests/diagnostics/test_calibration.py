@@ -8,7 +8,6 @@ import pytest
 from lbadvisor.diagnostics.calibration import (
     DistanceCurve,
     Exponent,
-    GradientMoments,
     Window,
     calibrated_windows,
     check_exponents,
@@ -19,12 +18,15 @@ from lbadvisor.diagnostics.calibration import (
     over_seeds,
     windows_of,
 )
+from lbadvisor.diagnostics.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
+from lbadvisor.plan.noise_scale import NoiseScale
 
 BATCH, TARGET, LR, H = 32, 1024, 0.01, 0.01
 EXPONENTS = (-0.1, 0.25, 0.6)
 WINDOWS = (5, 10, 20, 40, 80)
 WEIGHTS = 20_000
+NO_SCALE = NoiseScale(math.inf)
 
 
 def distances(start, variance, batch, lr, seed):
@@ -141,14 +143,16 @@ def test_the_sentence_says_that_drift_has_its_part():
 )
 def test_a_rule_is_confirmed_only_by_an_interval_that_excludes_the_others(low, high, said):
     exponent = Exponent((low + high) / 2, low, high)
-    window = Window(80, exponent, Exponent(None, None, None), Exponent(None, None, None), None)
+    window = Window(80, exponent, Exponent(None, None, None), Exponent(None, None, None), None, NO_SCALE)
     text = concluded([window], EXPONENTS, 3)
     assert said in text
     assert ("agrees" in text) == ("agrees" in said)
 
 
 def test_one_seed_confirms_nothing():
-    window = Window(80, Exponent(0.5, None, None), Exponent(None, None, None), Exponent(None, None, None), None)
+    window = Window(
+        80, Exponent(0.5, None, None), Exponent(None, None, None), Exponent(None, None, None), None, NO_SCALE
+    )
     text = concluded([window], EXPONENTS, 1)
     assert "agrees" not in text
     assert "no rule is confirmed or excluded" in text

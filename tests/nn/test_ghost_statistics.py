@@ -185,3 +185,16 @@ def test_every_definition_goes_through_the_form_for_other_devices(definition):
     y = layer(torch.empty(OWN, CHANNELS, 3, 5, device="meta"))
     assert y.shape == (OWN, CHANNELS, 3, 5)
     assert {(b.device.type, b.numel()) for b in (layer.running_mean, layer.running_var)} == {("meta", CHANNELS)}
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "interleaved"])
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_under_autocast_the_running_statistics_keep_their_precision(definition, layout):
+    """The activations have 8 bits, and their statistics 24: a product in half precision would round those as well."""
+    x = batch(EVEN).bfloat16()
+    layers = [GhostBatchNorm(CHANNELS, GHOST, running_statistics=definition, layout=layout) for _ in range(2)]
+    with torch.autocast("cpu", torch.bfloat16):
+        layers[0](x)
+    layers[1](x.float())
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(layers[0], name), getattr(layers[1], name), rtol=2e-6, atol=2e-6)

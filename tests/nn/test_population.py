@@ -100,7 +100,7 @@ def first_linear(state):
 @pytest.mark.parametrize("ghosts", [{"ghost_batch_size": 32}, {}], ids=["ghosts", "plain"])
 def test_a_run_ends_with_the_statistics_of_its_training_set_and_evaluates_with_them(digits, ghosts):
     state = started(batch_norm=ghosts | {"recompute_at_end": True})
-    last = [m for m in train(state, digits) if m is not None][-1]
+    last = [m.measurement for m in train(state, digits) if m is not None][-1]
     x = first_linear(state)(normalized(digits, digits.train.images_NCHW).flatten(1)).double()
     torch.testing.assert_close(first_norm(state).running_mean.double(), x.mean(0), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(first_norm(state).running_var.double(), x.var(0), rtol=1e-5, atol=1e-5)
@@ -108,7 +108,7 @@ def test_a_run_ends_with_the_statistics_of_its_training_set_and_evaluates_with_t
     assert state.model.training
 
     without = started(batch_norm=ghosts)
-    assert [m for m in train(without, digits) if m is not None][-1].evaluation_loss != last.evaluation_loss
+    assert [m.measurement for m in train(without, digits) if m is not None][-1].evaluation_loss != last.evaluation_loss
     assert all(torch.equal(a, b) for a, b in zip(state.parameters, without.parameters, strict=True))
 
 
@@ -126,7 +126,7 @@ def test_the_statistics_are_those_of_the_averaged_weights_where_these_are_evalua
 def test_a_run_that_is_killed_while_it_recomputes_ends_bitwise_equal(digits, tmp_path, monkeypatch):
     """The checkpoint of the last update but one is gone on with: the last update and the statistics come again."""
     straight = started()
-    expected = [m for m in train(straight, digits) if m is not None]
+    expected = [m.measurement for m in train(straight, digits) if m is not None]
 
     killed = started()
     updates = train(killed, digits)
@@ -142,7 +142,7 @@ def test_a_run_that_is_killed_while_it_recomputes_ends_bitwise_equal(digits, tmp
             next(updates)
     again = started()
     load_checkpoint(path, again)
-    got = [m for m in [*got, *train(again, digits)] if m is not None]
+    got = [m.measurement for m in [*got, *train(again, digits)] if m is not None]
     assert [dataclasses.replace(m, seconds=0.0) for m in got] == [dataclasses.replace(m, seconds=0.0) for m in expected]
     assert all(torch.equal(v, straight.model.state_dict()[name]) for name, v in again.model.state_dict().items())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Series
 from lbadvisor.records.quantities import WEIGHT_DISTANCE
 from lbadvisor.report.curves import Curve
 from lbadvisor.report.diagnosis_page import diagnoses_page
@@ -300,4 +301,18 @@ def test_a_diagnosis_draws_points_laws_and_bands_on_its_own_axes(browser, made_u
     assert axes == ["log", "linear", "||w_t - w_0||"]
     assert watched.page.evaluate("document.documentElement.scrollWidth") == 390
     assert not watched.page.locator("#without-script").count()
+    watched.close()
+
+
+def test_a_band_has_a_gap_where_it_is_not_known(browser, tmp_path: Path):
+    """Known at 1, 2, 4 and 5, not at 3: two areas, each forth over its upper ends and back over its lower ones."""
+    x = (1.0, 2.0, 3.0, 4.0, 5.0)
+    low, high = (0.0, 0.0, math.nan, 0.0, 0.0), (2.0, 2.0, 2.0, 2.0, 2.0)
+    graph = Graph("Noise", "epoch", "examples", (Series("noise", x, (1.0,) * 5, low, high),))
+    write_text(tmp_path / "page.html", diagnoses_page("Noise", [Diagnosis("Noise", "So.", (graph,))], ["lbadvisor"]))
+    watched = Watched(browser, tmp_path / "page.html")
+    area = watched.page.evaluate(
+        "() => { const {x, y} = document.getElementById('chart-1-1').data[0]; return [x, y]; }"
+    )
+    assert area == [[1, 2, 2, 1, None, 4, 5, 5, 4], [2, 2, 0, 0, None, 2, 2, 0, 0]]
     watched.close()

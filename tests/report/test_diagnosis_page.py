@@ -9,11 +9,12 @@ from matplotlib.image import imread
 
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Series
 from lbadvisor.report.appearance import DASHES
-from lbadvisor.report.charts import chart_data, chart_of
+from lbadvisor.report.charts import chart_data, diagnosis_charts
 from lbadvisor.report.diagnosis_page import diagnoses_page
 from lbadvisor.report.panels import figure_of_panels, write_panels
 from lbadvisor.report.picture import panels_of
 
+INFINITE, NOT_A_NUMBER = float("inf"), float("nan")
 HOSTILE = "</script><img src=x onerror=alert(1)> $x_1$ {{ 7*7 }}"
 
 
@@ -53,20 +54,38 @@ def test_what_could_not_be_measured_is_a_page_without_charts():
 
 
 def test_a_fitted_line_has_its_points_colour_and_dashes_of_its_own(made_up_diagnosis: Diagnosis):
-    small, log, root, large, large_log = chart_of("1", made_up_diagnosis.graphs[0]).looks
+    small, log, root, large, large_log = diagnosis_charts(made_up_diagnosis)[0].looks
     assert small.light == log.light == root.light != large.light == large_log.light
     assert (log.dashes, root.dashes, large_log.dashes) == (DASHES[1], DASHES[2], DASHES[1])
     assert log.marker is None
     assert small.marker != large.marker
 
 
+def test_series_of_one_label_look_alike_in_all_graphs():
+    one, other = (Series(label, (1.0,), (2.0,), style="points") for label in ("SB", "LB"))
+    last = Series("+RA", (1.0,), (2.0,), style="points")
+    graphs = (Graph("before", "x", "y", (one, other)), Graph("after", "x", "y", (last, one)))
+    before, after = (chart.looks for chart in diagnosis_charts(Diagnosis("", "", graphs)))
+    assert before[0] == after[1]
+    assert len({look.light for look in (*before, *after)}) == 3
+
+
 def test_the_pages_data_hold_every_number_and_no_infinity(made_up_diagnosis: Diagnosis):
-    graph = Graph("g", "x", "y", (Series("s", (1.0, 2.0), (float("inf"), 1 / 3), (0.0, 0.25), (float("nan"), 0.5)),))
-    (line,) = chart_data([chart_of("1", graph)])["charts"][0]["lines"]
+    graph = Graph("g", "x", "y", (Series("s", (1.0, 2.0), (INFINITE, 1 / 3), (0.0, 0.25), (NOT_A_NUMBER, 0.5)),))
+    (line,) = chart_data(diagnosis_charts(Diagnosis("", "", (graph,))))["charts"][0]["lines"]
     assert (line["x"], line["y"]) == ([1.0, 2.0], [None, 0.33333])
     assert (line["low"], line["high"]) == ([0.0, 0.25], [None, 0.5])
-    lines = chart_data([chart_of("1", made_up_diagnosis.graphs[0])])["charts"][0]["lines"]
+    lines = chart_data(diagnosis_charts(made_up_diagnosis))["charts"][0]["lines"]
     assert [line["label"] for line in lines] == [series.label for series in made_up_diagnosis.graphs[0].series]
+
+
+def test_a_band_that_leaves_its_axis_ends_there():
+    """From 10 to 100: half of that and twice on a logarithmic axis, a quarter of the span on a linear one."""
+    series = Series("s", (1.0, 2.0), (10.0, 100.0), (-3.0, 0.0), (INFINITE, INFINITE))
+    for logarithmic, y, ends in ((True, (10.0, 100.0), (5.0, 200.0)), (False, (0.0, 100.0), (-3.0, 125.75))):
+        graph = Graph("g", "x", "y", (replace(series, y=y),), logarithmic_y=logarithmic)
+        (line,) = chart_data(diagnosis_charts(Diagnosis("", "", (graph,))))["charts"][0]["lines"]
+        assert (line["low"][0], line["high"][0]) == ends
 
 
 def test_the_picture_draws_every_series_of_every_graph_on_its_axes(made_up_diagnosis: Diagnosis):

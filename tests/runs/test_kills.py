@@ -23,7 +23,7 @@ DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 WORDS = (
     *("train", DIGITS, "--to", "128", "--schedule-scale", "0.25", "--quiet", "--name", "a"),
     *("--set", "measurements.every_updates=3", "--set", "measurements.evaluate_every_updates=10"),
-    *("--measure", "layers", "--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
+    *("--measure", "layers,noise", "--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
 )
 BEFORE, WITHIN, AFTER = "before its first checkpoint", "while it wrote one", "else"
 """When a kill came, by what it left in the run's folder."""

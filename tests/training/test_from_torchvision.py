@@ -53,7 +53,7 @@ def test_a_network_of_torchvisions_trains_with_ghost_batches(colours, network):
     dataset = load_dataset(trained, colours, CPU)
     state = start_state(trained, 0, dataset.shape, dataset.classes, CPU)
     assert any(isinstance(layer, GhostBatchNorm) for layer in state.model.modules())
-    last = [m for m in train(state, dataset) if m is not None][-1]
+    last = [m.measurement for m in train(state, dataset) if m is not None][-1]
     assert last.update == 3
     assert last.weight_distance > 0
     assert last.evaluation_loss is not None
@@ -131,7 +131,7 @@ def test_a_network_that_computes_its_widths_with_tensors_trains(colours, network
     trained = recipe(f"torchvision:{network}", ghost=4)
     dataset = load_dataset(trained, colours, CPU)
     state = start_state(trained, 0, dataset.shape, dataset.classes, CPU)
-    assert [m for m in train(state, dataset) if m is not None][-1].weight_distance > 0
+    assert [m.measurement for m in train(state, dataset) if m is not None][-1].weight_distance > 0
 
 
 def test_whether_a_network_fits_is_asked_without_a_trace():

@@ -115,7 +115,7 @@ def test_training_weighs_each_example_and_measures_the_plain_loss(digits):
     """SGD by hand: the gradient is that of sum(z_n l_n)/B, and the loss that is measured is the mean of l_n."""
     noise = {"kind": "bernoulli", "ratio": 4.0}
     state, by_hand = started(gradient_noise=noise), started()
-    measured = list(train(state, digits))
+    measured = [m.measurement for m in train(state, digits)]
     for update in range(6):
         images, labels = digits.training_batch(by_hand.recipe, 0, update)
         losses = cross_entropy(by_hand.model(images), labels, reduction="none")

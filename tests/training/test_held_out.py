@@ -79,7 +79,7 @@ def test_the_digits_are_trained_on_validated_on_and_tested_on_apart():
 
 def test_evaluations_during_training_are_on_the_held_out_examples_and_the_test_set_on_request():
     digits, state = load_dataset(recipe(), None, CPU), start_state(recipe(), 0, (1, 8, 8), 10, CPU)
-    last = [m for m in train(state, digits) if m is not None][-1]
+    last = [m.measurement for m in train(state, digits) if m is not None][-1]
     assert evaluate(state, digits) == (last.evaluation_loss, last.evaluation_accuracy_percent)
     assert last.evaluation_accuracy_percent * 130 / 100 == pytest.approx(
         round(last.evaluation_accuracy_percent * 130 / 100)

@@ -66,7 +66,7 @@ def test_an_interrupted_run_ends_bitwise_equal(digits, tmp_path, kind, at):
     """Stopping mid-epoch and between two measurements, saving and loading changes nothing, measurements included."""
     tables = {"optimizer": {"name": kind, "lr": 0.01}, "weight_ema": {"decay": 0.9}}
     straight = started(**tables)
-    expected = [m for m in train(straight, digits) if m is not None]
+    expected = [m.measurement for m in train(straight, digits) if m is not None]
 
     first = started(**tables)
     updates = train(first, digits)
@@ -75,7 +75,7 @@ def test_an_interrupted_run_ends_bitwise_equal(digits, tmp_path, kind, at):
     second = started(**tables)
     load_checkpoint(path, second)
     assert second.update == at
-    got = [m for m in [*got, *train(second, digits)] if m is not None]
+    got = [m.measurement for m in [*got, *train(second, digits)] if m is not None]
 
     assert same(weights(straight), weights(second))
     assert same(straight.averages, second.averages)
@@ -117,7 +117,7 @@ def test_seeds_differ_and_repeat(digits):
 
 
 def test_measurements_come_when_due_and_the_last_update_is_evaluated(digits):
-    found = [m for m in train(started(schedule={"updates": 31}), digits) if m is not None]
+    found = [m.measurement for m in train(started(schedule={"updates": 31}), digits) if m is not None]
     assert [m.update for m in found] == [4, 8, 10, 12, 16, 20, 24, 28, 30, 31]
     assert [m.update for m in found if m.evaluation_loss is not None] == [10, 20, 30, 31]
     last = found[-1]
@@ -125,8 +125,8 @@ def test_measurements_come_when_due_and_the_last_update_is_evaluated(digits):
 
 
 def test_the_loss_and_the_clipped_share_are_means_over_the_interval(digits):
-    each = [m for m in train(started(measurements={"every_updates": 1}), digits) if m is not None]
-    some = [m for m in train(started(measurements={"every_updates": 15}), digits) if m is not None]
+    each = [m.measurement for m in train(started(measurements={"every_updates": 1}), digits) if m is not None]
+    some = [m.measurement for m in train(started(measurements={"every_updates": 15}), digits) if m is not None]
     assert some[0].loss == pytest.approx(sum(m.loss for m in each[:15]) / 15)
     assert some[0].clipped_share == pytest.approx(sum(m.clipped_share for m in each[:15]) / 15)
     assert each[9].clipped_share in (0, 1)
@@ -138,7 +138,8 @@ def test_clipping_bounds_the_step_and_ends_with_its_window(digits):
     plain = {"optimizer": {"name": "sgd", "lr": 0.1}, "measurements": {"every_updates": 1}}
     state, lengths = started(**plain), []
     updates, before = train(state, digits), weights(state)
-    for measurement in updates:
+    for measured in updates:
+        measurement = measured.measurement
         after = weights(state)
         length = torch.nn.utils.get_total_norm([a - b for a, b in zip(after, before, strict=True)]).item()
         lengths.append((length, measurement.lr, measurement.gradient_norm))
@@ -158,7 +159,8 @@ def test_each_setting_of_clipping_clips_the_updates_that_it_says(digits, clippin
     tables = {"optimizer": {"name": "sgd", "lr": 0.01}, "schedule": {"updates": 30}, "clipping": clipping}
     state = started(**tables, measurements={"every_updates": 1})
     before = weights(state)
-    for update, measurement in enumerate(train(state, digits)):
+    for update, measured in enumerate(train(state, digits)):
+        measurement = measured.measurement
         length = torch.nn.utils.get_total_norm([a - b for a, b in zip(weights(state), before, strict=True)]).item()
         before = weights(state)
         assert measurement.gradient_norm > 0.1
@@ -185,7 +187,7 @@ def test_the_weight_distance_is_from_the_first_weights(digits):
     state = started()
     assert weight_distance(state) == 0
     first = torch.cat([w.flatten() for w in weights(state)])
-    last = [m for m in train(state, digits) if m is not None][-1]
+    last = [m.measurement for m in train(state, digits) if m is not None][-1]
     moved = torch.cat([w.flatten() for w in weights(state)]) - first
     assert last.weight_distance == pytest.approx(moved.norm().item(), rel=1e-5)
 
@@ -216,7 +218,7 @@ def test_evaluation_uses_the_averaged_weights_and_puts_the_others_back(digits):
 
 def test_training_learns_the_digits(digits):
     long = started(schedule={"updates": 300}, clipping=None)
-    last = [m for m in train(long, digits) if m is not None][-1]
+    last = [m.measurement for m in train(long, digits) if m is not None][-1]
     assert last.evaluation_accuracy_percent > 95
 
 

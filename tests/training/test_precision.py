@@ -53,7 +53,7 @@ def test_the_gradients_are_those_of_torchs_autocast_with_the_loss_in_float32():
 
 def test_a_training_in_bf16_learns_and_keeps_float32_weights_and_statistics(digits):
     state = started(**BF16)
-    last = [m for m in train(state, digits) if m is not None][-1]
+    last = [m.measurement for m in train(state, digits) if m is not None][-1]
     assert last.evaluation_accuracy_percent > 90
     assert {v.dtype for v in state.model.state_dict().values()} == {torch.float32, torch.int64}
     plain = started()

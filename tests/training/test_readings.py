@@ -1,16 +1,23 @@
 """What training measures only if the recipe asks: the values, and that measuring changes no bit of the training."""
 
+import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 from lbadvisor.nn.layer_groups import layer_groups
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM, READINGS
+from lbadvisor.records.quantities import GRADIENT_SQUARE, GRADIENT_VARIANCE, GROUP_DISTANCE, GROUP_NORM, READINGS
 from lbadvisor.training.loop import train, weight_distance
+from lbadvisor.training.noise_readings import NOISE_EVERY_UPDATES, noise_readings, reads_noise
 from lbadvisor.training.state import start_state
+from lbadvisor.training.update_batch import add_gradients, update_batch
 
 CPU = torch.device("cpu")
 BODY = {
@@ -52,6 +59,81 @@ def test_nothing_is_read_unless_the_recipe_asks(digits):
     assert all(one.readings == () for one in train(measuring(), digits))
 
 
+def by_hand(state, digits, *batches):
+    """|g|^2 and tr S from the gradients of two batches, written out: the difference of the two is all noise."""
+    gradients = []
+    for images, labels in batches:
+        model = copy.deepcopy(state.model)
+        loss = cross_entropy(model(images), labels)
+        gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]).double())
+    (one, two), (m, n) = gradients, [len(labels) for _, labels in batches]
+    examples = digits.train_examples
+    noise = (float(one @ one) + float(two @ two)) / 2 - float(((m * one + n * two) / (m + n)).square().sum())
+    variance = noise / ((1 / m + 1 / n) / 2 - 1 / (m + n))
+    return float(((m * one + n * two) / (m + n)).square().sum()) - variance * (1 / (m + n) - 1 / examples), variance
+
+
+@pytest.mark.parametrize("micro_size", [None, 32])
+def test_a_batch_of_ghosts_is_read_by_its_halves(digits, micro_size):
+    """A batch of 100 in ghosts of 32, the last of 36: 32 examples and 68, in that order."""
+    state = measuring("noise", batch_norm={"ghost_batch_size": 32})
+    state.micro_size = micro_size
+    images, labels = digits.training_batch(state.recipe, 0, 0)
+    expected = by_hand(state, digits, (images[:32], labels[:32]), (images[32:], labels[32:]))
+    read = next(train(state, digits)).readings
+    assert [(one.update, one.quantity, one.part) for one in read] == [
+        (1, GRADIENT_SQUARE.key, ""),
+        (1, GRADIENT_VARIANCE.key, ""),
+    ]
+    assert [one.value for one in read] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_batch_that_is_one_ghost_is_read_with_the_next_one(digits):
+    """Clipping, which scales the gradient afterwards, does not touch it."""
+    state = measuring("noise", clipping={"max_norm": 0.01})
+    expected = by_hand(state, digits, *(digits.training_batch(state.recipe, 0, update) for update in (0, 1)))
+    assert [one.value for one in next(train(state, digits)).readings] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_the_readings_are_unbiased(digits, size):
+    """Softmax regression without batch norm, whose gradients are known one by one: over 300 orders of the examples."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    images, labels = digits.training_batch(started(batch={"size": 1297}).recipe, 0, 0)
+    errors_NK = model(images).softmax(1) - nn.functional.one_hot(labels, 10)
+    inputs_ND = torch.cat([images.flatten(1), torch.ones(1297, 1)], 1)
+    gradients = (errors_NK[:, :, None] * inputs_ND[:, None, :]).flatten(1).detach().double()
+    expected = float(gradients.mean(0).square().sum()), float(gradients.var(0, correction=1).sum())
+    state, found = measuring("noise", batch={"size": size}), []
+    state.model, state.parameters = model, list(model.parameters())
+    for seed in range(300):
+        state.seed = seed
+        batch = update_batch(state, digits, 0)
+        model.zero_grad()
+        add_gradients(state, batch, model, (size,))
+        found.append([reading.value for reading in noise_readings(state, digits, batch)])
+    values = torch.tensor(found, dtype=torch.float64)
+    errors = (values.mean(0) - torch.tensor(expected)) / (values.std(0) / len(values) ** 0.5)
+    assert errors.abs().max() < 3.5
+    assert values.mean(0)[1] == pytest.approx(expected[1], rel=0.1)
+
+
+def test_nothing_is_read_of_batches_that_are_the_whole_training_set(digits):
+    assert next(train(measuring("noise", batch={"size": 1297}), digits)).readings == ()
+
+
+@pytest.mark.parametrize("cadence", [(1, None), (10, None), (None, 7), (10, 81), (64, 64), (100, 300), (1000, None)])
+def test_the_noise_is_read_at_most_once_in_64_updates_and_always_once(cadence):
+    measurements = Measurements(every_updates=cadence[0], evaluate_every_updates=cadence[1], also=("noise",))
+    measured = [u for u in range(1, 2001) if any(each and u % each == 0 for each in cadence) or u == 2000]
+    read = [update for update in measured if reads_noise(measurements, update)]
+    assert read[0] == measured[0]
+    assert len({update // NOISE_EVERY_UPDATES for update in read}) == len(read)
+    # Every measurement, if they are rarer than that.
+    assert max(b - a for a, b in pairwise(read)) <= max(2 * 64, min(each for each in cadence if each))
+
+
 def test_every_quantity_that_can_be_read_names_what_asks_for_it():
     assert all(quantity.also is not None for quantity in READINGS)
 
@@ -68,9 +150,10 @@ def test_every_quantity_that_can_be_read_names_what_asks_for_it():
 )
 def test_measuring_changes_no_bit_of_the_training(digits, tables):
     """Weights, batch norm's running statistics, the optimizer, the averages: all that a checkpoint holds."""
-    plain, measured = started(**tables), measuring("layers", **tables)
+    plain, measured = started(**tables), measuring("layers", "noise", **tables)
     list(train(plain, digits))
-    list(train(measured, digits))
+    read = [reading.quantity for one in train(measured, digits) for reading in one.readings]
+    assert {GRADIENT_SQUARE.key, GROUP_NORM.key} < set(read)
     pairs = [
         *zip(plain.model.state_dict().values(), measured.model.state_dict().values(), strict=True),
         *zip(plain.averages or (), measured.averages or (), strict=True),

@@ -217,7 +217,7 @@ def test_the_alexnet_recipe_trains_on_photos_small_and_adapted(photos, tmp_path)
         updates = train(state, dataset)
         next(updates)
         path = save_checkpoint(tmp_path, state)
-        last = list(updates)[-1]
+        last = list(updates)[-1].measurement
         assert (last.update, last.epoch) == (3, pytest.approx(3 * wanted.batch.size / 36))
         assert 0 < last.loss < 5
         assert last.weight_distance > 0

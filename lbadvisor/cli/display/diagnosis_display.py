@@ -24,10 +24,15 @@ def show_diagnosis(value: Any, diagnosis: "Diagnosis", shown: "Shown") -> None:
     A probe's command calls `check_reports(shown.html, shown.png)` before its work, and this at its end.
     """
     if shown.as_json:
-        print_json({"schema": 1} | json_of(value))
+        print_json({"schema": 1} | diagnosis_body(value, diagnosis))
     else:
         print_diagnosis(stdout(), diagnosis, chart=shown.chart)
     write_diagnoses(diagnosis.title, (diagnosis,), shown)
+
+
+def diagnosis_body(value: Any, diagnosis: "Diagnosis") -> dict[str, Any]:
+    """The diagnostic's value as JSON has it, with the sentences on it."""
+    return json_of(value) | {"conclusion": diagnosis.conclusion, "caveats": list(diagnosis.caveats)}
 
 
 def print_diagnosis(console: Console, diagnosis: "Diagnosis", *, chart: bool) -> None:

@@ -10,6 +10,7 @@ from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import Heading, Table, print_table
 from lbadvisor.diagnostics.calibration import Calibration, exponent_text
+from lbadvisor.plan.noise_scale import noise_scale_text
 
 _COLUMNS = (
     Heading("first updates"),
@@ -17,6 +18,7 @@ _COLUMNS = (
     Heading("noise, one update", rank=2),
     Heading("noise, same drift", rank=1),
     Heading("drift", rank=3),
+    Heading("noise scale", rank=4),
 )
 
 
@@ -35,6 +37,7 @@ def print_calibration(console: Console, found: Calibration) -> None:
             exponent_text(window.one_update, found.exponents),
             exponent_text(window.coherent, found.exponents),
             "" if window.drift_share is None else f"{100 * window.drift_share:.2g}%",
+            noise_scale_text(window.noise_scale),
         )
         for window in found.windows
     )

@@ -2,23 +2,24 @@
 
 import math
 import statistics
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from lbadvisor.cli.display.console import CHART_WIDTH, say
+from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import Heading, Table, print_table
+from lbadvisor.cli.display.terminal_graph import draw_graph
+from lbadvisor.records.diagnosis import Graph, Series
 from lbadvisor.refine.refinement import Refinement, Trial, metric_text
 from lbadvisor.refine.search_space import point_text
 
-HEIGHT = 16
 CURVE_POINTS = 60
 HIGHEST_MEDIANS = 3.0
 """Values up to so many times the trials' median are drawn."""
-TRIAL, EXPECTED, BOUNDS = "o", "*", "."
 
 
 def print_refinement(console: Console, refinement: Refinement, *, chart: bool) -> None:
@@ -83,8 +84,6 @@ def _value(trial: Trial, refinement: Refinement) -> str:
 
 def draw_refinement(console: Console, refinement: Refinement) -> None:
     """Draw the trials over their exponents, with the fitted curve and its 95% band; nothing without an estimate."""
-    import plotext
-
     found = refinement.estimate
     if found is None:
         return
@@ -92,28 +91,18 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
     # What broke down, and a band that is wide there, would flatten what the picture is about.
     values = [trial.value for trial in refinement.trials if math.isfinite(trial.value)]
     top = 1.25 * min(max(values), HIGHEST_MEDIANS * statistics.median(values))
-    shown = [(t.point[0], t.value) for t in refinement.trials if t.value <= top]
-    plotext.terminal.limit(False, False)
-    figure = plotext.figure
-    figure.clear()
-    figure.plot_size(min(console.width, CHART_WIDTH), HEIGHT)
-    figure.theme("colorless")
-    lines = (
-        ([(p.exponent, p.low) for p in curve if p.low <= top], BOUNDS),
-        ([(p.exponent, p.high) for p in curve if p.high <= top], BOUNDS),
-        ([(p.exponent, p.value) for p in curve if p.value <= top], EXPECTED),
-        (shown, TRIAL),
-    )
-    for points, letter in lines:
-        if points:
-            x, y = [p[0] for p in points], [p[1] for p in points]
-            figure.draw(figure.signal(x, y, marker=plotext.marker(letter, None)))
-    figure.label("exponent a of lr * r^a", "x", "lower")
+    hidden = sum(trial.value > top for trial in refinement.trials)
+
+    def shown(values: Iterable[float]) -> tuple[float, ...]:
+        return tuple(value if value <= top else math.nan for value in values)
+
+    x, y = tuple(p.exponent for p in curve), shown(p.value for p in curve)
+    expected = Series("expected", x, y, shown(p.low for p in curve), shown(p.high for p in curve))
+    trials = refinement.trials
+    tried = Series("trial", tuple(t.point[0] for t in trials), shown(t.value for t in trials), style="points")
     unit = "validation error, %" if refinement.metric == "error" else "validation loss, nats"
-    hidden = len(refinement.trials) - len(shown)
-    legend = f"{unit}   {TRIAL} trial   {EXPECTED} expected   {BOUNDS} 95%"
-    console.print(Text(legend + (f"   ({hidden} above the chart)" if hidden else "")))
-    console.print(Text.from_ansi(figure.build().string(colorless=True)), no_wrap=True, crop=False)
+    note = "The band is the 95% interval" + (f"; {hidden} above the chart." if hidden else ".")
+    draw_graph(console, Graph("", "exponent a of lr * r^a", unit, (expected, tried), note=note))
 
 
 def refinement_body(refinement: Refinement) -> dict[str, Any]:

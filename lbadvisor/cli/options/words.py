@@ -77,7 +77,7 @@ MeasureToo = Annotated[
     typer.Option(
         "--measure",
         metavar="WHAT,...",
-        help="Set measurements.also, what else is measured: layers. Changes no result.",
+        help="Set measurements.also, what else is measured: layers, noise, or both. Changes no result.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Determines everything random.")]

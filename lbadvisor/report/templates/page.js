@@ -39,6 +39,16 @@
   // A browser bears a few dozen traces and not hundreds: many arms that look alike share a trace, with gaps between.
   const many = data.groups.length > 0 && data.charts.every((chart) => chart.lines.every((line) => line.marker === null));
 
+  // The stretches, from and to, in which a band has both ends.
+  function pieces(low, high) {
+    const found = [];
+    low.forEach((_, place) => {
+      if (low[place] === null || high[place] === null) return;
+      if (found.length && found.at(-1)[1] === place) found.at(-1)[1] = place + 1; else found.push([place, place + 1]);
+    });
+    return found;
+  }
+
   function traces(chart) {
     const bands = new Map();
     const lines = new Map();
@@ -57,9 +67,13 @@
       const colour = isDark() ? line.dark : line.light;
       const isPoints = line.style === "points";
       if (line.low && !isPoints) {
-        extend(bands, many ? colour : index, {
+        const start = {
           mode: "lines", fill: "toself", fillcolor: faded(colour, isDark() ? 0.22 : 0.15), line: { width: 0 }, hoverinfo: "skip", name,
-        }, x.concat(x.slice().reverse()), line.high.concat(line.low.slice().reverse()), []);
+        };
+        pieces(line.low, line.high).forEach((piece) => {
+          const [around, low, high] = [x, line.low, line.high].map((values) => values.slice(...piece));
+          extend(bands, many ? colour : index, start, around.concat(around.slice().reverse()), high.concat(low.reverse()), []);
+        });
       }
       const errors = !line.low || !isPoints ? {} : { error_y: {
         type: "data", symmetric: false, color: colour, thickness: 1.2, width: 3,

@@ -1,0 +1,87 @@
+"""What is read of the gradient's noise: its two moments, from the update's own gradient and one further pass."""
+
+import torch
+from torch import Tensor
+
+from lbadvisor.nn.ghost_batch_norm import ghost_slices
+from lbadvisor.nn.two_batches import two_batch_moments, untracked, variance_factor
+from lbadvisor.recipe.recipe_tables import Measurements
+from lbadvisor.records.quantities import GRADIENT_SQUARE, GRADIENT_VARIANCE
+from lbadvisor.records.run import Reading
+from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.micro_batches import has_batch_norm
+from lbadvisor.training.state import TrainState
+from lbadvisor.training.update_batch import UpdateBatch, add_gradients, update_batch
+
+NOISE_EVERY_UPDATES = 64
+"""At most one reading in so many updates: its pass takes no longer than an update, so that is at most 1/64 of them."""
+
+
+def reads_noise(cadence: Measurements, update: int) -> bool:
+    """Whether the measurement at `update` (counted from 1) reads the noise: the first in each 64 updates does."""
+    if "noise" not in cadence.also:
+        return False
+    every = [each for each in (cadence.every_updates, cadence.evaluate_every_updates) if each is not None]
+    before = max(((update - 1) // each * each for each in every), default=0)
+    return before == 0 or before // NOISE_EVERY_UPDATES != update // NOISE_EVERY_UPDATES
+
+
+def noise_readings(state: TrainState, dataset: Dataset, batch: UpdateBatch) -> tuple[Reading, ...]:
+    """The readings at the next update, whose gradients, of `batch`, are those of the parameters; changes no state.
+
+    The small batches are its two halves, in whole ghosts: one pass gives the gradient of the first, which leaves that
+    of the second. If the batch is a single ghost, they are that and the batch of the update after it, which the weights
+    have not seen either. So batch norm computes as in the update: its batch is part of the loss. None if both sizes
+    have the same variance, as when each batch is the whole training set.
+    """
+    size, examples = state.recipe.batch.size, state.recipe.data.train_examples
+    start, own, first = state.update * size, _own(state), _first_half(state)
+    if first:
+        one = _gradients(state, batch.first(first))
+        two = [(size * of_both - first * of_one) / (size - first) for of_both, of_one in zip(own, one, strict=True)]
+        both, sizes = own, (first, size - first)
+    else:
+        one, two = own, _gradients(state, update_batch(state, dataset, state.update + 1))
+        both, sizes = [(a + b) / 2 for a, b in zip(one, two, strict=True)], (size, size)
+    v_small = (variance_factor(start, sizes[0], examples) + variance_factor(start + sizes[0], sizes[1], examples)) / 2
+    v_big = variance_factor(start, sum(sizes), examples)
+    if v_small <= v_big:
+        return ()
+    moments = two_batch_moments((_square(one) + _square(two)) / 2, _square(both), v_small, v_big)
+    return tuple(
+        Reading(state.update + 1, quantity.key, "", value)
+        for quantity, value in zip((GRADIENT_SQUARE, GRADIENT_VARIANCE), moments, strict=True)
+    )
+
+
+def _first_half(state: TrainState) -> int:
+    """The examples of the first half of an update's ghosts; of the batch itself without batch norm. 0 if it is one."""
+    size, ghost = state.recipe.batch.size, state.recipe.batch_norm.ghost_batch_size
+    if not has_batch_norm(state.model):
+        return size // 2
+    ghosts = (size,) if ghost is None else ghost_slices(size, ghost)
+    return sum(ghosts[: len(ghosts) // 2])
+
+
+def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
+    """Those of the batch; the parameters keep theirs, and batch norm its running statistics."""
+    own = [p.grad for p in state.parameters]
+    for parameter in state.parameters:
+        parameter.grad = None
+    whole, rest = divmod(len(batch.labels_B), state.micro_size or len(batch.labels_B))
+    sizes = (state.micro_size or len(batch.labels_B),) * whole + ((rest,) if rest else ())
+    try:
+        with untracked(state.model):
+            add_gradients(state, batch, state.model, sizes)
+        return _own(state)
+    finally:
+        for parameter, gradient in zip(state.parameters, own, strict=True):
+            parameter.grad = gradient
+
+
+def _own(state: TrainState) -> list[Tensor]:
+    return [p.grad for p in state.parameters if p.grad is not None]
+
+
+def _square(gradients: list[Tensor]) -> float:
+    return float(torch.nn.utils.get_total_norm(gradients).double() ** 2)

@@ -1,0 +1,62 @@
+"""What one update sees: a function of (recipe, seed, update). B examples, C channels, F features, H height, W width."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from lbadvisor.training.compilation import Forward, naming_the_compiler
+from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.gradient_noise import noise_weights
+from lbadvisor.training.micro_batches import backward
+from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
+from lbadvisor.training.state import TrainState
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateBatch:
+    """Images, float32, and class numbers (B,), with each example's weight in the loss and dropout factors, if any."""
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+    weights_B: Tensor | None = None
+    factors_BF: Tensor | None = None
+
+    def first(self, size: int) -> Self:
+        """The first `size` of its examples."""
+        weights_B, factors_BF = (None if rows is None else rows[:size] for rows in (self.weights_B, self.factors_BF))
+        return type(self)(self.images_BCHW[:size], self.labels_B[:size], weights_B, factors_BF)
+
+
+def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatch:
+    """The batch of update `update` (the first is 0), on the training's device."""
+    recipe, dropout, seed = state.recipe, state.dropout, state.seed
+    images_BCHW, labels_B = dataset.training_batch(recipe, seed, update)
+    weights_B = factors_BF = None
+    if recipe.gradient_noise is not None:
+        weights_B = noise_weights(recipe.gradient_noise, recipe.batch.size, seed, update).to(labels_B.device)
+    if recipe.regularization.label_noise:
+        labels_B = noisy_labels(labels_B, recipe.regularization.label_noise, dataset.classes, seed, update)
+    if dropout is not None:
+        factors_BF = dropout_factors(dropout, recipe, seed, update).to(labels_B.device)
+    return UpdateBatch(images_BCHW, labels_B, weights_B, factors_BF)
+
+
+def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes: tuple[int, ...]) -> Tensor:
+    """Add the gradients of `batch`, passed in slices of `sizes`, to the parameters'; its mean loss in nats, shape ().
+
+    The state's next update decides which connections are dropped.
+    """
+    recipe = state.recipe
+    masked = dropped_connections(state.model, recipe.regularization.drop_connect, state.seed, state.update)
+    with naming_the_compiler(recipe.compute), masked:
+        return backward(
+            forward,
+            batch.images_BCHW,
+            batch.labels_B,
+            sizes,
+            recipe.compute,
+            batch.weights_B,
+            state.dropout,
+            batch.factors_BF,
+        )
