@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from lbadvisor.report.thinning import Floats
 
 LEAST_DECADES = 1.5
 """Over less the laws can hardly be told apart. In the paper's Figure 2 batches of 512 and more cover 1.3."""

@@ -25,7 +25,7 @@ from lbadvisor.training.environment import make_deterministic
 
 __all__ = [
     "LadderRequest",
-    "Place",
+    "LadderPlace",
     "PlannedRun",
     "Progress",
     "RunBegins",
@@ -39,7 +39,7 @@ POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LadderPlace:
     """The arm of a ladder, by its name, that a run stands for with its seed."""
 
     ladder: str
@@ -58,7 +58,7 @@ class PlannedRun:
     seed: int
     name: str
     run: Run | None
-    places: tuple[Place, ...]
+    places: tuple[LadderPlace, ...]
     is_member: bool = False
 
     @property
@@ -165,7 +165,9 @@ def train_ladder(
             yield RunEnds(planned, ended, planned.is_done)
 
 
-def _next(store: Store, requests: Sequence[LadderRequest], left: Sequence[tuple[Place, ...]]) -> PlannedRun | None:
+def _next(
+    store: Store, requests: Sequence[LadderRequest], left: Sequence[tuple[LadderPlace, ...]]
+) -> PlannedRun | None:
     """The first of the runs whose places are `left` that has its result or that no process trains."""
     for planned in planned_runs(store, *requests):
         if any(planned.places[0] in places for places in left):
@@ -216,7 +218,7 @@ class _Known:
     `new` are the names of planned runs that are not stored, by what they train.
     """
 
-    members: dict[Place, Run]
+    members: dict[LadderPlace, Run]
     by_identity: dict[Identity, list[Run]]
     by_name: dict[str, Run]
     new: dict[Identity, str]
@@ -224,14 +226,14 @@ class _Known:
     @classmethod
     def of(cls, store: Store, requests: Sequence[LadderRequest]) -> "_Known":
         runs = store.runs()
-        members: dict[Place, Run] = {}
+        members: dict[LadderPlace, Run] = {}
         by_number = {run.number: run for run in runs}
         for request in requests:
             ladder = store.find_ladder(request.name)
             if ladder is not None:
                 _refuse_another(ladder, request)
                 own = [(arm, by_number[number]) for arm, number in ladder.arms if number in by_number]
-                members |= {Place(request.name, arm, run.seed): run for arm, run in own}
+                members |= {LadderPlace(request.name, arm, run.seed): run for arm, run in own}
         by_identity: dict[Identity, list[Run]] = {}
         for run in runs:
             by_identity.setdefault(identity_of(run.recipe, run.seed), []).append(run)
@@ -251,7 +253,7 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
 
 
 def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
-    place = Place(ladder, arm.arm.name, seed)
+    place = LadderPlace(ladder, arm.arm.name, seed)
     member = known.members.get(place)
     if member is not None:
         differing = differences(member.recipe, arm.recipe)

@@ -62,9 +62,9 @@ def test_the_first_arm_stands_in_it_once_and_the_correction_is_for_all_gaps(ladd
 def test_the_conclusion_says_from_which_batch_size_on_there_is_evidence_of_a_gap(ladder):
     sweep = sweep_of([ladder(64, NONE), ladder(256, SMALL), ladder(1024, LARGE)])
     assert diagnosis_of_sweep(sweep).conclusion == (
-        "For the naive large batch lb there is evidence of a gap from a batch of 256 on: +1.97 points at 256, 95% "
-        "+1.59 to +2.35. No gap is shown for ra at any batch size up to 1,024. Evidence is a gap above 0 at 95% after Holm's "
-        "correction for the 6 gaps of the sweep."
+        "For the naive large batch lb there is evidence of a gap from a batch of 256 on: +1.97 points at 256, "
+        "95% +1.59 to +2.35. No gap is shown for ra at any batch size up to 1,024. Evidence is a gap above 0 at 95% "
+        "after Holm's correction for the 6 gaps of the sweep."
     )
 
 

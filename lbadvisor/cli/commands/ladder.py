@@ -51,7 +51,7 @@ def ladder(
     as_json: options.AsJson = False,
     as_markdown: options.AsMarkdown = False,
     as_csv: options.AsCsv = False,
-    chart: options.Chart = True,
+    chart: options.DrawsGraphs = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Train the arms of the paper's table over seeds, and report what closes the gap, with its uncertainty.

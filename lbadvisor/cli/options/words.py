@@ -98,7 +98,7 @@ Where = Annotated[
 ]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
-Chart = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]
+DrawsGraphs = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Shown:
     """How a diagnostic's answer is shown."""
 
     as_json: AsJson = False
-    chart: Chart = True
+    chart: DrawsGraphs = True
     html: HtmlPage = None
     png: PngPicture = None
     quiet: Quiet = False
