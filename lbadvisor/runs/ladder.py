@@ -24,8 +24,8 @@ from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
 
 __all__ = [
-    "LadderRequest",
     "LadderPlace",
+    "LadderRequest",
     "PlannedRun",
     "Progress",
     "RunBegins",
