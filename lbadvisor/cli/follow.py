@@ -3,9 +3,14 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lbadvisor.cli.signals import Stopper, interrupted_by_all
+
+if TYPE_CHECKING:
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.diagnostics.advance import Advance
+    from lbadvisor.training.data.dataset import Preparing
 
 Followed = TypeVar("Followed")
 Result = TypeVar("Result")
@@ -45,6 +50,14 @@ def follow_unsaved(events: Generator[Followed, None, Result], show: Callable[[Fo
         ended = _through(events, show, lambda _: None)
         assert not isinstance(ended, Stop)
         return ended
+
+
+def follow_probe(events: "Generator[Preparing | Advance, None, Result]", display: "Display") -> Result:
+    """The same for a diagnostic, whose advance the display shows."""
+    from lbadvisor.cli.display.progress import step_of
+
+    with display.progress() as progress:
+        return follow_unsaved(events, lambda event: progress.show(step_of(event)))
 
 
 def _through(

@@ -64,10 +64,12 @@ def _looks(graph: Graph, looks: Mapping[str, Look]) -> tuple[Look, ...]:
             undashed = series.style == "dashed" and look.dashes == "none"
             found.append(replace(look, dashes=DASHES[1]) if undashed else look)
         else:
-            dashes = "none" if series.style == "line" else DASHES[1 + fitted[series.like] % (len(DASHES) - 1)]
+            kin = graph.series[series.like]
+            look = looks[kin.label]
+            others = [dashes for dashes in DASHES[1:] if kin.style == "points" or dashes != look.dashes]
+            dashes = "none" if series.style == "line" else others[fitted[series.like] % len(others)]
             fitted[series.like] += series.style == "dashed"
-            points = looks[graph.series[series.like].label]
-            found.append(replace(points, dashes=dashes, marker=None))
+            found.append(replace(look, dashes=dashes, marker=None))
     return tuple(found)
 
 

@@ -155,7 +155,7 @@ def draw_chart(axes: "Axes", chart: Chart) -> None:
         axes.set_xscale("log")
     axes.set_xlabel(_axis_title(graph.x_title, logarithmic=graph.logarithmic_x), size=9, parse_math=False)
     axes.set_ylabel(_axis_title(graph.y_title, logarithmic=graph.logarithmic_y), size=9, parse_math=False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
     axes.grid(color="#E3E6EA", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,6 @@
 """What the diagnostics of stored runs are of: the runs, and the baseline and target batch size behind them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,13 +21,15 @@ class Subject:
     baseline: Recipe
     target_batch_size: int | None
 
-    @property
-    def firsts(self) -> tuple[Run, ...]:
-        """Of the runs that differ only in their seed the first, in the order of the runs."""
-        firsts: dict[str, Run] = {}
+    def of_each_recipe(self, at_most: int) -> tuple[Run, ...]:
+        """The first runs of those that differ only in their seed, in the order of the runs."""
+        counts: Counter[str] = Counter()
+        chosen = []
         for run in self.selection.runs:
-            firsts.setdefault(digest_of(run.recipe), run)
-        return tuple(firsts.values())
+            counts[digest_of(run.recipe)] += 1
+            if counts[digest_of(run.recipe)] <= at_most:
+                chosen.append(run)
+        return tuple(chosen)
 
 
 def subject_of(store: Store, names: Sequence[str]) -> Subject:

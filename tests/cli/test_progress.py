@@ -6,7 +6,9 @@ import pytest
 from rich.console import Console
 
 from lbadvisor.cli.display import progress as module
-from lbadvisor.cli.display.progress import Step, progress
+from lbadvisor.cli.display.progress import Step, progress, step_of
+from lbadvisor.diagnostics.advance import Advance
+from lbadvisor.training.data.dataset import Preparing
 
 
 @pytest.fixture
@@ -62,3 +64,9 @@ def test_quiet_shows_nothing_and_a_terminal_shows_bars_that_go(clock):
         # 20 updates in 2 s, whatever was made before.
         assert ("update 30/100" in text, "10/s" in text, "loss 1" in text) == (not quiet,) * 3
         assert quiet == (text == "")
+
+
+def test_a_diagnostic_tells_how_many_of_its_units_are_done():
+    found = step_of(Advance("measuring minima", 2, 1500, "runs", "small-s1"))
+    assert found == Step("measuring minima", 2, 1500, "2 of 1,500 runs", "small-s1")
+    assert step_of(Preparing("reading digits", 0, None)) == Step("reading digits", 0, None, "", is_news=True)

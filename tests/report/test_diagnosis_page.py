@@ -61,6 +61,13 @@ def test_a_fitted_line_has_its_points_colour_and_dashes_of_its_own(made_up_diagn
     assert small.marker != large.marker
 
 
+def test_a_line_that_belongs_to_a_dashed_one_has_other_dashes():
+    solid, dashed = Series("ghosts", (1.0,), (2.0,)), Series("plain", (1.0,), (2.0,))
+    belongs = Series("drift", (1.0,), (2.0,), style="dashed", like=1)
+    (chart,) = diagnosis_charts(Diagnosis("", "", (Graph("", "x", "y", (solid, dashed, belongs)),)))
+    assert [look.dashes for look in chart.looks] == ["none", DASHES[1], DASHES[2]]
+
+
 def test_series_of_one_label_look_alike_in_all_graphs():
     one, other = (Series(label, (1.0,), (2.0,), style="points") for label in ("SB", "LB"))
     last = Series("+RA", (1.0,), (2.0,), style="points")

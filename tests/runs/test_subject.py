@@ -53,9 +53,10 @@ def test_adapted_runs_lead_to_their_baseline_and_to_the_largest_batch(store: Sto
     assert subject_of(store, ["sb-0"]).target_batch_size is None
 
 
-def test_of_runs_that_differ_in_their_seed_the_first_stands_for_all(store: Store):
+def test_of_runs_that_differ_in_their_seed_the_first_ones_stand_for_all(store: Store):
     subject = subject_of(store, ["sb-1", "ra-0", "sb-0", "ra-1"])
-    assert [run.name for run in subject.firsts] == ["sb-1", "ra-0"]
+    assert [run.name for run in subject.of_each_recipe(1)] == ["sb-1", "ra-0"]
+    assert [run.name for run in subject.of_each_recipe(2)] == ["sb-1", "ra-0", "sb-0", "ra-1"]
 
 
 def test_runs_of_several_baselines_have_no_common_theory(store: Store):

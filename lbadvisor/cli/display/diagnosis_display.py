@@ -31,8 +31,11 @@ def show_diagnosis(value: Any, diagnosis: "Diagnosis", shown: "Shown") -> None:
 
 
 def diagnosis_body(value: Any, diagnosis: "Diagnosis") -> dict[str, Any]:
-    """The diagnostic's value as JSON has it, with the sentences on it."""
-    return json_of(value) | {"conclusion": diagnosis.conclusion, "caveats": list(diagnosis.caveats)}
+    """The diagnostic's value as JSON has it, nothing if it is None, with the sentences on it."""
+    return ({} if value is None else json_of(value)) | {
+        "conclusion": diagnosis.conclusion,
+        "caveats": list(diagnosis.caveats),
+    }
 
 
 def print_diagnosis(console: Console, diagnosis: "Diagnosis", *, chart: bool) -> None:
@@ -46,6 +49,13 @@ def print_diagnosis(console: Console, diagnosis: "Diagnosis", *, chart: bool) ->
     for caveat in diagnosis.caveats:
         say(console, Text(f"note: {caveat}"))
     say(console, Text(diagnosis.conclusion))
+
+
+def print_conclusions(console: Console, diagnoses: "Sequence[Diagnosis]") -> None:
+    """Print the conclusion of each diagnosis below its title."""
+    for place, diagnosis in enumerate(diagnoses):
+        say(console, Text("\n" * (place > 0) + diagnosis.title, style="bold"))
+        say(console, Text(diagnosis.conclusion))
 
 
 def table_of(grid: "Grid") -> Table:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.measured import accuracy_text, facts_of
+from lbadvisor.diagnostics.advance import Advance
 
 if TYPE_CHECKING:
     from lbadvisor.records.run import Measurement
@@ -177,6 +178,13 @@ def prepared(event: "Preparing") -> Step:
     """How far a data set's preparation is."""
     count = "" if event.total is None else f"{event.done} of {event.total} images"
     return Step(event.task, event.done, event.total, count, is_news=True)
+
+
+def step_of(event: "Preparing | Advance") -> Step:
+    """How far a diagnostic, or the preparation of its data set, is."""
+    if not isinstance(event, Advance):
+        return prepared(event)
+    return Step(event.task, event.done, event.total, f"{event.done:,} of {event.total:,} {event.units}", event.now)
 
 
 class RunSteps:

@@ -98,8 +98,13 @@
       gridcolor: rule, linecolor: rule, zerolinecolor: rule, tickcolor: rule, automargin: true, ticks: "outside",
       minexponent: 5,
     };
-    const decades = { type: "log", dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } };
-    const visible = chart.lines.filter((line) => !hidden.has(line.group)).length;
+    // Over two decades powers of ten are enough; over fewer, plotly finds numbers between them.
+    const logarithms = (values) => {
+      const known = values.filter((value) => value > 0);
+      const spread = Math.max(...known) >= 100 * Math.min(...known);
+      return { type: "log", ...(spread ? { dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } } : {}) };
+    };
+    const shown = chart.lines.filter((line) => !hidden.has(line.group));
     const isWhole = over(chart) === "update" || over(chart) === "example";
     const titled = (text) => ({ text: plain(text), standoff: 8, font: { size: printing ? 10 : 13 } });
     return {
@@ -107,16 +112,16 @@
       margin: { l: 48, r: 12, t: 8, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: printing ? 10 : 13, color: ink }, separators: ".,", showlegend: false,
       uirevision: `${axis} ${onLogarithm}`,
-      hovermode: many || visible > 8 ? "closest" : "x unified", hoverdistance: 40,
+      hovermode: many || shown.length > 8 ? "closest" : "x unified", hoverdistance: 40,
       hoverlabel: { bgcolor: style("--raised"), bordercolor: rule, font: { color: ink, size: 13 }, namelength: 30 },
       dragmode: touch.matches ? false : "zoom",
       xaxis: {
-        ...shared, ...(onLogarithm ? decades : { type: "linear" }), exponentformat: "SI", hoverformat: isWhole ? ",.0f" : ".4~g",
+        ...shared, ...(onLogarithm ? logarithms(shown.flatMap(positions)) : { type: "linear" }), exponentformat: "SI", hoverformat: isWhole ? ",.0f" : ".4~g",
         title: titled(over(chart) + (onLogarithm ? " (logarithmic)" : "")),
         spikethickness: 1, spikedash: "dot", spikecolor: style("--soft"), nticks: narrow.matches ? 5 : 8,
       },
       yaxis: {
-        ...shared, ...(chart.logarithmic_y ? decades : { type: "linear", rangemode: chart.from_zero ? "tozero" : "normal" }),
+        ...shared, ...(chart.logarithmic_y ? logarithms(shown.flatMap((line) => line.y)) : { type: "linear", rangemode: chart.from_zero ? "tozero" : "normal" }),
         exponentformat: "none", nticks: 7, title: titled(chart.y_title + (chart.logarithmic_y && chart.y_title ? " (logarithmic)" : "")),
       },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--soft"), activecolor: ink },
