@@ -37,7 +37,7 @@ def _sentences(found: Diffusion) -> Iterator[str]:
     if len(found.groups) > MOST_SENTENCES:
         yield f"The table has {len(found.groups) - MOST_SENTENCES} more."
     first, *others = found.groups
-    travelled = [f"{group.label} {end:.3g}" for group in found.groups if (end := _end(group)) is not None]
+    travelled = [f"{end:.3g} ({group.label})" for group in found.groups if (end := _end(group)) is not None]
     if others and travelled:
         yield f"The weights travel, before the learning rate first falls: {', '.join(travelled[:MOST_SENTENCES])}."
     known = [group for group in others if Law.LOGARITHM is first.law is group.law and group.difference is not None]

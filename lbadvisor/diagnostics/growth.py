@@ -15,6 +15,8 @@ from lbadvisor.report.thinning import Floats
 LEAST_DECADES = 1.5
 """Over less the laws can hardly be told apart. In the paper's Figure 2 batches of 512 and more cover 1.3."""
 LEAST_POINTS = 12
+LEAST_FITTED = 6
+"""Of fewer points not even the slope is told."""
 POINTS_PER_DECADE = 10
 MARGIN = 4.0
 """By so much must the AIC of a law be below that of each other law."""
@@ -58,7 +60,7 @@ class Growth:
     """How a distance grew over `decades` of updates: the three fits, and the law, or why it is undetermined.
 
     `updates` and `distances` are the points that are fitted, equally far apart in ln t; there are no fits to fewer than
-    `LEAST_POINTS`.
+    `LEAST_FITTED`, and no law of fewer than `LEAST_POINTS`.
     """
 
     updates: tuple[int, ...]
@@ -85,8 +87,9 @@ def growth_of(updates: Floats, distances: Floats) -> Growth:
     decades = float(np.log10(t[-1] / t[0])) if len(t) else 0.0
     fits: tuple[LawFit, ...] = ()
     law, why = None, f"{len(t)} measurements apart in ln t are too few, {LEAST_POINTS} are needed"
-    if len(t) >= LEAST_POINTS:
+    if len(t) >= LEAST_FITTED:
         fits = tuple(_fit(law, t, d) for law in Law)
+    if len(t) >= LEAST_POINTS:
         law, why = _chosen(t, d, fits)
     if decades < LEAST_DECADES:
         law, why = None, f"{decades:.1f} decades of updates are too few, {LEAST_DECADES} are needed"

@@ -99,7 +99,7 @@ def test_b_has_an_interval_over_seeds_and_differs_from_the_first_groups_in_pairs
     )
     assert "LB's b is below SB's (-0.47, 95% -0.61 to -0.32)." in answer.conclusion
     # By hand: 2.1 ln 6000 = 18.3, (1.5 + 1.6 + 1.8) / 3 ln 6000 = 14.2.
-    assert "The weights travel, before the learning rate first falls: SB 18.3, LB 14.2." in answer.conclusion
+    assert "The weights travel, before the learning rate first falls: 18.3 (SB), 14.2 (LB)." in answer.conclusion
 
 
 def test_the_papers_figure_2_has_a_graph_before_and_one_after_adaptation_with_the_fitted_lines(store):
@@ -134,7 +134,7 @@ def test_what_the_data_cannot_tell_is_undetermined(store):
     assert "short: the law is undetermined: 1.0 decades of updates are too few, 1.5 are needed." in answer.conclusion
     assert "never: the law is undetermined: 0.0 decades of updates are too few" in answer.conclusion
     # The last distance of the fitted part: none for a run that never got there.
-    assert "falls: short 12.4." in answer.conclusion
+    assert "falls: 12.4 (short)." in answer.conclusion
     assert not any("best of three laws" in caveat for caveat in answer.caveats)
 
 
