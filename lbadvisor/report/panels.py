@@ -1,5 +1,6 @@
 """Charts as one PNG picture, in panels: each a heading, a sentence, its charts, and what their lines are."""
 
+import math
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
@@ -149,16 +151,33 @@ def draw_chart(axes: "Axes", chart: Chart) -> None:
     axes.set_title(graph.title, loc="left", size=10, weight="bold", parse_math=False)
     if graph.logarithmic_y:
         axes.set_yscale("log")
+        _rule(axes.yaxis, [value for series in graph.series for value in series.y])
     if chart.from_zero:
         axes.set_ylim(bottom=0)
     if graph.logarithmic_x:
         axes.set_xscale("log")
+        _rule(axes.xaxis, [value for series in graph.series for value in series.x])
     axes.set_xlabel(_axis_title(graph.x_title, logarithmic=graph.logarithmic_x), size=9, parse_math=False)
     axes.set_ylabel(_axis_title(graph.y_title, logarithmic=graph.logarithmic_y), size=9, parse_math=False)
     axes.tick_params(which="both", labelsize=8)
     axes.grid(color="#E3E6EA", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _rule(axis: "Axis", values: Sequence[float]) -> None:
+    """Numbers of a logarithmic axis, as the page has them: powers of ten, or 1, 2, 5, 10; or even steps."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+    known = [value for value in values if 0 < value < math.inf]
+    ratio = max(known, default=1.0) / min(known, default=1.0)
+    if ratio < 5:
+        axis.set_major_locator(MaxNLocator(6))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 100 else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _axis_title(title: str, *, logarithmic: bool) -> str:

@@ -103,6 +103,10 @@ WITHOUT_EFFECT = [
         (("ladder", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")
         for option in ("--html", "--png", "--md", "--csv")
     ),
+    *(
+        (("stretch", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")
+        for option in ("--html", "--png", "--chart")
+    ),
     *((("calibrate", DIGITS, "--to", "256", option), "no betas") for option in ("--betas",)),
     (("calibrate", DIGITS, "--to", "256", "--adapt", "lr", "--ghost"), "without `ghost` among the parts"),
     (("calibrate", DIGITS, "--to", "256", "--dry-run", "--json"), "--dry-run trains nothing"),

@@ -108,6 +108,18 @@ def test_the_picture_draws_every_series_of_every_graph_on_its_axes(made_up_diagn
     assert first.get_ylabel() == "||w_t - w_0||"
 
 
+@pytest.mark.parametrize(
+    ("last", "ticks"), [(2.4, ["1.2", "1.5", "1.8"]), (40.0, ["1", "2", "5"]), (5000.0, ["1", "10", "100", "1,000"])]
+)
+def test_a_logarithmic_axis_has_numbers_that_suit_its_span(last: float, ticks: list[str]):
+    graph = Graph("g", "x", "y", (Series("s", (1.0, last), (1.0, 2.0)),), logarithmic_x=True)
+    figure = figure_of_panels(panels_of([Diagnosis("", "", (graph,))]))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    shown = [label.get_text() for label in axes.get_xticklabels() if label.get_position()[0] >= 0.99]
+    assert shown[: len(ticks)] == ticks
+
+
 @pytest.mark.parametrize("words", ["plain", HOSTILE, "a" * 200])
 def test_any_words_are_drawn_as_they_are(made_up_diagnosis: Diagnosis, tmp_path: Path, words: str):
     graph = made_up_diagnosis.graphs[0]

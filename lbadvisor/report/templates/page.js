@@ -98,11 +98,14 @@
       gridcolor: rule, linecolor: rule, zerolinecolor: rule, tickcolor: rule, automargin: true, ticks: "outside",
       minexponent: 5,
     };
-    // Over two decades powers of ten are enough; over fewer, plotly finds numbers between them.
+    // Over two decades powers of ten are enough, below a factor of five plotly counts evenly; between, it is 1, 2, 5, 10.
     const logarithms = (values) => {
       const known = values.filter((value) => value > 0);
-      const spread = Math.max(...known) >= 100 * Math.min(...known);
-      return { type: "log", ...(spread ? { dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } } : {}) };
+      const [low, high] = [Math.min(...known), Math.max(...known)];
+      if (high >= 100 * low) return { type: "log", dtick: 1, minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: rule } };
+      if (high < 5 * low) return { type: "log" };
+      const powers = [-1, 0, 1, 2].map((power) => 10 ** (Math.floor(Math.log10(low)) + power));
+      return { type: "log", tickvals: powers.flatMap((power) => [power, 2 * power, 5 * power]) };
     };
     const shown = chart.lines.filter((line) => !hidden.has(line.group));
     const isWhole = over(chart) === "update" || over(chart) === "example";
