@@ -208,10 +208,8 @@ def _caveats(found: Diffusion) -> Iterator[str]:
         measured = [run for group in found.groups if group.batch_norm for run in group.runs if run.layers]
         shares = [sum(one.share_percent * one.norm_percent for one in run.layers) / 100 for run in measured]
         if shares:
-            yield (
-                f"{NORMS}; the norms of all layers, with and without it, make {min(shares):.0f} to "
-                f"{max(shares):.0f}% of the squared distance here"
-            )
+            ends = " to ".join(dict.fromkeys(f"{share:.0f}" for share in (min(shares), max(shares))))
+            yield f"{NORMS}; the norms of all layers, with and without it, make {ends}% of the squared distance here"
         else:
             yield f"{NORMS}; how much of it is told by runs trained with --measure layers"
     if any(run.growth.law is not None and run.growth.decades < SURE_DECADES for run in runs):
