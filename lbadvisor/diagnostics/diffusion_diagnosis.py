@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lbadvisor.comparison.intervals import Interval
 from lbadvisor.diagnostics.diffusion import Diffusion, GroupDiffusion, LayerDiffusion
-from lbadvisor.diagnostics.growth import Growth, Law
+from lbadvisor.diagnostics.growth import DistanceGrowth, Law
 from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series
 
 PAPER = "Hoffer et al. 2017, arXiv:1705.08741"
@@ -63,7 +63,7 @@ def _law_text(group: GroupDiffusion) -> str:
     return f"d grows as {text}{sure} over {_decades(growths)}"
 
 
-def _decades(growths: Sequence[Growth]) -> str:
+def _decades(growths: Sequence[DistanceGrowth]) -> str:
     first, last = growths[0].updates[0], growths[0].updates[-1]
     return f"{growths[0].decades:.1f} decades (updates {first:,} to {last:,})"
 

@@ -3,6 +3,8 @@
 import typer
 
 from lbadvisor.cli.commands.probe_diffusion import diffusion
+from lbadvisor.cli.commands.probe_potential import potential
+from lbadvisor.cli.commands.probe_sharpness import sharpness
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -21,3 +23,5 @@ def _probe() -> None:
 
 
 probe.command("diffusion")(diffusion)
+probe.command("potential")(potential)
+probe.command("sharpness")(sharpness)

@@ -96,6 +96,20 @@ def _has_horizon(planned: Planned) -> bool:
     return has_horizon(planned.baseline)
 
 
+def names_a_run(noise_scale: str) -> bool:
+    """Whether --noise-scale names a run: anything but a number or an interval."""
+    try:
+        float(noise_scale)
+    except ValueError:
+        return ".." not in noise_scale
+    return False
+
+
+def _by_run(words: Words) -> bool:
+    text = words.values["--noise-scale"]
+    return text is not None and names_a_run(text)
+
+
 TARGET = Need(Words, lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
 RECIPE = Need(Words, lambda words: words.values["recipe"] is not None, "needs a recipe")
 NO_RECIPE = Need(
@@ -175,6 +189,28 @@ MEMORY_SEEN = Need(
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
 
+BY_RUN = Need(Words, _by_run, "has no effect: only a --noise-scale that names a run is read from a database")
+TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
+RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
+IN_TIME = Need(
+    Words,
+    lambda words: words.values["--rate"] is not None or words.values["--noise-scale"] is not None,
+    "has no effect without --rate or --noise-scale: the page shows what they tell",
+)
+DEVICES = Need(Words, lambda words: words.values["--devices"] is not None, "needs the number of devices: --devices N")
+MEASURABLE = Need(
+    Words,
+    lambda words: words.values["--rate"] != "measure" or words.values["recipe"] is not None,
+    "measure needs a recipe, whose training is timed",
+)
+SIZED = Need(
+    Words,
+    lambda words: words.values["--rate"] in (None, "measure") or words.values["--parameters"] is not None,
+    "needs the network's number of parameters: --parameters N, or --rate measure, which counts them",
+)
+COUNTED = Need(
+    Words, lambda words: words.values["--rate"] != "measure", "has no effect: --rate measure counts the parameters"
+)
 ALWAYS: tuple[Need[Any], ...] = ()
 
 EFFECTS: dict[str, tuple[Need[Any], ...]] = {
@@ -213,6 +249,19 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--weight-decay": (TARGET, DECAY, HORIZON),
     "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
     # Of one command each.
+    "--noise-scale": (TARGET, LARGER),
+    "plan --db": (BY_RUN,),
+    "plan --rate": (MEASURABLE, LARGER),
+    "plan --devices": (SIZED,),
+    "plan --parameters": (DEVICES, RATE, COUNTED),
+    "plan --bandwidth": (DEVICES, RATE),
+    "plan --latency": (DEVICES, RATE),
+    "plan --jitter": (DEVICES, RATE),
+    "plan --chart": (TABLE, DEVICES, RATE),
+    "plan --html": (IN_TIME,),
+    "plan --png": (DEVICES, RATE),
+    "plan --device": (TIMED,),
+    "plan --data-dir": (TIMED, LOOKED_FOR),
     "plan --from": (NO_RECIPE,),
     "plan --lr": (NO_RECIPE, FROM),
     "plan --epochs": (NO_RECIPE, FROM),
@@ -241,6 +290,14 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "calibrate --updates": ALWAYS,
     "calibrate --exponents": ALWAYS,
     "calibrate --json": (DONE,),
+    "probe potential --distance": ALWAYS,
+    "probe potential --directions": ALWAYS,
+    "probe potential --examples": ALWAYS,
+    "probe potential --json": (DONE,),
+    "probe sharpness --where": ALWAYS,
+    "probe sharpness --epsilon": ALWAYS,
+    "probe sharpness --examples": ALWAYS,
+    "probe sharpness --json": (DONE,),
     "refine --trials": ALWAYS,
     "refine --epochs-budget": ALWAYS,
     "refine --also": ALWAYS,

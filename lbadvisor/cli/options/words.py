@@ -59,6 +59,14 @@ WeightDecayBy = Annotated[
         help="keep: unchanged, as in the paper; horizon: keep its share of the run; auto: AdamW horizon, others keep.",
     ),
 ]
+NoiseScaleText = Annotated[
+    str | None,
+    typer.Option(
+        "--noise-scale",
+        metavar="N|LOW..HIGH|RUN",
+        help="Gradient noise scale in examples, as `probe noise` measures it, or a run trained with --measure noise.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable."),
@@ -96,6 +104,11 @@ Where = Annotated[
         help="Only matching runs: batch=1024, status!=diverged, accuracy>=98, optimizer.lr=0.1; repeatable.",
     ),
 ]
+ProbedExamples = Annotated[
+    int | None,
+    typer.Option("--examples", metavar="N", min=2, help="Training examples to compute the loss on. Default: 1000."),
+]
+DryProbe = Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 DrawsGraphs = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]
