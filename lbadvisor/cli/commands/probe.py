@@ -2,6 +2,8 @@
 
 import typer
 
+from lbadvisor.cli.commands.probe_covariance import covariance
+from lbadvisor.cli.commands.probe_diffusion import diffusion
 from lbadvisor.cli.commands.probe_noise import noise
 from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
@@ -22,6 +24,8 @@ def _probe() -> None:
     pass
 
 
+probe.command("covariance")(covariance)
+probe.command("diffusion")(diffusion)
 probe.command("noise")(noise)
 probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)

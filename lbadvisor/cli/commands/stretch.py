@@ -79,9 +79,9 @@ def stretch(
         request = stretch_request(given, baseline, asked, may_remain, seeds)
         whole = request.ladder
         planned_runs(store, whole)  # refuse before anything is printed on stdout
-        display.show_plan(given, baseline, whole.target_batch_size, whole.arms, dry_run=dry_run and not shown.as_json)
+        display.show_plan((whole,), dry_run=dry_run and not shown.as_json)
         if dry_run:
-            show_dry_run(workspace, whole, as_json=shown.as_json)
+            show_dry_run(workspace, (whole,), as_json=shown.as_json)
             if not shown.as_json:
                 least = 3 * request.question.first_look
                 say(
@@ -90,7 +90,7 @@ def stretch(
                     "runs at the earliest",
                 )
             return
-        follow_runs(train_stretch(workspace, request), store, whole, display)
+        follow_runs(train_stretch(workspace, request), store, (whole,), display)
         answer = answer_of(store, request)
     show_diagnosis(answer, diagnosis_of(answer), shown)
 

@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
+from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.plan.arms import arm_of
 from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.distances import Distances, distances_of
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.plan import Plan, advise
@@ -70,6 +74,22 @@ def target_of(target: int | None) -> int:
     return target
 
 
+def targets_of(text: str | None) -> tuple[int, ...]:
+    """The target batch sizes in a list such as 256,1024, in ascending order. Raises `UsageError`."""
+    if text is None:
+        return (target_of(None),)
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        # Python itself refuses to read more than a few thousand digits.
+        if not (word.isascii() and word.isdigit() and len(word) < 20 and 0 < int(word) <= MOST):
+            raise UsageError(f"--to {text[:40]}: give batch sizes above 0 and below 2^63, such as 256 or 256,1024")
+    targets = sorted(map(int, words))
+    twice = [small for small, large in pairwise(targets) if small == large]
+    if twice:
+        raise UsageError(f"--to {text[:40]}: the target batch size {twice[0]} is given twice")
+    return tuple(targets)
+
+
 def request_by(rules: Rules, target: int, parts: tuple[Part, ...]) -> Request:
     """The request to adapt `parts` with these rules."""
     return Request(target, parts, ghost_batch_size=rules.ghost, betas=rules.betas, weight_decay=rules.weight_decay)
@@ -88,25 +108,46 @@ def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
 
 
 def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
-    """The same, or the named arm's request."""
+    """The same, or the named arm's request, for which the distances are still to be read."""
     if adapt.arm is None:
         return request_of(adapt, words, baseline)
-    make = arm_of(adapt.arm).request
+    arm = arm_of(adapt.arm)
+    if arm.follows is not None and adapt.distances_from is None:
+        raise UsageError(f"the arm {arm.name} needs the distances of a run of the baseline: --distances-from RUN")
+    make = arm.request
     asked = request_by(adapt.rules, target_of(adapt.target), ())
     requests: tuple[Request, ...] = () if make is None else (make(asked),)
     refuse_without_effect(words, Planned(baseline, requests))
     return requests[0]
 
 
+def distances_in(database: Path | None, adapt: Adapt, baseline: "Recipe") -> Distances | None:
+    """The distances of the run in the database that --distances-from names, if it is given.
+
+    Raises `UnknownRunError` and what `distances_of` raises.
+    """
+    if adapt.distances_from is None:
+        return None
+    with opened(database) as store:
+        run = store.run(adapt.distances_from)
+        return distances_of(run, store.measurements(run.number), baseline)
+
+
 def trained_recipe(
-    path: Path, changes: Changes, adapt: Adapt, words: Words, noise_scale: NoiseScale | None = None
+    path: Path,
+    changes: Changes,
+    adapt: Adapt,
+    words: Words,
+    database: Path | None,
+    noise_scale: NoiseScale | None = None,
 ) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes, words)
     if adapt.target is None:
         return None, baseline
     request = arm_or_request_of(adapt, words, baseline_of(baseline))
-    plan = advise(baseline, replace(request, known=Knowledge(noise_scale)))
+    distances = distances_in(database, adapt, baseline)
+    plan = advise(baseline, replace(request, known=Knowledge(noise_scale), distances=distances))
     return plan, plan.adapted
 
 
@@ -115,7 +156,7 @@ def write_recipe(path: Path, plan: Plan) -> None:
     from lbadvisor.recipe.file import dump_recipe
 
     comments = {
-        line.field: f"{line.rule}: {line.formula}"
+        _commented_field(line): f"{line.rule}: {line.formula}"
         for line in plan.adjustments
         if line.kind == "recipe" and line.before != line.after
     }
@@ -123,3 +164,12 @@ def write_recipe(path: Path, plan: Plan) -> None:
         path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
     except OSError as error:
         raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _commented_field(line: Adjustment) -> str:
+    """The field that the line's comment follows: of a key of all milestones, the first that has it."""
+    table, key, *inner = line.field.split(".")
+    if not inner or not isinstance(line.after, tuple):
+        return line.field
+    first = next((place for place, value in enumerate(line.after) if value is not None), 0)
+    return f"{table}.{key}[{first}].{inner[0]}"

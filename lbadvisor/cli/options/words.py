@@ -28,6 +28,10 @@ PngPicture = Annotated[
 ]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.")]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
+Targets = Annotated[
+    str | None,
+    typer.Option("--to", metavar="B,B...", help="Target batch size, B_L; several, such as 256,1024, make a sweep."),
+]
 Parts = Annotated[
     str | None,
     typer.Option(
@@ -107,6 +111,7 @@ ProbedExamples = Annotated[
 DryProbe = Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+DrawsGraphs = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,14 @@ class Adapt:
             "--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, from 1/r to 1."
         ),
     ] = 1.0
+    distances_from: Annotated[
+        str | None,
+        typer.Option(
+            "--distances-from",
+            metavar="RUN",
+            help="Let milestones come early, at the weight distances of this run of the baseline.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +179,7 @@ class Shown:
     """How a diagnostic's answer is shown."""
 
     as_json: AsJson = False
-    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")] = True
+    chart: DrawsGraphs = True
     html: HtmlPage = None
     png: PngPicture = None
     quiet: Quiet = False
