@@ -103,6 +103,8 @@ WITHOUT_EFFECT = [
     *((("calibrate", DIGITS, "--to", "256", option), "no betas") for option in ("--betas",)),
     (("calibrate", DIGITS, "--to", "256", "--adapt", "lr", "--ghost"), "without `ghost` among the parts"),
     (("calibrate", DIGITS, "--to", "256", "--dry-run", "--json"), "--dry-run trains nothing"),
+    (("probe", "potential", DIGITS, "--dry-run", "--json"), "--dry-run trains nothing"),
+    (("probe", "sharpness", "a", "--dry-run", "--json"), "--dry-run trains nothing"),
     (("refine", DIGITS, "--to", "256", "--adapt", "lr", "--ghost"), "without `ghost` among the parts"),
     (("refine", DIGITS, "--to", "256", *NO_DECAY, "--weight-decay"), "no weight decay above 0"),
     *(

@@ -2,6 +2,8 @@
 
 import typer
 
+from lbadvisor.cli.commands.probe_potential import potential
+from lbadvisor.cli.commands.probe_sharpness import sharpness
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -17,3 +19,7 @@ probe = typer.Typer(
 @command
 def _probe() -> None:
     pass
+
+
+probe.command("potential")(potential)
+probe.command("sharpness")(sharpness)

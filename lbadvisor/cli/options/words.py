@@ -92,6 +92,11 @@ Where = Annotated[
         help="Only matching runs: batch=1024, status!=diverged, accuracy>=98, optimizer.lr=0.1; repeatable.",
     ),
 ]
+ProbedExamples = Annotated[
+    int | None,
+    typer.Option("--examples", metavar="N", min=2, help="Training examples to compute the loss on. Default: 1000."),
+]
+DryProbe = Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 

@@ -1,0 +1,66 @@
+"""`lbadvisor probe sharpness`: how sharp the minima of runs are, beside their accuracy."""
+
+from typing import Annotated
+
+import typer
+
+from lbadvisor.cli.options import words as options
+from lbadvisor.cli.options.command import command
+from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
+
+
+@command
+def sharpness(
+    words: Words,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs by name or number, or ladders.")],
+    *,
+    where: options.Where = None,
+    epsilon: Annotated[
+        float, typer.Option("--epsilon", metavar="E", min=1e-9, max=1, help="Size of the box of Keskar's measure.")
+    ] = 1e-3,
+    examples: options.ProbedExamples = None,
+    device: options.Device = "auto",
+    data_dir: options.DataDir = None,
+    database: options.Database = None,
+    dry_run: options.DryProbe = False,
+    shown: options.Shown,
+) -> None:
+    """Measure how sharp the minima of runs, or of a ladder's arms, are, and compare that with their accuracy.
+
+    Keskar's measure, the largest loss in a small box around the weights, and the largest eigenvalue of the loss's
+    Hessian; with the learning rate beside the largest that is stable there. Needs the runs' checkpoints.
+    """
+    from lbadvisor.cli.display.diagnosis_display import show_diagnosis
+    from lbadvisor.cli.display.reporting import check_reports
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.comparison.conditions import parse_condition
+
+    check_reports(shown.html, shown.png)
+    conditions = [parse_condition(text) for text in where or ()]
+    display = Display(quiet=shown.quiet)
+    display.show_loading()
+
+    from lbadvisor.cli.follow import follow_probe
+    from lbadvisor.diagnostics.landscape import default_examples
+    from lbadvisor.diagnostics.minima import diagnosis_of_minima
+    from lbadvisor.runs.probed_minima import check_minima, probe_minima
+    from lbadvisor.runs.selection import select
+
+    with opened(database) as store:
+        selection = select(store, runs, conditions)
+        size = examples or (default_examples(selection.runs[0].recipe) if selection.runs else 0)
+        check_minima(store, selection, size)
+        refuse_without_effect(words, TrainedOn(selection.runs[0].recipe.data.name))
+        machine = machine_of(options.MachineOptions(device=device, data_dir=data_dir), words)
+        count = len(selection.runs)
+        display.show_line(
+            f"probing {count} {'run' if count == 1 else 'runs'} on {size:,} training examples: for each about 15 "
+            "gradients and 20 products with the Hessian, at 2 to 3 times the cost of a gradient"
+        )
+        if dry_run:
+            display.show_line("nothing was done")
+            return
+        found = follow_probe(probe_minima(store, machine, selection, size, epsilon), display)
+    show_diagnosis(found, diagnosis_of_minima(found), shown)
