@@ -121,7 +121,7 @@ def calibrate(
                 check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
                 state.micro_size = micro_size
             distances: list[float] = []
-            for update in _updates(state, dataset, request.updates):
+            for update in first_updates(state, dataset, request.updates):
                 done += recipe.batch.size
                 if update in windows:
                     distances.append(weight_distance(state))
@@ -147,7 +147,7 @@ def calibrate(
     )
 
 
-def _updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
+def first_updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
     """The first updates of a training, by number, without evaluation, which comes at the end."""
     # Keep the whole schedule, but measure nothing on the way.
     cadence = type(state.recipe.measurements)()

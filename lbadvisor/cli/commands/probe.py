@@ -4,6 +4,7 @@ import typer
 
 from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
+from lbadvisor.cli.commands.probe_covariance import covariance
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -23,3 +24,4 @@ def _probe() -> None:
 
 probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)
+probe.command("covariance")(covariance)

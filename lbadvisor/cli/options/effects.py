@@ -240,6 +240,8 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "probe sharpness --epsilon": ALWAYS,
     "probe sharpness --examples": ALWAYS,
     "probe sharpness --json": (DONE,),
+    "probe covariance --at": ALWAYS,
+    "probe covariance --batches": ALWAYS,
     "refine --trials": ALWAYS,
     "refine --epochs-budget": ALWAYS,
     "refine --also": ALWAYS,
