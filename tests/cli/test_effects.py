@@ -63,6 +63,7 @@ GIVEN = {
     "--precision": "float32", "--out": "new.toml", "--from": "32", "--lr": "0.1", "--epochs": "10",
     "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--momentum": "0.9", "--beta1": "0.9",
     "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
+    "--updates": "3", "--seed": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db",
     "--html": "a.html", "--png": "a.png", "--by": "update",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
@@ -136,6 +137,15 @@ WITHOUT_EFFECT = [
         )
     ),
     (("runs", "--limit", "3", "export"), "given after its name"),
+    *(
+        (("probe", "noise", "a", option), "no effect on stored runs")
+        for option in (
+            *("--updates", "--seeds", "--seed", "--set", "--schedule-scale", "--precision"),
+            *("--device", "--data-dir", "--dry-run"),
+        )
+    ),
+    (("probe", "noise", DIGITS, "--db"), "has no effect on a recipe"),
+    (("probe", "noise", DIGITS, "--dry-run", "--json"), "--dry-run trains nothing"),
 ]
 
 

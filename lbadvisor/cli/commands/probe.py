@@ -5,6 +5,7 @@ import typer
 from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
 from lbadvisor.cli.commands.probe_covariance import covariance
+from lbadvisor.cli.commands.probe_noise import noise
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -25,3 +26,4 @@ def _probe() -> None:
 probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)
 probe.command("covariance")(covariance)
+probe.command("noise")(noise)
