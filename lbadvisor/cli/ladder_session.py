@@ -1,7 +1,7 @@
-"""One sitting of a ladder: trained to its end, or stopped by a signal after the run in training was saved."""
+"""One sitting of ladders: trained to their end, or stopped by a signal after the run in training was saved."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -9,26 +9,27 @@ from rich.markup import escape
 from lbadvisor.cli.display.console import print_json, say, stdout
 from lbadvisor.cli.display.ladder_display import LadderDisplay
 from lbadvisor.cli.display.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
+from lbadvisor.cli.display.render_sweep import Form, show_sweep
 from lbadvisor.cli.display.reporting import command_line, write_reports
 from lbadvisor.cli.follow import Stop, follow
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
+from lbadvisor.comparison.comparison import Comparison
+from lbadvisor.comparison.sweep import sweep_of
 from lbadvisor.runs.ladder import LadderRequest, RunBegins, planned_runs, train_ladder
 from lbadvisor.runs.selection import Selection, compare_selection
 
 if TYPE_CHECKING:
+    from lbadvisor.cli.options.words import Shown
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
 
 
-Form = Literal["table", "json", "md", "csv"]
-
-
-def train_ladder_to_the_end(workspace: "Workspace", request: LadderRequest, display: LadderDisplay) -> None:
-    """Train what the ladder lacks. Raises `typer.Exit` with 75 if a signal stopped it."""
-    runs = planned_runs(workspace.store, request)
+def train_ladder_to_the_end(workspace: "Workspace", requests: Sequence[LadderRequest], display: LadderDisplay) -> None:
+    """Train what the ladders lack. Raises `typer.Exit` with 75 if a signal stopped it."""
+    runs = planned_runs(workspace.store, *requests)
     display.show_known(runs)
     with display.progress(workspace.store, runs) as shown:
-        events = train_ladder(workspace, request)
+        events = train_ladder(workspace, *requests)
         ended = follow(events, shown.show, begins=lambda event: isinstance(event, RunBegins))
     if not isinstance(ended, Stop) or (ended.signal_name is not None and shown.done == len(runs)):
         return
@@ -39,35 +40,52 @@ def train_ladder_to_the_end(workspace: "Workspace", request: LadderRequest, disp
     raise typer.Exit(STOPPED_BY_SIGNAL)
 
 
-def show_results(store: "Store", request: LadderRequest, form: Form, html: Path | None, png: Path | None) -> None:
-    """The arms' table on stdout, with its uncertainty and what may be concluded; page and picture where asked for.
-
-    The runs are those that the request asks for, in the order of its arms: the ladder may have further arms and seeds.
-    What may be concluded is of the last arm.
-    """
-    runs = planned_runs(store, request)
-    order = [arm.arm.name for arm in request.arms]
-    by_arm = sorted(runs, key=lambda planned: order.index(planned.arm.arm.name))
-    found = [(planned.run, planned.arm.arm.label) for planned in by_arm if planned.run is not None]
-    selection = Selection(tuple(run for run, _ in found), tuple((run.number, label) for run, label in found))
-    comparison = compare_selection(store, selection)
+def show_results(store: "Store", requests: Sequence[LadderRequest], form: Form, shown: "Shown") -> None:
+    """On stdout, the arms' table of one ladder, or error and gap of several against the batch size; and the reports."""
+    comparisons = tuple(_compared(store, request) for request in requests)
+    if len(requests) > 1:
+        show_sweep(sweep_of(comparisons), _bodies(store, requests), form, shown)
+        return
+    (request,), (comparison,) = requests, comparisons
     match form:
         case "json":
-            print_json(ladder_json(request, runs, comparison))
+            print_json({"schema": 1} | ladder_json(request, planned_runs(store, request), comparison))
         case "md":
             print(ladder_markdown(comparison))  # noqa: T201
         case "csv":
             print(ladder_csv(comparison), end="")  # noqa: T201
         case "table":
             print_ladder(stdout(), comparison)
-    write_reports(store, comparison, html, png, (command_line(),))
+    write_reports(store, comparison, shown.html, shown.png, (command_line(),))
 
 
-def show_dry_run(workspace: "Workspace", request: LadderRequest, *, as_json: bool) -> None:
+def _compared(store: "Store", request: LadderRequest) -> Comparison:
+    """The runs that the request asks for, in the order of its arms: the ladder may have further arms and seeds.
+
+    What may be concluded is of the last arm.
+    """
+    order = [arm.arm.name for arm in request.arms]
+    by_arm = sorted(planned_runs(store, request), key=lambda planned: order.index(planned.arm.arm.name))
+    found = [(planned.run, planned.arm.arm.label) for planned in by_arm if planned.run is not None]
+    selection = Selection(tuple(run for run, _ in found), tuple((run.number, label) for run, label in found))
+    return compare_selection(store, selection)
+
+
+def _bodies(store: "Store", requests: Sequence[LadderRequest]) -> list[dict[str, Any]]:
+    """The ladders as JSON, without what comparing them says."""
+    runs = planned_runs(store, *requests)
+    return [
+        ladder_json(request, [run for run in runs if any(request.name == place.ladder for place in run.places)], None)
+        for request in requests
+    ]
+
+
+def show_dry_run(workspace: "Workspace", requests: Sequence[LadderRequest], *, as_json: bool) -> None:
     """On stdout, what would be trained and where; the arms' plans are shown already, unless as JSON."""
-    runs = planned_runs(workspace.store, request)
+    runs = planned_runs(workspace.store, *requests)
     if as_json:
-        print_json(ladder_json(request, runs, None))
+        bodies = _bodies(workspace.store, requests)
+        print_json({"schema": 1} | (bodies[0] if len(bodies) == 1 else {"sweep": None, "ladders": bodies}))
         return
     left = [run for run in runs if not run.is_done]
     begun = sum(run.run is not None for run in left)

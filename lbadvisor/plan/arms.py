@@ -131,6 +131,16 @@ class PlannedArm:
         return self.updates * self.recipe.batch.size
 
 
+@dataclass(frozen=True, slots=True)
+class LadderRequest:
+    """What to train: arms of one baseline and target, and the name of their ladder."""
+
+    name: str
+    baseline: "Recipe"
+    target_batch_size: int
+    arms: tuple[PlannedArm, ...]
+
+
 def parse_arms(text: str, seeds: int) -> tuple[tuple[Arm, int], ...]:
     """The arms that `text` names, each with its number of seeds: `lb,ra:1` is LB with `seeds` and RA with one.
 

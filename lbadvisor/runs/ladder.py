@@ -1,4 +1,7 @@
-"""A ladder: the arms of the paper's table, each trained over seeds, by one process or several."""
+"""Ladders: the arms of the paper's table, each trained over seeds, by one process or several.
+
+Several ladders of one baseline, each to its own target batch size, are a sweep: they share the baseline's runs.
+"""
 
 import contextlib
 import time
@@ -8,9 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
-from lbadvisor.plan.arms import PlannedArm
+from lbadvisor.plan.arms import LadderRequest, PlannedArm
 from lbadvisor.recipe.identity import Identity, differences, identity_of
-from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Ladder, Run, RunStatus
 from lbadvisor.runs.reuse import RESULTS, preferred, refuse_another
@@ -22,6 +24,7 @@ from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
 
 __all__ = [
+    "LadderPlace",
     "LadderRequest",
     "PlannedRun",
     "Progress",
@@ -36,26 +39,26 @@ POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class LadderRequest:
-    """What to train: arms of one baseline and target, under which name."""
+class LadderPlace:
+    """The arm of a ladder, by its name, that a run stands for with its seed."""
 
-    name: str
-    baseline: Recipe
-    target_batch_size: int
-    arms: tuple[PlannedArm, ...]
+    ladder: str
+    arm: str
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of the ladder: its arm and seed, its name, and what is stored of it so far, None if nothing is.
+    """One run to train: its arm and seed, its name, and what is stored of it so far, None if nothing is.
 
-    `is_member`: it stands for its arm in the ladder already.
+    `places` are those it stands for: the baseline's in every ladder. `is_member`: it stands for all of them already.
     """
 
     arm: PlannedArm
     seed: int
     name: str
     run: Run | None
+    places: tuple[LadderPlace, ...]
     is_member: bool = False
 
     @property
@@ -88,53 +91,61 @@ class Waits:
     runs: int
 
 
-def planned_runs(store: Store, request: LadderRequest) -> tuple[PlannedRun, ...]:
-    """The ladder's runs in the order in which they are trained, with what is stored of each. Creates nothing.
+def planned_runs(store: Store, *requests: LadderRequest) -> tuple[PlannedRun, ...]:
+    """The ladders' runs in the order in which they are trained, with what is stored of each. Creates nothing.
 
-    All arms with seed 0 come first, then all with seed 1: a ladder that is cut short has whole pairs of runs. A run is
-    the one that stands for its arm and seed in the ladder already; else a stored run of the same training, whatever its
-    name (`reuse.preferred`); else a new one. Raises `RefusedError` if the ladder's name, or a run's, belongs to another
-    training, and `CheckpointError` if one that was begun cannot be resumed.
+    All arms of all ladders with seed 0 come first, then all with seed 1: what is cut short has whole pairs of runs. A
+    run is the one that stands for its arm and seed in the ladder already; else a stored run of the same training,
+    whatever its name (`reuse.preferred`); else a new one, and the same one for all ladders. Raises `RefusedError` if a
+    ladder's name, or a run's, belongs to another training, and `CheckpointError` if one that was begun cannot be
+    resumed.
     """
-    most = max(arm.seeds for arm in request.arms)
-    order = [(arm, seed) for seed in range(most) for arm in request.arms if seed < arm.seeds]
-    known = _Known.of(store, request)
-    runs = tuple(_planned_run(request.name, known, arm, seed) for arm, seed in order)
-    for planned in runs:
+    known = _Known.of(store, requests)
+    runs: dict[str, PlannedRun] = {}
+    for seed in range(max(arm.seeds for request in requests for arm in request.arms)):
+        for request in requests:
+            for arm in (arm for arm in request.arms if seed < arm.seeds):
+                planned = _planned_run(request.name, known, arm, seed)
+                same = runs.setdefault(planned.name, planned)
+                if same is not planned:
+                    places, is_member = (*same.places, *planned.places), same.is_member and planned.is_member
+                    runs[planned.name] = replace(same, places=places, is_member=is_member)
+    for planned in runs.values():
         if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
             resume_point(store, planned.run)
-    return runs
+    return tuple(runs.values())
 
 
 def train_ladder(
-    workspace: Workspace, request: LadderRequest
+    workspace: Workspace, *requests: LadderRequest
 ) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
-    """Train what the ladder lacks, one run after the other; yields after every update.
+    """Train what the ladders of one baseline lack, one run after the other; yields after every update.
 
     Several processes may train one ladder: each takes the next run that has no result and that no living process
     trains, and waits for the rest; a run that a process left behind is resumed. The data set is prepared once, and not
     at all if every run has its result. A run that diverges is a result, and the ladder continues. Closing the iterator
-    between two updates stops it: the run in training is saved, and the same request resumes it. Nothing is stored
+    between two updates stops it: the run in training is saved, and the same requests resume it. Nothing is stored
     before the data are loaded. Raises the errors of `errors.py`.
     """
     store, machine = workspace.store, workspace.machine
-    runs = planned_runs(store, request)
+    runs = planned_runs(store, *requests)
     for one in runs:
         _workspace_of(workspace, one).machine.check(one.arm.recipe)  # before anything is trained
     if all(one.is_done and one.is_member for one in runs):
         # Nothing is written: the database may be one that can only be read.
         yield from (RunEnds(one, one.run, was_there=True) for one in runs if one.run is not None)
         return
-    dataset = None
+    dataset, baseline = None, in_updates(requests[0].baseline)
     if not all(one.is_done for one in runs):
         make_deterministic(machine.device)
-        dataset = yield from preparing(in_updates(request.baseline), machine.data_dir, machine.device)
-    ladder = store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
+        dataset = yield from preparing(baseline, machine.data_dir, machine.device)
+    for request in requests:
+        store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
     # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
     threads = torch.get_num_threads()
-    left = [(one.arm.arm.name, one.seed) for one in runs]
+    left = [one.places for one in runs]
     while left:
-        planned = _next(store, request, left)
+        planned = _next(store, requests, left)
         if planned is None:
             # Told each time, so that a stop is heard.
             yield Waits(len(left))
@@ -143,21 +154,23 @@ def train_ladder(
         torch.set_num_threads(threads)
         if dataset is not None and not planned.is_done:
             try:
-                yield from _trained(workspace, planned, dataset, ladder)
+                yield from _trained(workspace, planned, dataset)
             except InTrainingError:
                 continue  # another process took it at the same moment
         elif planned.run is not None:
-            store.add_to_ladder(ladder.number, planned.arm.arm.name, planned.run.number)
-        left.remove((planned.arm.arm.name, planned.seed))
+            _add_to_ladders(store, planned, planned.run)
+        left = [places for places in left if planned.places[0] not in places]
         ended = store.find_run(planned.name)
         if ended is not None:
             yield RunEnds(planned, ended, planned.is_done)
 
 
-def _next(store: Store, request: LadderRequest, left: Sequence[tuple[str, int]]) -> PlannedRun | None:
-    """The first of the runs that are `left`, by arm and seed, that has its result or that no process trains."""
-    for planned in planned_runs(store, request):
-        if (planned.arm.arm.name, planned.seed) in left:
+def _next(
+    store: Store, requests: Sequence[LadderRequest], left: Sequence[tuple[LadderPlace, ...]]
+) -> PlannedRun | None:
+    """The first of the runs whose places are `left` that has its result or that no process trains."""
+    for planned in planned_runs(store, *requests):
+        if any(planned.places[0] in places for places in left):
             run = planned.run
             if run is None or planned.is_done:
                 return planned
@@ -167,16 +180,21 @@ def _next(store: Store, request: LadderRequest, left: Sequence[tuple[str, int]])
     return None
 
 
-def _trained(
-    workspace: Workspace, planned: PlannedRun, dataset: Dataset, ladder: Ladder
-) -> Iterator[RunBegins | Progress]:
+def _add_to_ladders(store: Store, planned: PlannedRun, run: Run) -> None:
+    for place in planned.places:
+        ladder = store.find_ladder(place.ladder)
+        if ladder is not None:
+            store.add_to_ladder(ladder.number, place.arm, run.number)
+
+
+def _trained(workspace: Workspace, planned: PlannedRun, dataset: Dataset) -> Iterator[RunBegins | Progress]:
     asked = RunRequest(planned.arm.recipe, planned.arm.plan, planned.name, planned.seed)
     events = train_run(_workspace_of(workspace, planned), asked, dataset)
     try:
         for event in events:
             match event:
                 case Started():
-                    workspace.store.add_to_ladder(ladder.number, planned.arm.arm.name, event.run.number)
+                    _add_to_ladders(workspace.store, planned, event.run)
                     yield RunBegins(planned, event)
                 case Progress():
                     yield event
@@ -195,24 +213,31 @@ def _workspace_of(workspace: Workspace, planned: PlannedRun) -> Workspace:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the database holds: the ladder's runs by (arm, seed), all runs by what they train, and by their names."""
+    """What the database holds: the ladders' runs by place, all runs by what they train, and by their names.
 
-    of_ladder: dict[tuple[str, int], Run]
+    `new` are the names of planned runs that are not stored, by what they train.
+    """
+
+    members: dict[LadderPlace, Run]
     by_identity: dict[Identity, list[Run]]
     by_name: dict[str, Run]
+    new: dict[Identity, str]
 
     @classmethod
-    def of(cls, store: Store, request: LadderRequest) -> "_Known":
-        ladder, runs = store.find_ladder(request.name), store.runs()
-        if ladder is not None:
-            _refuse_another(ladder, request)
+    def of(cls, store: Store, requests: Sequence[LadderRequest]) -> "_Known":
+        runs = store.runs()
+        members: dict[LadderPlace, Run] = {}
         by_number = {run.number: run for run in runs}
-        members = [(arm, by_number[number]) for arm, number in (ladder.arms if ladder else ()) if number in by_number]
+        for request in requests:
+            ladder = store.find_ladder(request.name)
+            if ladder is not None:
+                _refuse_another(ladder, request)
+                own = [(arm, by_number[number]) for arm, number in ladder.arms if number in by_number]
+                members |= {LadderPlace(request.name, arm, run.seed): run for arm, run in own}
         by_identity: dict[Identity, list[Run]] = {}
         for run in runs:
             by_identity.setdefault(identity_of(run.recipe, run.seed), []).append(run)
-        of_ladder = {(arm, run.seed): run for arm, run in members}
-        return cls(of_ladder, by_identity, {run.name: run for run in runs})
+        return cls(members, by_identity, {run.name: run for run in runs}, {})
 
 
 def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
@@ -228,7 +253,8 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
 
 
 def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
-    member = known.of_ladder.get((arm.arm.name, seed))
+    place = LadderPlace(ladder, arm.arm.name, seed)
+    member = known.members.get(place)
     if member is not None:
         differing = differences(member.recipe, arm.recipe)
         if differing:
@@ -238,11 +264,13 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
                 + "\n  ".join(differing)
                 + "\nrepeat the original options, or give --name for a new ladder"
             )
-        return PlannedRun(arm, seed, member.name, member, is_member=True)
-    name = f"{ladder}-{arm.arm.name}-s{seed}"
-    run = preferred(known.by_identity.get(identity_of(arm.recipe, seed), ()), name)
+        return PlannedRun(arm, seed, member.name, member, (place,), is_member=True)
+    identity = identity_of(arm.recipe, seed)
+    name = known.new.get(identity, f"{ladder}-{arm.arm.name}-s{seed}")
+    run = preferred(known.by_identity.get(identity, ()), name)
     if run is not None:
-        return PlannedRun(arm, seed, run.name, run)
+        return PlannedRun(arm, seed, run.name, run, (place,))
     if name in known.by_name:
         refuse_another(known.by_name[name], arm.recipe, seed)
-    return PlannedRun(arm, seed, name, None)
+    known.new[identity] = name
+    return PlannedRun(arm, seed, name, None, (place,))

@@ -1,6 +1,6 @@
 """Selects stored runs for a command: runs and whole ladders by name, and runs that meet conditions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lbadvisor.comparison.compare import compare_runs
@@ -10,6 +10,7 @@ from lbadvisor.comparison.metrics import Column
 from lbadvisor.comparison.results import shared_positions
 from lbadvisor.errors import UnknownRunError, UsageError
 from lbadvisor.plan.arms import ARMS
+from lbadvisor.recipe.identity import digest_of
 from lbadvisor.records.run import Ladder, Run
 from lbadvisor.store import Store
 
@@ -30,16 +31,15 @@ def select(store: Store, names: Sequence[str], where: Sequence[Condition] = ()) 
     """
     if not names:
         return Selection(_meeting(store, store.runs(), where), ())
-    ladders = set(store.ladder_names())
-    several = sum(name in ladders for name in names) > 1
+    ladders = {name: ladder for name in dict.fromkeys(names) if (ladder := store.find_ladder(name)) is not None}
     runs: dict[int, Run] = {}
     labels: dict[int, str] = {}
     for name in names:
         if name in ladders:
             if store.find_run(name) is not None:
                 raise UsageError(f"{name} is both a run and a ladder: give the run's number, or rename one")
-            for number, label in _members(store, name):
-                labels.setdefault(number, f"{name} {label}" if several else label)
+            for number, label in _members(ladders[name], tuple(ladders.values())):
+                labels.setdefault(number, label)
                 runs.setdefault(number, store.run(str(number)))
         else:
             run = _run(store, name)
@@ -77,11 +77,18 @@ def members_of(ladder: Ladder) -> list[tuple[str, int]]:
     return sorted(ladder.arms, key=lambda member: order.index(member[0]) if member[0] in order else len(order))
 
 
-def _members(store: Store, name: str) -> list[tuple[int, str]]:
-    """(run's number, arm's label)."""
-    ladder = store.find_ladder(name)
-    known = members_of(ladder) if ladder is not None else ()
-    return [(number, ARMS[arm].label if arm in ARMS else arm) for arm, number in known]
+def _members(ladder: Ladder, selected: Sequence[Ladder]) -> Iterator[tuple[int, str]]:
+    """(run's number, arm's label); the label says which of the selected ladders it is of: in a sweep, by the target."""
+    is_sweep = len({one.target_batch_size for one in selected}) == len(selected)
+    is_sweep &= len({digest_of(one.baseline) for one in selected}) == 1
+    for name, number in members_of(ladder):
+        arm = ARMS.get(name)
+        label = name if arm is None else arm.label
+        if len(selected) > 1 and not is_sweep:
+            label = f"{ladder.name} {label}"
+        elif len(selected) > 1 and (arm is None or arm.request is not None):
+            label = f"{label} {ladder.target_batch_size}"
+        yield number, label
 
 
 def compare_selection(store: Store, selection: Selection, columns: Sequence[Column] = ()) -> Comparison:

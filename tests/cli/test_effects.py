@@ -96,6 +96,9 @@ WITHOUT_EFFECT = [
     (("ladder", DIGITS, "--to", "256", "--arms", "sb,lb", "--ghost"), "without `ghost` among the parts"),
     (("ladder", DIGITS, "--to", "256", "--betas"), "the optimizer has no betas"),
     (("ladder", DIGITS, "--to", "256", *NO_DECAY, "--weight-decay"), "no weight decay above 0"),
+    *((("ladder", DIGITS, "--to", "256", option), "only several target batch sizes") for option in ("--no-chart",)),
+    (("ladder", DIGITS, "--to", "64,256", "--md", "--chart"), "only the table comes with a chart"),
+    (("ladder", DIGITS, "--to", "64,256", "--dry-run", "--chart"), "--dry-run trains nothing"),
     (("ladder", DIGITS, "--to", "256", "--arms", "sb:1,lb:2", "--seeds"), "its own number of seeds"),
     *(
         (("ladder", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")

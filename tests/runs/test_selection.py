@@ -57,6 +57,17 @@ def test_a_ladder_is_its_runs_the_small_batch_first_whatever_was_trained_first(s
     assert [(group.label, group.seeds) for group in comparison.groups] == [("SB", (0, 1)), ("LB", (0, 1))]
 
 
+def test_arms_of_several_ladders_are_told_apart_in_a_sweep_by_their_target(store: Store) -> None:
+    sixty_four = store.add_ladder("more", a_recipe(32), 64)
+    for arm, number in (("sb", 2), ("lb", 5)):
+        store.add_to_ladder(sixty_four.number, arm, number)
+    assert dict(select(store, ["both", "more"]).labels) == {2: "SB", 3: "SB", 1: "LB 512", 4: "LB 512", 5: "LB 64"}
+    another = store.add_ladder("another", a_recipe(16), 64)
+    store.add_to_ladder(another.number, "lb", 5)
+    assert dict(select(store, ["both", "another"]).labels)[1] == "both LB"
+    assert dict(select(store, ["more", "another"]).labels)[5] == "more LB"
+
+
 def test_names_numbers_and_ladders_mix_and_a_run_of_the_ladder_is_there_once(store: Store) -> None:
     assert chosen(store, ["new", "both"]) == ["new", "sb-s0", "sb-s1", "lb-s0", "lb-s1"]
     assert chosen(store, ["both", "1"]) == ["sb-s0", "sb-s1", "lb-s0", "lb-s1"]

@@ -12,6 +12,7 @@ from lbadvisor.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lbadvisor.cli.display.render_sweep import Form
     from lbadvisor.plan.arms import Arm, LeftOut, PlannedArm
     from lbadvisor.plan.request import Request
     from lbadvisor.recipe.recipe import Recipe
@@ -22,7 +23,7 @@ def ladder(
     words: Words,
     recipe: options.RecipeFile,
     *,
-    target: options.Target = None,
+    targets: options.Targets = None,
     arms: Annotated[
         str,
         typer.Option(
@@ -50,55 +51,63 @@ def ladder(
     as_json: options.AsJson = False,
     as_markdown: options.AsMarkdown = False,
     as_csv: options.AsCsv = False,
+    chart: options.DrawsGraphs = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Train the arms of the paper's table over seeds, and report what closes the gap, with its uncertainty.
 
     The same command resumes it after Ctrl-C (exit code 75) or a kill. Several processes may share a ladder: each trains
     the next free run. A stored run of the same training is reused, whatever its name. All arms are trained with one
-    seed before the next seed starts.
+    seed before the next seed starts. With several target batch sizes each has a ladder of its own, the baseline is
+    trained once, and the report is error and gap against the batch size: Figure 1 of Hoffer et al. 2017.
     """
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_requests
+    from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, targets_of, with_requests
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
-    from lbadvisor.plan.arms import parse_arms
-    from lbadvisor.runs.reuse import StoredName, name_of_ladder
+    from lbadvisor.plan.arms import LadderRequest, parse_arms
+    from lbadvisor.runs.reuse import name_of_ladder
 
-    target = target_of(target)
+    sizes = targets_of(targets)
     check_reports(html, png)
     baseline = baseline_recipe(recipe, with_requests(changes, measure, recomputed=recompute_statistics), words)
-    asked = request_by(rules, target, ())
-    planned, left_out = _planned(baseline, asked, parse_arms(arms, seeds), words)
-    default, given = ladder_name_of(baseline, asked), None if name is None else StoredName(checked_name(name, "ladder"))
-    display = LadderDisplay(quiet=quiet)
+    given = None if name is None else checked_name(name, "ladder")
+    display, requests = LadderDisplay(quiet=quiet), []
+    wanted = parse_arms(arms, seeds)
+    if len(sizes) > 1 and wanted[0][0].request is not None:
+        raise UsageError(f"--arms {arms}: several target batch sizes are compared with the baseline, so begin with sb")
+    plans = [_planned(baseline, request_by(rules, size, ()), wanted, words) for size in sizes]
+    for idle in dict.fromkeys(idle for _, left_out in plans for idle in left_out):
+        display.say(f"{idle.arm.label} is skipped: it {idle.why}")
     with opened_to_train(database) as store:
-        stored = given or name_of_ladder(store, baseline, target, planned, default)
-        for idle in left_out:
-            display.say(f"{idle.arm.label} is skipped: it {idle.why}")
-        if given is None:
-            display.of_runs.show_stored(stored, default, "ladder")
+        for size, (planned, _) in zip(sizes, plans, strict=True):
+            own = given if given is None or len(sizes) == 1 else f"{given}-{size}"
+            if own is None:
+                default = ladder_name_of(baseline, request_by(rules, size, ()))
+                stored = name_of_ladder(store, baseline, size, planned, default)
+                display.of_runs.show_stored(stored, default, "ladder")
+                own = stored.name
+            requests.append(LadderRequest(own, baseline, size, planned))
         if not dry_run:
-            display.show_plan(stored.name, baseline, target, planned, dry_run=False)
+            display.show_plan(requests, dry_run=False)
 
         display.of_runs.show_loading()
         # From here on torch is needed, which takes seconds to import.
-        from lbadvisor.cli.ladder_session import Form, show_dry_run, show_results, train_ladder_to_the_end
-        from lbadvisor.runs.ladder import LadderRequest, planned_runs
+        from lbadvisor.cli.ladder_session import show_dry_run, show_results, train_ladder_to_the_end
+        from lbadvisor.runs.ladder import planned_runs
         from lbadvisor.runs.workspace import Workspace
 
         workspace = Workspace(store, machine_of(machine, words))
-        request = LadderRequest(stored.name, baseline, target, planned)
         if dry_run:
             # Refuse before anything is printed on stdout.
-            planned_runs(store, request)
-            display.show_plan(stored.name, baseline, target, planned, dry_run=not as_json)
-            show_dry_run(workspace, request, as_json=as_json)
+            planned_runs(store, *requests)
+            display.show_plan(requests, dry_run=not as_json)
+            show_dry_run(workspace, requests, as_json=as_json)
         else:
-            train_ladder_to_the_end(workspace, request, display)
+            train_ladder_to_the_end(workspace, requests, display)
             form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
-            show_results(store, request, form, html, png)
+            show_results(store, requests, form, options.Shown(as_json, chart, html, png, quiet))
 
 
 def _planned(

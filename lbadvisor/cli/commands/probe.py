@@ -6,6 +6,7 @@ from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
 from lbadvisor.cli.commands.probe_covariance import covariance
 from lbadvisor.cli.commands.probe_noise import noise
+from lbadvisor.cli.commands.probe_diffusion import diffusion
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -27,3 +28,4 @@ probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)
 probe.command("covariance")(covariance)
 probe.command("noise")(noise)
+probe.command("diffusion")(diffusion)

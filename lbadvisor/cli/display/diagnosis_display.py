@@ -45,7 +45,7 @@ def print_diagnosis(console: Console, diagnosis: "Diagnosis", *, chart: bool) ->
         for graph in diagnosis.graphs:
             draw_graph(console, graph)
     for grid in diagnosis.grids:
-        print_table(console, _table(grid), grid.title)
+        print_table(console, table_of(grid), grid.title)
     for caveat in diagnosis.caveats:
         say(console, Text(f"note: {caveat}"))
     say(console, Text(diagnosis.conclusion))
@@ -58,8 +58,8 @@ def print_conclusions(console: Console, diagnoses: "Sequence[Diagnosis]") -> Non
         say(console, Text(diagnosis.conclusion))
 
 
-def _table(grid: "Grid") -> Table:
-    """The last of the columns is left out first where there is no room for all."""
+def table_of(grid: "Grid") -> Table:
+    """The grid as a table; the last of its columns is left out first where there is no room for all."""
     headings = (
         Heading(title, "number" if form else "name" if place == 0 else "prose", rank=place)
         for place, (title, form) in enumerate(zip(grid.headings, grid.formats, strict=True))

@@ -15,9 +15,8 @@ from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.comparison.results import is_evaluated
-from lbadvisor.plan.arms import PlannedArm, changes, foundation
+from lbadvisor.plan.arms import LadderRequest, PlannedArm, changes, foundation
 from lbadvisor.plan.caveats import Caveat
-from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, RunStatus
@@ -42,12 +41,12 @@ class LadderDisplay:
         if not self._quiet:
             say(self.console, text)
 
-    def show_plan(self, name: str, baseline: Recipe, target: int, arms: Sequence[PlannedArm], *, dry_run: bool) -> None:
-        """What each arm changes and what it costs; to stdout where that is all that is asked for."""
+    def show_plan(self, requests: Sequence[LadderRequest], *, dry_run: bool) -> None:
+        """What each arm changes and what all cost; to stdout if that is all that is asked for."""
         if dry_run:
-            _print_plan(stdout(), name, baseline, target, arms)
+            _print_plan(stdout(), requests)
         elif not self._quiet:
-            _print_plan(self.console, name, baseline, target, arms)
+            _print_plan(self.console, requests)
 
     def show_known(self, runs: Sequence["PlannedRun"]) -> None:
         """How much of the ladder is already done."""
@@ -83,15 +82,16 @@ class LadderDisplay:
             what = "the last run" if event.runs == 1 else f"the last {event.runs} runs"
             self.say(f"waiting for {what}: another process trains {'it' if event.runs == 1 else 'them'}")
 
-    def show_end(self, event: "RunEnds", measurements: Sequence[Measurement], done: int, of: int) -> None:
+    def show_end(self, event: "RunEnds", measurements: Sequence[Measurement], title: str) -> None:
         """How a run ended, in a line; and what there is to warn of, where it was trained just now."""
-        self.say(escape(f"{done:>{len(str(of))}}/{of} {_title(event.planned)}: {_ended(event, measurements)}"))
+        self.say(escape(f"{title}: {_ended(event, measurements)}"))
         if not event.was_there:
             self.of_runs.show_clipping(event.run, measurements)
 
 
-def _title(planned: "PlannedRun") -> str:
-    return f"{planned.arm.arm.name} s{planned.seed}"
+def _arm_name(arm: PlannedArm, *, sized: bool) -> str:
+    """The arm's name, with its batch size if several are trained, which all have one baseline."""
+    return f"{arm.arm.name} {arm.recipe.batch.size}" if sized and arm.plan is not None else arm.arm.name
 
 
 def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
@@ -106,29 +106,32 @@ def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
     return text + there
 
 
-def _print_plan(console: Console, name: str, baseline: Recipe, target: int, arms: Sequence[PlannedArm]) -> None:
-    runs = sum(arm.seeds for arm in arms)
-    say(
-        console,
-        f"[bold]{escape(name)}[/bold]: {escape(baseline.model.name)} on {escape(baseline.data.name)}, batch "
-        f"{baseline.batch.size:,} -> {target:,}, {len(arms)} arms, {runs} runs",
-    )
-    by_name = {arm.arm.name: arm for arm in arms}
-    for arm in arms:
-        upon = foundation(arm.arm, list(by_name))
-        lead = f"[bold]{arm.arm.name}[/bold], {arm.arm.label}" + ("" if upon is None else f", on top of {upon.name}")
-        say(console, f"  {lead}: {escape(arm.arm.what)}")
-        lines = changes(arm.plan, by_name[upon.name].plan if upon is not None else None)
-        changed = [f"{line.field} {planned_text(line)}" for line in lines if line.kind == "recipe"]
-        if changed:
-            say(console, f"    [dim]{escape('; '.join(changed))}[/dim]")
-    print_table(console, _costs(baseline, arms))
-    warned: dict[Caveat, list[str]] = {}
-    for arm in arms:
-        for caveat in arm.plan.warnings if arm.plan is not None else ():
-            warned.setdefault(caveat, []).append(arm.arm.name)
+def _print_plan(console: Console, requests: Sequence[LadderRequest]) -> None:
+    warned: dict[Caveat, dict[str, None]] = {}
+    sized = len(requests) > 1
+    for request in requests:
+        baseline, runs = request.baseline, sum(arm.seeds for arm in request.arms)
+        say(
+            console,
+            f"[bold]{escape(request.name)}[/bold]: {escape(baseline.model.name)} on {escape(baseline.data.name)}, "
+            f"batch {baseline.batch.size:,} -> {request.target_batch_size:,}, {len(request.arms)} arms, {runs} runs",
+        )
+        by_name = {arm.arm.name: arm for arm in request.arms}
+        for arm in request.arms:
+            upon = foundation(arm.arm, list(by_name))
+            lead = f"[bold]{arm.arm.name}[/bold], {arm.arm.label}" + (
+                "" if upon is None else f", on top of {upon.name}"
+            )
+            say(console, f"  {lead}: {escape(arm.arm.what)}")
+            lines = changes(arm.plan, by_name[upon.name].plan if upon is not None else None)
+            changed = [f"{line.field} {planned_text(line)}" for line in lines if line.kind == "recipe"]
+            if changed:
+                say(console, f"    [dim]{escape('; '.join(changed))}[/dim]")
+            for caveat in arm.plan.warnings if arm.plan is not None else ():
+                warned.setdefault(caveat, {})[_arm_name(arm, sized=sized)] = None
+    print_table(console, _costs(requests))
     for caveat, names in warned.items():
-        say(console, caveat_text(caveat, names))
+        say(console, caveat_text(caveat, tuple(names)))
 
 
 _COSTS = (
@@ -141,25 +144,27 @@ _COSTS = (
 )
 
 
-def _costs(baseline: Recipe, arms: Sequence[PlannedArm]) -> Table:
-    everything = sum(arm.examples * arm.seeds for arm in arms)
+def _costs(requests: Sequence[LadderRequest]) -> Table:
+    """What one run of each arm costs, and all together; the baseline's runs once, for all of them."""
+    sized = len(requests) > 1
+    arms = {_arm_name(arm, sized=sized): arm for request in requests for arm in request.arms}
+    everything = sum(arm.examples * arm.seeds for arm in arms.values())
     rows: list[tuple[TableCell, ...]] = []
-    for arm in arms:
-        epochs = epochs_of(arm.updates, baseline.data.train_examples, arm.recipe.batch.size)
+    for name, arm in arms.items():
+        epochs = epochs_of(arm.updates, requests[0].baseline.data.train_examples, arm.recipe.batch.size)
         share = arm.examples * arm.seeds / everything
         rows.append(
-            (f"  {arm.arm.name}", f"{arm.seeds}", f"{arm.updates:,}", f"{epochs:,.4g}", f"{arm.examples:,}",
-             f"{share:.0%}")
-        )  # fmt: skip
-    updates = sum(arm.updates * arm.seeds for arm in arms)
-    runs = sum(arm.seeds for arm in arms)
+            (f"  {name}", f"{arm.seeds}", f"{arm.updates:,}", f"{epochs:,.4g}", f"{arm.examples:,}", f"{share:.0%}")
+        )
+    updates = sum(arm.updates * arm.seeds for arm in arms.values())
+    runs = sum(arm.seeds for arm in arms.values())
     total = ("  all runs", f"{runs}", f"{updates:,}", "", f"{everything:,}", "")
     rows.append(tuple(Text(cell, style="bold") for cell in total))
     return Table(_COSTS, tuple(rows))
 
 
 class LadderProgress:
-    """The events of a ladder: a task of all the runs, by the examples that they see, and one of the run in training.
+    """The events of ladders: a task of all the runs, by the examples that they see, and one of the run in training.
 
     `current` is that run, `update` its last one, and `done` of `runs` have their result.
     """
@@ -167,6 +172,7 @@ class LadderProgress:
     def __init__(self, display: LadderDisplay, shown: ShowsSteps, store: "Store", runs: Sequence["PlannedRun"]) -> None:
         self._display, self._shown, self._store, self._runs = display, shown, store, runs
         self._total = sum(run.arm.examples for run in runs)
+        self._sized = len({place.ladder for run in runs for place in run.places}) > 1
         self._behind, self.done = 0, 0
         self._run = RunDisplay(display.of_runs, shown, "")
         self.current: PlannedRun | None = None
@@ -186,7 +192,7 @@ class LadderProgress:
                 self._shown.show(prepared(event))
             case RunBegins():
                 self.current = event.planned
-                self._run = RunDisplay(self._display.of_runs, self._shown, _title(event.planned))
+                self._run = RunDisplay(self._display.of_runs, self._shown, self._title(event.planned))
                 self._run.show(event.started)
                 self._show_all(event.started.update * event.planned.arm.recipe.batch.size)
             case RunEnds():
@@ -195,13 +201,18 @@ class LadderProgress:
                 self._behind += event.planned.arm.examples
                 self._show_all(0)
                 measurements = self._store.measurements(event.run.number)
-                self._display.show_end(event, measurements, self.done, len(self._runs))
+                of = len(self._runs)
+                count = f"{self.done:>{len(str(of))}}/{of}"
+                self._display.show_end(event, measurements, f"{count} {self._title(event.planned)}")
             case Waits():
                 self._display.show_wait(event)
             case _:
                 self._run.show(event)
                 if self.current is not None and event.update < self.current.arm.updates:
                     self._show_all(event.update * self.current.arm.recipe.batch.size)
+
+    def _title(self, planned: "PlannedRun") -> str:
+        return f"{_arm_name(planned.arm, sized=self._sized)} s{planned.seed}"
 
     def _show_all(self, of_run: int) -> None:
         count = f"{self.done}/{len(self._runs)} runs"

@@ -56,7 +56,7 @@ def ladder_csv(comparison: Comparison) -> str:
 
 
 def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: Comparison | None) -> dict[str, Any]:
-    """The ladder as the documented JSON object, `"schema": 1`; `comparison` is null while there is nothing to compare.
+    """The ladder as the documented JSON object, but for its schema; `comparison` is null while there is none.
 
     `ladder`: `name`, `baseline` (a recipe), `target_batch_size`. `arms`: for each `name`, `label`, `upon`, `what`,
     `seeds`, what one of its runs costs (`updates`, `epochs`, `examples`), and `changes`, a plan's adjustments next to
@@ -84,7 +84,6 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
             }
         )
     return {
-        "schema": 1,
         "ladder": {
             "name": request.name,
             "baseline": request.baseline.model_dump(mode="json", exclude_none=True),

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
@@ -66,6 +67,22 @@ def target_of(target: int | None) -> int:
     if target is None:
         raise UsageError("give the target batch size: --to B")
     return target
+
+
+def targets_of(text: str | None) -> tuple[int, ...]:
+    """The target batch sizes in a list such as 256,1024, in ascending order. Raises `UsageError`."""
+    if text is None:
+        return (target_of(None),)
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        # Python itself refuses to read more than a few thousand digits.
+        if not (word.isascii() and word.isdigit() and len(word) < 20 and 0 < int(word) <= MOST):
+            raise UsageError(f"--to {text[:40]}: give batch sizes above 0 and below 2^63, such as 256 or 256,1024")
+    targets = sorted(map(int, words))
+    twice = [small for small, large in pairwise(targets) if small == large]
+    if twice:
+        raise UsageError(f"--to {text[:40]}: the target batch size {twice[0]} is given twice")
+    return tuple(targets)
 
 
 def request_by(rules: Rules, target: int, parts: tuple[Part, ...]) -> Request:

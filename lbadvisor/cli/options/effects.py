@@ -130,6 +130,11 @@ AXIS = Need(
     lambda words: _draws(words) or " at " in (words.values["--columns"] or ""),
     "has no effect: no curve is drawn, and no metric of --columns is `at` a position",
 )
+SWEEP = Need(
+    Words,
+    lambda words: "," in (words.values["--to"] or ""),
+    "has no effect: only several target batch sizes, as --to 256,1024, come with graphs",
+)
 SEEDED = Need(
     Words,
     lambda words: any(":" not in arm for arm in words.values["--arms"].split(",")),
@@ -234,6 +239,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "verify-resume --at": ALWAYS,
     "ladder --arms": ALWAYS,
     "ladder --seeds": (SEEDED,),
+    "ladder --chart": (SWEEP, TABLE, DONE),
     "ladder --md": (ONE_FORM, DONE),
     "ladder --csv": (ONE_FORM, DONE),
     "compare --where": ALWAYS,

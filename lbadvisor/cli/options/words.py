@@ -28,6 +28,10 @@ PngPicture = Annotated[
 ]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.")]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
+Targets = Annotated[
+    str | None,
+    typer.Option("--to", metavar="B,B...", help="Target batch size, B_L; several, such as 256,1024, make a sweep."),
+]
 Parts = Annotated[
     str | None,
     typer.Option(
@@ -99,6 +103,7 @@ ProbedExamples = Annotated[
 DryProbe = Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+DrawsGraphs = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class Shown:
     """How a diagnostic's answer is shown."""
 
     as_json: AsJson = False
-    chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")] = True
+    chart: DrawsGraphs = True
     html: HtmlPage = None
     png: PngPicture = None
     quiet: Quiet = False
