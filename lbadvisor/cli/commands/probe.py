@@ -2,11 +2,12 @@
 
 import typer
 
+from lbadvisor.cli.commands.probe_all import everything
+from lbadvisor.cli.commands.probe_covariance import covariance
+from lbadvisor.cli.commands.probe_diffusion import diffusion
+from lbadvisor.cli.commands.probe_noise import noise
 from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
-from lbadvisor.cli.commands.probe_covariance import covariance
-from lbadvisor.cli.commands.probe_noise import noise
-from lbadvisor.cli.commands.probe_diffusion import diffusion
 from lbadvisor.cli.options.command import command
 
 probe = typer.Typer(
@@ -24,8 +25,9 @@ def _probe() -> None:
     pass
 
 
-probe.command("potential")(potential)
-probe.command("sharpness")(sharpness)
-probe.command("covariance")(covariance)
-probe.command("noise")(noise)
 probe.command("diffusion")(diffusion)
+probe.command("potential")(potential)
+probe.command("noise")(noise)
+probe.command("covariance")(covariance)
+probe.command("sharpness")(sharpness)
+probe.command("all")(everything)

@@ -259,6 +259,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "probe sharpness --json": (DONE,),
     "probe covariance --at": ALWAYS,
     "probe covariance --batches": ALWAYS,
+    "probe all --json": (DONE,),
     "probe noise --to": ALWAYS,
     "probe noise --updates": (OF_RECIPE,),
     "probe noise --seeds": (OF_RECIPE,),
