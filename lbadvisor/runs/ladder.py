@@ -5,7 +5,7 @@ Several ladders of one baseline, each to its own target batch size, are a sweep:
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -135,12 +135,14 @@ def train_ladder(
         # Nothing is written: the database may be one that can only be read.
         yield from (RunEnds(one, one.run, was_there=True) for one in runs if one.run is not None)
         return
-    dataset, baseline = None, in_updates(requests[0].baseline)
+    dataset = None
     if not all(one.is_done for one in runs):
         make_deterministic(machine.device)
-        dataset = yield from preparing(baseline, machine.data_dir, machine.device)
-    for request in requests:
-        store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size)
+        dataset = yield from preparing(in_updates(requests[0].baseline), machine.data_dir, machine.device)
+    ladders = {
+        request.name: store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size).number
+        for request in requests
+    }
     # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
     threads = torch.get_num_threads()
     left = [one.places for one in runs]
@@ -154,11 +156,11 @@ def train_ladder(
         torch.set_num_threads(threads)
         if dataset is not None and not planned.is_done:
             try:
-                yield from _trained(workspace, planned, dataset)
+                yield from _trained(workspace, planned, dataset, ladders)
             except InTrainingError:
                 continue  # another process took it at the same moment
         elif planned.run is not None:
-            _add_to_ladders(store, planned, planned.run)
+            _add_to_ladders(store, planned, planned.run, ladders)
         left = [places for places in left if planned.places[0] not in places]
         ended = store.find_run(planned.name)
         if ended is not None:
@@ -180,21 +182,22 @@ def _next(
     return None
 
 
-def _add_to_ladders(store: Store, planned: PlannedRun, run: Run) -> None:
+def _add_to_ladders(store: Store, planned: PlannedRun, run: Run, ladders: Mapping[str, int]) -> None:
+    """Note the run in all of its places; `ladders` are their numbers by name."""
     for place in planned.places:
-        ladder = store.find_ladder(place.ladder)
-        if ladder is not None:
-            store.add_to_ladder(ladder.number, place.arm, run.number)
+        store.add_to_ladder(ladders[place.ladder], place.arm, run.number)
 
 
-def _trained(workspace: Workspace, planned: PlannedRun, dataset: Dataset) -> Iterator[RunBegins | Progress]:
+def _trained(
+    workspace: Workspace, planned: PlannedRun, dataset: Dataset, ladders: Mapping[str, int]
+) -> Iterator[RunBegins | Progress]:
     asked = RunRequest(planned.arm.recipe, planned.arm.plan, planned.name, planned.seed)
     events = train_run(_workspace_of(workspace, planned), asked, dataset)
     try:
         for event in events:
             match event:
                 case Started():
-                    _add_to_ladders(workspace.store, planned, event.run)
+                    _add_to_ladders(workspace.store, planned, event.run, ladders)
                     yield RunBegins(planned, event)
                 case Progress():
                     yield event
