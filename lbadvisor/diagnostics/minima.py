@@ -15,7 +15,7 @@ from lbadvisor.comparison.intervals import mean_interval
 from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series
 
 ALIKE = 2.0
-"""Training losses that differ by more than this factor are of networks that were not trained alike."""
+"""Training losses within this factor are of one depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ def _comparison(found: Minima) -> Iterator[str]:
         yield "So neither measure tells the two arms apart."
     if max(contrast.losses) > ALIKE * min(contrast.losses):
         yield (
-            f"Their training losses are {contrast.losses[0]:.2g} and {contrast.losses[1]:.2g} nats, so one was trained "
-            "further: the curvature of a cross-entropy falls with the loss itself."
+            f"But their training losses differ, {contrast.losses[0]:.2g} and {contrast.losses[1]:.2g} nats, and the "
+            "curvature of a cross-entropy depends on them: these are not two minima of one depth."
         )
 
 

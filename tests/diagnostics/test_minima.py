@@ -105,9 +105,9 @@ def test_arms_without_a_common_seed_or_an_accuracy_are_not_compared(others):
     assert "There is no second arm with an accuracy and the same seeds" in said(found)
 
 
-def test_an_arm_that_was_trained_less_far_is_named_as_such():
-    assert "one was trained further" not in said(arms(2.0, 3.0))
-    assert "Their training losses are 0.5 and 0.01 nats, so one was trained further" in said(arms(2.0, 3.0, loss=0.5))
+def test_arms_of_different_training_losses_are_said_not_to_be_of_one_depth():
+    assert "of one depth" not in said(arms(2.0, 3.0))
+    assert "But their training losses differ, 0.5 and 0.01 nats" in said(arms(2.0, 3.0, loss=0.5))
 
 
 def test_a_rate_beyond_stability_is_said_with_its_arm_and_how_far():

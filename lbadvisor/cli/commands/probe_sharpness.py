@@ -28,8 +28,8 @@ def sharpness(
 ) -> None:
     """Measure how sharp the minima of runs, or of a ladder's arms, are, and compare that with their accuracy.
 
-    Keskar's measure, the largest loss in a small box around the weights, and the largest eigenvalue of the loss's
-    Hessian; with the learning rate beside the largest that is stable there. Needs the runs' checkpoints.
+    By Keskar's measure, the largest loss in a small box around the weights, and by the largest eigenvalue of the
+    Hessian, which also gives the largest stable learning rate. Needs the runs' checkpoints. Stores nothing.
     """
     from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
