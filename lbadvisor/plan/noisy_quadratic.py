@@ -87,7 +87,7 @@ def best_descent(model: NoisyQuadratic, loss: float, batch_size: float) -> Desce
         return updates_to(model, loss, math.exp(logarithm), batch_size)
 
     # The updates have one minimum. If none of the three ever gets there, min takes the first: the lowest learning rate.
-    width = 6.0
+    width = 14.0
     best = math.log(2 / max(model.curvatures)) - width
     while width > 0.005:
         best = min((best - width, best, best + width), key=updates)
@@ -109,6 +109,8 @@ def needed_stretch(noise_scale: float, batch_size: int, target_batch_size: int) 
 
     Its batches are scaled so that the noise scale along the baseline's descent, in batches, is the given one.
     """
+    if math.isinf(noise_scale):
+        return 1.0
     small = best_descent(HARMONIC, LOSS, batch_size / noise_scale * _NOISE_SCALE)
     small = best_descent(HARMONIC, LOSS, batch_size / noise_scale * noise_scale_along(HARMONIC, small))
     ratio = target_batch_size / batch_size
