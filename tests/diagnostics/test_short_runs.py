@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.diagnostics.gradient_moments import gradient_moments
 from lbadvisor.diagnostics.advance import Advance
+from lbadvisor.diagnostics.gradient_moments import gradient_moments
 from lbadvisor.diagnostics.short_runs import CalibrationRequest, calibrate
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.request import Request
