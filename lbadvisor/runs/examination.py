@@ -34,7 +34,7 @@ from lbadvisor.training.data.dataset import Preparing
 
 RUNS_OF_EACH_RECIPE = 3
 DIRECTIONS = 16
-COVARIANCE_BATCHES = 24
+COVARIANCE_BATCHES = 16
 EPSILON = 1e-3
 
 Events = Generator[Preparing | Advance, None, Any]
