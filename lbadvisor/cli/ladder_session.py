@@ -15,7 +15,7 @@ from lbadvisor.cli.follow import Stop, follow
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.comparison.sweep import sweep_of
-from lbadvisor.runs.ladder import LadderRequest, RunBegins, planned_runs, train_ladder
+from lbadvisor.runs.ladder import LadderRequest, RunBegins, RunEvents, planned_runs, train_ladder
 from lbadvisor.runs.selection import Selection, compare_selection
 
 if TYPE_CHECKING:
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
 def train_ladder_to_the_end(workspace: "Workspace", requests: Sequence[LadderRequest], display: LadderDisplay) -> None:
     """Train what the ladders lack. Raises `typer.Exit` with 75 if a signal stopped it."""
-    runs = planned_runs(workspace.store, *requests)
+    follow_runs(train_ladder(workspace, *requests), workspace.store, requests, display)
+
+
+def follow_runs(events: RunEvents, store: "Store", requests: Sequence[LadderRequest], display: LadderDisplay) -> None:
+    """Show the events of training runs of the ladders. Raises `typer.Exit` with 75 if a signal stopped them."""
+    runs = planned_runs(store, *requests)
     display.show_known(runs)
-    with display.progress(workspace.store, runs) as shown:
-        events = train_ladder(workspace, *requests)
+    with display.progress(store, runs) as shown:
         ended = follow(events, shown.show, begins=lambda event: isinstance(event, RunBegins))
     if not isinstance(ended, Stop) or (ended.signal_name is not None and shown.done == len(runs)):
         return

@@ -12,6 +12,7 @@ COMMANDS = {
     "resume": "Resume a stored run where it stopped, with its recipe and seed from the database.",
     "verify-resume": "Prove that a killed and resumed run ends with the same bits as an uninterrupted one.",
     "ladder": "Train the arms of the paper's table over seeds, and report what closes the gap, with its uncertainty.",
+    "stretch": "Find the smallest stretch that closes the gap, and the time it saves next to the full regime.",
     "compare": "Compare runs or whole ladders: what differs, how they ended, how much of the generalization gap is "
     "closed.",
     "calibrate": "Match weight distances in short runs of the baseline and of the target at a few exponents.",

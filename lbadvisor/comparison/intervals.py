@@ -20,31 +20,32 @@ def t_quantile(degrees: int, comparisons: int = 1) -> float:
     return float(stdtrit(degrees, 1 - (1 - CONFIDENCE) / 2 / comparisons))
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
+def mean_interval(values: Sequence[float], comparisons: int = 1) -> Interval | None:
     """The interval of the mean of independent normal `values`, mean +- t s / sqrt(n); None for fewer than two.
 
-    For differences paired by seed, it is that of the paired t-test.
+    For differences paired by seed, it is that of the paired t-test. `comparisons` as in `t_quantile`.
     """
     if len(values) < 2:
         return None
     mean = statistics.fmean(values)
-    half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    half = t_quantile(len(values) - 1, comparisons) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
 
 
-def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval | None:
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], comparisons: int = 1) -> Interval | None:
     """Fieller's interval of the ratio of two means, their values paired; None if it is unbounded.
 
     The set of all ratios q for which the mean of (numerator - q denominator) does not differ from 0 by a t-test: exact
     for normal values, however they correlate. It is bounded if the denominators' own interval excludes 0. A
     bootstrap over three seeds has only 27 samples, and covers far less than it claims. Source: Fieller 1954, Some
-    problems in interval estimation, J. R. Stat. Soc. B 16(2). Raises `ValueError` for fewer than two pairs.
+    problems in interval estimation, J. R. Stat. Soc. B 16(2). `comparisons` as in `t_quantile`. Raises
+    `ValueError` for fewer than two pairs.
     """
     n = len(numerators)
     if n != len(denominators) or n < 2:
         raise ValueError(f"{n} numerators and {len(denominators)} denominators: two pairs or more are needed")
     over, under = statistics.fmean(numerators), statistics.fmean(denominators)
-    scale = t_quantile(n - 1) ** 2 / n
+    scale = t_quantile(n - 1, comparisons) ** 2 / n
     a = under**2 - scale * statistics.variance(denominators, under)
     b = over * under - scale * statistics.covariance(numerators, denominators)
     c = over**2 - scale * statistics.variance(numerators, over)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lbadvisor.comparison.groups import grouped
 from lbadvisor.comparison.intervals import Interval, mean_interval
-from lbadvisor.diagnostics.growth import Growth, Law, evenly_in_ln_t, growth_of
+from lbadvisor.diagnostics.growth import DistanceGrowth, Law, evenly_in_ln_t, growth_of
 from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM, LEARNING_RATE, UPDATE, WEIGHT_DISTANCE
@@ -28,7 +28,7 @@ class LayerDiffusion:
     """
 
     part: str
-    growth: Growth
+    growth: DistanceGrowth
     share_percent: float
     norm_percent: float
 
@@ -46,7 +46,7 @@ class RunDiffusion:
     seed: int
     updates: tuple[int, ...]
     distances: tuple[float, ...]
-    growth: Growth
+    growth: DistanceGrowth
     layers: tuple[LayerDiffusion, ...]
 
     @property
@@ -141,7 +141,7 @@ def _full_speed_update(recipe: Recipe) -> int:
     return math.ceil(MOMENTUM_TIMES / (1 - momentum) - 1e-9)
 
 
-def _layers(store: Store, run: Run, growth: Growth) -> tuple[LayerDiffusion, ...]:
+def _layers(store: Store, run: Run, growth: DistanceGrowth) -> tuple[LayerDiffusion, ...]:
     """Nothing if no layers were measured over the part that is fitted."""
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for reading in store.readings(run.number, GROUP_DISTANCE, GROUP_NORM) if growth.updates else ():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lbadvisor.comparison.intervals import Interval
 from lbadvisor.diagnostics.diffusion import Diffusion, GroupDiffusion, LayerDiffusion
-from lbadvisor.diagnostics.growth import Growth, Law
+from lbadvisor.diagnostics.growth import DistanceGrowth, Law
 from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series
 
 PAPER = "Hoffer et al. 2017, arXiv:1705.08741"
@@ -63,7 +63,7 @@ def _law_text(group: GroupDiffusion) -> str:
     return f"d grows as {text}{sure} over {_decades(growths)}"
 
 
-def _decades(growths: Sequence[Growth]) -> str:
+def _decades(growths: Sequence[DistanceGrowth]) -> str:
     first, last = growths[0].updates[0], growths[0].updates[-1]
     return f"{growths[0].decades:.1f} decades (updates {first:,} to {last:,})"
 
@@ -208,10 +208,8 @@ def _caveats(found: Diffusion) -> Iterator[str]:
         measured = [run for group in found.groups if group.batch_norm for run in group.runs if run.layers]
         shares = [sum(one.share_percent * one.norm_percent for one in run.layers) / 100 for run in measured]
         if shares:
-            yield (
-                f"{NORMS}; the norms of all layers, with and without it, make {min(shares):.0f} to "
-                f"{max(shares):.0f}% of the squared distance here"
-            )
+            ends = " to ".join(dict.fromkeys(f"{share:.0f}" for share in (min(shares), max(shares))))
+            yield f"{NORMS}; the norms of all layers, with and without it, make {ends}% of the squared distance here"
         else:
             yield f"{NORMS}; how much of it is told by runs trained with --measure layers"
     if any(run.growth.law is not None and run.growth.decades < SURE_DECADES for run in runs):

@@ -56,7 +56,7 @@ class LawFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class DistanceGrowth:
     """How a distance grew over `decades` of updates: the three fits, and the law, or why it is undetermined.
 
     `updates` and `distances` are the points that are fitted, equally far apart in ln t; there are no fits to fewer than
@@ -75,7 +75,7 @@ class Growth:
         return next((fit for fit in self.fits if fit.law is law), None)
 
 
-def growth_of(updates: Floats, distances: Floats) -> Growth:
+def growth_of(updates: Floats, distances: Floats) -> DistanceGrowth:
     """How `distances` grew over `updates`, which ascend from 1 or later.
 
     The successive distances of one run are strongly correlated: were each counted as evidence, any small difference
@@ -94,7 +94,7 @@ def growth_of(updates: Floats, distances: Floats) -> Growth:
     if decades < LEAST_DECADES:
         law, why = None, f"{decades:.1f} decades of updates are too few, {LEAST_DECADES} are needed"
     points = tuple(map(int, t)), tuple(map(float, d))
-    return Growth(*points, decades, fits, law, None if law is not None else why)
+    return DistanceGrowth(*points, decades, fits, law, None if law is not None else why)
 
 
 def evenly_in_ln_t(updates: Floats, distances: Floats) -> tuple[Floats, Floats]:

@@ -200,7 +200,7 @@ def _caveats(found: Minima) -> Iterator[str]:
         yield (
             "Batch norm uses the statistics of each ghost or batch, as in training, so the arms' losses are not quite "
             "one function. Scaling the weights before a batch norm by c leaves the network as it is, and divides their "
-            "curvature by c^2 (van Laarhoven 2017, arXiv:1706.05350)."
+            "curvature by c^2 (own algebra)."
         )
     yield (
         "Sharpness depends on how a network is written down: the same function has minima as sharp as one likes (Dinh "
@@ -211,9 +211,10 @@ def _caveats(found: Minima) -> Iterator[str]:
         "The maximum is the one that ten iterations of L-BFGS-B found, and may be too low."
     )
     yield (
-        "The largest stable learning rate is that of full-batch gradient descent, 2(1 + mu)/lambda_max with momentum "
-        "mu (Cohen et al. 2021, arXiv:2103.00065). Small batches keep lambda_max below that edge (Andreyev and "
-        "Beneventano 2024, arXiv:2412.20553), so a rate within it may already be the largest that trains."
+        "The largest stable learning rate is that of full-batch gradient descent on a quadratic, 2(1 + mu)/lambda_max "
+        "with momentum mu (own algebra). Full-batch training without momentum hovers at that edge (Cohen et al. 2021, "
+        "arXiv:2103.00065), but mini-batches keep lambda_max below it (Andreyev and Beneventano 2024, "
+        "arXiv:2412.20553): a rate within it may already be the largest that trains."
     )
 
 

@@ -92,8 +92,8 @@ def largest_stable_lr(optimizer: Optimizer, eigenvalue: float) -> float | None:
 
     On a quadratic of curvature lambda: 2/lambda without momentum, 2(1 + mu)/lambda with it (the heavy ball),
     2(1 + mu)/((1 + 2 mu) lambda) with Nesterov's: |trace| < 1 + determinant of the update's 2x2 matrix (own algebra;
-    Cohen et al. 2021, arXiv:2103.00065, find that full-batch training hovers at this edge). Adaptive optimizers rescale
-    the curvature, so theirs is another one.
+    Cohen et al. 2021, arXiv:2103.00065, find that full-batch training hovers at 2/lr). Adaptive optimizers rescale the
+    curvature, so theirs is another one.
     """
     if not isinstance(optimizer, Sgd) or eigenvalue <= 0:
         return None

@@ -3,8 +3,11 @@
 SB, LB, +LR, +GBN and +RA are those of Table 1 of Hoffer et al. 2017 (arXiv:1705.08741), each built on the one before.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import PlanError
@@ -99,10 +102,52 @@ PAPER_ARMS = ("sb", "lb", "lr", "gbn", "ra")
 
 def arm_of(name: str) -> Arm:
     """The arm called `name`, typed (`ra`) or as in tables (`+RA`). Raises `PlanError` with a suggestion."""
-    for arm in _ARMS:
-        if name.lower() in (arm.name, arm.label.lower()):
-            return arm
-    raise PlanError(f"no arm `{name}`: {did_you_mean(name, ARMS)}")
+    found = find_arm(name)
+    if found is None:
+        raise PlanError(f"no arm `{name}`: {did_you_mean(name, ARMS)}")
+    return found
+
+
+def find_arm(name: str) -> Arm | None:
+    """The same; None if there is no such arm."""
+    share = _share_in(name)
+    return regime_arm(share) if share else _BY_WORD.get(name.lower())
+
+
+_BY_WORD = {word: arm for arm in _ARMS for word in (arm.name, arm.label.lower())}
+
+
+def _share_in(name: str) -> float | None:
+    """0.25 in `ra-0.25`."""
+    share = re.fullmatch(r"ra-(0\.\d{1,15}|1)", name.lower())
+    return float(share[1]) if share else None
+
+
+@lru_cache(maxsize=64)
+def regime_arm(share: float) -> Arm:
+    """The arm that keeps this share, above 0 and at most 1, of the baseline's updates: ra, ra-half, or ra-0.25."""
+    if share in _NAMED_SHARES:
+        return ARMS[_NAMED_SHARES[share]]
+    name = f"ra-{share:.15f}".rstrip("0")
+    part = Fraction(share).limit_denominator(1000)
+    return Arm(
+        name, f"{part} RA", "gbn", f"{part} of the regime's stretch: {part} of the baseline's updates",
+        lambda asked: replace(asked, parts=PARTS, stretch_share=share),
+    )  # fmt: skip
+
+
+_NAMED_SHARES = {1.0: "ra", 0.5: "ra-half"}
+
+
+def place_of(name: str) -> tuple[int, float]:
+    """Where the arm stands in a list of arms: shares of the regime follow its half, the larger first; others are last.
+
+    `name` may be one that this program does not know.
+    """
+    order, share = list(ARMS), _share_in(name)
+    if share:
+        return order.index("ra-half"), 1 - share
+    return (order.index(name), 0) if name in ARMS else (len(order), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Baseline:
     ghost_batch_size: int | None = None
     batch_norm_momentum: float = MOMENTUM
     running_statistics: RunningStatistics = "sequential"
+    recomputes_statistics: bool = False
     noise_ratio: float | None = None
     dropout: float = 0.0
     label_noise: float = 0.0
@@ -82,6 +83,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         ghost_batch_size=recipe.batch_norm.ghost_batch_size,
         batch_norm_momentum=recipe.batch_norm.momentum,
         running_statistics=recipe.batch_norm.running_statistics,
+        recomputes_statistics=recipe.batch_norm.recompute_at_end,
         noise_ratio=recipe.gradient_noise.ratio if recipe.gradient_noise else None,
         dropout=recipe.regularization.dropout,
         label_noise=recipe.regularization.label_noise,

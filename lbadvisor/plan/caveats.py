@@ -1,29 +1,21 @@
 """The advisor's warnings: each caveat has a trigger, and is shown only if it applies."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbadvisor.plan import betas, rules, weight_decay
-from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.baseline import baseline_of
+from lbadvisor.plan.batch_norm_caveats import of_ghost_batches, of_ghosts
+from lbadvisor.plan.caveat import Caveat
+from lbadvisor.plan.measured_caveats import of_noise_scale, of_stability
 from lbadvisor.plan.scaling import Scaling
-from lbadvisor.running_statistics import DEFINITIONS
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
 
 FEW_UPDATES_PER_EPOCH = 50
-SMALL_GHOST = 16
 FINITE_POPULATION_SHARE = 0.01
 HORIZON_SHARE = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Caveat:
-    """A warning: a stable code, and a sentence with this plan's own numbers."""
-
-    code: str
-    message: str
 
 
 def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
@@ -31,7 +23,7 @@ def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
     if scaling.batch_ratio == 1:
         return tuple(_of_rounding(scaling))
     of_the_optimizer = _of_sgd if scaling.optimizer.divides_by == "nothing" else _of_adaptive_optimizers
-    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_ghosts)
+    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_regularization, of_ghosts, of_noise_scale)
     return (
         *(caveat for source in sources for caveat in source(scaling)),
         *_of_the_sample(scaling.baseline.examples, scaling.request.target_batch_size),
@@ -45,7 +37,7 @@ def caveats_of_adapted(recipe: "Recipe") -> tuple[Caveat, ...]:
     if adapted_from is None or target.batch_size == adapted_from.batch_size:
         return ()
     regime = _of_regime(target.batch_size / adapted_from.batch_size, adapted_from.stretch_share)
-    ghosts = _of_ghost_batches(target, target.batch_size, target.ghost_batch_size)
+    ghosts = of_ghost_batches(target, target.batch_size, target.ghost_batch_size)
     return (
         *(regime if "regime" in adapted_from.parts else ()),
         *(ghosts if "ghost" in adapted_from.parts else ()),
@@ -105,6 +97,7 @@ def _of_sgd(scaling: Scaling) -> Iterator[Caveat]:
             "the paper does not; this is kept, without adding a clipping warm-up",
         )
     yield from _of_finite_population(scaling)
+    yield from of_stability(scaling)
 
 
 def _of_finite_population(scaling: Scaling) -> Iterator[Caveat]:
@@ -208,40 +201,29 @@ def _of_weight_decay(scaling: Scaling) -> Iterator[Caveat]:
         )
 
 
-def _of_ghosts(scaling: Scaling) -> Iterator[Caveat]:
-    baseline, target = scaling.baseline, scaling.request.target_batch_size
-    if "ghost" in scaling.request.parts and not baseline.has_batch_norm:
-        yield Caveat("no-batch-norm", "the network has no batch norm, so there is nothing for ghost batches to do")
-    if scaling.adapts_ghosts:
-        yield from _of_ghost_batches(baseline, target, scaling.ghost_batch_size)
+LESS_NOISE = 0.5
+"""Share of the baseline's diffusion below which this project calls a batch's noise, which regularizes, clearly less."""
 
 
-def _of_ghost_batches(definition: Baseline, target: int, ghost: int | None) -> Iterator[Caveat]:
-    """What becomes of ghosts of that size in the target batch, with the batch norm that `definition` has."""
-    if ghost is None:
+def _of_regularization(scaling: Scaling) -> Iterator[Caveat]:
+    """Less noise of the batches regularizes less; what this plan does about it, which is nothing."""
+    request, baseline = scaling.request, scaling.baseline
+    if request.label_noise is not None:
+        yield Caveat(
+            "label-noise-no-substitute",
+            f"label noise of {request.label_noise:g} regularizes, but is no substitute for the noise of small batches: "
+            f"its structure differs, and it did not reduce the gap ({rules.HOFFER})",
+        )
+    adds = any(what is not None for what in (request.dropout, request.label_noise, request.drop_connect))
+    if adds or scaling.decay_factor != 1 or scaling.diffusion is None or scaling.diffusion >= LESS_NOISE:
         return
-    ghosts, left = divmod(target, ghost)
-    momentum = definition.batch_norm_momentum
-    if ghosts > 1 and definition.running_statistics == "sequential":
-        averaged = DEFINITIONS["sequential"].horizon_ghosts(momentum, target / ghost)
-        yield Caveat(
-            "running-statistics-horizon",
-            f"each update moves the running statistics {ghosts} times (momentum {momentum:g}): evaluation uses an "
-            f"average of about {averaged:.3g} ghosts, or {averaged * ghost / target:.2g} batches",
-        )
-    if left and ghosts:
-        joined = left < ghost / 2
-        yield Caveat(
-            "ghost-remainder",
-            f"{target} is not a multiple of the ghost size {ghost}: the remaining {left} "
-            + ("join the last ghost" if joined else "form a ghost of their own"),
-        )
-    if ghost < SMALL_GHOST:
-        yield Caveat(
-            "small-ghost",
-            f"ghosts of {ghost} examples: in layers with one value per example and channel, the standard deviation "
-            f"is underestimated (by 5% at 16), and more so below {SMALL_GHOST}",
-        )
+    kept = f"weight decay {baseline.weight_decay:g}" if baseline.weight_decay else "no weight decay"
+    kept += f" and dropout {baseline.dropout:g}" if baseline.dropout else ""
+    yield Caveat(
+        "regularization-kept",
+        f"the steps' noise falls to {scaling.diffusion:.3g} of the baseline's diffusion, and larger batches may need "
+        f"stronger regularization ({rules.PLAYBOOK}), but the plan keeps the baseline's ({kept}): tune it",
+    )
 
 
 def _of_the_sample(examples: int | None, target: int) -> Iterator[Caveat]:

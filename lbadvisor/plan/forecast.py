@@ -1,10 +1,13 @@
 """What each way to use the larger batch costs and gains, side by side."""
 
+import math
 from dataclasses import dataclass, replace
 
 from lbadvisor.plan import betas, rules
+from lbadvisor.plan.noise_scale import NoiseScale, gain, stretch, surge_factor
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.scaling import Scaling, scaling_of
+from lbadvisor.plan.update_time import Ranged
 from lbadvisor.recipe.parts import Part
 
 
@@ -15,7 +18,9 @@ class Option:
     `updates`, `epochs`, `examples` and `lr` are None if the baseline's are unknown; the `_factor` fields are
     relative to the baseline. `diffusion` is `Scaling.diffusion`, the summed variance of the weight increments relative
     to the baseline (Hoffer et al. 2017, arXiv:1705.08741: what has to be conserved); None if there is no formula.
-    `beta1` and `beta2` are None for an optimizer without them.
+    `beta1` and `beta2` are None for an optimizer without them. `seconds` are those of the updates on one device, None
+    if the time of an update is not known. The ends of 95% intervals, `_low` and `_high`, are None if nothing that the
+    number rests on has one.
     """
 
     rule: str
@@ -32,13 +37,21 @@ class Option:
     chosen: bool
     beta1: float | None = None
     beta2: float | None = None
+    epochs_factor_low: float | None = None
+    epochs_factor_high: float | None = None
+    seconds: float | None = None
+    seconds_low: float | None = None
+    seconds_high: float | None = None
+    seconds_factor: float | None = None
+    seconds_factor_low: float | None = None
+    seconds_factor_high: float | None = None
 
 
 def forecast(scaling: Scaling) -> tuple[Option, ...]:
     """The baseline, the published ways to use the target batch, and the requested one, with their costs."""
-    baseline = scaling.baseline
-    start = scaling_of(baseline, Request(baseline.batch_size, ()))
-    ways = [(name, scaling_of(baseline, request)) for name, request in _published(scaling)]
+    baseline, known = scaling.baseline, scaling.request.known
+    start = scaling_of(baseline, Request(baseline.batch_size, (), known=known))
+    ways = [(name, scaling_of(baseline, replace(request, known=known))) for name, request in _published(scaling)]
     if _way(scaling) not in [_way(way) for _, way in ways]:
         ways.append((_name(scaling), scaling))
     return (
@@ -53,31 +66,58 @@ def _published(scaling: Scaling) -> list[tuple[str, Request]]:
     lr: tuple[Part, ...] = ("lr",)
     nothing, square_root = Request(target, ()), Request(target, lr, rules.SQRT)
     with_regime: tuple[Part, ...] = ("lr", "regime")
+    regime = replace(square_root, parts=with_regime, betas=scaling.betas)
+    # Half the stretch is longer than the unchanged epochs only from a ratio of 2 on.
+    between = [("square root, half the stretch", replace(regime, stretch_share=0.5))] if scaling.batch_ratio > 2 else []
+    if scaling.request.known.noise_scale is not None and scaling.batch_ratio > 1:
+        between.insert(0, (BY_NOISE_SCALE, _by_noise_scale(scaling, scaling.request.known.noise_scale, regime)))
     if scaling.optimizer.divides_by == "nothing":
         return [
             ("nothing adapted", nothing),
             ("square root, fixed epochs", square_root),
-            ("square root and regime (the paper)", replace(square_root, parts=with_regime)),
+            *between,
+            ("square root and regime (the paper)", regime),
             ("linear, fixed epochs (Goyal)", replace(square_root, lr_rule=rules.LINEAR)),
-            ("linear and regime", replace(square_root, parts=with_regime, lr_rule=rules.LINEAR)),
+            ("linear and regime", replace(regime, lr_rule=rules.LINEAR)),
         ]
     if not betas.betas_of(scaling.baseline):
         return [
             ("nothing adapted", nothing),
             ("square root, fixed epochs", square_root),
-            ("square root and regime", replace(square_root, parts=with_regime)),
+            *between,
+            ("square root and regime", regime),
         ]
     ways = [
         ("nothing adapted", nothing),
         ("square root, betas scaled (Malladi)", replace(square_root, betas="sde")),
         ("square root, beta2's half-life (Marek)", replace(square_root, betas="half-life")),
         ("square root, betas kept", replace(square_root, betas="keep")),
-        ("square root and regime", replace(square_root, parts=with_regime, betas=scaling.betas)),
+        *between,
+        ("square root and regime", regime),
         ("learning rate kept, regime", Request(target, ("regime",))),
     ]
     if betas.largest_target(scaling.baseline, 0) < target:
         del ways[1]
     return ways
+
+
+BY_NOISE_SCALE = "by the noise scale"
+
+
+def _by_noise_scale(scaling: Scaling, noise_scale: NoiseScale, regime: Request) -> Request:
+    """As much progress as the baseline's at the learning rate that is best there: 1/G as many updates.
+
+    SGD's best rate grows by the gain G itself (McCandlish et al. 2018, arXiv:1812.06162); that of Adam and RMSprop by
+    the surge's curve (Li et al. 2024, arXiv:2405.14578), which falls above B_n; Adagrad's follows the square root.
+    """
+    small, large, examples = scaling.baseline.batch_size, regime.target_batch_size, noise_scale.examples
+    gained = gain(examples, small, large)
+    factor = {
+        "nothing": gained,
+        "average": surge_factor(large, examples) / surge_factor(small, examples) if 0 < examples < math.inf else None,
+    }.get(scaling.optimizer.divides_by)
+    rule = rules.rule_of_exponent(math.log(factor, scaling.batch_ratio)) if factor else rules.SQRT
+    return replace(regime, lr_rule=rule, stretch_share=1 / gained)
 
 
 def _way(scaling: Scaling) -> tuple[object, ...]:
@@ -110,7 +150,7 @@ def _option(name: str, scaling: Scaling, *, chosen: bool) -> Option:
         beta: betas.adapted_beta(beta, before, scaling.batch_ratio, scaling.betas)
         for beta, before in betas.betas_of(baseline).items()
     }
-    return Option(
+    option = Option(
         rule=request.lr_rule.name if "lr" in request.parts else rules.NO_RULE.name,
         regime="regime" in request.parts,
         name=name,
@@ -126,3 +166,30 @@ def _option(name: str, scaling: Scaling, *, chosen: bool) -> Option:
         beta1=adapted.get("beta1"),
         beta2=adapted.get("beta2"),
     )
+    return _timed(option, scaling)
+
+
+def _timed(option: Option, scaling: Scaling) -> Option:
+    """The option with what is known of its time, and the intervals of its length and time."""
+    known, small, large = scaling.request.known, scaling.baseline.batch_size, scaling.request.target_batch_size
+    # How the number of updates may differ from the predicted one, as factors of it.
+    length = Ranged(1.0, 1.0, 1.0)
+    if option.name == BY_NOISE_SCALE and known.noise_scale is not None:
+        noise = known.noise_scale
+        ends = [stretch(end, small, large) for end in (noise.low, noise.examples, noise.high) if end is not None]
+        length = Ranged(1.0, min(ends) / option.epochs_factor, max(ends) / option.epochs_factor)
+    low, high = length.scaled(option.epochs_factor).ends
+    option = replace(option, epochs_factor_low=low, epochs_factor_high=high)
+    if known.update_time is None:
+        return option
+    update, start = known.update_time.at(large), known.update_time.at(small)
+    relative = length.scaled(option.updates_factor)
+    # A ratio to itself is exact.
+    relative = relative if large == small else relative.times(update).over(start)
+    low, high = relative.ends
+    option = replace(option, seconds_factor=relative.middle, seconds_factor_low=low, seconds_factor_high=high)
+    if option.updates is None:
+        return option
+    seconds = update.times(length).scaled(option.updates)
+    low, high = seconds.ends
+    return replace(option, seconds=seconds.middle, seconds_low=low, seconds_high=high)

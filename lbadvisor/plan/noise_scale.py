@@ -8,6 +8,9 @@ generalization.
 import math
 from dataclasses import dataclass
 
+MCCANDLISH = "McCandlish et al. 2018, arXiv:1812.06162"
+SURGE = "Li et al. 2024, arXiv:2405.14578"
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseScale:

@@ -9,7 +9,8 @@ from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.plan import additions, adjustments, rules
 from lbadvisor.plan.adjustments import Adjustment, Value
 from lbadvisor.plan.baseline import Baseline, baseline_of
-from lbadvisor.plan.caveats import Caveat, caveats
+from lbadvisor.plan.caveat import Caveat
+from lbadvisor.plan.caveats import caveats
 from lbadvisor.plan.forecast import Option, forecast
 from lbadvisor.plan.request import Request, options_of
 from lbadvisor.plan.scaling import Scaling, scaling_of
@@ -86,6 +87,11 @@ def _checked(baseline: Baseline, request: Request) -> Scaling:
         raise PlanError(
             "ghost batches of the baseline's size would have 1 example and no variance: give --ghost G with 2 or "
             "more, or do without them: --adapt lr,regime,clip"
+        )
+    if (request.known.devices or 1) > request.target_batch_size:
+        raise PlanError(
+            f"{request.known.devices:,} devices cannot share a batch of {request.target_batch_size:,} examples: give "
+            "at most as many devices as examples"
         )
     return scaling
 

@@ -1,9 +1,10 @@
 """A request to the advisor."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from lbadvisor.plan import rules
+from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.rules import LrRule
 from lbadvisor.recipe.parts import Part
 
@@ -19,7 +20,8 @@ class Request:
     `betas` and `weight_decay` name rules; "auto" picks the one that fits the optimizer and the batch ratio.
     `stretch_share` is the share of the baseline's updates that the regime keeps: 1 for all, 0.5 for half the stretch.
     The rest adds to the adaptation: a learning-rate warm-up of at most `warmup_epochs`, a kind of multiplicative noise,
-    and the probabilities of a `[regularization]` table; None adds nothing.
+    and the probabilities of a `[regularization]` table; None adds nothing. `known` changes nothing: it is what the
+    forecast and the warnings can tell more with.
     """
 
     target_batch_size: int
@@ -34,9 +36,10 @@ class Request:
     dropout: float | None = None
     label_noise: float | None = None
     drop_connect: float | None = None
+    known: Knowledge = field(default_factory=Knowledge)
 
 
-_NOTED = ("target_batch_size", "parts", "lr_rule", "stretch_share")
+_NOTED = ("target_batch_size", "parts", "lr_rule", "stretch_share", "known")
 _ADDED = ("warmup_epochs", "noise", "dropout", "label_noise", "drop_connect")
 
 
@@ -46,9 +49,9 @@ def options_of(request: Request) -> tuple[str, ...]:
     In words for a name, such as ghost3 and betas-keep.
     """
     asked = {
-        field.name: value
-        for field in fields(Request)
-        if field.name not in _NOTED + _ADDED and (value := getattr(request, field.name)) != field.default
+        option.name: value
+        for option in fields(Request)
+        if option.name not in _NOTED + _ADDED and (value := getattr(request, option.name)) != option.default
     }
     return tuple(
         f"ghost{value}" if name == "ghost_batch_size" else f"{name.replace('_', '-')}-{value}"

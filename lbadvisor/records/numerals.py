@@ -21,3 +21,12 @@ def value_text(value: object, absent: str = ABSENT) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(value_text(inner, absent) for inner in value) or "none"
     return str(value)
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in a readable unit."""
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.3g} h"

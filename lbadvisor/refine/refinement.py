@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lbadvisor.comparison.intervals import t_quantile
+from lbadvisor.records.numerals import duration_text
 from lbadvisor.refine.search_space import Point, SearchSpace, point_text
 
 TrialMetric = Literal["error", "loss"]
@@ -264,10 +265,3 @@ def metric_text(value: float, metric: TrialMetric, *, unit: bool = True) -> str:
     """A difference of values as text: points of error, or nats."""
     number = f"{value:.2f}" if metric == "error" else f"{value:.4f}"
     return number + (" points" if metric == "error" else " nats") * unit
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds in a readable unit."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.caveats import Caveat
+from lbadvisor.plan.caveat import Caveat
 from lbadvisor.records.run import Environment
 from lbadvisor.report.curves import GroupCurves
 

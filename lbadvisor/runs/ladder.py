@@ -30,6 +30,7 @@ __all__ = [
     "Progress",
     "RunBegins",
     "RunEnds",
+    "RunEvents",
     "Waits",
     "planned_runs",
     "train_ladder",
@@ -91,6 +92,10 @@ class Waits:
     runs: int
 
 
+RunEvents = Generator[Preparing | RunBegins | Progress | RunEnds | Waits]
+"""What training runs of ladders yields."""
+
+
 def planned_runs(store: Store, *requests: LadderRequest) -> tuple[PlannedRun, ...]:
     """The ladders' runs in the order in which they are trained, with what is stored of each. Creates nothing.
 
@@ -116,9 +121,7 @@ def planned_runs(store: Store, *requests: LadderRequest) -> tuple[PlannedRun, ..
     return tuple(runs.values())
 
 
-def train_ladder(
-    workspace: Workspace, *requests: LadderRequest
-) -> Generator[Preparing | RunBegins | Progress | RunEnds | Waits]:
+def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
     """Train what the ladders of one baseline lack, one run after the other; yields after every update.
 
     Several processes may train one ladder: each takes the next run that has no result and that no living process

@@ -9,7 +9,7 @@ from lbadvisor.comparison.conditions import Condition, meets
 from lbadvisor.comparison.metrics import Column
 from lbadvisor.comparison.results import shared_positions
 from lbadvisor.errors import UnknownRunError, UsageError
-from lbadvisor.plan.arms import ARMS
+from lbadvisor.plan.arms import find_arm, place_of
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.records.run import Ladder, Run
 from lbadvisor.store import Store
@@ -73,8 +73,7 @@ def _run(store: Store, name: str) -> Run:
 
 def members_of(ladder: Ladder) -> list[tuple[str, int]]:
     """(arm's name, run's number), in the order of the arms as they are listed, whatever was trained first."""
-    order = list(ARMS)
-    return sorted(ladder.arms, key=lambda member: order.index(member[0]) if member[0] in order else len(order))
+    return sorted(ladder.arms, key=lambda member: place_of(member[0]))
 
 
 def _members(ladder: Ladder, selected: Sequence[Ladder]) -> Iterator[tuple[int, str]]:
@@ -82,7 +81,7 @@ def _members(ladder: Ladder, selected: Sequence[Ladder]) -> Iterator[tuple[int, 
     is_sweep = len({one.target_batch_size for one in selected}) == len(selected)
     is_sweep &= len({digest_of(one.baseline) for one in selected}) == 1
     for name, number in members_of(ladder):
-        arm = ARMS.get(name)
+        arm = find_arm(name)
         label = name if arm is None else arm.label
         if len(selected) > 1 and not is_sweep:
             label = f"{ladder.name} {label}"

@@ -65,11 +65,15 @@ GIVEN = {
     "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
     "--updates": "3", "--seed": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db",
     "--html": "a.html", "--png": "a.png", "--by": "update",
+    "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
+    "--jitter": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db", "--rate": "measure",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
 OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")
 NO_DECAY = ("--set", "optimizer.weight_decay=0.0")
 NO_TARGET = "needs the target batch size: --to B"
+RATES = ("--rate", "128=5000,4096=20000")
+TIMED = ("plan", DIGITS, "--to", "256", "--rate", "measure")
 WITHOUT_EFFECT = [
     *((("train", DIGITS, option), NO_TARGET) for option in ("--arm", "--adapt", "--lr-rule", "--ghost", "--betas")),
     *((("verify-resume", DIGITS, option), NO_TARGET) for option in ("--weight-decay", "--stretch-share")),
@@ -103,6 +107,10 @@ WITHOUT_EFFECT = [
     *(
         (("ladder", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")
         for option in ("--html", "--png", "--md", "--csv")
+    ),
+    *(
+        (("stretch", DIGITS, "--to", "256", "--dry-run", option), "--dry-run trains nothing")
+        for option in ("--html", "--png", "--chart")
     ),
     *((("calibrate", DIGITS, "--to", "256", option), "no betas") for option in ("--betas",)),
     (("calibrate", DIGITS, "--to", "256", "--adapt", "lr", "--ghost"), "without `ghost` among the parts"),
@@ -149,6 +157,21 @@ WITHOUT_EFFECT = [
     ),
     (("probe", "noise", DIGITS, "--db"), "has no effect on a recipe"),
     (("probe", "noise", DIGITS, "--dry-run", "--json"), "--dry-run trains nothing"),
+    *(((c, DIGITS, "--noise-scale"), NO_TARGET) for c in ("train",)),
+    ((*PLAN, "--rate"), "measure needs a recipe"),
+    (("plan", "--from", "8", "--to", "8", "--noise-scale"), "the baseline's own"),
+    ((*PLAN, *RATES, "--devices"), "needs the network's number of parameters"),
+    (("plan", DIGITS, "--to", "256", "--devices", "4", "--parameters"), "without --rate"),
+    ((*TIMED, "--devices", "4", "--parameters"), "--rate measure counts the parameters"),
+    *(((*PLAN, *RATES, option), "needs the number of devices") for option in ("--parameters", "--jitter")),
+    *(((*PLAN, *RATES, option), "needs the number of devices") for option in ("--bandwidth", "--latency", "--png")),
+    *(((*PLAN, "--devices", "4", option), "without --rate") for option in ("--bandwidth", "--latency", "--jitter")),
+    ((*PLAN, "--devices", "4", "--chart"), "without --rate"),
+    ((*PLAN, *RATES, "--json", "--no-chart"), "only the table comes with a chart"),
+    ((*PLAN, "--html"), "without --rate or --noise-scale"),
+    *(((*PLAN, *RATES, option), "without --rate measure") for option in ("--device", "--data-dir")),
+    ((*TIMED, "--data-dir"), "comes with scikit-learn"),
+    ((*PLAN, "--noise-scale", "100", "--db"), "only a --noise-scale that names a run"),
 ]
 
 

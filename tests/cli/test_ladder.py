@@ -242,3 +242,16 @@ def test_without_batch_norm_the_ghost_arm_is_left_out_and_that_is_said(place):
     assert "+GBN is skipped: it changes nothing in +LR: torchvision:convnext_tiny has no batch norm" in err
     assert "4 arms, 12 runs" in out
     assert "ghost_batch_size" not in out
+
+
+def test_the_noise_scale_warns_of_every_target_above_it_and_its_warning_is_on_the_page(place):
+    words = (DIGITS, "--to", "256", "--noise-scale", "100", "--arms", "lb,linear", "--seeds", "1", "--html", "a.html")
+    code, _, err = place.run("ladder", *words)
+    assert code == 0, err
+    assert err.count("warning above-noise-scale (lb, linear): the batch of 256 is above the noise scale of 100") == 1
+    assert err.count("warning lr-and-stability (linear): the learning rate 0.4 is 8 times the baseline's") == 1
+    assert err.count("warning regularization-kept (lb): the steps' noise falls to 0.0129") == 1
+    page = (place.folder / "a.html").read_text()
+    assert "<b>above-noise-scale</b>: the batch of 256 is above the noise scale of 100" in page
+    assert "<b>lr-and-stability</b>" in page
+    assert "<b>regularization-kept</b>" in page

@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
+from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
 from lbadvisor.errors import UsageError
+from lbadvisor.store import Store
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RESNET44 = str(RECIPES / "resnet44.toml")
@@ -244,3 +246,118 @@ def test_a_network_that_torchvision_lacks_is_refused_without_torch(tmp_path):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert 'no network is called "torchvision:nope"' in done.stderr
+
+
+RATES = ("--rate", "128=4900..5100,4096=20000..22000")
+LENGTH = ("--lr", "0.1", "--epochs", "200", "--examples", "50000")
+
+
+def test_the_price_in_time_stands_in_the_table_with_its_interval():
+    """By hand: 78,125 updates of 25.6 ms are 33.3 min; 2,441 of 195.2 ms are 7.94 min."""
+    shown = plan("--from", "128", "--to", "4096", *LENGTH, *RATES, "--noise-scale", "2500..3600").stdout
+    (row,) = [line for line in shown.splitlines() if "linear, fixed epochs" in line]
+    assert "7.94 min (7.57 min to 8.33 min)" in row
+    assert "0.238 (0.223 to 0.255)" in row
+    assert "by the noise scale" in shown
+    assert "an update at 4,096 is worth 14.1 (12.7 to 15.5) of those at 128, not 32" in shown
+    assert "the full regime save no time" in shown
+    assert "warning above-noise-scale: the batch of 4,096 is above the noise scale of 3,000 (2,500 to 3,600)" in shown
+
+
+def test_the_price_in_time_is_documented_json():
+    words = ("--from", "128", "--to", "4096", *LENGTH, *RATES, "--devices", "64", "--parameters", "660000")
+    body = json.loads(plan(*words, "--noise-scale", "3000", "--json").stdout)
+    option = {one["name"]: one for one in body["forecast"]}["by the noise scale"]
+    assert option["seconds_low"] < option["seconds"] < option["seconds_high"]
+    assert option["seconds_factor"] == pytest.approx(option["seconds"] / body["forecast"][0]["seconds"], rel=1e-3)
+    outlook = body["outlook"]
+    assert outlook["noise_scale"] == {"examples": 3000.0, "low": None, "high": None}
+    assert [row["batch_size"] for row in outlook["scaled"]] == [128, 256, 512, 1024, 2048, 4096]
+    assert len(outlook["assumptions"]) == 4
+    assert json.loads(plan("--from", "128", "--to", "4096", "--json").stdout)["outlook"] is None
+
+
+def test_the_best_number_of_devices_is_a_table_and_a_page(tmp_path):
+    page, picture = tmp_path / "a.html", tmp_path / "a.png"
+    words = ("--from", "128", "--to", "4096", *LENGTH, *RATES, "--devices", "1024", "--parameters", "660000")
+    done = plan(*words, "--html", str(page), "--png", str(picture))
+    assert "the best number of devices: more would add more communication than they save computing" in done.stdout
+    assert "note: assumes a ring sums the gradients of 660,000 parameters in float32, 2.64 MB" in done.stdout
+    assert "devices (logarithmic)" in done.stdout
+    assert "devices (logarithmic)" not in plan(*words, "--no-chart").stdout
+    assert "Time of a training on many devices" in page.read_text()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rate_measured_here_times_the_trainings_of_the_recipe():
+    digits = str(RECIPES / "digits.toml")
+    done = plan(digits, "--to", "128", "--rate", "measure", "--devices", "4", "--json")
+    body = json.loads(done.stdout)
+    assert "timing 20 updates at each of the batch sizes 32, 64, 128 on cpu" in done.stderr
+    timed = body["outlook"]["update_time"]["timed"]
+    assert [one["batch_size"] for one in timed] == [32, 64, 128]
+    assert all(0 < one["seconds"]["low"] <= one["seconds"]["middle"] <= one["seconds"]["high"] for one in timed)
+    assert body["outlook"]["cluster"]["parameters"] == 13_514
+    assert all(option["seconds"] > 0 for option in body["forecast"])
+    assert {"ghosts-on-devices", "sync-batch-norm"} <= {warning["code"] for warning in body["warnings"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rate", "128=5000"), "one rate does not tell how the time of an update grows"),
+        (("--rate", "128=1,128=2"), "a batch size has two rates: give one"),
+        (("--rate", "128"), "--rate 128: give BATCH=EXAMPLES_PER_SECOND, such as 128=5000,4096=21000, or measure"),
+        (("--rate", "128=5,x=6"), "--rate x=6: give BATCH"),
+        (("--rate", "128=5,256=6..5"), "--rate 256=6..5: give BATCH"),
+        (("--rate", "0=5,256=6"), "--rate 0=5: give BATCH"),
+        (("--rate", "128=nan,256=6"), "--rate 128=nan: give BATCH"),
+        (("--rate", "128=1e-300,256=6"), "--rate 128=1e-300: give BATCH"),
+        (("--noise-scale", "-5"), "--noise-scale -5: give a number of examples above 0"),
+        (("--noise-scale", "inf"), "--noise-scale inf: give a number of examples"),
+        (("--noise-scale", "5..2"), "--noise-scale 5..2: give a number of examples"),
+        (("--devices", "5000"), "5,000 devices cannot share a batch of 4,096 examples"),
+    ],
+)
+def test_a_price_that_cannot_be_told_is_refused(words, said):
+    done = CliRunner().invoke(app, ["plan", "--from", "128", "--to", "4096", *words])
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    assert said in str(done.exception)
+
+
+def test_devices_without_batch_norm_or_a_rate_are_refused():
+    words = ("--set", 'model.name="torchvision:vgg11"', "--devices", "4")
+    done = CliRunner().invoke(app, ["plan", RESNET44, "--to", "512", *words])
+    assert (done.exception.exit_code, done.stdout) == (2, "")
+    assert "--devices has no effect without batch norm or --rate" in str(done.exception)
+
+
+def test_a_given_rate_and_noise_scale_load_no_torch():
+    words = ["plan", "--from", "128", "--to", "4096", *LENGTH, *RATES, "--noise-scale", "3000", "--devices", "64"]
+    program = (
+        "import sys\n"
+        "from lbadvisor.cli.app import app\n"
+        "try:\n    app()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert not {'torch', 'numpy', 'scipy', 'sqlalchemy', 'plotly'} & sys.modules.keys()"
+    )
+    command = [sys.executable, "-c", program, *words, "--parameters", "1000", "--no-chart"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_that_measured_its_gradients_noise_gives_the_noise_scale(place):
+    """In words and numbers those of the stored readings, whose estimator has its own tests."""
+    digits = str(RECIPES / "digits.toml")
+    trained = place.run("train", digits, "--measure", "noise", "--name", "base", "--schedule-scale", "0.3", "--quiet")
+    assert trained.returncode == 0, trained.stderr
+    done = place.run("plan", digits, "--to", "256", "--noise-scale", "base", "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    with Store.open(place.database, create=False) as store:
+        expected = stored_noise_scale(store, [store.run("base")])
+    assert body["outlook"]["noise_scale"]["examples"] == pytest.approx(expected.examples)
+    (option,) = [one for one in body["forecast"] if one["name"] == "by the noise scale"]
+    assert option["epochs_factor"] == pytest.approx((expected.examples + 256) / (expected.examples + 32))
+    unknown = place.run("plan", digits, "--to", "256", "--noise-scale", "nope")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "no run is named 'nope'" in unknown.stderr

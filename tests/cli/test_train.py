@@ -409,3 +409,12 @@ def test_an_adapted_recipe_of_its_own_file_warns_too(place):
     said = place.run("train", "large.toml", "--dry-run").stderr
     assert said.count("warning batch-near-data: B_L << N does not hold: the batch is 79% of the training") == 1
     assert "warning" not in place.run("train", "large.toml", "--dry-run", "--quiet").stderr
+
+
+def test_a_dry_run_warns_of_a_batch_above_the_noise_scale(place):
+    done = place.run("train", DIGITS, "--to", "256", "--noise-scale", "80..120", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert (
+        done.stderr.count("warning above-noise-scale: the batch of 256 is above the noise scale of 98 (80 to 120)") == 1
+    )
+    assert "above-noise-scale" not in place.run("train", DIGITS, "--to", "256", "--dry-run").stderr

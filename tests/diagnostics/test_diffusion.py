@@ -166,7 +166,7 @@ def test_layers_have_laws_and_shares_of_their_own_and_batch_norm_is_told_apart(s
     assert two.norm_percent == 0
     answer = diagnosis_of_diffusion(found)
     # 36% of 54.1%.
-    assert "make 19 to 19% of the squared distance here" in answer.caveats[0]
+    assert "make 19% of the squared distance here" in answer.caveats[0]
     assert [row[:3] for row in answer.grids[2].rows] == [
         ("a", "linear 1", Law.LOGARITHM),
         ("a", "linear 2", Law.LOGARITHM),

@@ -3,7 +3,17 @@
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.arms import ARMS, PAPER_ARMS, changes, foundation, parse_arms, planned, planned_arms
+from lbadvisor.plan.arms import (
+    ARMS,
+    PAPER_ARMS,
+    arm_of,
+    changes,
+    foundation,
+    parse_arms,
+    place_of,
+    planned,
+    planned_arms,
+)
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import LINEAR
@@ -267,3 +277,33 @@ def test_with_batch_norm_no_arm_is_left_out():
     arms, left_out = planned_arms(parse_arms(",".join(ARMS), 1), RESNET44, ASKED)
     assert [arm.arm.name for arm in arms] == list(ARMS)
     assert left_out == ()
+
+
+def test_an_arm_may_keep_any_share_of_the_regime():
+    """By hand: a quarter of 78 125 updates, and of the milestone at 31 640.6."""
+    arm = arm_of("ra-0.25")
+    assert (arm.label, arm.what) == ("1/4 RA", "1/4 of the regime's stretch: 1/4 of the baseline's updates")
+    recipe = planned(arm, RESNET44, ASKED).recipe
+    assert (recipe.schedule.updates, recipe.schedule.milestones[0].update) == (19_531, 7_910)
+    assert recipe.adapted_from.stretch_share == 0.25
+    assert parse_arms("sb,ra-0.25:1", 3)[1] == (arm, 1)
+
+
+def test_one_share_of_the_regime_is_one_arm():
+    assert (arm_of("ra-0.5"), arm_of("ra-1"), arm_of("ra-0.250")) == (ARMS["ra-half"], ARMS["ra"], arm_of("ra-0.25"))
+
+
+@pytest.mark.parametrize("name", ["ra-0", "ra-2", "ra-0.0", "ra-", "ra-.5", "ra-quarter"])
+def test_a_share_that_is_none_names_no_arm(name):
+    with pytest.raises(PlanError, match=f"no arm `{name}`"):
+        arm_of(name)
+
+
+def test_a_share_below_the_baselines_epochs_is_refused():
+    with pytest.raises(PlanError, match=r"the arm ra-0.03: a stretch share of 0.03 is not between 1/r = 0.03125"):
+        planned(arm_of("ra-0.03"), RESNET44, ASKED)
+
+
+def test_shares_of_the_regime_are_listed_after_its_half_the_larger_first():
+    names = ["ra-0.125", "unknown", "linear", "ra-0.25", "ra-half", "ra", "gbn"]
+    assert sorted(names, key=place_of) == ["gbn", "ra", "ra-half", "ra-0.25", "ra-0.125", "linear", "unknown"]

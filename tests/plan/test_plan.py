@@ -188,6 +188,7 @@ def test_the_alternatives_of_adamw_show_the_betas_with_their_price():
         "square root, betas scaled (Malladi)": (lr, pytest.approx(0.2), pytest.approx(0.992), one),
         "square root, beta2's half-life (Marek)": (lr, 0.9, pytest.approx(0.999**8), one),
         "square root, betas kept": (lr, 0.9, 0.999, one),
+        "square root, half the stretch": (lr, pytest.approx(0.2), pytest.approx(0.992), pytest.approx(4)),
         "square root and regime": (lr, pytest.approx(0.2), pytest.approx(0.992), pytest.approx(8)),
         "learning rate kept, regime": (3e-4, 0.9, 0.999, 1),
     }
@@ -347,12 +348,15 @@ def test_the_horizon_is_that_of_the_plain_mean_with_the_same_variance(definition
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (Request(4096, ()), {"few-updates-per-epoch"}),
-        (Request(256, ("ghost",)), {"running-statistics-horizon", "rounding"}),
-        (Request(300, ("ghost",)), {"running-statistics-horizon", "ghost-remainder"}),
-        (Request(256, ("lr",), LINEAR), {"linear-without-warm-up", "rounding"}),
-        (Request(8192, ("clip",)), {"few-updates-per-epoch", "batch-near-data"}),
-        (Request(256, ("ghost",), ghost_batch_size=8), {"running-statistics-horizon", "small-ghost", "rounding"}),
+        (Request(4096, ()), {"few-updates-per-epoch", "regularization-kept"}),
+        (Request(256, ("ghost",)), {"running-statistics-horizon", "regularization-kept", "rounding"}),
+        (Request(300, ("ghost",)), {"running-statistics-horizon", "regularization-kept", "ghost-remainder"}),
+        (Request(256, ("lr",), LINEAR), {"linear-without-warm-up", "lr-and-stability", "rounding"}),
+        (Request(8192, ("clip",)), {"few-updates-per-epoch", "batch-near-data", "regularization-kept"}),
+        (
+            Request(256, ("ghost",), ghost_batch_size=8),
+            {"running-statistics-horizon", "small-ghost", "regularization-kept", "rounding"},
+        ),
     ],
 )
 def test_only_the_warnings_that_apply_are_given(request_, expected):

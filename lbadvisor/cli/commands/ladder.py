@@ -1,5 +1,6 @@
 """`lbadvisor ladder`: train the arms of the paper's table over seeds."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,12 +30,13 @@ def ladder(
         typer.Option(
             "--arms",
             metavar="ARM,ARM...",
-            help="Some of sb, lb, lr, gbn, ra (the paper's), ra-half, linear, noise, dropout, label-noise, "
-            "dropconnect; ra:1 is ra with one seed.",
+            help="Some of sb, lb, lr, gbn, ra (the paper's), ra-half, ra-0.25 or another share of the regime, linear, "
+            "noise, dropout, label-noise, dropconnect; ra:1 is ra with one seed.",
         ),
     ] = "sb,lb,lr,gbn,ra",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,
     rules: options.Rules,
+    noise_scale: options.NoiseScaleText = None,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     measure: options.MeasureToo = None,
@@ -64,27 +66,30 @@ def ladder(
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, targets_of, with_requests
+    from lbadvisor.cli.options.known_words import noise_scale_of
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.plan.arms import LadderRequest, parse_arms
+    from lbadvisor.plan.knowledge import Knowledge
     from lbadvisor.runs.reuse import name_of_ladder
 
     sizes = targets_of(targets)
     check_reports(html, png)
     baseline = baseline_recipe(recipe, with_requests(changes, measure, recomputed=recompute_statistics), words)
     given = None if name is None else checked_name(name, "ladder")
-    display, requests = LadderDisplay(quiet=quiet), []
-    wanted = parse_arms(arms, seeds)
+    wanted, known = parse_arms(arms, seeds), Knowledge(noise_scale_of(noise_scale, database))
     if len(sizes) > 1 and wanted[0][0].request is not None:
         raise UsageError(f"--arms {arms}: several target batch sizes are compared with the baseline, so begin with sb")
-    plans = [_planned(baseline, request_by(rules, size, ()), wanted, words) for size in sizes]
+    asked = [replace(request_by(rules, size, ()), known=known) for size in sizes]
+    plans = [_planned(baseline, one, wanted, words) for one in asked]
+    display, requests = LadderDisplay(quiet=quiet), []
     for idle in dict.fromkeys(idle for _, left_out in plans for idle in left_out):
         display.say(f"{idle.arm.label} is skipped: it {idle.why}")
     with opened_to_train(database) as store:
-        for size, (planned, _) in zip(sizes, plans, strict=True):
+        for one, (planned, _) in zip(asked, plans, strict=True):
+            size, default = one.target_batch_size, ladder_name_of(baseline, one)
             own = given if given is None or len(sizes) == 1 else f"{given}-{size}"
             if own is None:
-                default = ladder_name_of(baseline, request_by(rules, size, ()))
                 stored = name_of_ladder(store, baseline, size, planned, default)
                 display.of_runs.show_stored(stored, default, "ladder")
                 own = stored.name

@@ -1,6 +1,6 @@
 """`lbadvisor plan`: what a larger batch changes, why, and at what cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +9,13 @@ import typer
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.known_words import MEASURE, KnownWords
 
 if TYPE_CHECKING:
+    from lbadvisor.diagnostics.update_timing import Timing
     from lbadvisor.plan.baseline import Baseline
+    from lbadvisor.plan.plan import NumbersPlan, Plan
+    from lbadvisor.plan.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,44 +64,90 @@ def plan(
     *,
     numbers: Numbers,
     adapt: options.Adapt,
+    known: KnownWords,
+    device: options.Device = "auto",
+    data_dir: options.DataDir = None,
     changes: options.Changes,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the adapted recipe to this file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
-    as_json: options.AsJson = False,
+    shown: options.Shown,
 ) -> None:
     """Show what a larger batch changes: each line old -> new with formula and source, then what it costs.
 
     `lbadvisor plan --from 128 --to 4096` needs no recipe; add --lr, --epochs and --examples for absolute numbers.
-    Optimizer settings that are not given default to torch's.
+    Optimizer settings that are not given default to torch's. With --rate the cost is also in time, and with --devices
+    on many of them.
     """
-    from lbadvisor.cli.display.console import print_json
-    from lbadvisor.cli.display.render_plan import print_plan
+    from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
+    from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
     from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body
+    from lbadvisor.plan.plan import advise, advise_numbers
 
     target_of(adapt.target)
+    check_reports(shown.html, shown.png)
     if out is not None:
         check_out(out, force=force, source=recipe)
     if recipe is not None:
         baseline = baseline_recipe(recipe, changes, words)
-        made = advise(baseline, arm_or_request_of(adapt, words, baseline_of(baseline)))
+        of_recipe = baseline_of(baseline)
+        request = replace(arm_or_request_of(adapt, words, of_recipe), known=known_of(known, of_recipe))
+        made = advise(baseline, request)
+        if known.rate == MEASURE:
+            machine = options.MachineOptions(device=device, data_dir=data_dir)
+            timing = _timing(made, machine, words, quiet=shown.quiet)
+            facts = replace(request.known, update_time=timing.time, cluster=known.cluster(timing.parameters))
+            request = replace(request, known=facts)
+            made = advise(baseline, request)
         if out is not None:
             write_recipe(out, made)
-        if as_json:
-            print_json(plan_body(made))
-        else:
-            print_plan(made, baseline.name)
+        _show(made, of_recipe, request, shown, baseline.name)
     elif numbers.batch_size is not None:
-        known = numbers.baseline(numbers.batch_size)
-        of_numbers = advise_numbers(known, arm_or_request_of(adapt, words, known))
-        if as_json:
-            print_json(numbers_body(of_numbers))
-        else:
-            print_plan(of_numbers)
+        of_numbers = numbers.baseline(numbers.batch_size)
+        request = replace(arm_or_request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
+        _show(advise_numbers(of_numbers, request), of_numbers, request, shown)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
+
+
+def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: options.Shown, name: str = "") -> None:
+    """Show the plan, as JSON if asked for, and what it costs in time if that is known."""
+    from lbadvisor.cli.display.console import print_json
+    from lbadvisor.cli.display.render_plan import print_plan
+    from lbadvisor.plan.outlook import diagnosis_of, outlook_of
+    from lbadvisor.plan.plan import Plan, numbers_body, plan_body
+
+    outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
+    in_time = None if outlook is None else diagnosis_of(outlook)
+    if not shown.as_json:
+        print_plan(made, in_time, name, chart=shown.chart)
+    else:
+        from lbadvisor.cli.display.json_body import json_of
+
+        body = plan_body(made) if isinstance(made, Plan) else numbers_body(made)
+        print_json(body | {"outlook": None if outlook is None else json_of(outlook)})
+    if in_time is not None:
+        from lbadvisor.cli.display.diagnosis_display import write_diagnoses
+
+        write_diagnoses(f"{name or 'plan'}: {in_time.title}", (in_time,), shown)
+
+
+def _timing(made: "Plan", machine: options.MachineOptions, words: Words, *, quiet: bool) -> "Timing":
+    """Time updates of the plan's trainings on this machine, and show how far that is."""
+    from lbadvisor.cli.display.train_display import Display
+
+    display = Display(quiet=quiet)
+    display.show_loading()
+
+    from lbadvisor.cli.follow import follow_probe
+    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.diagnostics.update_timing import TIMED, time_updates, timed_recipes
+
+    computer = machine_of(machine, words)
+    sizes = ", ".join(f"{recipe.batch.size:,}" for recipe in timed_recipes(made))
+    display.show_line(f"timing {TIMED} updates at each of the batch sizes {sizes} on {computer.device.type}")
+    return follow_probe(time_updates(computer, made), display)

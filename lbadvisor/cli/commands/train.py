@@ -15,6 +15,7 @@ def train(
     recipe: options.RecipeFile,
     *,
     adapt: options.Adapt,
+    noise_scale: options.NoiseScaleText = None,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     measure: options.MeasureToo = None,
@@ -33,12 +34,13 @@ def train(
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import trained_recipe, with_requests
+    from lbadvisor.cli.options.known_words import noise_scale_of
     from lbadvisor.cli.options.names import checked_name, run_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.runs.reuse import StoredName, name_of_training
 
     changes = with_requests(changes, measure, recomputed=recompute_statistics)
-    plan, trained = trained_recipe(recipe, changes, adapt, words)
+    plan, trained = trained_recipe(recipe, changes, adapt, words, noise_scale_of(noise_scale, database))
     default = run_name_of(trained, seed)
     # A given name identifies the run; otherwise the training's identity does, whatever its run is called.
     given = None if name is None else StoredName(checked_name(name, "run"))

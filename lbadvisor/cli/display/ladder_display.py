@@ -16,7 +16,7 @@ from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.comparison.results import is_evaluated
 from lbadvisor.plan.arms import LadderRequest, PlannedArm, changes, foundation
-from lbadvisor.plan.caveats import Caveat
+from lbadvisor.plan.caveat import Caveat
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, RunStatus

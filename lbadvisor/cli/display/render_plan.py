@@ -1,6 +1,7 @@
 """A plan as tables on stdout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.text import Text
@@ -8,10 +9,13 @@ from rich.text import Text
 from lbadvisor.cli.display.console import say, stdout
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.caveats import Caveat
+from lbadvisor.plan.caveat import Caveat
 from lbadvisor.plan.forecast import Option
 from lbadvisor.plan.plan import NumbersPlan
-from lbadvisor.records.numerals import value_text
+from lbadvisor.records.numerals import duration_text, value_text
+
+if TYPE_CHECKING:
+    from lbadvisor.records.diagnosis import Diagnosis
 
 DIFFUSION = "diffusion: how far the steps' noise carries the weights, as a multiple of the baseline:"
 PRICED = {
@@ -24,10 +28,10 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: NumbersPlan, name: str = "") -> None:
+def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, chart: bool) -> None:
     """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
 
-    `name` is that of the recipe, if there is one.
+    `in_time` says which alternative saves time, if that is known. `name` is that of the recipe, if there is one.
     """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
@@ -44,6 +48,11 @@ def print_plan(plan: NumbersPlan, name: str = "") -> None:
         console.print()
     say(console, f"{DIFFUSION} {PRICED[_divides_by(plan.forecast)]}")
     console.print()
+    if in_time is not None:
+        from lbadvisor.cli.display.diagnosis_display import print_diagnosis
+
+        print_diagnosis(console, in_time, chart=chart)
+        console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
 
@@ -109,6 +118,7 @@ def _forecast(choices: Sequence[Option]) -> Table:
         Heading("epochs", rank=4),
         Heading("examples"),
         Heading("diffusion", rank=3),
+        *((Heading("time"), Heading("of the baseline's", rank=2)) if choices[0].seconds_factor is not None else ()),
     )
     return Table(columns, tuple(_priced(choice, betas) for choice in choices))
 
@@ -122,7 +132,21 @@ def _priced(choice: Option, betas: Sequence[str]) -> tuple[TableCell, ...]:
         _absolute(choice.epochs, choice.epochs_factor),
         _absolute(choice.examples, choice.epochs_factor),
         "unknown" if choice.diffusion is None else _absolute(None, choice.diffusion),
+        *(() if choice.seconds_factor is None else _timed(choice)),
     )
+
+
+def _timed(choice: Option) -> tuple[str, str]:
+    return (
+        _ranged(choice.seconds, choice.seconds_low, choice.seconds_high, duration_text),
+        _ranged(choice.seconds_factor, choice.seconds_factor_low, choice.seconds_factor_high, "{:.3g}".format),
+    )
+
+
+def _ranged(middle: float | None, low: float | None, high: float | None, form: Callable[[float], str]) -> str:
+    if middle is None:
+        return "unknown"
+    return form(middle) + ("" if low is None or high is None else f" ({form(low)} to {form(high)})")
 
 
 def _absolute(value: float | None, factor: float) -> str:

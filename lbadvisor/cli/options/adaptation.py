@@ -12,6 +12,8 @@ from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.arms import arm_of
 from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.knowledge import Knowledge
+from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import parse_lr_rule
@@ -113,12 +115,15 @@ def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request
     return requests[0]
 
 
-def trained_recipe(path: Path, changes: Changes, adapt: Adapt, words: Words) -> "tuple[Plan | None, Recipe]":
+def trained_recipe(
+    path: Path, changes: Changes, adapt: Adapt, words: Words, noise_scale: NoiseScale | None = None
+) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes, words)
     if adapt.target is None:
         return None, baseline
-    plan = advise(baseline, arm_or_request_of(adapt, words, baseline_of(baseline)))
+    request = arm_or_request_of(adapt, words, baseline_of(baseline))
+    plan = advise(baseline, replace(request, known=Knowledge(noise_scale)))
     return plan, plan.adapted
 
 

@@ -97,6 +97,20 @@ def _has_horizon(planned: Planned) -> bool:
     return has_horizon(planned.baseline)
 
 
+def names_a_run(noise_scale: str) -> bool:
+    """Whether --noise-scale names a run: anything but a number or an interval."""
+    try:
+        float(noise_scale)
+    except ValueError:
+        return ".." not in noise_scale
+    return False
+
+
+def _by_run(words: Words) -> bool:
+    text = words.values["--noise-scale"]
+    return text is not None and names_a_run(text)
+
+
 TARGET = Need(Words, lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
 RECIPE = Need(Words, lambda words: words.values["recipe"] is not None, "needs a recipe")
 NO_RECIPE = Need(
@@ -186,6 +200,28 @@ def names_recipe(words: Words) -> bool:
 OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have their readings: give a recipe file")
 OF_RUNS = Need(Words, lambda words: not names_recipe(words), "has no effect on a recipe: nothing of it is stored")
 
+BY_RUN = Need(Words, _by_run, "has no effect: only a --noise-scale that names a run is read from a database")
+TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
+RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
+IN_TIME = Need(
+    Words,
+    lambda words: words.values["--rate"] is not None or words.values["--noise-scale"] is not None,
+    "has no effect without --rate or --noise-scale: the page shows what they tell",
+)
+DEVICES = Need(Words, lambda words: words.values["--devices"] is not None, "needs the number of devices: --devices N")
+MEASURABLE = Need(
+    Words,
+    lambda words: words.values["--rate"] != "measure" or words.values["recipe"] is not None,
+    "measure needs a recipe, whose training is timed",
+)
+SIZED = Need(
+    Words,
+    lambda words: words.values["--rate"] in (None, "measure") or words.values["--parameters"] is not None,
+    "needs the network's number of parameters: --parameters N, or --rate measure, which counts them",
+)
+COUNTED = Need(
+    Words, lambda words: words.values["--rate"] != "measure", "has no effect: --rate measure counts the parameters"
+)
 ALWAYS: tuple[Need[Any], ...] = ()
 
 EFFECTS: dict[str, tuple[Need[Any], ...]] = {
@@ -224,6 +260,19 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--weight-decay": (TARGET, DECAY, HORIZON),
     "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
     # Of one command each.
+    "--noise-scale": (TARGET, LARGER),
+    "plan --db": (BY_RUN,),
+    "plan --rate": (MEASURABLE, LARGER),
+    "plan --devices": (SIZED,),
+    "plan --parameters": (DEVICES, RATE, COUNTED),
+    "plan --bandwidth": (DEVICES, RATE),
+    "plan --latency": (DEVICES, RATE),
+    "plan --jitter": (DEVICES, RATE),
+    "plan --chart": (TABLE, DEVICES, RATE),
+    "plan --html": (IN_TIME,),
+    "plan --png": (DEVICES, RATE),
+    "plan --device": (TIMED,),
+    "plan --data-dir": (TIMED, LOOKED_FOR),
     "plan --from": (NO_RECIPE,),
     "plan --lr": (NO_RECIPE, FROM),
     "plan --epochs": (NO_RECIPE, FROM),
@@ -242,6 +291,9 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "ladder --chart": (SWEEP, TABLE, DONE),
     "ladder --md": (ONE_FORM, DONE),
     "ladder --csv": (ONE_FORM, DONE),
+    "stretch --margin": ALWAYS,
+    "stretch --html": (DONE,),
+    "stretch --png": (DONE,),
     "compare --where": ALWAYS,
     "compare --columns": ALWAYS,
     "compare --by": (AXIS,),

@@ -42,12 +42,12 @@ def run_name_of(recipe: "Recipe", seed: int) -> str:
     return "-".join([*words, *_recipe_words(recipe), f"s{seed}"])
 
 
-def ladder_name_of(baseline: "Recipe", asked: "Request") -> str:
+def ladder_name_of(baseline: "Recipe", asked: "Request", kind: str = "ladder") -> str:
     """For example digits-1024-ladder or digits-1024-ghost16-ladder."""
     from lbadvisor.plan.request import options_of
 
     words = [baseline.name, str(asked.target_batch_size), *options_of(asked), *_recipe_words(baseline)]
-    return "-".join([*words, "ladder"])
+    return "-".join([*words, kind])
 
 
 def _recipe_words(recipe: "Recipe") -> list[str]:

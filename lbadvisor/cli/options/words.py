@@ -59,6 +59,14 @@ WeightDecayBy = Annotated[
         help="keep: unchanged, as in the paper; horizon: keep its share of the run; auto: AdamW horizon, others keep.",
     ),
 ]
+NoiseScaleText = Annotated[
+    str | None,
+    typer.Option(
+        "--noise-scale",
+        metavar="N|LOW..HIGH|RUN",
+        help="Gradient noise scale in examples, as `probe noise` measures it, or a run trained with --measure noise.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable."),
