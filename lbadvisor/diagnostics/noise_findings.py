@@ -171,7 +171,7 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
 
 def _graphs(found: NoiseFindings) -> Iterator[Graph]:
     known = [window for window in found.windows if 0 < window.noise_scale.examples < math.inf]
-    if known:
+    if len(known) > 1:
         scales = [window.noise_scale for window in known]
         yield Graph(
             title="Noise scale along the training",
