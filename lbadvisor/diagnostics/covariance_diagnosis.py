@@ -13,6 +13,7 @@ from lbadvisor.diagnostics.covariance import (
     GroupRatio,
     RuleMatch,
 )
+from lbadvisor.plan.noise_scale import noise_scale_text
 from lbadvisor.plan.noisy_quadratic import stretch_caveat
 from lbadvisor.plan.rules import HOFFER
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
@@ -53,7 +54,7 @@ def _sentences(found: CovarianceProbe, point: CovariancePoint) -> Iterator[str]:
         if (match.rule, match.batch_norm) == ("sqrt", "plain"):
             yield f"With plain batch norm the square-root rule gives {_text(match.covariance)}."
     yield (
-        f"The mean step (drift) makes {_text(point.drift_share, 100, '%')} of the second moment of the baseline's "
+        f"The mean step (drift) makes up {_text(point.drift_share, 100, '%')} of the second moment of the baseline's "
         f"step, and does not shrink as the batch grows: exponent {_text(point.exponent)} keeps that moment"
     ) + (
         ", so 0.5 makes the target's steps too long."
@@ -84,7 +85,7 @@ def _caveats(found: CovarianceProbe) -> Iterator[str]:
     scale = found.points[-1].noise_scale
     if math.isfinite(scale.examples):
         yield (
-            f"{_where(found.points[-1])} the noise scale is {scale.examples:,.3g} examples. "
+            f"{_where(found.points[-1])} the noise scale is {noise_scale_text(scale)} examples. "
             + stretch_caveat(scale.examples, found.batch_size, found.target_batch_size)
         )
 

@@ -60,6 +60,7 @@ def test_a_dry_run_tells_the_price(place):
         (("--to", "256", "--batches", "3"), "--batches"),
         (("--to", "256", "--schedule-scale", "0"), "--schedule-scale 0"),
         (("--to", "256", "--dry-run", "--html", "a.html"), "--dry-run trains nothing"),
+        (("--to", "256", "--dry-run", "--json"), "--dry-run trains nothing"),
         (("--to", "256", "--micro", "40", "--device", "cpu"), "would cut ghost batches"),
     ],
 )

@@ -124,6 +124,16 @@ NO_ARM = Need(
     lambda words: words.values.get("--arm") is None,
     "cannot be combined with --arm, which says what is adapted",
 )
+BY_DISTANCE = Need(
+    Words,
+    lambda words: words.values["--arm"] in (None, "distance"),
+    "belongs to --arm distance: the other arms have no distances",
+)
+FOLLOWS = Need(
+    Words,
+    lambda words: words.values["--distances-from"] is not None,
+    "has no effect without --distances-from RUN, which is read from the database",
+)
 OUT = Need(Words, lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
 ONE_FORM = Need(
     Words,
@@ -200,7 +210,11 @@ def names_recipe(words: Words) -> bool:
 OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have their readings: give a recipe file")
 OF_RUNS = Need(Words, lambda words: not names_recipe(words), "has no effect on a recipe: nothing of it is stored")
 
-BY_RUN = Need(Words, _by_run, "has no effect: only a --noise-scale that names a run is read from a database")
+BY_RUN = Need(
+    Words,
+    lambda words: _by_run(words) or words.values["--distances-from"] is not None,
+    "has no effect: only --distances-from and a --noise-scale that names a run are read from a database",
+)
 TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
 RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
 IN_TIME = Need(
@@ -259,9 +273,11 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--betas": (TARGET, BETAS, _adapts("lr"), LARGER),
     "--weight-decay": (TARGET, DECAY, HORIZON),
     "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
+    "--distances-from": (TARGET, RECIPE, BY_DISTANCE),
     # Of one command each.
     "--noise-scale": (TARGET, LARGER),
     "plan --db": (BY_RUN,),
+    "verify-resume --db": (FOLLOWS,),
     "plan --rate": (MEASURABLE, LARGER),
     "plan --devices": (SIZED,),
     "plan --parameters": (DEVICES, RATE, COUNTED),
@@ -311,6 +327,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "probe sharpness --json": (DONE,),
     "probe covariance --at": ALWAYS,
     "probe covariance --batches": ALWAYS,
+    "probe covariance --json": (DONE,),
     "probe all --json": (DONE,),
     "probe noise --to": ALWAYS,
     "probe noise --updates": (OF_RECIPE,),
