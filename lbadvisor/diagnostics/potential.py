@@ -69,7 +69,7 @@ class DistanceBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class LossGrowth:
     """The bins; `gamma` of their deviation, alpha = 2 gamma, and that of the root mean square, mean change included."""
 
     bins: tuple[DistanceBin, ...]
@@ -92,10 +92,10 @@ class Potential:
     normalized_over: int | None
     parameters: int
     reach: Reach
-    growth: Growth
+    growth: LossGrowth
 
 
-def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope: float) -> Growth:
+def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope: float) -> LossGrowth:
     """Fit std ~ d^gamma by least squares over the logarithms; `gradient_slope` is |g|/sqrt(P) at the starts.
 
     Points along a walk are correlated, so the bootstrap draws whole walks. The intervals are Student's t, with a degree
@@ -133,7 +133,7 @@ def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope:
         DistanceBin(distance, Fitted(*map(math.exp, logs)), mean, distance * gradient_slope)
         for distance, logs, mean in zip(distances, deviations, changes_WK.mean(0).tolist(), strict=True)
     )
-    return Growth(tuple(bins), Fitted(*gamma), Fitted(*(2 * end for end in gamma)), Fitted(*gamma_with_mean))
+    return LossGrowth(tuple(bins), Fitted(*gamma), Fitted(*(2 * end for end in gamma)), Fitted(*gamma_with_mean))
 
 
 def _squares(changes_WK: Matrix, seeds: Sequence[int]) -> Matrix:
@@ -211,7 +211,7 @@ def _caveats(found: Potential) -> Iterator[str]:
     yield "The intervals are over directions: other initial weights or examples may differ by more."
 
 
-def _graph(growth: Growth, *, logarithmic: bool) -> Graph:
+def _graph(growth: LossGrowth, *, logarithmic: bool) -> Graph:
     x = tuple(one.distance for one in growth.bins)
     deviations = [one.deviation for one in growth.bins]
     y, low, high = ([getattr(one, name) for one in deviations] for name in ("value", "low", "high"))

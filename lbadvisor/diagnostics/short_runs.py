@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.calibration import (
     Calibration,
     DistanceCurve,
@@ -78,13 +79,6 @@ class CalibrationRequest:
         return 100 * self.examples / ((planned.schedule.updates or 0) * planned.batch.size)
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationProgress:
-    """Number of the calibration's examples done so far."""
-
-    examples: int
-
-
 def target_recipe(request: CalibrationRequest, exponent: float) -> Recipe:
     """The target's recipe, in updates, at an exponent."""
     return advise(request.baseline, replace(request.request, lr_rule=rule_of_exponent(exponent))).adapted
@@ -95,9 +89,7 @@ def check_calibration(machine: Machine, request: CalibrationRequest) -> None:
     machine.check(target_recipe(request, request.exponents[0]))
 
 
-def calibrate(
-    machine: Machine, request: CalibrationRequest
-) -> Generator[Preparing | CalibrationProgress, None, Calibration]:
+def calibrate(machine: Machine, request: CalibrationRequest) -> Generator[Preparing | Advance, None, Calibration]:
     """Run the calibration; nothing is stored. The machine's micro-batches are the target's.
 
     Raises the errors of `errors.py`.
@@ -127,7 +119,7 @@ def calibrate(
                     if exponent is None:
                         moments.append(fresh_moments(state, dataset, baseline.batch.size, request.chunks))
                         done += request.chunks * recipe.batch.size
-                yield CalibrationProgress(done)
+                yield Advance("calibrating", done, request.examples, "examples")
             curves.append(DistanceCurve(exponent, seed, tuple(d if math.isfinite(d) else math.nan for d in distances)))
     batch_size, target_size = baseline.batch.size, request.request.target_batch_size
     found = calibrated_windows(windows, curves, moments, batch_size, target_size)

@@ -63,10 +63,10 @@ GIVEN = {
     "--precision": "float32", "--out": "new.toml", "--from": "32", "--lr": "0.1", "--epochs": "10",
     "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--momentum": "0.9", "--beta1": "0.9",
     "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
-    "--updates": "3", "--seed": "1",
+    "--updates": "3", "--seed": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db",
     "--distances-from": "sb", "--html": "a.html", "--png": "a.png", "--by": "update",
     "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
-    "--jitter": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db", "--rate": "measure",
+    "--jitter": "1", "--rate": "measure",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
 OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.gradient_moments import gradient_moments
-from lbadvisor.diagnostics.short_runs import CalibrationProgress, CalibrationRequest, calibrate
+from lbadvisor.diagnostics.short_runs import CalibrationRequest, calibrate
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
@@ -68,9 +69,9 @@ def test_the_digits_drift_first_and_the_exponent_grows_with_the_window(digits):
         except StopIteration as end:
             found = end.value
             break
-        if isinstance(event, CalibrationProgress):
-            assert event.examples > behind
-            behind = event.examples
+        if isinstance(event, Advance):
+            assert event.done > behind
+            behind = event.done
     assert [window.updates for window in found.windows] == [5, 10, 20, 40, 80]
     exponents = [window.matched.value for window in found.windows]
     assert exponents[0] == pytest.approx(0.07, abs=0.08)

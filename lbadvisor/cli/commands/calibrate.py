@@ -109,20 +109,10 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
 
 def run_calibration(machine: "Machine", asked: "CalibrationRequest", display: "Display") -> "Calibration":
     """Run it, and show how far it is."""
-    from lbadvisor.cli.display.progress import Step, prepared
-    from lbadvisor.cli.follow import follow_unsaved
-    from lbadvisor.diagnostics.short_runs import CalibrationProgress
+    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.diagnostics.short_runs import calibrate as events_of
-    from lbadvisor.training.data.dataset import Preparing
 
-    def step(event: Preparing | CalibrationProgress) -> Step:
-        if isinstance(event, Preparing):
-            return prepared(event)
-        count = f"{event.examples:,} of {asked.examples:,} examples"
-        return Step("calibrating", event.examples, asked.examples, count)
-
-    with display.progress() as shown:
-        return follow_unsaved(events_of(machine, asked), lambda event: shown.show(step(event)))
+    return follow_probe(events_of(machine, asked), display)
 
 
 def numbers_of(text: str) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 import typer
 
+from lbadvisor.cli.commands.probe_all import everything
 from lbadvisor.cli.commands.probe_covariance import covariance
 from lbadvisor.cli.commands.probe_diffusion import diffusion
 from lbadvisor.cli.commands.probe_noise import noise
@@ -24,8 +25,9 @@ def _probe() -> None:
     pass
 
 
-probe.command("covariance")(covariance)
 probe.command("diffusion")(diffusion)
-probe.command("noise")(noise)
 probe.command("potential")(potential)
+probe.command("noise")(noise)
+probe.command("covariance")(covariance)
 probe.command("sharpness")(sharpness)
+probe.command("all")(everything)
