@@ -59,8 +59,8 @@ def test_the_first_command_prints_what_the_readme_shows(run):
     for lines in (printed, shown):
         header, *arms, legend, blank, sentence = lines
         assert re.split(r"  +", header) == [
-            "arm", "runs", "accuracy, %", "gap, points", "gap, 95% interval", "closed", "closed, 95% interval",
-            "step, points", "step, 95% interval",
+            "arm", "runs", "updates", "accuracy, %", "gap, points", "gap, 95% interval", "closed",
+            "closed, 95% interval", "step, points", "step, 95% interval",
         ]  # fmt: skip
         assert [row.split()[0] for row in arms] == ["SB", "LB", "+LR", "+GBN", "+RA"]
         assert legend == (
@@ -69,7 +69,7 @@ def test_the_first_command_prints_what_the_readme_shows(run):
         )
         assert blank == ""
         assert sentence.startswith("The naive large batch LB is ")
-        accuracy, deviation = ({row.split()[0]: float(row.split()[i]) for row in arms} for i in (2, 4))
+        accuracy, deviation = ({row.split()[0]: float(row.split()[i]) for row in arms} for i in (3, 5))
         for arm in ("SB", "+RA"):
             assert accuracy[arm] - accuracy["LB"] > 2 * (deviation[arm] + deviation["LB"])
         assert accuracy["SB"] > 96.5

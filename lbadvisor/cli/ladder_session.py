@@ -40,7 +40,7 @@ def follow_runs(events: RunEvents, store: "Store", requests: Sequence[LadderRequ
     if ended.signal_name is None:
         display.show_interruption(shown.current, shown.done, len(runs))
     else:
-        display.show_stop(ended.signal_name, shown.current, shown.update, shown.done, len(runs))
+        display.show_stop(ended.signal_name, shown, len(runs))
     raise typer.Exit(STOPPED_BY_SIGNAL)
 
 

@@ -104,7 +104,7 @@ def _notes(members: Sequence[Members]) -> Iterator[str]:
         run = result.run
         if run.status is not RunStatus.COMPLETE:
             why = f": {run.ended_because}" if run.ended_because else ""
-            yield f"{run.name} is at update {run.update} of {run.updates} ({run.status}{why})"
+            yield f"{run.name} is at update {run.update} of {run.at_most}{run.updates} ({run.status}{why})"
         if result.last is None:
             yield f"{run.name} has no measurements"
         elif result.final is None:

@@ -4,6 +4,7 @@ That a group is worse or better, and that a share of the gap is closed or added,
 If it does not, the sentence says that nothing is shown; without an interval, what was measured, and why there is none.
 """
 
+import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -26,7 +27,8 @@ def conclusion(
         names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
         return f"No gap: the runs are of different data sets ({', '.join(names)})."
     answer = [_of_one_group(members[0])] if len(members) == 1 else _answer(groups, naive, closing)
-    return " ".join([*answer, *_after_holm(groups), *_caveats(members, groups)])
+    saved = _by_distance(members, groups, naive, closing)
+    return " ".join([*answer, *saved, *_after_holm(groups), *_caveats(members, groups)])
 
 
 def _of_one_group(group: Members) -> str:
@@ -100,6 +102,21 @@ def _closed(base: str, large: GroupGap, other: GroupGap) -> Iterator[str]:
             yield f"{other.group} widens {gap} by {-share.value:.0f}% ({_how_sure(share, -1)})."
         if large.pairs < 2 and of_points < ONE_SEED_NOISE_POINTS:
             yield "The gap itself is too small for that share to mean anything."
+
+
+def _by_distance(
+    members: Sequence[Members], groups: Sequence[GroupGap], naive: int | None, closing: int | None
+) -> Iterator[str]:
+    """How many updates each group that is scheduled by distance made, and what it closes."""
+    for place, (label, results) in enumerate(members):
+        runs = [result.run for result in results if result.run.status is RunStatus.COMPLETE]
+        if not runs or not runs[0].recipe.schedule.is_by_distance:
+            continue
+        made, most = statistics.fmean(run.updates for run in runs), runs[0].recipe.schedule.updates
+        mean = f" (mean of {len(runs)} runs)" if len(runs) > 1 else ""
+        yield f"By weight distance, {label} made {made:,.0f} of at most {most:,} updates{mean}."
+        if naive not in (None, place) and place not in (0, closing) and groups[naive].points is not None:
+            yield from _closed(groups[0].group, groups[naive], groups[place])
 
 
 def _how_sure(share: Estimate, sign: int) -> str:

@@ -20,6 +20,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import rule_of_exponent
+from lbadvisor.recipe.early_milestones import without_distances
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.recipe.schedule import in_updates
@@ -149,9 +150,9 @@ def calibrate(
 
 def first_updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
     """The first updates of a training, by number, without evaluation, which comes at the end."""
-    # Keep the whole schedule, but measure nothing on the way.
+    # Keep the whole schedule as planned, but measure nothing on the way.
     cadence = type(state.recipe.measurements)()
-    state.recipe = state.recipe.model_copy(update={"measurements": cadence})
+    state.recipe = without_distances(state.recipe).model_copy(update={"measurements": cadence})
     for _ in naming_what_fits(train(state, dataset), state):
         yield state.update
         if state.update == updates:

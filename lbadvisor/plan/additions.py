@@ -1,11 +1,14 @@
-"""What a request adds to the paper's adaptation, line by line: a warm-up, multiplicative noise, regularization.
+"""What a request adds to the paper's adaptation, line by line: a warm-up, noise, regularization, distances.
 
-Goyal's rule needs the first, the paper offers the second as an alternative, and the third are its negative controls.
+Goyal's rule needs the first, the paper offers the second as an alternative, the third are its negative controls, and
+the last is its advice.
 """
+
+from dataclasses import replace
 
 from lbadvisor.errors import PlanError
 from lbadvisor.plan import rules
-from lbadvisor.plan.adjustments import Adjustment, changed
+from lbadvisor.plan.adjustments import Adjustment, changed, updates_formula
 from lbadvisor.plan.rules import Rule
 from lbadvisor.plan.scaling import Scaling
 from lbadvisor.recipe.parts import Addition
@@ -20,6 +23,7 @@ def additions_of(scaling: Scaling) -> tuple[Addition, ...]:
         "dropout": request.dropout is not None,
         "label-noise": request.label_noise is not None,
         "drop-connect": request.drop_connect is not None,
+        "distance": request.distances is not None,
     }
     return tuple(addition for addition, given in asked.items() if given)
 
@@ -117,3 +121,23 @@ def regularization_lines(scaling: Scaling) -> list[Adjustment]:
             after = before if asked is None else asked
             lines.append(changed(f"regularization.{what}", before, after, rule, "probability"))
     return lines
+
+
+_BY_DISTANCE = Rule(
+    "by weight distance", "||w_t - w_0|| of the baseline", f"{rules.HOFFER}: its advice for the drops",
+    "drops come at these distances, at the latest at the updates above; all that follows moves with them",
+)  # fmt: skip
+
+
+def distance_lines(scaling: Scaling) -> list[Adjustment]:
+    """The weight distances at which milestones come early: the baseline's own, or as requested."""
+    before, asked = scaling.baseline.milestone_distances, scaling.request.distances
+    after, rule = (before, replace(_BY_DISTANCE, name="kept")) if asked is None else (asked.at_milestones, _BY_DISTANCE)
+    if not any(distance is not None for distance in after):
+        return []
+    cadence = Rule("with the schedule", updates_formula(scaling), rules.OWN_CHOICE, "as many checks as before")
+    every = scaling.lengths(scaling.baseline.distance_every)
+    return [
+        changed("schedule.milestones.distance", before, after, rule),
+        changed("schedule.distance_every_updates", *every, cadence, "updates"),
+    ]

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from lbadvisor.errors import PlanError
 from lbadvisor.plan import rules
 from lbadvisor.plan.adjustments import Adjustment
+from lbadvisor.plan.baseline import baseline_of
+from lbadvisor.plan.caveats import of_distance_signal
+from lbadvisor.plan.distances import Distances, check_measured
 from lbadvisor.plan.plan import Plan, advise
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.catalog import network_facts
@@ -29,7 +32,7 @@ class Arm:
 
     `label` is its name in the paper's table, or this project's; `upon` is the arm it builds on, None for the baseline;
     `what` says in a sentence what it changes there. `request` turns a request into the arm's, keeping its target and
-    rules.
+    rules. `follows` names the arm whose run with seed 0 tells the distances that the request needs.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Arm:
     upon: str | None
     what: str
     request: Callable[[Request], Request] | None
+    follows: str | None = None
 
 
 DROPOUT = 0.5
@@ -63,6 +67,11 @@ _ARMS = (
     Arm(
         "ra", "+RA", "gbn", "the regime: as many updates as the baseline",
         lambda asked: replace(asked, parts=PARTS),
+    ),
+    Arm(
+        "distance", "distance", "gbn",
+        "the regime's drops, each as soon as the weight distance is that of the baseline's (of the SB run with seed 0)",
+        lambda asked: replace(asked, parts=PARTS), follows="sb",
     ),
     Arm(
         "ra-half", "half RA", "gbn", "half the regime's stretch: half the baseline's updates",
@@ -154,17 +163,28 @@ def place_of(name: str) -> tuple[int, float]:
 class PlannedArm:
     """An arm for one baseline and target: its plan (None for the baseline itself), recipe and seeds.
 
-    `recipe` is in updates only; the seeds are 0, 1, ..., `seeds` - 1.
+    `recipe` is in updates only; the seeds are 0, 1, ..., `seeds` - 1. `asked` is what the arm's request was made of.
     """
 
     arm: Arm
     plan: Plan | None
     recipe: "Recipe"
     seeds: int
+    asked: Request
+
+    @property
+    def awaits_distances(self) -> bool:
+        """Whether the arm's recipe has no distances yet, for want of the run that tells them."""
+        return self.arm.follows is not None and self.asked.distances is None
+
+    @property
+    def is_by_distance(self) -> bool:
+        """Whether its runs may end before their last update."""
+        return self.awaits_distances or self.recipe.schedule.is_by_distance
 
     @property
     def updates(self) -> int:
-        """Updates of one run."""
+        """Updates of one run; by distance, the most there can be."""
         updates = self.recipe.schedule.updates
         if updates is None:
             raise ValueError("the recipe is not in updates")
@@ -212,12 +232,22 @@ def planned(arm: Arm, baseline: "Recipe", asked: Request, seeds: int = 1) -> Pla
     from lbadvisor.recipe.schedule import in_updates
 
     if arm.request is None:
-        return PlannedArm(arm, None, in_updates(baseline), seeds)
+        return PlannedArm(arm, None, in_updates(baseline), seeds, asked)
     try:
+        if arm.follows is not None:
+            check_measured(baseline)
         plan = advise(baseline, arm.request(asked))
+        if arm.follows is not None and asked.distances is None:
+            plan = replace(plan, warnings=(*plan.warnings, *of_distance_signal(baseline_of(baseline))))
     except PlanError as error:
         raise PlanError(f"the arm {arm.name}: {error}") from error
-    return PlannedArm(arm, plan, plan.adapted, seeds)
+    return PlannedArm(arm, plan, plan.adapted, seeds, asked)
+
+
+def with_distances(arm: PlannedArm, distances: Distances) -> PlannedArm:
+    """The arm once its distances are known. Raises like `planned`."""
+    baseline = arm.recipe if arm.plan is None else arm.plan.baseline
+    return planned(arm.arm, baseline, replace(arm.asked, distances=distances), arm.seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +265,12 @@ def planned_arms(
 
     An arm is skipped if it changes nothing in the one it builds on, such as +GBN without batch norm.
     """
+    names = [arm.name for arm, _ in wanted]
+    for arm, _ in wanted:
+        if arm.follows is not None and arm.follows not in names:
+            raise PlanError(
+                f"the arm {arm.name} takes its distances from a run of {arm.follows}: name that arm as well"
+            )
     arms, left_out = [], []
     for arm, seeds in wanted:
         why = _why_idle(arm, baseline, asked)

@@ -19,7 +19,8 @@ class Baseline:
 
     Lengths (`updates`, `milestones`, `warmup_updates`, `clipping_updates`, cadences) are in updates of the baseline
     batch and not yet rounded: 164 epochs of 50 000 examples at 128 are 64 062.5. `milestone_decays` are the weight
-    decays that start at the milestones, None if unchanged.
+    decays that start at the milestones, None if unchanged; `milestone_distances` the weight distances at which
+    milestones come early, checked every `distance_every` updates.
     """
 
     batch_size: int
@@ -30,6 +31,8 @@ class Baseline:
     updates: float | None = None
     milestones: tuple[float, ...] = ()
     milestone_decays: tuple[float | None, ...] = ()
+    milestone_distances: tuple[float | None, ...] = ()
+    distance_every: int = 10
     warmup_updates: float | None = None
     momentum: float | None = None
     beta1: float | None = None
@@ -72,6 +75,8 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         updates=updates,
         milestones=tuple(in_updates(m.epoch, m.update) or 0.0 for m in schedule.milestones),
         milestone_decays=tuple(m.weight_decay for m in schedule.milestones),
+        milestone_distances=tuple(m.distance for m in schedule.milestones),
+        distance_every=schedule.distance_every_updates,
         warmup_updates=in_updates(schedule.warmup_epochs, schedule.warmup_updates),
         momentum=getattr(optimizer, "momentum", None),
         beta1=getattr(optimizer, "beta1", None),

@@ -1,10 +1,11 @@
 """The advisor's warnings: each caveat has a trigger, and is shown only if it applies."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lbadvisor.plan import betas, rules, weight_decay
-from lbadvisor.plan.baseline import baseline_of
+from lbadvisor.plan.baseline import Baseline, baseline_of
 from lbadvisor.plan.batch_norm_caveats import of_ghost_batches, of_ghosts
 from lbadvisor.plan.caveat import Caveat
 from lbadvisor.plan.measured_caveats import of_noise_scale, of_stability
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 FEW_UPDATES_PER_EPOCH = 50
 FINITE_POPULATION_SHARE = 0.01
 HORIZON_SHARE = 0.01
+FEWEST_DECADES = 2
+"""Of updates, to tell a logarithm from other laws of growth."""
 
 
 def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
@@ -23,7 +26,9 @@ def caveats(scaling: Scaling) -> tuple[Caveat, ...]:
     if scaling.batch_ratio == 1:
         return tuple(_of_rounding(scaling))
     of_the_optimizer = _of_sgd if scaling.optimizer.divides_by == "nothing" else _of_adaptive_optimizers
-    sources = (_of_price, of_the_optimizer, _of_weight_decay, _of_regularization, of_ghosts, of_noise_scale)
+    sources = (
+        _of_price, _of_distances, of_the_optimizer, _of_weight_decay, _of_regularization, of_ghosts, of_noise_scale,
+    )  # fmt: skip
     return (
         *(caveat for source in sources for caveat in source(scaling)),
         *_of_the_sample(scaling.baseline.examples, scaling.request.target_batch_size),
@@ -40,6 +45,7 @@ def caveats_of_adapted(recipe: "Recipe") -> tuple[Caveat, ...]:
     ghosts = of_ghost_batches(target, target.batch_size, target.ghost_batch_size)
     return (
         *(regime if "regime" in adapted_from.parts else ()),
+        *(of_distance_signal(target) if recipe.schedule.is_by_distance else ()),
         *(ghosts if "ghost" in adapted_from.parts else ()),
         *_of_the_sample(target.examples, target.batch_size),
     )
@@ -62,6 +68,42 @@ def _of_regime(ratio: float, share: float) -> Iterator[Caveat]:
             "regime-price",
             f"{share:g} of the stretch processes {ratio * share:g} times as many examples in {share:g} times as many "
             "updates: what fewer updates cost in accuracy is not known in advance",
+        )
+
+
+def _of_distances(scaling: Scaling) -> Iterator[Caveat]:
+    baseline, asked = scaling.baseline, scaling.request.distances
+    if asked is None:
+        if any(distance is not None for distance in baseline.milestone_distances):
+            yield from of_distance_signal(baseline)
+        return
+    yield from of_distance_signal(baseline)
+    milestones = zip(baseline.milestones, asked.at_milestones, strict=True)
+    without = [f"{update:.0f}" for update, distance in milestones if distance is None]
+    if without:
+        one = len(without) == 1
+        yield Caveat(
+            "drops-without-distance",
+            f"in {asked.run} the weights hardly moved before the milestone{'' if one else 's'} at update "
+            f"{', '.join(without)}: {'it has' if one else 'they have'} no distance, and {'comes' if one else 'come'} "
+            "as many updates after the milestone before as in the baseline",
+        )
+
+
+def of_distance_signal(definition: Baseline) -> Iterator[Caveat]:
+    """What limits the weight distance as the signal for a drop: a short run, and batch norm."""
+    decades = math.log10(definition.milestones[0])
+    if decades < FEWEST_DECADES:
+        yield Caveat(
+            "short-for-distance",
+            f"the first milestone comes after {definition.milestones[0]:.0f} updates, or {decades:.2g} decades: that "
+            "the weight distance grows as the logarithm of the updates can only be seen over about two",
+        )
+    if definition.has_batch_norm:
+        yield Caveat(
+            "distance-and-batch-norm",
+            "batch norm makes the weights before it grow without any change of the function, and the weight distance "
+            "with them: see whether the drops come when you expect them",
         )
 
 

@@ -29,6 +29,9 @@ HARMONIC = NoisyQuadratic(*[tuple(1 / i for i in range(1, 1001))] * 2)
 _NOISE_SCALE = 700.0
 """About that along its training to `LOSS`, while the batch is below it: 764 at 1, 638 at 128."""
 
+_NO_STRETCH = 1e6
+"""A noise scale so many times the target leaves a stretch of 1, within a millionth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Descent:
@@ -87,7 +90,7 @@ def best_descent(model: NoisyQuadratic, loss: float, batch_size: float) -> Desce
         return updates_to(model, loss, math.exp(logarithm), batch_size)
 
     # The updates have one minimum. If none of the three ever gets there, min takes the first: the lowest learning rate.
-    width = 6.0
+    width = 10.0
     best = math.log(2 / max(model.curvatures)) - width
     while width > 0.005:
         best = min((best - width, best, best + width), key=updates)
@@ -109,6 +112,8 @@ def needed_stretch(noise_scale: float, batch_size: int, target_batch_size: int) 
 
     Its batches are scaled so that the noise scale along the baseline's descent, in batches, is the given one.
     """
+    if noise_scale > _NO_STRETCH * target_batch_size:
+        return 1.0
     small = best_descent(HARMONIC, LOSS, batch_size / noise_scale * _NOISE_SCALE)
     small = best_descent(HARMONIC, LOSS, batch_size / noise_scale * noise_scale_along(HARMONIC, small))
     ratio = target_batch_size / batch_size

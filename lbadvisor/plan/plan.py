@@ -111,8 +111,8 @@ def _refuse_overflow(plan: NumbersPlan) -> NumbersPlan:
 def all_lines(scaling: Scaling) -> tuple[Adjustment, ...]:
     """Every line of the plan, in reading order."""
     parts = (
-        adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.warmup_lines,
-        adjustments.ghost_lines, adjustments.running_statistics_lines, additions.noise_lines,
+        adjustments.batch_lines, adjustments.lr_lines, adjustments.regime_lines, additions.distance_lines,
+        additions.warmup_lines, adjustments.ghost_lines, adjustments.running_statistics_lines, additions.noise_lines,
         adjustments.clipping_lines, additions.regularization_lines, adjustments.weight_decay_lines,
         adjustments.momentum_lines, adjustments.weight_ema_lines, adjustments.cadence_lines,
     )  # fmt: skip
@@ -143,6 +143,7 @@ def _adapted(recipe: "Recipe", scaling: Scaling, lines: tuple[Adjustment, ...]) 
         stretch_share=request.stretch_share,
         additions=additions.additions_of(scaling),
         options=options_of(request),
+        distances_from=None if request.distances is None else request.distances.run,
         program=f"lbadvisor {__version__}",
     ).model_dump(mode="json")
     try:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from lbadvisor.plan import rules
+from lbadvisor.plan.distances import Distances
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.rules import LrRule
 from lbadvisor.recipe.parts import Part
@@ -20,8 +21,8 @@ class Request:
     `betas` and `weight_decay` name rules; "auto" picks the one that fits the optimizer and the batch ratio.
     `stretch_share` is the share of the baseline's updates that the regime keeps: 1 for all, 0.5 for half the stretch.
     The rest adds to the adaptation: a learning-rate warm-up of at most `warmup_epochs`, a kind of multiplicative noise,
-    and the probabilities of a `[regularization]` table; None adds nothing. `known` changes nothing: it is what the
-    forecast and the warnings can tell more with.
+    the probabilities of a `[regularization]` table, and the weight distances of the milestones; None adds nothing.
+    `known` changes nothing: it is what the forecast and the warnings can tell more with.
     """
 
     target_batch_size: int
@@ -36,11 +37,12 @@ class Request:
     dropout: float | None = None
     label_noise: float | None = None
     drop_connect: float | None = None
+    distances: Distances | None = None
     known: Knowledge = field(default_factory=Knowledge)
 
 
 _NOTED = ("target_batch_size", "parts", "lr_rule", "stretch_share", "known")
-_ADDED = ("warmup_epochs", "noise", "dropout", "label_noise", "drop_connect")
+_ADDED = ("warmup_epochs", "noise", "dropout", "label_noise", "drop_connect", "distances")
 
 
 def options_of(request: Request) -> tuple[str, ...]:

@@ -103,6 +103,13 @@ def schedule_fits(schedule: Schedule, data: Data, batch: Batch) -> Iterator[Faul
             yield Fault(point.path, f"must come before the end of the schedule, {end}; is {point}")
         elif previous is not None and point.updates <= previous.updates:
             yield Fault(point.path, f"must come after the milestone before it, {previous}; is {point}")
+        elif milestone.distance is not None and schedule.distance_every_updates >= point.updates:
+            yield Fault(
+                ("milestones", i, "distance"),
+                f"is not checked before the milestone, at {point}: checks are {schedule.distance_every_updates} "
+                "updates apart",
+                f"set distance_every_updates = {max(1, point.updates // 20)}",
+            )
         previous = point
 
 

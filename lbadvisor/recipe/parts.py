@@ -6,8 +6,8 @@ from lbadvisor.errors import PlanError
 
 Part = Literal["lr", "ghost", "regime", "clip"]
 PARTS: tuple[Part, ...] = ("lr", "ghost", "regime", "clip")
-Addition = Literal["warm-up", "noise", "dropout", "label-noise", "drop-connect"]
-"""Additions to the paper's adaptation: a learning-rate warm-up, multiplicative noise, regularization."""
+Addition = Literal["warm-up", "noise", "dropout", "label-noise", "drop-connect", "distance"]
+"""Additions to the paper's adaptation: a learning-rate warm-up, noise, regularization, a schedule by distance."""
 
 
 def parse_parts(text: str) -> tuple[Part, ...]:

@@ -189,6 +189,10 @@ class Milestone(RecipeModel):
 
     epoch: Epochs | None = Field(None, description="when it starts, in epochs; or give update")
     update: PositiveInt | None = Field(None, description="number of updates before it; or give epoch")
+    distance: PositiveFloat | None = Field(
+        None,
+        description="weight distance at which it starts earlier, with all that follows it; absent: as planned",
+    )
     lr_factor: PositiveFloat = Field(description="learning rate from then on, as a factor of optimizer.lr")
     weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from then on; absent: unchanged")
 
@@ -208,6 +212,9 @@ class Schedule(RecipeModel):
     milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
         (), description="changes of learning rate or weight decay, in order"
     )
+    distance_every_updates: PositiveInt = Field(
+        10, description="updates between two checks of the weight distance, if a milestone has one"
+    )
     final_lr_factor: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="learning rate at the end as a factor of optimizer.lr, for cosine, linear and exponential"
     )
@@ -216,6 +223,11 @@ class Schedule(RecipeModel):
     warmup_lr_factor: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="the warm-up's first learning rate, as a factor"
     )
+
+    @property
+    def is_by_distance(self) -> bool:
+        """Whether milestones may come early: the schedule's lengths are then the longest possible."""
+        return any(milestone.distance is not None for milestone in self.milestones)
 
     def _faults(self) -> Iterator[Fault]:
         """The keys of a schedule mean something together."""
@@ -240,6 +252,31 @@ class Schedule(RecipeModel):
                     f'a milestone of the learning rate has no meaning with decay = "{decay}"',
                     "to change the weight decay alone, set lr_factor = 1.0",
                 )
+        yield from self._faults_of_distances()
+
+    def _faults_of_distances(self) -> Iterator[Fault]:
+        if not self.is_by_distance:
+            if self.distance_every_updates != type(self).model_fields["distance_every_updates"].default:
+                yield Fault(("distance_every_updates",), "has no meaning: no milestone has a distance", "remove it")
+            return
+        before = 0.0
+        for i, milestone in enumerate(self.milestones):
+            distance, path = milestone.distance, ("milestones", i, "distance")
+            if distance is None:
+                continue
+            if self.decay != "milestones":
+                yield Fault(
+                    path,
+                    f'has no meaning with decay = "{self.decay}", whose length must be known from the start',
+                    'remove it, or set decay = "milestones"',
+                )
+            elif distance <= before:
+                yield Fault(
+                    path,
+                    f"must be above the distance before it, {before:g}, is {distance:g}",
+                    "remove it: the milestone then keeps its updates after the one before",
+                )
+            before = max(before, distance)
 
 
 class Clipping(RecipeModel):
@@ -357,5 +394,8 @@ class AdaptedFrom(RecipeModel):
     )
     options: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description="further options that are not defaults, such as ghost3 or betas-keep"
+    )
+    distances_from: str | None = Field(
+        None, description="the run of the baseline whose weight distances the milestones have"
     )
     program: str = Field(description="the program that adapted it, with its version")

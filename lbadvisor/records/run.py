@@ -100,6 +100,7 @@ class Environment:
 class Run:
     """One training of one recipe with one seed, as stored. Times are UTC.
 
+    It ends after `updates`; if it is scheduled by distance, at the latest, until its last milestone has come.
     Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: the batch in one
     piece); both decide bits. `guarantee` and `threads` are None for a run of a program that did not note them; the
     test numbers (mean cross-entropy in nats, accuracy in percent) are None unless the run held out validation examples
@@ -124,6 +125,11 @@ class Run:
     test_accuracy_percent: float | None = None
     threads: int | None = None
     micro_size: int | None = None
+
+    @property
+    def at_most(self) -> str:
+        """What to say before its length while it may end earlier, else nothing."""
+        return "at most " if self.recipe.schedule.is_by_distance and self.status is not RunStatus.COMPLETE else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def _trained(
     try:
         for event in events:
             yield TrialRun(claim.number, seed, name, updates, event)
-            if not isinstance(event, Progress) or event.measurement is None or event.update == updates:
+            if not isinstance(event, Progress) or event.measurement is None or event.update == event.updates:
                 continue
             value = value_of(event.measurement, request.metric)
             passed = [mark for mark in marks if 100 * event.update >= mark * updates]

@@ -25,14 +25,14 @@ class ClippedShare:
     clipped: bool
 
 
-def clipped_share(recipe: Recipe, measurements: Sequence[Measurement]) -> ClippedShare | None:
+def clipped_share(recipe: Recipe, updates: int, measurements: Sequence[Measurement]) -> ClippedShare | None:
     """How much of a run was above its clipping threshold, without its beginning; None if unknown.
 
     The beginning is the clipping warm-up, or the first tenth of a run that clips throughout. `recipe` is one in
-    updates, `measurements` those of its run in their order.
+    updates, `updates` is the run's length, and `measurements` are its own in their order.
     """
-    clipping, updates = recipe.clipping, recipe.schedule.updates
-    if clipping is None or updates is None:
+    clipping = recipe.clipping
+    if clipping is None:
         return None
     if clipping.updates is not None:
         norms = [m.gradient_norm for m in measurements if m.update > clipping.updates]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from lbadvisor.errors import DivergedError, InTrainingError, RefusedError
-from lbadvisor.plan.arms import LadderRequest, PlannedArm
+from lbadvisor.plan.arms import LadderRequest, PlannedArm, with_distances
+from lbadvisor.plan.distances import distances_of
 from lbadvisor.recipe.identity import Identity, differences, identity_of
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Ladder, Run, RunStatus
@@ -104,13 +105,17 @@ def planned_runs(store: Store, *requests: LadderRequest) -> tuple[PlannedRun, ..
     whatever its name (`reuse.preferred`); else a new one, and the same one for all ladders. Raises `RefusedError` if a
     ladder's name, or a run's, belongs to another training, and `CheckpointError` if one that was begun cannot be
     resumed.
+
+    An arm by distance has its recipe once the run that it follows is complete: one run, so that its own runs are one
+    training over several seeds, and are the same whatever seeds the ladder has later.
     """
     known = _Known.of(store, requests)
+    arms = [(request.name, _with_distances(store, request, known, arm)) for request in requests for arm in request.arms]
     runs: dict[str, PlannedRun] = {}
-    for seed in range(max(arm.seeds for request in requests for arm in request.arms)):
-        for request in requests:
-            for arm in (arm for arm in request.arms if seed < arm.seeds):
-                planned = _planned_run(request.name, known, arm, seed)
+    for seed in range(max(arm.seeds for _, arm in arms)):
+        for ladder, arm in arms:
+            if seed < arm.seeds:
+                planned = _planned_run(ladder, known, arm, seed)
                 same = runs.setdefault(planned.name, planned)
                 if same is not planned:
                     places, is_member = (*same.places, *planned.places), same.is_member and planned.is_member
@@ -173,10 +178,12 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
 def _next(
     store: Store, requests: Sequence[LadderRequest], left: Sequence[tuple[LadderPlace, ...]]
 ) -> PlannedRun | None:
-    """The first of the runs whose places are `left` that has its result or that no process trains."""
+    """The first of the runs whose places are `left` that has its result, or that can be trained now."""
     for planned in planned_runs(store, *requests):
         if any(planned.places[0] in places for places in left):
             run = planned.run
+            if planned.arm.awaits_distances and not planned.is_done:
+                continue
             if run is None or planned.is_done:
                 return planned
             if run.status is not RunStatus.RUNNING:
@@ -258,9 +265,27 @@ def _refuse_another(ladder: Ladder, request: LadderRequest) -> None:
         )
 
 
+def _with_distances(store: Store, request: LadderRequest, known: _Known, arm: PlannedArm) -> PlannedArm:
+    """The arm, with the distances that it awaits if the run it follows is complete."""
+    if not arm.awaits_distances:
+        return arm
+    followed = next(one for one in request.arms if one.arm.name == arm.arm.follows)
+    run = _planned_run(request.name, known, followed, 0).run
+    if run is not None and run.status is RunStatus.DIVERGED:
+        raise RefusedError(
+            f"the arm {arm.arm.name} takes its distances from {run.name}, which diverged: leave the arm out, or lower "
+            "the baseline's learning rate"
+        )
+    if run is None or run.status is not RunStatus.COMPLETE:
+        return arm
+    return with_distances(arm, distances_of(run, store.measurements(run.number), request.baseline))
+
+
 def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
     place = LadderPlace(ladder, arm.arm.name, seed)
-    member = known.members.get(place)
+    member, name = known.members.get(place), f"{ladder}-{arm.arm.name}-s{seed}"
+    if arm.awaits_distances:  # what it trains is not known yet
+        return PlannedRun(arm, seed, name if member is None else member.name, member, (place,), member is not None)
     if member is not None:
         differing = differences(member.recipe, arm.recipe)
         if differing:
@@ -272,7 +297,7 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
             )
         return PlannedRun(arm, seed, member.name, member, (place,), is_member=True)
     identity = identity_of(arm.recipe, seed)
-    name = known.new.get(identity, f"{ladder}-{arm.arm.name}-s{seed}")
+    name = known.new.get(identity, name)
     run = preferred(known.by_identity.get(identity, ()), name)
     if run is not None:
         return PlannedRun(arm, seed, run.name, run, (place,))

@@ -4,10 +4,11 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lbadvisor.errors import DivergedError, StoreError
+from lbadvisor.recipe.early_milestones import has_more
 from lbadvisor.records.run import Measured, Measurement, Run, RunStatus
 from lbadvisor.runs.continuity import loss_jump
 from lbadvisor.store import Store
@@ -31,11 +32,13 @@ SAVING_SHARE = 0.01
 class Progress:
     """One update was made; with its measurement if one was due, and a note if the user should know of something.
 
-    The note is of a loss that jumped when the run was resumed. `loss` is the mean training loss since the last
+    The note is of a milestone that came early, or of a loss that jumped when the run was resumed. The run ends after
+    `updates`, at the latest if it is scheduled by distance. `loss` is the mean training loss since the last
     measurement, in nats, for whoever watches: told after the first update, then once a second, None in between.
     """
 
     update: int
+    updates: int
     measurement: Measurement | None
     note: str | None = None
     loss: float | None = None
@@ -63,15 +66,15 @@ def recorded(
         if saved_update is None:
             recording.save()
         for measured in naming_what_fits(train(state, dataset), state):
-            note, measurement = None, None
+            note, measurement = recording.shorten(), None
             if measured is not None:
                 measurement = measured.measurement
                 recording.add(measured)
-                note, losses = _jump_note(losses, measurement, run), ()
+                note, losses = _jump_note(losses, measurement, run) or note, ()
             recording.keep()
-            yield Progress(state.update, measurement, note, recording.loss_to_tell(measurement))
+            yield Progress(state.update, state.last_update, measurement, note, recording.loss_to_tell(measurement))
         recording.save()
-        recording.end(RunStatus.COMPLETE, f"all {run.updates} updates made")
+        recording.complete()
     except GeneratorExit:
         recording.stop()
         raise
@@ -112,6 +115,20 @@ class _Recording:
         if not math.isfinite(loss):
             raise self._diverged(f"its loss is {loss}")
 
+    def shorten(self) -> str | None:
+        """If a milestone came early, store the run's new length; returns a note about it."""
+        updates, update = self._state.last_update, self._state.update
+        earlier = self._run.updates - updates
+        if not earlier:
+            return None
+        self._run = replace(self._run, updates=updates)
+        self._store.set_updates(self._run.number, updates)
+        latest = " at the latest" if has_more(self._run.recipe, self._state.milestones, update) else ""
+        return (
+            f"the weight distance brought a milestone of {self._run.name} forward by {earlier} updates, to {update}: "
+            f"the run ends at update {updates}{latest}"
+        )
+
     def loss_to_tell(self, measurement: Measurement | None) -> float | None:
         """The training loss, if it is time to tell it: to ask for it at every update would stop a GPU each time."""
         now = time.monotonic()
@@ -148,8 +165,8 @@ class _Recording:
         except DivergedError as error:
             self.diverge(error)
             raise
-        if self._state.update == self._run.updates:
-            self.end(RunStatus.COMPLETE, f"all {self._run.updates} updates made")
+        if self._state.update == self._state.last_update:
+            self.complete()
         else:
             self.end(RunStatus.STOPPED, f"stopped on request at update {self._state.update}")
 
@@ -157,6 +174,10 @@ class _Recording:
         """Store what was measured, the loss that is not finite with it."""
         self._flush()
         self.end(RunStatus.DIVERGED, str(error))
+
+    def complete(self) -> None:
+        """Note that the run is complete."""
+        self.end(RunStatus.COMPLETE, f"all {self._state.last_update} updates made")
 
     def end(self, status: RunStatus, because: str) -> None:
         """Store how the run ended."""

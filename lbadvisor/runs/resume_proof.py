@@ -105,6 +105,7 @@ def prove(
         straight, killed = RunRequest(recipe, None, STRAIGHT, seed), RunRequest(recipe, None, KILLED, seed)
         with Workspace.open(Path(folder) / "proof.db", machine) as workspace:
             yield from _in_a_process(workspace, straight, STRAIGHT, (updates,))
+            updates = _ended(workspace, updates, kill_at)
             yield from _in_a_process(workspace, killed, KILLED, (save_at, kill_at) if save_at else (kill_at,))
             resumed_from = yield from _in_a_process(workspace, killed, RESUMED, (updates,))
             return _compared(workspace, straight, updates, kill_at, resumed_from)
@@ -125,6 +126,14 @@ def _checked(recipe: Recipe, updates: int | None, kill_at: int | None) -> tuple[
     if not 1 <= kill_at < updates:
         raise UsageError(f"--at {kill_at} is not between 1 and {updates - 1}, before the last update")
     return updates, kill_at
+
+
+def _ended(workspace: Workspace, updates: int, kill_at: int) -> int:
+    """The update at which the run without a stop ended: by distance, it may be before `updates`."""
+    ended = workspace.store.run(STRAIGHT).update
+    if kill_at >= ended:
+        raise UsageError(f"--at {kill_at}: scheduled by distance, the training ends at update {ended}; give less")
+    return min(updates, ended)
 
 
 def _in_a_process(
@@ -208,7 +217,8 @@ def _compared(workspace: Workspace, request: RunRequest, updates: int, kill_at: 
         path = checkpoints(workspace.store.checkpoint_folder(run))[0]
         if update_of(path) != updates:
             raise LbadvisorError(f"the {name} run ended at update {update_of(path)}, not at {updates}")
-        tensors.append(_named_values(read_content(path, torch.device("cpu"))[1]))
+        header, content = read_content(path, torch.device("cpu"))
+        tensors.append(_named_values(content) | {"milestones": header.milestones})
         rows.append(_named_rows(workspace.store.measurements(run.number), workspace.store.readings(run.number)))
     recipe = request.recipe
     return ResumeProof(

@@ -66,7 +66,7 @@ def name_of_ladder(
 
     The one called `default`, whatever it trains; else the newest; `default` if there is none. Creates nothing.
     """
-    wanted = {arm.arm.name: arm.recipe for arm in arms}
+    wanted = {arm.arm.name: arm.recipe for arm in arms if not arm.awaits_distances}
     kind = (digest_of(baseline), target_batch_size)
     ladders = [one for one in store.ladders() if (digest_of(one.baseline), one.target_batch_size) == kind]
     trained = {run.number: run.recipe for run in (store.runs() if ladders else ())}

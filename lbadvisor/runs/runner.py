@@ -107,7 +107,7 @@ def train_run(
         losses: list[float] = []
         if not is_new:
             store.discard_after(run.number, state.update)
-            run, cadence_notes = _with_cadence(store, run, request.recipe)
+            run, cadence_notes = _with_cadence(store, _with_length(store, run, state), request.recipe)
             notes += cadence_notes
             if saved_update is not None and not cadence_notes:
                 losses = [m.loss for m in store.measurements(run.number)]
@@ -166,6 +166,13 @@ def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str
         return run, []
     store.set_recipe(run.number, new)
     return replace(run, recipe=new), [f"from now on {', '.join(changed)}"]
+
+
+def _with_length(store: Store, run: Run, state: TrainState) -> Run:
+    """The run, ending when its state does: a milestone may have come early after it was saved, and will do so again."""
+    if run.updates != state.last_update:
+        store.set_updates(run.number, state.last_update)
+    return replace(run, updates=state.last_update)
 
 
 def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:

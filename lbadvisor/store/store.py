@@ -235,6 +235,11 @@ class Store:
         with self._writing() as connection:
             change(connection, run_number, update=greatest(runs.c["update"], update))
 
+    def set_updates(self, run_number: int, updates: int) -> None:
+        """Set after how many updates the run ends, at the latest. Raises `UnknownRunError`."""
+        with self._writing() as connection:
+            change(connection, run_number, updates=updates)
+
     def set_status(self, run_number: int, status: RunStatus, because: str | None, *, resumed: bool = False) -> None:
         """Set the run's status and why it ended (None if it did not); `resumed` counts one more resume.
 

@@ -13,6 +13,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.nn.clipping import clip, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
+from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
+from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
 from lbadvisor.records.run import Measured, Measurement, Reading
 from lbadvisor.training.allocator import keep_freed_memory
@@ -35,10 +37,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     number of CPU threads and whether CUDA uses TF32, has the process keep freed memory, and seeds torch's global
     generator at each update.
     """
-    recipe, model, parameters = state.recipe, state.model, state.parameters
-    updates, cadence = recipe.schedule.updates, recipe.measurements
-    if updates is None:
-        raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
+    recipe, model, parameters = with_milestones(state.recipe, state.milestones), state.model, state.parameters
+    cadence = recipe.measurements
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
     torch.set_num_threads(state.threads)
     keep_freed_memory()
@@ -46,7 +46,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     began = time.perf_counter() - state.seconds
     model.train()
     forward = training_forward(model, recipe.compute)
-    while state.update < updates:
+    while state.update < (updates := state.last_update):
         seed_torch(derived_seed(state.seed, "update", state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
         clipping = clipping_at(recipe, state.update)
@@ -72,6 +72,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         state.interval[0] += loss
         state.interval[2] += 1
         state.update += 1
+        recipe = _with_checked_milestone(state, recipe)
 
         if state.update == updates and recipe.batch_norm.recompute_at_end:
             recompute_statistics(state, dataset)
@@ -82,6 +83,15 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
             measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)
         state.seconds = time.perf_counter() - began
         yield measured
+
+
+def _with_checked_milestone(state: TrainState, recipe: Recipe) -> Recipe:
+    """The recipe with its milestones where they are after the check of the weight distance, if one is due."""
+    due = checked_milestone(recipe, state.update)
+    if due is None or not weight_distance(state) >= due[1]:
+        return recipe
+    state.milestones = moved_to(state.milestones, due[0], state.update)
+    return with_milestones(state.recipe, state.milestones)
 
 
 def _measurement(

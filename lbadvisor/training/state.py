@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lbadvisor.errors import CheckpointError, DataError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.recipe.early_milestones import Milestones, last_update, planned_milestones
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.training.checkpoints.checkpoint_file import (
@@ -43,7 +44,8 @@ class TrainState:
     `initial` are the weights w_0, a function of the seed, for the weight distance. `threads` is the number of CPU
     threads: sums are split over them, so another number gives other bits, and a resumed run keeps it. The same holds
     for `micro_size`, the examples of a micro-batch (None: the batch is in one piece). `dropout` is that of the model's
-    classifier, if the recipe has any.
+    classifier, if the recipe has any. `milestones` are the updates of the schedule's milestones: as planned, until the
+    weight distance brings one forward.
     """
 
     recipe: Recipe
@@ -59,9 +61,16 @@ class TrainState:
     micro_size: int | None = None
     dropout: Dropout | None = None
     parameters: list[Tensor] = field(init=False)
+    milestones: Milestones = field(init=False)
 
     def __post_init__(self) -> None:
         self.parameters = list(self.model.parameters())
+        self.milestones = planned_milestones(self.recipe)
+
+    @property
+    def last_update(self) -> int:
+        """The update at which training ends; by distance, at the latest."""
+        return last_update(self.recipe, self.milestones)
 
 
 def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: torch.device) -> TrainState:
@@ -151,6 +160,7 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
         run=run,
         images=images,
         training=digest_of(state.recipe),
+        milestones=state.milestones,
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 
@@ -189,4 +199,5 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's network: {error}") from error
     state.averages, state.interval, state.seconds = content["averages"], content["interval"], content["seconds"]
     state.update, state.threads, state.micro_size = header.update, header.threads, header.micro_size
+    state.milestones = planned_milestones(state.recipe) if header.milestones is None else header.milestones
     return header

@@ -235,7 +235,7 @@ def test_a_ladder_is_compared_by_its_name_in_groups_of_seeds(ladder: Path) -> No
     assert "Diverged, and in no mean: lb-s3." in body["gap"]["conclusion"]
     lines = [" ".join(line.split()) for line in compare(ladder, "rungs", "--no-curve").stdout.splitlines()]
     assert "accuracy, % 97.00 ± 1.00 86.00 ± 2.00" in lines
-    assert "LB 4, 1 diverged 86.00 ± 2.00 +11.00 +8.52 to +13.48 -" in lines
+    assert "LB 4, 1 diverged 20 86.00 ± 2.00 +11.00 +8.52 to +13.48 -" in lines
 
 
 def test_a_run_that_diverged_enters_no_difference_in_any_form(ladder: Path) -> None:

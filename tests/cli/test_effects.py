@@ -63,7 +63,7 @@ GIVEN = {
     "--precision": "float32", "--out": "new.toml", "--from": "32", "--lr": "0.1", "--epochs": "10",
     "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--momentum": "0.9", "--beta1": "0.9",
     "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
-    "--html": "a.html", "--png": "a.png", "--by": "update",
+    "--distances-from": "sb", "--html": "a.html", "--png": "a.png", "--by": "update",
     "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
     "--jitter": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db", "--rate": "measure",
 }  # fmt: skip
@@ -75,6 +75,10 @@ RATES = ("--rate", "128=5000,4096=20000")
 TIMED = ("plan", DIGITS, "--to", "256", "--rate", "measure")
 WITHOUT_EFFECT = [
     *((("train", DIGITS, option), NO_TARGET) for option in ("--arm", "--adapt", "--lr-rule", "--ghost", "--betas")),
+    (("train", DIGITS, "--distances-from"), NO_TARGET),
+    (("plan", "--from", "32", "--to", "64", "--distances-from"), "needs a recipe"),
+    (("train", DIGITS, "--to", "256", "--arm", "ra", "--distances-from"), "belongs to --arm distance"),
+    *(((command, DIGITS, "--to", "256", "--db"), "--distances-from") for command in ("plan", "verify-resume")),
     *((("verify-resume", DIGITS, option), NO_TARGET) for option in ("--weight-decay", "--stretch-share")),
     *(((*PLAN, option), "needs a recipe") for option in ("--set", "--schedule-scale", "--precision", "--out")),
     *(
@@ -161,7 +165,7 @@ WITHOUT_EFFECT = [
     ((*PLAN, "--html"), "without --rate or --noise-scale"),
     *(((*PLAN, *RATES, option), "without --rate measure") for option in ("--device", "--data-dir")),
     ((*TIMED, "--data-dir"), "comes with scikit-learn"),
-    ((*PLAN, "--noise-scale", "100", "--db"), "only a --noise-scale that names a run"),
+    ((*PLAN, "--noise-scale", "100", "--db"), "a --noise-scale that names a run"),
 ]
 
 

@@ -117,7 +117,7 @@ def test_the_costly_arm_may_have_fewer_seeds(place):
     )
     code, out, _ = place.run("ladder", *SHORT, "--arms", "sb,lb,gbn:1", "--seeds", "2", "--md")
     assert code == 0
-    assert out.startswith("| arm | runs | accuracy, % |")
+    assert out.startswith("| arm | runs | updates | accuracy, % |")
     assert "| +GBN | 1 |" in out
 
 

@@ -106,6 +106,7 @@ def test_an_adapted_recipe_says_truly_what_was_adapted_and_added():
     everything = ("lr", "ghost", "regime", "clip")
     assert said == {
         "lb": ((), "none", 1.0, ()),
+        "distance": (everything, "sqrt", 1.0, ()),
         "lr": (("lr", "clip"), "sqrt", 1.0, ()),
         "gbn": (("lr", "ghost", "clip"), "sqrt", 1.0, ()),
         "ra": (everything, "sqrt", 1.0, ()),

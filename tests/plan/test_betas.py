@@ -16,6 +16,8 @@ def test_malladis_rule_multiplies_one_minus_beta():
     assert adapted_beta("beta2", 0.999, 32, "sde") == pytest.approx(0.968)
     assert adapted_beta("beta1", 0.9, 8, "sde") == pytest.approx(0.2)
     assert adapted_beta("beta1", 0.0, 8, "sde") == 0
+    twice = adapted_beta("beta2", adapted_beta("beta2", 0.999, 4, "sde"), 8, "sde")
+    assert twice == pytest.approx(0.968)  # two steps of 4 and 8 are one of 32
     assert adapted_epsilon(1e-8, 16, "sde") == pytest.approx(2.5e-9)
 
 

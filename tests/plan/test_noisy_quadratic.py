@@ -104,6 +104,11 @@ def test_the_noise_scale_predicts_from_half_to_all_of_the_stretch_that_is_needed
     assert shares[3, 32] > 0.85
 
 
+@pytest.mark.parametrize(("noise_scale", "needed"), [(math.inf, 1), (1e12, 1), (1e-3, 128)])
+def test_the_extremes_need_no_stretch_and_the_full_regime(noise_scale, needed):
+    assert needed_stretch(noise_scale, 32, 4096) == pytest.approx(needed, rel=1e-3)
+
+
 def test_the_caveat_tells_both_numbers():
     """By hand: (900 + 4096)/(900 + 128) = 4.86."""
     told = stretch_caveat(900, 128, 4096)

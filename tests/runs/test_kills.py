@@ -23,6 +23,8 @@ DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 WORDS = (
     *("train", DIGITS, "--to", "128", "--schedule-scale", "0.25", "--quiet", "--name", "a"),
     *("--set", "measurements.every_updates=3", "--set", "measurements.evaluate_every_updates=10"),
+    # The first drop comes early, at update 14 of 51.
+    *("--set", "schedule.milestones[0].distance=2.5", "--set", "schedule.distance_every_updates=7"),
     *("--measure", "layers,noise", "--set", "weight_ema.decay=0.9", "--set", "checkpoints.every_seconds=1e-9"),
 )
 BEFORE, WITHIN, AFTER = "before its first checkpoint", "while it wrote one", "else"
@@ -90,6 +92,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, device, r
     straight, expected_rows, expected = result(tmp_path / "straight")
     measured = [u for u in range(1, straight.updates + 1) if u % 3 == 0 or u % 10 == 0 or u == straight.updates]
     assert [row[0] for row in expected_rows[0]] == measured
+    assert straight.updates == straight.recipe.schedule.updates - 37
     assert [one.update for one in expected_rows[1] if one.part == "linear 1"] == [u for u in measured for _ in range(2)]
     with Store.open(tmp_path / "straight" / "runs.db", create=False) as store:
         training_seconds = store.measurements(straight.number)[-1].seconds

@@ -30,8 +30,8 @@ def ladder(
         typer.Option(
             "--arms",
             metavar="ARM,ARM...",
-            help="Some of sb, lb, lr, gbn, ra (the paper's), ra-half, ra-0.25 or another share of the regime, linear, "
-            "noise, dropout, label-noise, dropconnect; ra:1 is ra with one seed.",
+            help="Some of sb, lb, lr, gbn, ra (the paper's), distance, ra-half, ra-0.25 or another share of the "
+            "regime, linear, noise, dropout, label-noise, dropconnect; ra:1 is ra with one seed.",
         ),
     ] = "sb,lb,lr,gbn,ra",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Seeds of each arm: 0, 1, ... N - 1.")] = 3,

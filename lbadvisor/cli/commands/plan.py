@@ -81,7 +81,13 @@ def plan(
     on many of them.
     """
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.adaptation import arm_or_request_of, baseline_recipe, target_of, write_recipe
+    from lbadvisor.cli.options.adaptation import (
+        arm_or_request_of,
+        baseline_recipe,
+        distances_in,
+        target_of,
+        write_recipe,
+    )
     from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
@@ -95,7 +101,11 @@ def plan(
     if recipe is not None:
         baseline = baseline_recipe(recipe, changes, words)
         of_recipe = baseline_of(baseline)
-        request = replace(arm_or_request_of(adapt, words, of_recipe), known=known_of(known, of_recipe))
+        request = replace(
+            arm_or_request_of(adapt, words, of_recipe),
+            known=known_of(known, of_recipe),
+            distances=distances_in(known.database, adapt, baseline),
+        )
         made = advise(baseline, request)
         if known.rate == MEASURE:
             machine = options.MachineOptions(device=device, data_dir=data_dir)

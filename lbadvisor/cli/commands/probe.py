@@ -2,6 +2,7 @@
 
 import typer
 
+from lbadvisor.cli.commands.probe_covariance import covariance
 from lbadvisor.cli.commands.probe_diffusion import diffusion
 from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
@@ -23,5 +24,6 @@ def _probe() -> None:
 
 
 probe.command("diffusion")(diffusion)
+probe.command("covariance")(covariance)
 probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)

@@ -147,7 +147,7 @@ def delete(
             for run in found
         }
         listed = ", ".join(
-            f"{run.name} ({run.update} of {run.updates} updates, {run.status}"
+            f"{run.name} ({run.update} of {run.at_most}{run.updates} updates, {run.status}"
             + "".join(f", of the ladder {name}" for name in belongs[run.number])
             + ")"
             for run in found
@@ -243,8 +243,8 @@ def export_weights(
     for note in weights.notes:
         say(stderr(), escape(f"note {note}"))
     said = (
-        f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of {found.updates}, "
-        f"{len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
+        f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of "
+        f"{found.at_most}{found.updates}, {len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
     )
     say(stderr(), escape(said))
 

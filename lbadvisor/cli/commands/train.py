@@ -40,7 +40,7 @@ def train(
     from lbadvisor.runs.reuse import StoredName, name_of_training
 
     changes = with_requests(changes, measure, recomputed=recompute_statistics)
-    plan, trained = trained_recipe(recipe, changes, adapt, words, noise_scale_of(noise_scale, database))
+    plan, trained = trained_recipe(recipe, changes, adapt, words, database, noise_scale_of(noise_scale, database))
     default = run_name_of(trained, seed)
     # A given name identifies the run; otherwise the training's identity does, whatever its run is called.
     given = None if name is None else StoredName(checked_name(name, "run"))

@@ -26,6 +26,7 @@ def verify_resume(
     changes: options.Changes,
     seed: options.Seed = 0,
     machine: options.MachineOptions,
+    database: options.Database = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -44,7 +45,7 @@ def verify_resume(
     from lbadvisor.cli.options.places import machine_of
     from lbadvisor.errors import NotIdenticalError
 
-    _, trained = trained_recipe(recipe, changes, adapt, words)
+    _, trained = trained_recipe(recipe, changes, adapt, words, database)
 
     display = Display(quiet=quiet)
     display.show_loading()

@@ -1,5 +1,7 @@
 """A comparison's groups as a table: accuracy, gap, share closed and step, each with its interval."""
 
+import statistics
+
 from lbadvisor.cli.display.table import Heading, Table
 from lbadvisor.comparison.comparison import Comparison, Estimate, Group, GroupGap
 from lbadvisor.records.numerals import ABSENT
@@ -18,6 +20,7 @@ def group_table(comparison: Comparison, called: str) -> Table:
     columns = [
         Heading(called, "name"),
         Heading("runs", rank=1),
+        Heading("updates", rank=5),
         Heading("accuracy, %"),
         Heading("gap, points", meaning=above),
         Heading("gap, 95% interval", rank=2, meaning=kept),
@@ -29,11 +32,14 @@ def group_table(comparison: Comparison, called: str) -> Table:
             Heading("step, points", rank=3, meaning=step),
             Heading("step, 95% interval", rank=4, meaning=kept),
         ]
-    rows = []
+    rows, of_run = [], {run.number: run for run in comparison.runs}
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
+        # Runs of one recipe differ in their length if they are scheduled by distance.
+        updates = [of_run[n].updates for n in group.runs if of_run[n].status is not RunStatus.DIVERGED]
+        length = f"{statistics.fmean(updates):,.0f}" if updates else ABSENT
         diverged = diverged_runs(comparison, group)
         runs = f"{len(group.runs)}" + (f", {diverged} diverged" if diverged else "")
-        row = [group.label, runs, _accuracy_text(group), points_text(gap), _interval_text(gap.gap, "+z.2f")]
+        row = [group.label, runs, length, _accuracy_text(group), points_text(gap), _interval_text(gap.gap, "+z.2f")]
         row += [closed_text(gap), _interval_text(gap.share, "z.0f", "%")]
         if _has_steps(comparison):
             row += [_signed(gap.step), _interval_text(gap.step, "+z.2f")]

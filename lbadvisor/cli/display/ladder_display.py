@@ -57,12 +57,12 @@ class LadderDisplay:
         if words:
             self.say(escape("; ".join(words)))
 
-    def show_stop(self, signal_name: str, planned: "PlannedRun | None", update: int | None, done: int, of: int) -> None:
-        """How to resume; `update` is the last one made in the run, None if none was."""
-        where = "no update was made"
+    def show_stop(self, signal_name: str, shown: "LadderProgress", of: int) -> None:
+        """How to resume."""
+        where, planned, (update, updates) = "no update was made", shown.current, shown.position
         if planned is not None and update is not None:
-            where = f"saved [bold]{escape(planned.name)}[/bold] at update {update} of {planned.arm.updates}"
-        self.say(f"{signal_name}: {where}; {done} of {of} runs are done; the same command resumes from there")
+            where = f"saved [bold]{escape(planned.name)}[/bold] at update {update} of {updates}"
+        self.say(f"{signal_name}: {where}; {shown.done} of {of} runs are done; the same command resumes from there")
 
     def show_interruption(self, planned: "PlannedRun | None", done: int, of: int) -> None:
         """How to resume after a second Ctrl-C."""
@@ -98,7 +98,7 @@ def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
     run = event.run
     there = f" (reused: {run.name})" if event.was_there else ""
     if run.status is RunStatus.DIVERGED:
-        return f"diverged at update {run.update} of {run.updates}{there}"
+        return f"diverged at update {run.update} of {run.at_most}{run.updates}{there}"
     text = f"{run.updates:,} updates"
     evaluated = [m for m in measurements if is_evaluated(m)]
     if evaluated:
@@ -153,12 +153,13 @@ def _costs(requests: Sequence[LadderRequest]) -> Table:
     for name, arm in arms.items():
         epochs = epochs_of(arm.updates, requests[0].baseline.data.train_examples, arm.recipe.batch.size)
         share = arm.examples * arm.seeds / everything
-        rows.append(
-            (f"  {name}", f"{arm.seeds}", f"{arm.updates:,}", f"{epochs:,.4g}", f"{arm.examples:,}", f"{share:.0%}")
-        )
+        most = "≤ " if arm.is_by_distance else ""
+        costs = (f"{most}{number}" for number in (f"{arm.updates:,}", f"{epochs:,.4g}", f"{arm.examples:,}"))
+        rows.append((f"  {name}", f"{arm.seeds}", *costs, f"{share:.0%}"))
+    most = "≤ " if any(arm.is_by_distance for arm in arms.values()) else ""
     updates = sum(arm.updates * arm.seeds for arm in arms.values())
     runs = sum(arm.seeds for arm in arms.values())
-    total = ("  all runs", f"{runs}", f"{updates:,}", "", f"{everything:,}", "")
+    total = ("  all runs", f"{runs}", f"{most}{updates:,}", "", f"{most}{everything:,}", "")
     rows.append(tuple(Text(cell, style="bold") for cell in total))
     return Table(_COSTS, tuple(rows))
 
@@ -178,9 +179,9 @@ class LadderProgress:
         self.current: PlannedRun | None = None
 
     @property
-    def update(self) -> int | None:
-        """The last update of the run in training, None if there is none."""
-        return self._run.update
+    def position(self) -> tuple[int | None, int | None]:
+        """The last update of the run in training, and its length; None if there is none."""
+        return self._run.update, self._run.updates
 
     def show(self, event: "Preparing | RunBegins | UpdateMade | RunEnds | Waits") -> None:
         """Show the event."""
@@ -208,7 +209,7 @@ class LadderProgress:
                 self._display.show_wait(event)
             case _:
                 self._run.show(event)
-                if self.current is not None and event.update < self.current.arm.updates:
+                if self.current is not None and event.update < event.updates:
                     self._show_all(event.update * self.current.arm.recipe.batch.size)
 
     def _title(self, planned: "PlannedRun") -> str:

@@ -190,15 +190,15 @@ def step_of(event: "Preparing | Advance") -> Step:
 class RunSteps:
     """The steps of a run's updates: each tells what was measured last."""
 
-    def __init__(self, task: str, updates: int) -> None:
-        self._task, self._updates = task, updates
+    def __init__(self, task: str) -> None:
+        self._task = task
         self._measured: Measurement | None = None
         self._loss: float | None = None
         self._accuracy = ""
 
-    def at(self, update: int) -> Step:
+    def at(self, update: int, updates: int) -> Step:
         """Where the run stands before anything is measured."""
-        return Step(self._task, update, self._updates, f"update {update}/{self._updates}")
+        return Step(self._task, update, updates, f"update {update}/{updates}")
 
     def of(self, event: "UpdateMade") -> Step:
         """The step of one update."""
@@ -210,5 +210,5 @@ class RunSteps:
         elif event.loss is not None:
             self._loss = event.loss
         facts = facts_of(self._measured, self._loss) + self._accuracy
-        count = f"update {event.update}/{self._updates}"
-        return Step(self._task, event.update, self._updates, count, facts, is_news=bool(accuracy))
+        count = f"update {event.update}/{event.updates}"
+        return Step(self._task, event.update, event.updates, count, facts, is_news=bool(accuracy))

@@ -59,17 +59,18 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
     """The ladder as the documented JSON object, but for its schema; `comparison` is null while there is none.
 
     `ladder`: `name`, `baseline` (a recipe), `target_batch_size`. `arms`: for each `name`, `label`, `upon`, `what`,
-    `seeds`, what one of its runs costs (`updates`, `epochs`, `examples`), and `changes`, a plan's adjustments next to
-    the arm `upon`. `runs`, in the order of training: `arm`, `seed`, `name`, and `number`, `status`, `update`, each null
-    if the run was not started. `comparison`: what `compare --json` has, without `schema`.
+    `seeds`, what one of its runs costs (`updates`, `epochs`, `examples`; at most, if `by_distance`), and `changes`, a
+    plan's adjustments next to the arm `upon`. `runs`, in the order of training: `arm`, `seed`, `name`, and `number`,
+    `status`, `update`, each null if the run was not started. `comparison`: what `compare --json` has, without `schema`.
     """
-    names = [arm.arm.name for arm in request.arms]
-    plans = {arm.arm.name: arm.plan for arm in request.arms}
+    # As they are planned by now: one by distance awaited its distances when it was requested.
+    planned = {one.arm.arm.name: one.arm for one in runs}
+    names = list(planned)
     examples = request.baseline.data.train_examples
     arms = []
-    for arm in request.arms:
+    for arm in planned.values():
         upon = foundation(arm.arm, names)
-        lines = changes(arm.plan, None if upon is None else plans[upon.name])
+        lines = changes(arm.plan, None if upon is None else planned[upon.name].plan)
         arms.append(
             {
                 "name": arm.arm.name,
@@ -80,6 +81,7 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
                 "updates": arm.updates,
                 "epochs": epochs_of(arm.updates, examples, arm.recipe.batch.size),
                 "examples": arm.examples,
+                "by_distance": arm.is_by_distance,
                 "changes": [json_of(line) for line in lines],
             }
         )
@@ -90,7 +92,7 @@ def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: 
             "target_batch_size": request.target_batch_size,
         },
         "arms": arms,
-        "runs": [_run_body(planned) for planned in runs],
+        "runs": [_run_body(one) for one in runs],
         "comparison": None if comparison is None else json_of(comparison),
     }
 

@@ -74,7 +74,7 @@ def print_run(
         "run": f"{run.number}, {run.name}",
         "status": run.status,
         "ended because": run.ended_because,
-        "update": f"{run.update:,} of {run.updates:,}",
+        "update": f"{run.update:,} of {run.at_most}{run.updates:,}",
         "saved": saved,
         "accuracy": number_text(summary.final_accuracy_percent, ACCURACY.format),
         "best accuracy": number_text(summary.best_accuracy_percent, ACCURACY.format),

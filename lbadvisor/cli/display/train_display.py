@@ -57,9 +57,10 @@ class Display:
     def show_recipe(self, name: str, recipe: Recipe, plan: Plan | None, seed: int) -> None:
         """The run's name and length, each changed field of its plan, and what the plan or the recipe warns of."""
         schedule = in_updates(recipe).schedule
+        most = "at most " if schedule.is_by_distance else ""
         self._say(
             f"[bold]{escape(name)}[/bold]: {escape(recipe.model.name)} on {escape(recipe.data.name)}, "
-            f"batch {recipe.batch.size:,}, {schedule.updates:,} updates, seed {seed}"
+            f"batch {recipe.batch.size:,}, {most}{schedule.updates:,} updates, seed {seed}"
             + (", bfloat16 autocast" if recipe.compute.precision == "bf16" else "")
             + (", TF32" if recipe.compute.tf32 else "")
             + (", compiled" if recipe.compute.compile else "")
@@ -109,7 +110,7 @@ class Display:
 
     def show_clipping(self, run: Run, measurements: Sequence[Measurement]) -> None:
         """A warning where most gradients were above the clipping threshold after the beginning."""
-        found = clipped_share(run.recipe, measurements)
+        found = clipped_share(run.recipe, run.updates, measurements)
         if found is None or found.share <= MOST_CLIPPED:
             return
         what = "updates were clipped" if found.clipped else "measured gradient norms were above the threshold"
@@ -150,7 +151,7 @@ class Display:
             self.show_note(note)
         if event.run.update or event.update:
             lead = f"{escape(task)}: " if task else ""
-            self._say(f"{lead}resuming from update {event.update} of {event.run.updates}")
+            self._say(f"{lead}resuming from update {event.update} of {event.run.at_most}{event.run.updates}")
 
     def show_note(self, note: str) -> None:
         """What the user should know of."""
@@ -180,12 +181,12 @@ class RunDisplay:
             case Started():
                 self._display.show_start(event, self._task)
                 self.updates = event.run.updates
-                self._steps = RunSteps(self._task, self.updates)
-                self._shown.begin(self._steps.at(event.update))
+                self._steps = RunSteps(self._task)
+                self._shown.begin(self._steps.at(event.update, self.updates))
             case _:
                 if event.note is not None:
                     self._display.show_note(event.note)
-                self.update = event.update
+                self.update, self.updates = event.update, event.updates
                 self._shown.show(self._steps.of(event))
 
     def end(self) -> None:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
+from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.plan.adjustments import Adjustment
 from lbadvisor.plan.arms import arm_of
 from lbadvisor.plan.baseline import Baseline, baseline_of
+from lbadvisor.plan.distances import Distances, distances_of
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.plan import Plan, advise
@@ -105,25 +108,46 @@ def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
 
 
 def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
-    """The same, or the named arm's request."""
+    """The same, or the named arm's request, for which the distances are still to be read."""
     if adapt.arm is None:
         return request_of(adapt, words, baseline)
-    make = arm_of(adapt.arm).request
+    arm = arm_of(adapt.arm)
+    if arm.follows is not None and adapt.distances_from is None:
+        raise UsageError(f"the arm {arm.name} needs the distances of a run of the baseline: --distances-from RUN")
+    make = arm.request
     asked = request_by(adapt.rules, target_of(adapt.target), ())
     requests: tuple[Request, ...] = () if make is None else (make(asked),)
     refuse_without_effect(words, Planned(baseline, requests))
     return requests[0]
 
 
+def distances_in(database: Path | None, adapt: Adapt, baseline: "Recipe") -> Distances | None:
+    """The distances of the run in the database that --distances-from names, if it is given.
+
+    Raises `UnknownRunError` and what `distances_of` raises.
+    """
+    if adapt.distances_from is None:
+        return None
+    with opened(database) as store:
+        run = store.run(adapt.distances_from)
+        return distances_of(run, store.measurements(run.number), baseline)
+
+
 def trained_recipe(
-    path: Path, changes: Changes, adapt: Adapt, words: Words, noise_scale: NoiseScale | None = None
+    path: Path,
+    changes: Changes,
+    adapt: Adapt,
+    words: Words,
+    database: Path | None,
+    noise_scale: NoiseScale | None = None,
 ) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""
     baseline = baseline_recipe(path, changes, words)
     if adapt.target is None:
         return None, baseline
     request = arm_or_request_of(adapt, words, baseline_of(baseline))
-    plan = advise(baseline, replace(request, known=Knowledge(noise_scale)))
+    distances = distances_in(database, adapt, baseline)
+    plan = advise(baseline, replace(request, known=Knowledge(noise_scale), distances=distances))
     return plan, plan.adapted
 
 
@@ -132,7 +156,7 @@ def write_recipe(path: Path, plan: Plan) -> None:
     from lbadvisor.recipe.file import dump_recipe
 
     comments = {
-        line.field: f"{line.rule}: {line.formula}"
+        _commented_field(line): f"{line.rule}: {line.formula}"
         for line in plan.adjustments
         if line.kind == "recipe" and line.before != line.after
     }
@@ -140,3 +164,12 @@ def write_recipe(path: Path, plan: Plan) -> None:
         path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
     except OSError as error:
         raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _commented_field(line: Adjustment) -> str:
+    """The field that the line's comment follows: of a key of all milestones, the first that has it."""
+    table, key, *inner = line.field.split(".")
+    if not inner or not isinstance(line.after, tuple):
+        return line.field
+    first = next((place for place, value in enumerate(line.after) if value is not None), 0)
+    return f"{table}.{key}[{first}].{inner[0]}"

@@ -123,6 +123,16 @@ NO_ARM = Need(
     lambda words: words.values.get("--arm") is None,
     "cannot be combined with --arm, which says what is adapted",
 )
+BY_DISTANCE = Need(
+    Words,
+    lambda words: words.values["--arm"] in (None, "distance"),
+    "belongs to --arm distance: the other arms have no distances",
+)
+FOLLOWS = Need(
+    Words,
+    lambda words: words.values["--distances-from"] is not None,
+    "has no effect without --distances-from RUN, which is read from the database",
+)
 OUT = Need(Words, lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
 ONE_FORM = Need(
     Words,
@@ -189,7 +199,11 @@ MEMORY_SEEN = Need(
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
 
-BY_RUN = Need(Words, _by_run, "has no effect: only a --noise-scale that names a run is read from a database")
+BY_RUN = Need(
+    Words,
+    lambda words: _by_run(words) or words.values["--distances-from"] is not None,
+    "has no effect: only --distances-from and a --noise-scale that names a run are read from a database",
+)
 TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
 RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
 IN_TIME = Need(
@@ -248,9 +262,11 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--betas": (TARGET, BETAS, _adapts("lr"), LARGER),
     "--weight-decay": (TARGET, DECAY, HORIZON),
     "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
+    "--distances-from": (TARGET, RECIPE, BY_DISTANCE),
     # Of one command each.
     "--noise-scale": (TARGET, LARGER),
     "plan --db": (BY_RUN,),
+    "verify-resume --db": (FOLLOWS,),
     "plan --rate": (MEASURABLE, LARGER),
     "plan --devices": (SIZED,),
     "plan --parameters": (DEVICES, RATE, COUNTED),
@@ -290,6 +306,9 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "calibrate --updates": ALWAYS,
     "calibrate --exponents": ALWAYS,
     "calibrate --json": (DONE,),
+    "probe covariance --at": ALWAYS,
+    "probe covariance --batches": ALWAYS,
+    "probe covariance --json": (DONE,),
     "probe potential --distance": ALWAYS,
     "probe potential --directions": ALWAYS,
     "probe potential --examples": ALWAYS,

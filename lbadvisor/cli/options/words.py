@@ -144,6 +144,14 @@ class Adapt:
             "--stretch-share", metavar="S", help="With the regime: S times the baseline's updates, from 1/r to 1."
         ),
     ] = 1.0
+    distances_from: Annotated[
+        str | None,
+        typer.Option(
+            "--distances-from",
+            metavar="RUN",
+            help="Let milestones come early, at the weight distances of this run of the baseline.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

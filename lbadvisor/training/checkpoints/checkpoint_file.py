@@ -44,8 +44,9 @@ class Header:
     """A checkpoint's description: its training, its progress, and what made it.
 
     `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
-    the run's name; it, `training`, `micro_size` (examples) and `images` are None in checkpoints of earlier versions,
-    which did not store them.
+    the run's name; `milestones` are the updates of the schedule's milestones, as far as they are known. These two,
+    `training`, `micro_size` (examples) and `images` are None in checkpoints of earlier versions, which did not store
+    them.
     """
 
     recipe: str
@@ -59,6 +60,7 @@ class Header:
     run: str | None = None
     images: Images | None = None
     training: str | None = None
+    milestones: tuple[Count, ...] | None = None
 
 
 _HEADER = TypeAdapter(Header)

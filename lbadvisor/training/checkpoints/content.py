@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lbadvisor.errors import CheckpointError, reason_of
+from lbadvisor.recipe.early_milestones import is_possible, last_update, planned_milestones
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.checkpoints.checkpoint_file import Header, read_checkpoint
 from lbadvisor.training.out_of_memory import is_of_memory, naming_memory
@@ -59,8 +60,11 @@ def fault_of(
     `expected` is the content of its first state and `shapes` are its parameters'; torch itself compares the model's
     names only.
     """
-    updates = recipe.schedule.updates
-    if updates is not None and header.update > updates:
+    milestones = planned_milestones(recipe) if header.milestones is None else header.milestones
+    if not is_possible(recipe, milestones, header.update):
+        return f"its milestones {', '.join(map(str, milestones)) or 'none'} cannot be those of the recipe"
+    updates = last_update(recipe, milestones)
+    if header.update > updates:
         return f"it is of update {header.update}, the recipe ends at {updates}"
     if header.micro_size is not None and header.micro_size > recipe.batch.size:
         return f"micro-batches of {header.micro_size} are above the batch size"
