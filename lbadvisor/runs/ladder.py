@@ -110,12 +110,12 @@ def planned_runs(store: Store, *requests: LadderRequest) -> tuple[PlannedRun, ..
     training over several seeds, and are the same whatever seeds the ladder has later.
     """
     known = _Known.of(store, requests)
-    arms = [(request.name, _with_distances(store, request, known, arm)) for request in requests for arm in request.arms]
+    arms = [(request, _with_distances(store, request, known, arm)) for request in requests for arm in request.arms]
     runs: dict[str, PlannedRun] = {}
     for seed in range(max(arm.seeds for _, arm in arms)):
-        for ladder, arm in arms:
+        for request, arm in arms:
             if seed < arm.seeds:
-                planned = _planned_run(ladder, known, arm, seed)
+                planned = _planned_run(request.name, known, arm, seed)
                 same = runs.setdefault(planned.name, planned)
                 if same is not planned:
                     places, is_member = (*same.places, *planned.places), same.is_member and planned.is_member
@@ -283,9 +283,9 @@ def _with_distances(store: Store, request: LadderRequest, known: _Known, arm: Pl
 
 def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> PlannedRun:
     place = LadderPlace(ladder, arm.arm.name, seed)
-    member, name = known.members.get(place), f"{ladder}-{arm.arm.name}-s{seed}"
+    member, own_name = known.members.get(place), f"{ladder}-{arm.arm.name}-s{seed}"
     if arm.awaits_distances:  # what it trains is not known yet
-        return PlannedRun(arm, seed, name if member is None else member.name, member, (place,), member is not None)
+        return PlannedRun(arm, seed, own_name if member is None else member.name, member, (place,), member is not None)
     if member is not None:
         differing = differences(member.recipe, arm.recipe)
         if differing:
@@ -297,7 +297,7 @@ def _planned_run(ladder: str, known: _Known, arm: PlannedArm, seed: int) -> Plan
             )
         return PlannedRun(arm, seed, member.name, member, (place,), is_member=True)
     identity = identity_of(arm.recipe, seed)
-    name = known.new.get(identity, name)
+    name = known.new.get(identity, own_name)
     run = preferred(known.by_identity.get(identity, ()), name)
     if run is not None:
         return PlannedRun(arm, seed, run.name, run, (place,))
