@@ -23,12 +23,7 @@ def _probe() -> None:
     pass
 
 
-<<<<<<< HEAD
-probe.command("diffusion")(diffusion)
-probe.command("covariance")(covariance)
-=======
 probe.command("covariance")(covariance)
 probe.command("diffusion")(diffusion)
->>>>>>> main
 probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)
