@@ -7,9 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from lbadvisor.diagnostics.noise_estimate import GradientMoments
 from lbadvisor.nn.two_batches import two_batch_moments, untracked, variance_factor
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Batch
+from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.micro_batches import logits_of
+from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.state import TrainState
+
+
+def fresh_moments(state: TrainState, dataset: Dataset, unit: int, units: int) -> GradientMoments:
+    """Those at the state's weights, of `units` batches of `unit` examples that its training does not see there."""
+    recipe = state.recipe.model_copy(update={"batch": Batch(size=units * unit)})
+    # Other examples, in another order, than in the update just made.
+    draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
+    images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
+    found = gradient_moments(state.model, recipe, images_BCHW, labels_B, units, recipe.data.train_examples)
+    return GradientMoments(state.seed, state.update, *found)
 
 
 def gradient_moments(

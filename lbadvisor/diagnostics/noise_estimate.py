@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import UsageError
@@ -31,9 +32,9 @@ class GradientMoments:
 def noise_scale(squared_means: Sequence[float], variances: Sequence[float]) -> NoiseScale:
     """The ratio of the mean variance to the mean |g|^2, with its 95% interval by Fieller's theorem (1954).
 
-    A mean of ratios would be biased. The pairs count as independent; so along a training, the interval is one of its
-    mean, and wide if they move. It is open above if the mean |g|^2 is not significantly above 0, where a bootstrap
-    covers far less than it says; of one pair it is unknown.
+    A mean of ratios would be biased. The pairs are independent and come in the order of their updates: their noise is
+    judged by the differences of neighbours (von Neumann 1941), so it includes no trend. The interval is open above if
+    the mean |g|^2 is not significantly above 0, where a bootstrap covers far less than it says; of one pair, unknown.
     """
     from scipy.stats import t
 
@@ -41,11 +42,12 @@ def noise_scale(squared_means: Sequence[float], variances: Sequence[float]) -> N
     examples = max(noise, 0.0) / mean if mean > 0 else math.inf
     if count < 2:
         return NoiseScale(examples)
-    q = float(t.ppf(0.975, count - 1)) ** 2 / count
-    # Where (noise - B mean)^2 <= q var(noise - B mean): a B^2 - 2 b B + c <= 0.
-    a = mean**2 - q * statistics.variance(squared_means)
-    b = mean * noise - q * statistics.covariance(squared_means, variances)
-    c = noise**2 - q * statistics.variance(variances)
+    moves = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(zip(squared_means, variances, strict=True))]
+    q = float(t.ppf(0.975, 2 * (count - 1) ** 2 / (3 * count - 4))) ** 2 / count
+    # Inside are the B where (noise - B mean)^2 <= q var(noise - B mean), which is a B^2 - 2 b B + c <= 0.
+    a = mean**2 - q * statistics.fmean(x * x / 2 for x, _ in moves)
+    b = mean * noise - q * statistics.fmean(x * y / 2 for x, y in moves)
+    c = noise**2 - q * statistics.fmean(y * y / 2 for _, y in moves)
     root = math.sqrt(max(b * b - a * c, 0.0))
     if a > 0 and mean > 0:
         return NoiseScale(examples, max(0.0, (b - root) / a), max(0.0, (b + root) / a))
@@ -54,8 +56,9 @@ def noise_scale(squared_means: Sequence[float], variances: Sequence[float]) -> N
 
 
 def noise_scale_of(moments: Sequence[GradientMoments]) -> NoiseScale:
-    """That of all these moments together, whatever their seed and update."""
-    return noise_scale([one.squared_mean for one in moments], [one.variance for one in moments])
+    """That of all these moments together, pooled over seeds."""
+    ordered = sorted(moments, key=lambda one: (one.update, one.seed))
+    return noise_scale([one.squared_mean for one in ordered], [one.variance for one in ordered])
 
 
 def stored_moments(store: "Store", runs: Sequence[Run]) -> tuple[GradientMoments, ...]:

@@ -14,7 +14,7 @@ from lbadvisor.diagnostics.calibration import (
     concluded,
     windows_of,
 )
-from lbadvisor.diagnostics.gradient_moments import gradient_moments
+from lbadvisor.diagnostics.gradient_moments import fresh_moments
 from lbadvisor.diagnostics.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.plan import advise
@@ -22,7 +22,6 @@ from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import rule_of_exponent
 from lbadvisor.recipe.early_milestones import without_distances
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
@@ -31,7 +30,6 @@ from lbadvisor.training.loop import train, weight_distance
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
-from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.state import TrainState
 
 MOST_CHUNKS = 32
@@ -127,7 +125,7 @@ def calibrate(
                 if update in windows:
                     distances.append(weight_distance(state))
                     if exponent is None:
-                        moments.append(_moments(request, state, dataset))
+                        moments.append(fresh_moments(state, dataset, baseline.batch.size, request.chunks))
                         done += request.chunks * recipe.batch.size
                 yield CalibrationProgress(done)
             curves.append(DistanceCurve(exponent, seed, tuple(d if math.isfinite(d) else math.nan for d in distances)))
@@ -157,14 +155,3 @@ def first_updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator
         yield state.update
         if state.update == updates:
             return
-
-
-def _moments(request: CalibrationRequest, state: TrainState, dataset: Dataset) -> GradientMoments:
-    recipe = request.baseline.model_copy(update={"batch": Batch(size=request.chunks * request.baseline.batch.size)})
-    # Different examples, in a different order, than in the update just made.
-    draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
-    images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
-    squared_mean, variance = gradient_moments(
-        state.model, recipe, images_BCHW, labels_B, request.chunks, recipe.data.train_examples
-    )
-    return GradientMoments(state.seed, state.update, squared_mean, variance)

@@ -53,12 +53,29 @@ def surge_factor(batch_size: float, noise_scale: float) -> float:
 
 
 def noise_scale_text(scale: NoiseScale) -> str:
-    """Such as `1,230 (980 to 1,610)`; an end that the data leave open is told."""
+    """Such as `1,230 (980 to 1,610)`, `1,230 (at least 980)`, or `1,230 (undetermined)` if the data exclude nothing."""
 
     def text(examples: float) -> str:
         return f"{float(f'{examples:.3g}'):,.10g}" if math.isfinite(examples) else "beyond measure"
 
     if scale.low is None or scale.high is None:
         return text(scale.examples)
-    ends = f"{text(scale.low)} to {text(scale.high)}" if math.isfinite(scale.high) else f"at least {text(scale.low)}"
+    if math.isfinite(scale.high):
+        ends = f"{text(scale.low)} to {text(scale.high)}"
+    else:
+        ends = f"at least {text(scale.low)}" if scale.low > 0 else "undetermined"
     return f"{text(scale.examples)} ({ends})"
+
+
+def relative_updates(noise_scale: float, batch_size: float) -> float:
+    """Updates to some loss at a batch size, as a factor of the fewest, those of a huge batch: 1 + B_n/B.
+
+    With `relative_examples` it is the hyperbola (S/S_min - 1)(E/E_min - 1) = 1 (McCandlish et al. 2018,
+    arXiv:1812.06162), on which both are 2 at the critical batch size, B_n.
+    """
+    return 1 + noise_scale / batch_size
+
+
+def relative_examples(noise_scale: float, batch_size: float) -> float:
+    """Examples to some loss at a batch size, as a factor of the fewest, those of a tiny batch: 1 + B/B_n."""
+    return 1 + batch_size / noise_scale if noise_scale else math.inf

@@ -160,7 +160,8 @@ def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str
     new = with_cadence_of(run.recipe, recipe)
     differing = differing_fields(in_updates(run.recipe), new)
     changed = [
-        f"{field} {after} (before: {'none' if before is None else before})" for field, before, after in differing
+        f"{field} {'none' if after is None else after} (before: {'none' if before is None else before})"
+        for field, before, after in differing
     ]
     if not changed:
         return run, []

@@ -1,6 +1,9 @@
 """What evaluating, measuring, storing and saving cost a run at its recipe's cadence, as a share of the run.
 
     LBADVISOR_DATA=... python tests/benchmarks/overhead.py [--recipe recipes/mnist_f1.toml] [--rounds 9] [--threads 2]
+        [--set batch.size=4096 --set batch_norm.ghost_batch_size=128]
+
+Layers and noise are what --measure adds; noise at its most, which is once in 64 updates.
 
 Each part is timed by itself, in turn with plain updates, round after round; what is printed is the median of each and
 what it comes to in a run: its time, as often as the recipe asks for it, over that of the run's updates. (A run as a
@@ -24,8 +27,12 @@ from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.runs.recording import FLUSH_SECONDS
 from lbadvisor.store import Store
 from lbadvisor.training.data.preparation import load_dataset
+from lbadvisor.training.layer_readings import layer_readings
 from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.micro_batches import micro_slices
+from lbadvisor.training.noise_readings import NOISE_EVERY_UPDATES, noise_readings
 from lbadvisor.training.state import save_checkpoint, start_state
+from lbadvisor.training.update_batch import add_gradients, update_batch
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -43,9 +50,10 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPES / "mnist_f1.toml")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
     options = parser.parse_args()
     torch.set_flush_denormal(True)
-    recipe = in_updates(load_recipe(options.recipe))
+    recipe = in_updates(load_recipe(options.recipe, options.overrides))
     dataset = load_dataset(recipe, Path(os.environ["LBADVISOR_DATA"]), CPU)
     updates, cadence = recipe.schedule.updates, recipe.measurements
     assert updates is not None
@@ -59,17 +67,28 @@ def main() -> None:
         steps = train(state, dataset)
         return lambda: next(steps)
 
+    def read_noise() -> object:
+        return noise_readings(state, dataset, batch)
+
     plain, measuring = training(None), training(1)
     state = start_state(recipe, 0, dataset.shape, dataset.classes, CPU)
-    update_seconds, measure_seconds, evaluate_seconds, store_seconds, save_seconds = ([] for _ in range(5))
+    state.threads = options.threads
+    batch = update_batch(state, dataset, 0)
+    add_gradients(state, batch, state.model, micro_slices(recipe, None))
+    repeats = max(4, 5120 // recipe.batch.size)
+    update_seconds, measure_seconds, layer_seconds, noise_seconds, evaluate_seconds, store_seconds, save_seconds = (
+        [] for _ in range(7)
+    )
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "runs.db", create=True) as store:
         run = store.add_run("timed", recipe, 0, updates, Environment("cpu", "", "", "", "", None, None))
         for turn in range(options.rounds + 1):
-            alone, beside = (statistics.median(timed(step) for _ in range(40)) for step in (plain, measuring))
+            alone, beside = (statistics.median(timed(step) for _ in range(repeats)) for step in (plain, measuring))
             rows = [Measurement(turn + 1, 0.1, 128, 1.0, 0.1, 1.0, 0.0, 1.0, 1.0, 90.0, 1.0)]
             parts = (
                 (update_seconds, alone),
                 (measure_seconds, max(0.0, beside - alone)),
+                (layer_seconds, statistics.median(timed(lambda: layer_readings(state)) for _ in range(10))),
+                (noise_seconds, statistics.median(timed(read_noise) for _ in range(repeats))),
                 (evaluate_seconds, timed(lambda: evaluate(state, dataset))),
                 (store_seconds, timed(lambda rows=rows: store.record(run.number, rows))),
                 (save_seconds, timed(lambda: save_checkpoint(Path(folder) / "checkpoints", state))),
@@ -84,6 +103,8 @@ def main() -> None:
     total = 0.0
     for name, times, count in (
         ("measuring", measure_seconds, updates / cadence.every_updates),
+        ("layers", layer_seconds, updates / cadence.every_updates),
+        ("noise", noise_seconds, updates / max(cadence.every_updates, NOISE_EVERY_UPDATES)),
         ("evaluating", evaluate_seconds, updates / cadence.evaluate_every_updates),
         ("storing", store_seconds, min(whole / FLUSH_SECONDS, updates / cadence.every_updates)),
         ("checkpoints", save_seconds, 1 + whole / recipe.checkpoints.every_seconds),

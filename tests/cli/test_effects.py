@@ -63,6 +63,7 @@ GIVEN = {
     "--precision": "float32", "--out": "new.toml", "--from": "32", "--lr": "0.1", "--epochs": "10",
     "--examples": "1000", "--optimizer": "sgd", "--seeds": "2", "--momentum": "0.9", "--beta1": "0.9",
     "--beta2": "0.999", "--epsilon": "1e-8", "--weight-decay-value": "0.01",
+    "--updates": "3", "--seed": "1",
     "--distances-from": "sb", "--html": "a.html", "--png": "a.png", "--by": "update",
     "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
     "--jitter": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db", "--rate": "measure",
@@ -151,6 +152,15 @@ WITHOUT_EFFECT = [
         )
     ),
     (("runs", "--limit", "3", "export"), "given after its name"),
+    *(
+        (("probe", "noise", "a", option), "no effect on stored runs")
+        for option in (
+            *("--updates", "--seeds", "--seed", "--set", "--schedule-scale", "--precision"),
+            *("--device", "--data-dir", "--dry-run"),
+        )
+    ),
+    (("probe", "noise", DIGITS, "--db"), "has no effect on a recipe"),
+    (("probe", "noise", DIGITS, "--dry-run", "--json"), "--dry-run trains nothing"),
     *(((c, DIGITS, "--noise-scale"), NO_TARGET) for c in ("train",)),
     ((*PLAN, "--rate"), "measure needs a recipe"),
     (("plan", "--from", "8", "--to", "8", "--noise-scale"), "the baseline's own"),

@@ -81,6 +81,7 @@ def test_between_them_it_is_as_worked_by_hand_and_falls_as_the_same_drift_adds_u
     assert windows[-1].coherent.value == pytest.approx(0.0940, abs=1e-4)
     assert windows[-1].one_update.value == pytest.approx(0.4524, abs=1e-4)
     assert windows[0].drift_share == pytest.approx(0.0004 / 0.03165, rel=1e-3)
+    assert windows[0].noise_scale.examples == pytest.approx(2500, rel=1e-3)  # s^2/g^2 = 1/.0004
 
 
 def test_the_logarithm_of_the_distance_is_linear_between_neighbours():

@@ -76,6 +76,9 @@ def test_the_digits_drift_first_and_the_exponent_grows_with_the_window(digits):
     assert exponents[0] == pytest.approx(0.07, abs=0.08)
     assert 0.12 < exponents[-1] < 0.35
     assert all(0.1 < window.one_update.value < 0.5 for window in found.windows)
+    for window in found.windows:
+        assert window.drift_share == pytest.approx(1 / (1 + window.noise_scale.examples / 32))
+    assert "The noise scale over these updates is" in found.conclusion
     # Two seeds of: 80 updates of the baseline and of three targets, and five times 32 baseline batches for the noise.
     assert found.examples == behind == request(digits).examples == 2 * (80 * (32 + 3 * 1024) + 5 * 32 * 32)
     assert found.share_percent == pytest.approx(100 * found.examples / (405 * 1024))

@@ -4,6 +4,7 @@ import typer
 
 from lbadvisor.cli.commands.probe_covariance import covariance
 from lbadvisor.cli.commands.probe_diffusion import diffusion
+from lbadvisor.cli.commands.probe_noise import noise
 from lbadvisor.cli.commands.probe_potential import potential
 from lbadvisor.cli.commands.probe_sharpness import sharpness
 from lbadvisor.cli.options.command import command
@@ -25,5 +26,6 @@ def _probe() -> None:
 
 probe.command("covariance")(covariance)
 probe.command("diffusion")(diffusion)
+probe.command("noise")(noise)
 probe.command("potential")(potential)
 probe.command("sharpness")(sharpness)

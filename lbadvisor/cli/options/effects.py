@@ -7,6 +7,7 @@ line, whatever its value.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lbadvisor.cli.options.command_line import Words
@@ -199,6 +200,15 @@ MEMORY_SEEN = Need(
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
 
+
+def names_recipe(words: Words) -> bool:
+    """Whether the argument `source` of a command for runs or a recipe is a recipe's file."""
+    source = words.values["source"]
+    return len(source) == 1 and (source[0].endswith(".toml") or Path(source[0]).is_file())
+
+
+OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have their readings: give a recipe file")
+OF_RUNS = Need(Words, lambda words: not names_recipe(words), "has no effect on a recipe: nothing of it is stored")
 BY_RUN = Need(
     Words,
     lambda words: _by_run(words) or words.values["--distances-from"] is not None,
@@ -306,6 +316,18 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "calibrate --updates": ALWAYS,
     "calibrate --exponents": ALWAYS,
     "calibrate --json": (DONE,),
+    "probe noise --to": ALWAYS,
+    "probe noise --updates": (OF_RECIPE,),
+    "probe noise --seeds": (OF_RECIPE,),
+    "probe noise --seed": (OF_RECIPE,),
+    "probe noise --set": (OF_RECIPE,),
+    "probe noise --schedule-scale": (OF_RECIPE,),
+    "probe noise --precision": (OF_RECIPE,),
+    "probe noise --device": (OF_RECIPE,),
+    "probe noise --data-dir": (OF_RECIPE, LOOKED_FOR),
+    "probe noise --dry-run": (OF_RECIPE,),
+    "probe noise --db": (OF_RUNS,),
+    "probe noise --json": (DONE,),
     "probe covariance --at": ALWAYS,
     "probe covariance --batches": ALWAYS,
     "probe covariance --json": (DONE,),
