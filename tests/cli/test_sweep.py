@@ -105,6 +105,18 @@ def test_two_processes_share_a_sweep(place):
     assert len(place.runs()) == 8
 
 
+def test_each_targets_arm_by_distance_follows_the_one_baseline(place):
+    words = ("ladder", DIGITS, "--to", "64,256", "--arms", "sb,distance", "--seeds", "1", "--schedule-scale", "0.5")
+    code, _, err = place.run(*words)
+    assert code == 0, err
+    assert [run.name for run in place.runs()] == [
+        "digits-64-ladder-sb-s0", "digits-64-ladder-distance-s0", "digits-256-ladder-distance-s0",
+    ]  # fmt: skip
+    assert {run.status for run in place.runs()} == {RunStatus.COMPLETE}
+    assert place.runs()[2].recipe.schedule.is_by_distance
+    assert "3 of 3 runs are already done" in place.run(*words).stderr
+
+
 def test_a_dry_run_shows_the_cost_of_all_with_the_baselines_once(place):
     """By hand: 405 updates of 32 twice; 203 of 64, 51 of 256 and 13 of 1024 twice each."""
     code, out, _ = place.run(*SWEEP, "--dry-run")
