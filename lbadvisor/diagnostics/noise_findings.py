@@ -140,7 +140,7 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
     scale = found.noise_scale
     return Diagnosis(
         title=f"Gradient noise of {found.source}, batch {found.batch_size:,}",
-        conclusion=" ".join(_sentences(found)),
+        conclusion="\n".join(_sentences(found)),
         graphs=tuple(_graphs(found)),
         grids=(
             Grid(
@@ -187,7 +187,7 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
                 ),
             ),
             logarithmic_y=True,
-            note="tr S/|g|^2, each a ratio of means over the readings around it, with its 95% interval",
+            note="Each point is tr S/|g|^2, a ratio of means over the readings around it, with its 95% interval.",
         )
     if found.costs:
         first, last = found.costs[0].batch_size, found.costs[-1].batch_size
@@ -206,7 +206,7 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
             ),
             logarithmic_x=True,
             logarithmic_y=True,
-            note="they cross at the noise scale, the critical batch size, where each is twice its fewest",
+            note="They cross at the noise scale, the critical batch size, where each is twice its fewest.",
         )
 
 

@@ -162,16 +162,16 @@ def diagnosis_of_potential(found: Potential) -> Diagnosis:
     )
     return Diagnosis(
         title=f"{found.recipe}: the loss along random directions from its initial weights",
-        conclusion=" ".join(_sentences(found)),
+        conclusion="\n".join(" ".join(part) for part in (_answer(found), _doubts(found))),
         graphs=(_graph(found.growth, logarithmic=False), _graph(found.growth, logarithmic=True)),
         grids=(Grid("L(w) - L(w_0), in nats", headings, (".3g",) * len(headings), rows),),
         caveats=tuple(_caveats(found)),
     )
 
 
-def _sentences(found: Potential) -> Iterator[str]:
+def _answer(found: Potential) -> Iterator[str]:
     growth = found.growth
-    alpha, first, last = growth.alpha, growth.bins[0], growth.bins[-1]
+    alpha, last = growth.alpha, growth.bins[-1]
     yield (
         f"The loss's standard deviation grows as d^{growth.gamma} up to d = {last.distance:.3g} "
         f"({found.reach.source}): alpha = {alpha}, with which the theory's weight distance grows as "
@@ -179,9 +179,14 @@ def _sentences(found: Potential) -> Iterator[str]:
     )
     verb = "agrees with" if alpha.low - ROUNDING <= 2 <= alpha.high + ROUNDING else "excludes"
     yield f"That {verb} alpha = 2, with which it grows as ln t."
+
+
+def _doubts(found: Potential) -> Iterator[str]:
+    growth = found.growth
+    first, last = growth.bins[0], growth.bins[-1]
     shares = [one.from_gradient / one.deviation.value for one in growth.bins]
     yield (
-        f"But every smooth loss begins as d^1: the gradient at the start alone gives {shares[0]:.0%} of the deviation "
+        f"Every smooth loss begins as d^1: the gradient at the start alone gives {shares[0]:.0%} of the deviation "
         f"at d = {first.distance:.2g}, and {shares[-1]:.0%} at d = {last.distance:.3g}."
     )
     if all(abs(share - 1) <= EXPLAINED_WITHIN for share in shares):
