@@ -15,7 +15,7 @@ from lbadvisor.report.thinning import Floats
 LEAST_DECADES = 1.5
 """Over less the laws can hardly be told apart. In the paper's Figure 2 batches of 512 and more cover 1.3."""
 LEAST_POINTS = 12
-NO_POINTS = "no measurement lies between momentum's full speed and the first fall of the learning rate"
+NO_SPAN = "fewer than two measurements lie between momentum's full speed and the first fall of the learning rate"
 LEAST_FITTED = 6
 """Of fewer points not even the slope is told."""
 POINTS_PER_DECADE = 10
@@ -99,8 +99,8 @@ def growth_of(updates: Floats, distances: Floats) -> DistanceGrowth:
 
 
 def _too_few(t: Floats, decades: float) -> str:
-    if not len(t):
-        return NO_POINTS
+    if len(t) < 2:
+        return NO_SPAN
     return f"updates {t[0]:,.0f} to {t[-1]:,.0f} cover {decades:.1f} decades, and {LEAST_DECADES} are needed"
 
 
