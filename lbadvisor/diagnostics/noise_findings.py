@@ -214,10 +214,11 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     scale, windows = found.noise_scale, found.windows
     count, last = sum(window.readings for window in windows), windows[-1]
     first, end = windows[0].first_update, last.last_update
+    updates = f"update {first:,}" if first == end else f"updates {first:,} to {end:,}"
     yield (
         f"The noise scale is {noise_scale_text(scale)} examples, from {count} "
-        f"{'reading' if count == 1 else 'readings'} at update{f' {first:,}' if first == end else f's {first:,} to {end:,}'}"
-        f" of {len(found.seeds)} {'seed' if len(found.seeds) == 1 else 'seeds'}."
+        f"{'reading' if count == 1 else 'readings'} at {updates} "
+        f"of {len(found.seeds)} {'seed' if len(found.seeds) == 1 else 'seeds'}."
     )
     if math.isinf(scale.examples):
         yield "Its |g|^2 is not above 0, so the batch sizes up to which more examples help cannot be told: read more."

@@ -92,8 +92,8 @@ def _findings_of(store: "Store", names: "Sequence[str]", target: int | None) -> 
     runs = select(store, names).runs
     if len({digest_of(run.recipe) for run in runs}) > 1:
         raise UsageError(
-            f"{', '.join(names)}: these {len(runs)} runs differ in more than their seed, so they have no noise scale in "
-            "common: name runs of one recipe"
+            f"{', '.join(names)}: these {len(runs)} runs differ in more than their seed, so they have no noise scale "
+            "in common: name runs of one recipe"
         )
     source = ", ".join(run.name for run in runs)
     return noise_findings(source, runs[0].recipe.batch.size, target, stored_moments(store, runs))
