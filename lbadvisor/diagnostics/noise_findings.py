@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale_of
 from lbadvisor.plan.noise_scale import (
     NoiseScale,
-    gain,
+    Predicted,
     noise_scale_text,
+    predicted_gain,
+    predicted_stretch,
+    predicted_text,
     relative_examples,
     relative_updates,
-    stretch,
 )
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
 MOST_WINDOWS = 12
@@ -61,8 +64,8 @@ class LargerBatch:
     """
 
     target_batch_size: int
-    gain: tuple[float, float | None, float | None]
-    stretch: tuple[float, float | None, float | None]
+    gain: Predicted
+    stretch: Predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,11 @@ def noise_findings(
         noise_scale=scale,
         windows=tuple(_windows(moments)),
         costs=tuple(_costs(scale.examples, batch_size, target)),
-        larger=None if target is None else _larger(scale, batch_size, target),
+        larger=None
+        if target is None
+        else LargerBatch(
+            target, predicted_gain(scale, batch_size, target), predicted_stretch(scale, batch_size, target)
+        ),
         examples=examples,
     )
 
@@ -124,15 +131,6 @@ def _costs(noise_scale: float, batch_size: int, target: int | None) -> Iterator[
     while size <= end:
         yield BatchCost(size, relative_updates(noise_scale, size), relative_examples(noise_scale, size))
         size *= step
-
-
-def _larger(scale: NoiseScale, batch_size: int, target: int) -> LargerBatch:
-    low, high = scale.low, scale.high
-    gains, stretches = (
-        tuple(None if one is None else of(one, batch_size, target) for one in (scale.examples, *ends))
-        for of, ends in ((gain, (low, high)), (stretch, (high, low)))
-    )
-    return LargerBatch(target, gains, stretches)  # type: ignore[arg-type]
 
 
 def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
@@ -165,8 +163,13 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
                 tuple((cost.batch_size, cost.relative_updates, cost.relative_examples) for cost in found.costs),
             ),
         ),
-        caveats=CAVEATS,
+        caveats=CAVEATS + _of_model(found),
     )
+
+
+def _of_model(found: NoiseFindings) -> tuple[str, ...]:
+    larger = found.larger
+    return () if larger is None else stretch_caveats(found.noise_scale, found.batch_size, larger.target_batch_size)
 
 
 def _graphs(found: NoiseFindings) -> Iterator[Graph]:
@@ -235,12 +238,7 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     if larger is not None:
         ratio = larger.target_batch_size / found.batch_size
         yield (
-            f"An update at {larger.target_batch_size:,} is worth {_spread(larger.gain)} at {found.batch_size:,} (the "
-            f"batch ratio is {ratio:,.4g}), so the same progress takes {_spread(larger.stretch)} times the epochs; the "
-            f"full regime takes {ratio:,.4g}."
+            f"An update at {larger.target_batch_size:,} is worth {predicted_text(larger.gain)} at "
+            f"{found.batch_size:,} (the batch ratio is {ratio:,.4g}), so the same progress takes "
+            f"{predicted_text(larger.stretch)} times the epochs; the full regime takes {ratio:,.4g}."
         )
-
-
-def _spread(value: tuple[float, float | None, float | None]) -> str:
-    middle, low, high = value
-    return f"{middle:,.3g}" if low is None or high is None else f"{middle:,.3g} ({low:,.3g} to {high:,.3g})"
