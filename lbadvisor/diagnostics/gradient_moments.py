@@ -32,7 +32,7 @@ def fresh_moments(state: TrainState, dataset: Dataset, unit: int, units: int) ->
     found = gradient_moments(state.model, recipe, images_BCHW, labels_B, units, recipe.data.train_examples)
     if not all(map(math.isfinite, found)):
         raise LbadvisorError(
-            f"{recipe.name} diverged within {state.update} updates, so its gradient has no noise scale: lower its "
+            f"{recipe.name} diverged within {state.update} update{'s'[: state.update > 1]}, so its gradient has no noise scale: lower its "
             "learning rate, or give fewer --updates"
         )
     return GradientMoments(state.seed, state.update, *found)

@@ -71,3 +71,9 @@ def test_what_cannot_be_measured_is_said(place):
     long = place.run("probe", "noise", DIGITS, "--updates", "500")
     assert long.returncode == 2
     assert "the training has only 405 updates" in long.stderr
+
+
+def test_a_training_that_diverges_has_no_noise_scale(place):
+    done = place.run("probe", "noise", DIGITS, "--set", "optimizer.lr=1e30")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "digits diverged within 1 update, so its gradient has no noise scale" in done.stderr
