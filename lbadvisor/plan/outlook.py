@@ -98,7 +98,13 @@ def _on_one_device(options: Sequence[Option]) -> str:
     for option in options[1:]:
         times = option.seconds_factor or 0.0
         low, high = option.seconds_factor_low or times, option.seconds_factor_high or times
-        verdict = "would save time" if high < 1 else "would not" if low >= 1 else "may save time (the interval holds 1)"
+        verdict = (
+            "would save time"
+            if high < 1
+            else "would save no time"
+            if low >= 1
+            else "may save time (the interval holds 1)"
+        )
         names = verdicts.setdefault(verdict, [])
         if _length(option) not in names:
             names.append(_length(option))
