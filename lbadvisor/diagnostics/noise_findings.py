@@ -14,7 +14,8 @@ from lbadvisor.plan.noise_scale import (
     relative_updates,
     stretch,
 )
-from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
+from lbadvisor.records.bounded import Bounded
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
 
 MOST_WINDOWS = 12
 FEWEST_READINGS = 5
@@ -55,14 +56,14 @@ class BatchCost:
 
 @dataclass(frozen=True, slots=True)
 class LargerBatch:
-    """What the noise scale predicts of a larger batch, each with the ends that the noise scale's interval gives.
+    """What the noise scale predicts of a larger batch.
 
     `gain` is how many updates at the batch size one at the target is worth; `stretch` the factor of the epochs.
     """
 
     target_batch_size: int
-    gain: tuple[float, float | None, float | None]
-    stretch: tuple[float, float | None, float | None]
+    gain: Bounded
+    stretch: Bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,13 @@ def noise_findings(
         noise_scale=scale,
         windows=tuple(_windows(moments)),
         costs=tuple(_costs(scale.examples, batch_size, target)),
-        larger=None if target is None else _larger(scale, batch_size, target),
+        larger=None
+        if target is None
+        else LargerBatch(
+            target,
+            scale.bounded.mapped(lambda examples: gain(examples, batch_size, target)),
+            scale.bounded.mapped(lambda examples: stretch(examples, batch_size, target)),
+        ),
         examples=examples,
     )
 
@@ -124,15 +131,6 @@ def _costs(noise_scale: float, batch_size: int, target: int | None) -> Iterator[
     while size <= end:
         yield BatchCost(size, relative_updates(noise_scale, size), relative_examples(noise_scale, size))
         size *= step
-
-
-def _larger(scale: NoiseScale, batch_size: int, target: int) -> LargerBatch:
-    low, high = scale.low, scale.high
-    gains, stretches = (
-        tuple(None if one is None else of(one, batch_size, target) for one in (scale.examples, *ends))
-        for of, ends in ((gain, (low, high)), (stretch, (high, low)))
-    )
-    return LargerBatch(target, gains, stretches)  # type: ignore[arg-type]
 
 
 def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
@@ -172,18 +170,15 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
 def _graphs(found: NoiseFindings) -> Iterator[Graph]:
     known = [window for window in found.windows if 0 < window.noise_scale.examples < math.inf]
     if len(known) > 1:
-        scales = [window.noise_scale for window in known]
         yield Graph(
             title="Noise scale along the training",
             x_title="update",
             y_title="noise scale, examples",
             series=(
-                Series(
+                banded(
                     "noise scale",
-                    tuple((window.first_update + window.last_update) / 2 for window in known),
-                    tuple(scale.examples for scale in scales),
-                    low=tuple(math.nan if scale.low is None else scale.low for scale in scales),
-                    high=tuple(math.nan if scale.high is None else scale.high for scale in scales),
+                    [(window.first_update + window.last_update) / 2 for window in known],
+                    [window.noise_scale.bounded for window in known],
                 ),
             ),
             logarithmic_y=True,
@@ -234,13 +229,9 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     larger = found.larger
     if larger is not None:
         ratio = larger.target_batch_size / found.batch_size
+        gained, stretched = larger.gain.text(",.3g"), larger.stretch.text(",.3g")
         yield (
-            f"An update at {larger.target_batch_size:,} is worth {_spread(larger.gain)} at {found.batch_size:,} (the "
-            f"batch ratio is {ratio:,.4g}), so the same progress takes {_spread(larger.stretch)} times the epochs; the "
+            f"An update at {larger.target_batch_size:,} is worth {gained} at {found.batch_size:,} (the "
+            f"batch ratio is {ratio:,.4g}), so the same progress takes {stretched} times the epochs; the "
             f"full regime takes {ratio:,.4g}."
         )
-
-
-def _spread(value: tuple[float, float | None, float | None]) -> str:
-    middle, low, high = value
-    return f"{middle:,.3g}" if low is None or high is None else f"{middle:,.3g} ({low:,.3g} to {high:,.3g})"

@@ -8,6 +8,8 @@ generalization.
 import math
 from dataclasses import dataclass
 
+from lbadvisor.records.bounded import Bounded
+
 MCCANDLISH = "McCandlish et al. 2018, arXiv:1812.06162"
 SURGE = "Li et al. 2024, arXiv:2405.14578"
 
@@ -19,6 +21,11 @@ class NoiseScale:
     examples: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def bounded(self) -> Bounded:
+        """The same, to compute with."""
+        return Bounded(self.examples, self.low, self.high)
 
 
 def gain(noise_scale: float, batch_size: int, target_batch_size: int) -> float:

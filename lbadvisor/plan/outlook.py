@@ -65,17 +65,12 @@ def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: in
 
 
 def _worth(scale: NoiseScale, small: int, large: int) -> str:
-    worth = noise.gain(scale.examples, small, large)
-    stretched = noise.stretch(scale.examples, small, large)
-    gains, stretches = "", ""
-    if scale.low is not None and scale.high is not None:
-        low, high = (noise.gain(end, small, large) for end in (scale.low, scale.high))
-        longest, shortest = (noise.stretch(end, small, large) for end in (scale.low, scale.high))
-        gains, stretches = f" ({low:.3g} to {high:.3g})", f" ({shortest:.3g} to {longest:.3g})"
+    worth = scale.bounded.mapped(lambda examples: noise.gain(examples, small, large))
+    stretched = scale.bounded.mapped(lambda examples: noise.stretch(examples, small, large))
     return (
         f"At a noise scale of {noise.noise_scale_text(scale)} examples, an update at {large:,} is worth "
-        f"{worth:.3g}{gains} of those at {small:,}, not {large / small:.3g}: as much progress takes "
-        f"{stretched:.3g}{stretches} times the epochs ({noise.MCCANDLISH}), which says nothing of generalization."
+        f"{worth.text('.3g')} of those at {small:,}, not {large / small:.3g}: as much progress takes "
+        f"{stretched.text('.3g')} times the epochs ({noise.MCCANDLISH}), which says nothing of generalization."
     )
 
 

@@ -30,7 +30,7 @@ def test_runs_answer_with_what_they_read(trained):
     assert body["schema"] == 1
     assert body["noise_scale"]["examples"] == expected.examples
     assert (body["seeds"], sum(window["readings"] for window in body["windows"])) == ([0, 1], 14)
-    assert body["larger"]["stretch"][0] * body["larger"]["gain"][0] == pytest.approx(16)
+    assert body["larger"]["stretch"]["value"] * body["larger"]["gain"]["value"] == pytest.approx(16)
     table = trained.run("probe", "noise", "1", "2", "--no-chart")
     assert f"The noise scale is {expected.examples:,.3g}" in table.stdout
     assert "arXiv:2505.23971" in table.stdout
