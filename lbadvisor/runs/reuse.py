@@ -51,12 +51,17 @@ def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
     differing = differences(run.recipe, recipe)
     if run.seed != seed:
         differing.append(f"seed: {run.seed} there, {seed} here")
+    refuse_differing(
+        f"the run `{run.name}` belongs to another training",
+        differing,
+        "repeat its original options to resume it, or give --name for a new run",
+    )
+
+
+def refuse_differing(what: str, differing: Sequence[str], remedy: str) -> None:
+    """Raises `RefusedError` if anything differs."""
     if differing:
-        raise RefusedError(
-            f"the run `{run.name}` belongs to another training:\n  "
-            + "\n  ".join(differing)
-            + "\nrepeat its original options to resume it, or give --name for a new run"
-        )
+        raise RefusedError("\n  ".join([f"{what}:", *differing]) + f"\n{remedy}")
 
 
 def name_of_ladder(

@@ -100,7 +100,7 @@ def ladder(
         display.of_runs.show_loading()
         # From here on torch is needed, which takes seconds to import.
         from lbadvisor.cli.ladder_session import show_dry_run, show_results, train_ladder_to_the_end
-        from lbadvisor.runs.ladder import planned_runs
+        from lbadvisor.runs.ladder_runs import planned_runs
         from lbadvisor.runs.workspace import Workspace
 
         workspace = Workspace(store, machine_of(machine, words))

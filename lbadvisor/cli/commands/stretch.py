@@ -70,7 +70,7 @@ def stretch(
 
     from lbadvisor.cli.ladder_session import follow_runs, show_dry_run
     from lbadvisor.diagnostics.stretch_diagnosis import diagnosis_of
-    from lbadvisor.runs.ladder import planned_runs
+    from lbadvisor.runs.ladder_runs import planned_runs
     from lbadvisor.runs.stretching import answer_of, stretch_request, train_stretch
     from lbadvisor.runs.workspace import Workspace
 

@@ -22,7 +22,8 @@ from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, RunStatus
 
 if TYPE_CHECKING:
-    from lbadvisor.runs.ladder import PlannedRun, RunBegins, RunEnds, Waits
+    from lbadvisor.runs.ladder import RunBegins, RunEnds, Waits
+    from lbadvisor.runs.ladder_runs import PlannedRun
     from lbadvisor.runs.runner import Progress as UpdateMade
     from lbadvisor.store import Store
     from lbadvisor.training.data.dataset import Preparing

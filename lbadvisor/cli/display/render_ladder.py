@@ -14,9 +14,9 @@ from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, diverged_runs, ev
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import markdown, print_table
 from lbadvisor.comparison.comparison import Comparison
-from lbadvisor.plan.arms import changes, foundation
+from lbadvisor.plan.arms import LadderRequest, changes, foundation
 from lbadvisor.recipe.schedule import epochs_of
-from lbadvisor.runs.ladder import LadderRequest, PlannedRun
+from lbadvisor.runs.ladder_runs import PlannedRun
 
 
 def print_ladder(console: Console, comparison: Comparison) -> None:
