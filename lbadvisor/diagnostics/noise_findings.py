@@ -16,6 +16,7 @@ from lbadvisor.plan.noise_scale import (
 )
 from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
+from lbadvisor.records.numerals import counted
 
 MOST_WINDOWS = 12
 FEWEST_READINGS = 5
@@ -209,9 +210,9 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     scale, windows = found.noise_scale, found.windows
     count, last = sum(window.readings for window in windows), windows[-1]
     yield (
-        f"The noise scale is {noise_scale_text(scale)} examples, from {count} "
-        f"{'reading' if count == 1 else 'readings'} at updates {windows[0].first_update:,} to {last.last_update:,} and "
-        f"{len(found.seeds)} {'seed' if len(found.seeds) == 1 else 'seeds'}."
+        f"The noise scale is {noise_scale_text(scale)} examples, from {counted(count, 'reading')} "
+        f"at updates {windows[0].first_update:,} to {last.last_update:,} and "
+        f"{counted(len(found.seeds), 'seed')}."
     )
     if math.isinf(scale.examples):
         yield "Its |g|^2 is not above 0, so the batch sizes up to which more examples help cannot be told: read more."

@@ -1,9 +1,11 @@
 """Measures the gradient noise of a recipe: along the first updates of a training, with other examples than it sees."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
 from lbadvisor.diagnostics.advance import Advance
+from lbadvisor.diagnostics.calibration import default_updates
 from lbadvisor.diagnostics.gradient_moments import fresh_moments
 from lbadvisor.diagnostics.noise_estimate import GradientMoments
 from lbadvisor.diagnostics.noise_findings import NoiseFindings, noise_findings
@@ -21,6 +23,12 @@ POINTS = 20
 """The noise is measured after at most so many updates of a run, evenly spaced."""
 MOST_UNITS = 8
 """Of that many small batches each time."""
+
+
+def default_length(recipe: Recipe, seeds: int) -> int:
+    """Updates that take about 5% of the recipe's training over all seeds, from 20 to 320, or the whole training."""
+    length = in_updates(recipe).schedule.updates or 0
+    return min(default_updates(length, 1, seeds, math.inf), length)
 
 
 @dataclass(frozen=True, slots=True)

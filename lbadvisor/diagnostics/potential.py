@@ -18,6 +18,7 @@ from lbadvisor.comparison.intervals import t_quantile
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
+from lbadvisor.records.numerals import counted
 
 Matrix = npt.NDArray[np.float64]
 RESAMPLES = 2000
@@ -185,7 +186,7 @@ def _sentences(found: Potential) -> Iterator[str]:
 
 def _caveats(found: Potential) -> Iterator[str]:
     yield (
-        f"Starts: the initial weights of {len(found.seeds)} seed{'s'[: len(found.seeds) > 1]}. Directions: "
+        f"Starts: the initial weights of {counted(len(found.seeds), 'seed')}. Directions: "
         f"{found.directions} from each, uniform on the sphere over all {found.parameters:,} parameters. Loss: on the "
         f"same {found.examples:,} training examples, without augmentation or dropout."
     )

@@ -40,14 +40,10 @@ def ladder(
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     measure: options.MeasureToo = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
-    ] = None,
+    name: options.NewLadder = None,
     machine: options.MachineOptions,
     database: options.Database = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
-    ] = False,
+    dry_run: options.DryLadder = False,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,
     as_json: options.AsJson = False,

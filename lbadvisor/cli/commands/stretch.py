@@ -34,14 +34,10 @@ def stretch(
     rules: options.Rules,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
-    ] = None,
+    name: options.NewLadder = None,
     machine: options.MachineOptions,
     database: options.Database = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
-    ] = False,
+    dry_run: options.DryLadder = False,
     shown: options.Shown,
 ) -> None:
     """Find the smallest stretch that closes the gap, and the time it saves next to the full regime.

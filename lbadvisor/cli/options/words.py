@@ -109,6 +109,10 @@ ProbedExamples = Annotated[
     typer.Option("--examples", metavar="N", min=2, help="Training examples to compute the loss on. Default: 1000."),
 ]
 DryProbe = Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")]
+NewLadder = Annotated[
+    str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
+]
+DryLadder = Annotated[bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 DrawsGraphs = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]
