@@ -34,9 +34,9 @@ def mean_interval(values: Sequence[float], comparisons: int = 1) -> Interval | N
     return mean - half, mean + half
 
 
-def mean_of(values: Sequence[float]) -> Bounded:
-    """The mean of independent values, with Student's interval."""
-    return Bounded(statistics.fmean(values), *(mean_interval(values) or (None, None)))
+def mean_of(values: Sequence[float], comparisons: int = 1) -> Bounded:
+    """The mean of independent values, with `mean_interval`."""
+    return Bounded(statistics.fmean(values), *(mean_interval(values, comparisons) or (None, None)))
 
 
 def ratio_of(numerators: Sequence[float], denominators: Sequence[float]) -> Bounded:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale_of
 from lbadvisor.plan.noise_scale import (
     NoiseScale,
-    gain,
     noise_scale_text,
+    predicted_gain,
+    predicted_stretch,
     relative_examples,
     relative_updates,
-    stretch,
 )
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
 from lbadvisor.records.numerals import counted
@@ -99,9 +100,7 @@ def noise_findings(
         larger=None
         if target is None
         else LargerBatch(
-            target,
-            scale.bounded.mapped(lambda examples: gain(examples, batch_size, target)),
-            scale.bounded.mapped(lambda examples: stretch(examples, batch_size, target)),
+            target, predicted_gain(scale, batch_size, target), predicted_stretch(scale, batch_size, target)
         ),
         examples=examples,
     )
@@ -164,8 +163,13 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
                 tuple((cost.batch_size, cost.relative_updates, cost.relative_examples) for cost in found.costs),
             ),
         ),
-        caveats=CAVEATS,
+        caveats=CAVEATS + _of_model(found),
     )
+
+
+def _of_model(found: NoiseFindings) -> tuple[str, ...]:
+    larger = found.larger
+    return () if larger is None else stretch_caveats(found.noise_scale, found.batch_size, larger.target_batch_size)
 
 
 def _graphs(found: NoiseFindings) -> Iterator[Graph]:
@@ -232,7 +236,7 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
         ratio = larger.target_batch_size / found.batch_size
         gained, stretched = larger.gain.text(",.3g"), larger.stretch.text(",.3g")
         yield (
-            f"An update at {larger.target_batch_size:,} is worth {gained} at {found.batch_size:,} (the "
-            f"batch ratio is {ratio:,.4g}), so the same progress takes {stretched} times the epochs; the "
-            f"full regime takes {ratio:,.4g}."
+            f"An update at {larger.target_batch_size:,} is worth {gained} at {found.batch_size:,} (the batch ratio is "
+            f"{ratio:,.4g}), so the same progress takes {stretched} times the epochs; the full regime takes "
+            f"{ratio:,.4g}."
         )

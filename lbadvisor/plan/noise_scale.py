@@ -16,7 +16,7 @@ SURGE = "Li et al. 2024, arXiv:2405.14578"
 
 @dataclass(frozen=True, slots=True)
 class NoiseScale:
-    """B_n in examples, and the ends of its 95% interval: None if unknown, inf if the data leave it open above."""
+    """B_n in examples, and the ends of its 95% interval: both None if unknown, inf if the data leave it open above."""
 
     examples: float
     low: float | None = None
@@ -45,6 +45,16 @@ def stretch(noise_scale: float, batch_size: int, target_batch_size: int) -> floa
     if math.isinf(noise_scale):
         return 1.0
     return (noise_scale + target_batch_size) / (noise_scale + batch_size)
+
+
+def predicted_gain(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Bounded:
+    """`gain`, which grows with the noise scale, and its interval."""
+    return scale.bounded.mapped(lambda examples: gain(examples, batch_size, target_batch_size))
+
+
+def predicted_stretch(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Bounded:
+    """`stretch`, which falls as the noise scale grows, and its interval."""
+    return scale.bounded.mapped(lambda examples: stretch(examples, batch_size, target_batch_size))
 
 
 def surge_factor(batch_size: float, noise_scale: float) -> float:

@@ -8,6 +8,7 @@ from lbadvisor.plan.data_parallel import Cluster, assumptions, fastest_update, p
 from lbadvisor.plan.forecast import BY_NOISE_SCALE, Option
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.noise_scale import NoiseScale
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.plan.update_time import UpdateTime
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 from lbadvisor.records.numerals import duration_text
@@ -41,6 +42,7 @@ class Outlook:
     scaled: tuple[ScaledBatch, ...]
     conclusion: str
     assumptions: tuple[str, ...]
+    caveats: tuple[str, ...]
 
 
 def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: int, known: Knowledge) -> Outlook | None:
@@ -61,16 +63,16 @@ def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: in
         "What each option costs in accuracy is not among these: `lbadvisor ladder` measures it, and `lbadvisor "
         "stretch` finds the shortest training that closes the gap."
     )
-    return Outlook(scale, time, cluster, updates, scaled, " ".join(sentences), rests_on)
+    caveats = () if scale is None else stretch_caveats(scale, batch_size, target_batch_size)
+    return Outlook(scale, time, cluster, updates, scaled, " ".join(sentences), rests_on, caveats)
 
 
 def _worth(scale: NoiseScale, small: int, large: int) -> str:
-    worth = scale.bounded.mapped(lambda examples: noise.gain(examples, small, large))
-    stretched = scale.bounded.mapped(lambda examples: noise.stretch(examples, small, large))
+    worth, stretched = (of(scale, small, large).text(",.3g") for of in (noise.predicted_gain, noise.predicted_stretch))
     return (
-        f"At a noise scale of {noise.noise_scale_text(scale)} examples, an update at {large:,} is worth "
-        f"{worth.text('.3g')} of those at {small:,}, not {large / small:.3g}: as much progress takes "
-        f"{stretched.text('.3g')} times the epochs ({noise.MCCANDLISH}), which says nothing of generalization."
+        f"At a noise scale of {noise.noise_scale_text(scale)} examples, an update at {large:,} is worth {worth} of "
+        f"those at {small:,}, not {large / small:.3g}: as much progress takes {stretched} times the epochs "
+        f"({noise.MCCANDLISH}), which says nothing of generalization."
     )
 
 
@@ -99,10 +101,15 @@ def _on_one_device(options: Sequence[Option]) -> str:
         if option.updates_factor == 1:
             regime = times
     told = "; ".join(f"{' and '.join(names)} {verdict}" for verdict, names in verdicts.items())
-    error = "" if regime >= 1 else " (below 1 is the rates' error)"
+    why = "and on one device more examples do not make an update faster"
+    if regime < 1:
+        why = (
+            "and by these rates one of the target's is faster than one of the baseline's. A single device does not "
+            "compute more examples in less time: check that all rates are of one"
+        )
     return (
-        f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long{error}: it "
-        "makes as many updates, and on one device more examples never make an update faster."
+        f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long: it makes as "
+        f"many updates, {why}."
     )
 
 
@@ -157,8 +164,8 @@ def diagnosis_of(outlook: Outlook) -> Diagnosis:
     """The outlook as it is shown: on many devices with a table of the batch sizes and a graph over the devices."""
     grids = (_grid(outlook.scaled),) if outlook.scaled else ()
     graphs = (_graph(outlook),) if outlook.scaled else ()
-    assumed = tuple(f"assumes {one}" for one in outlook.assumptions)
-    return Diagnosis("what it costs in time", outlook.conclusion, graphs, grids, assumed)
+    caveats = (*(f"assumes {one}" for one in outlook.assumptions), *outlook.caveats)
+    return Diagnosis("what it costs in time", outlook.conclusion, graphs, grids, caveats)
 
 
 def _grid(scaled: Sequence[ScaledBatch]) -> Grid:

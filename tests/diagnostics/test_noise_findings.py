@@ -60,6 +60,9 @@ def test_the_diagnosis_says_what_is_predicted_and_what_stands_against_it():
     assert "takes 4.64 (4.64 to 4.64) times the epochs; the full regime takes 16." in told.conclusion
     caveats = " ".join(told.caveats)
     assert all(word in caveats for word in ("Hessian", "arXiv:2505.23971", "grows", "nothing about generalization"))
+    assert "noisy quadratic" in told.caveats[-1]
+    assert "the noise scale predicts 4.64" in told.caveats[-1]
+    assert "noisy quadratic" not in " ".join(noise_diagnosis(noise_findings("a", 32, None, moments(5))).caveats)
     assert [graph.title for graph in told.graphs] == [
         "Noise scale along the training",
         "Updates and examples against the batch size",

@@ -125,8 +125,14 @@ def test_the_prediction_is_that_of_the_noise_scale_with_its_interval():
     assert (predicted.stretch, predicted.low, predicted.high) == pytest.approx((4.636, 3.963, 5.286), abs=5e-4)
     unbounded = answer(GOOD, noise_scale=NoiseScale(100, 80, math.inf)).predicted
     assert (unbounded.low, unbounded.high) == pytest.approx((1, 5.286), abs=5e-4)
-    unknown = answer(GOOD, noise_scale=NoiseScale(100)).predicted
-    assert (unknown.low, unknown.high) == (1, 16)
+
+
+def test_a_noise_scale_without_an_interval_is_not_judged():
+    found = diagnosis_of(answer(GOOD, noise_scale=NoiseScale(100)))
+    assert "had predicted 4.64 times (no interval), so whether the search agrees is not known." in found.conclusion
+    assert [row[8] for row in found.grids[0].texts] == ["-"] * 5
+    predicted = found.graphs[0].series[-1]
+    assert (predicted.label, predicted.x) == ("predicted by the noise scale", (pytest.approx(4.636, abs=5e-4),))
 
 
 @pytest.mark.parametrize(
@@ -170,3 +176,4 @@ def test_what_stands_against_trusting_it_is_said():
     assert "Of 3 stretches each is judged at 95% on its own" in caveats
     assert "may be less than 4, though more than 2." in caveats
     assert "(McCandlish et al. 2018, arXiv:1812.06162), and says nothing of generalization" in caveats
+    assert "and the noise scale predicts 4.64: it weighs all directions alike" in caveats

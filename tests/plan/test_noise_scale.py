@@ -1,6 +1,7 @@
 """What a noise scale predicts: AdaScale's gain, the stretch, and the hyperbola of updates and examples."""
 
 import math
+from dataclasses import astuple
 
 import pytest
 
@@ -8,10 +9,13 @@ from lbadvisor.plan.noise_scale import (
     NoiseScale,
     gain,
     noise_scale_text,
+    predicted_gain,
+    predicted_stretch,
     relative_examples,
     relative_updates,
     stretch,
 )
+from lbadvisor.records.bounded import Bounded
 
 SCALES = (0.5, 10.7, 209.0, 1e6)
 
@@ -58,3 +62,21 @@ def test_without_mean_the_gain_is_the_ratio_and_without_noise_it_is_one():
 )
 def test_a_noise_scale_is_told_with_its_interval(scale, text):
     assert noise_scale_text(scale) == text
+
+
+@pytest.mark.parametrize(
+    ("scale", "stretched", "worth"),
+    [
+        # (B_n + 512)/(B_n + 32) at 100, 130 and 80; the gain is 16 over that.
+        (NoiseScale(100, 80, 130), (612 / 132, 642 / 162, 592 / 112), (16 * 132 / 612, 16 * 112 / 592, 16 * 162 / 642)),
+        (NoiseScale(100, 80, math.inf), (612 / 132, 1, 592 / 112), (16 * 132 / 612, 16 * 112 / 592, 16)),
+        (NoiseScale(100, 0, math.inf), (612 / 132, 1, 16), (16 * 132 / 612, 1, 16)),
+    ],
+)
+def test_an_interval_of_the_noise_scale_is_one_of_what_it_predicts(scale, stretched, worth):
+    assert astuple(predicted_stretch(scale, 32, 512)) == pytest.approx(stretched)
+    assert astuple(predicted_gain(scale, 32, 512)) == pytest.approx(worth)
+
+
+def test_without_an_interval_what_it_predicts_has_none():
+    assert predicted_stretch(NoiseScale(100), 32, 512) == Bounded(pytest.approx(612 / 132))

@@ -95,6 +95,34 @@ def test_a_batch_that_is_one_ghost_is_read_with_the_next_one(digits):
     assert [one.value for one in next(train(state, digits)).readings] == pytest.approx(expected, rel=1e-3)
 
 
+def test_dropout_of_the_networks_own_does_not_bias_the_readings(digits):
+    """It is noise of each example, so tr S is the mean over masks of |g_n|^2, without the |g|^2 of its mean.
+
+    Softmax regression, the pixels dropped at 1/2: by hand from 300 masks of every example. Read from halves, of which
+    one would have the difference of two masks in it, tr S would come out three times its part by the masks too high.
+    """
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+    images, labels = digits.training_batch(started(batch={"size": 1297}).recipe, 0, 0)
+    squares, total = torch.zeros((), dtype=torch.float64), 0.0
+    for _ in range(300):
+        inputs_ND = model[1](images.flatten(1))
+        errors_NK = (model[2](inputs_ND).softmax(1) - nn.functional.one_hot(labels, 10)).detach()
+        inputs_ND = torch.cat([inputs_ND, torch.ones(1297, 1)], 1)
+        squares += (errors_NK.square().sum(1) * inputs_ND.square().sum(1)).double().mean() / 300
+        total = total + errors_NK.double().T @ inputs_ND.double() / 1297 / 300
+    expected = float(squares - total.square().sum())
+    state, found = measuring("noise", batch={"size": 100}), []
+    state.model, state.parameters = model, list(model.parameters())
+    for seed in range(300):
+        state.seed = seed
+        batch = update_batch(state, digits, 0)
+        model.zero_grad()
+        add_gradients(state, batch, model, (100,))
+        found.append(noise_readings(state, digits, batch)[1].value)
+    assert sum(found) / len(found) == pytest.approx(expected, rel=0.08)
+
+
 @pytest.mark.parametrize("size", [1, 100])
 def test_the_readings_are_unbiased(digits, size):
     """Softmax regression without batch norm, whose gradients are known one by one: over 300 orders of the examples."""
