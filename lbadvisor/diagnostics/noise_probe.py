@@ -15,8 +15,6 @@ from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
 
 POINTS = 20
@@ -79,8 +77,7 @@ def measure_noise(machine: Machine, request: NoiseRequest) -> Generator[Preparin
     """Measure it; nothing is stored. Raises the errors of `errors.py`."""
     recipe = in_updates(request.recipe)
     machine.check(recipe)
-    make_deterministic(machine.device)
-    dataset = yield from preparing(recipe, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(recipe)
     moments: list[GradientMoments] = []
     done = 0
     for seed in request.seeds:

@@ -25,8 +25,6 @@ from lbadvisor.recipe.early_milestones import without_distances
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Dataset, Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train, weight_distance
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.memory import naming_what_fits
@@ -96,9 +94,8 @@ def calibrate(machine: Machine, request: CalibrationRequest) -> Generator[Prepar
     """
     check_calibration(machine, request)
     began = time.perf_counter()
-    make_deterministic(machine.device)
     baseline = in_updates(request.baseline)
-    dataset = yield from preparing(baseline, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(baseline)
     target = target_recipe(request, request.exponents[0])
     micro_size = machine.micro_size(partial(machine.start, target, request.seeds[0], dataset), dataset)
     windows, done = windows_of(request.updates), 0

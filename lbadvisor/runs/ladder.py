@@ -19,8 +19,6 @@ from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.data.dataset import Dataset, Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 
 POLL_SECONDS = 0.5
 
@@ -72,8 +70,7 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
         return
     dataset = None
     if not all(one.is_done for one in runs):
-        make_deterministic(machine.device)
-        dataset = yield from preparing(in_updates(requests[0].baseline), machine.data_dir, machine.device)
+        dataset = yield from machine.prepare(in_updates(requests[0].baseline))
     ladders = {
         request.name: store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size).number
         for request in requests
