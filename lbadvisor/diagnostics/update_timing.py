@@ -10,7 +10,7 @@ import torch
 from scipy.stats import quantile_test
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.short_runs import first_updates
+from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.plan.plan import Plan
 from lbadvisor.plan.update_time import Ranged, TimedUpdate, UpdateTime, update_time
 from lbadvisor.recipe.recipe import Recipe

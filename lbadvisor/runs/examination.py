@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
-from lbadvisor.diagnostics.diffusion import diffusion_of
-from lbadvisor.diagnostics.diffusion_diagnosis import diagnosis_of_diffusion
-from lbadvisor.diagnostics.increments import CovarianceRequest, default_points, probe_covariance
-from lbadvisor.diagnostics.landscape import default_examples
-from lbadvisor.diagnostics.minima import diagnosis_of_minima
-from lbadvisor.diagnostics.noise_estimate import stored_moments
-from lbadvisor.diagnostics.noise_findings import noise_diagnosis, noise_findings
-from lbadvisor.diagnostics.noise_probe import NoiseRequest, default_length, measure_noise
+from lbadvisor.diagnostics.covariance.covariance_diagnosis import covariance_diagnosis
+from lbadvisor.diagnostics.covariance.increments import CovarianceRequest, default_points, probe_covariance
+from lbadvisor.diagnostics.diffusion.diffusion import diffusion_of
+from lbadvisor.diagnostics.diffusion.diffusion_diagnosis import diagnosis_of_diffusion
+from lbadvisor.diagnostics.landscape.landscape import default_examples
+from lbadvisor.diagnostics.landscape.minima import diagnosis_of_minima
+from lbadvisor.diagnostics.landscape.potential import diagnosis_of_potential
+from lbadvisor.diagnostics.landscape.random_walks import PotentialRequest, probe_potential
+from lbadvisor.diagnostics.noise.noise_estimate import stored_moments
+from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis, noise_findings
+from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest, default_length, measure_noise
 from lbadvisor.diagnostics.planned import Events, PlannedDiagnostic
-from lbadvisor.diagnostics.potential import diagnosis_of_potential
-from lbadvisor.diagnostics.random_walks import PotentialRequest, probe_potential
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.identity import digest_of

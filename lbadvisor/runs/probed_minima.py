@@ -6,9 +6,9 @@ from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.comparison.groups import grouped
 from lbadvisor.comparison.results import accuracy_of
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
-from lbadvisor.diagnostics.minima import Minima, Minimum, minima_of
-from lbadvisor.diagnostics.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
+from lbadvisor.diagnostics.landscape.landscape import landscape_of, statistics_slices
+from lbadvisor.diagnostics.landscape.minima import Minima, Minimum, minima_of
+from lbadvisor.diagnostics.landscape.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
 from lbadvisor.errors import CheckpointError, UsageError
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.selection import Selection

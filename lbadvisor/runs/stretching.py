@@ -14,8 +14,8 @@ from lbadvisor.comparison.stretch_search import (
     searched,
     shares_of,
 )
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
-from lbadvisor.diagnostics.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
+from lbadvisor.diagnostics.stretch.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
 from lbadvisor.plan.arms import ARMS, LadderRequest, PlannedArm, planned, regime_arm
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.recipe import Recipe

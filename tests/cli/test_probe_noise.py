@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 from lbadvisor.store import Store
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lbadvisor.comparison.intervals import mean_of, ratio_of
-from lbadvisor.diagnostics.calibration import noise_exponent
-from lbadvisor.diagnostics.covariance import Gradients, Variant, point_of, powers, similarity, squared_means
+from lbadvisor.diagnostics.calibration.calibration import noise_exponent
+from lbadvisor.diagnostics.covariance.covariance import Gradients, Variant, point_of, powers, similarity, squared_means
 from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, SQRT, lr_factor, noise_variance
 from lbadvisor.training.data.order import batch_indices
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
-from lbadvisor.diagnostics.noise_findings import noise_diagnosis, noise_findings
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis, noise_findings
 
 
 def moments(count, squares=(1.0,), variances=(100.0,)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lbadvisor.comparison.stretch_search import Ending, Verdict, parse_margin
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 from lbadvisor.plan.arms import LadderRequest, parse_arms, planned
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request

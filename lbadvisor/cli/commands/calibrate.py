@@ -11,8 +11,8 @@ from lbadvisor.records.numerals import counted
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.diagnostics.calibration import Calibration
-    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.diagnostics.calibration.calibration import Calibration
+    from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest
     from lbadvisor.training.machine import Machine
 
 DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
@@ -71,8 +71,8 @@ def calibrate(
     display = Display(quiet=quiet)
     display.show_loading()
 
-    from lbadvisor.diagnostics.calibration import default_updates
-    from lbadvisor.diagnostics.short_runs import CalibrationRequest, check_calibration
+    from lbadvisor.diagnostics.calibration.calibration import default_updates
+    from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest, check_calibration
     from lbadvisor.plan.plan import advise
 
     tried = numbers_of(exponents)
@@ -111,7 +111,7 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
 def run_calibration(machine: "Machine", asked: "CalibrationRequest", display: "Display") -> "Calibration":
     """Run it, and show how far it is."""
     from lbadvisor.cli.follow import follow_probe
-    from lbadvisor.diagnostics.short_runs import calibrate as events_of
+    from lbadvisor.diagnostics.calibration.short_runs import calibrate as events_of
 
     return follow_probe(events_of(machine, asked), display)
 

@@ -9,7 +9,7 @@ from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
-    from lbadvisor.diagnostics.increments import CovarianceRequest
+    from lbadvisor.diagnostics.covariance.increments import CovarianceRequest
 
 
 @command
@@ -56,8 +56,8 @@ def covariance(
     display.show_loading()
 
     from lbadvisor.cli.probing import show_probe
-    from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
-    from lbadvisor.diagnostics.increments import CovarianceRequest, default_points, probe_covariance
+    from lbadvisor.diagnostics.covariance.covariance_diagnosis import covariance_diagnosis
+    from lbadvisor.diagnostics.covariance.increments import CovarianceRequest, default_points, probe_covariance
     from lbadvisor.diagnostics.planned import PlannedDiagnostic
 
     points = default_points(baseline) if at is None else updates_of(at)

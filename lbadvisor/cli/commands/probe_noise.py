@@ -13,8 +13,8 @@ from lbadvisor.records.numerals import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbadvisor.diagnostics.noise_findings import NoiseFindings
-    from lbadvisor.diagnostics.noise_probe import NoiseRequest
+    from lbadvisor.diagnostics.noise.noise_findings import NoiseFindings
+    from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest
     from lbadvisor.store import Store
 
 
@@ -48,7 +48,7 @@ def noise(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.effects import names_recipe
     from lbadvisor.cli.options.places import machine_of, opened
-    from lbadvisor.diagnostics.noise_findings import noise_diagnosis
+    from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis
 
     check_reports(shown.html, shown.png)
     if not names_recipe(words):
@@ -66,7 +66,7 @@ def noise(
     display.show_loading()
 
     from lbadvisor.cli.probing import show_probe
-    from lbadvisor.diagnostics.noise_probe import NoiseRequest, default_length, measure_noise
+    from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest, default_length, measure_noise
     from lbadvisor.diagnostics.planned import PlannedDiagnostic
 
     length = updates or default_length(recipe, seeds)
@@ -79,8 +79,8 @@ def noise(
 
 def _findings_of(store: "Store", names: "Sequence[str]", target: int | None) -> "NoiseFindings":
     """The findings of stored runs. Raises `UsageError` if they are not seeds of one training."""
-    from lbadvisor.diagnostics.noise_estimate import stored_moments
-    from lbadvisor.diagnostics.noise_findings import noise_findings
+    from lbadvisor.diagnostics.noise.noise_estimate import stored_moments
+    from lbadvisor.diagnostics.noise.noise_findings import noise_findings
     from lbadvisor.errors import UsageError
     from lbadvisor.recipe.identity import digest_of
     from lbadvisor.runs.selection import select

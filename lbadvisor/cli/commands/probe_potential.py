@@ -54,10 +54,10 @@ def potential(
     display.show_loading()
 
     from lbadvisor.cli.probing import show_probe
-    from lbadvisor.diagnostics.landscape import default_examples
+    from lbadvisor.diagnostics.landscape.landscape import default_examples
+    from lbadvisor.diagnostics.landscape.potential import Reach, diagnosis_of_potential
+    from lbadvisor.diagnostics.landscape.random_walks import PotentialRequest, probe_potential
     from lbadvisor.diagnostics.planned import PlannedDiagnostic
-    from lbadvisor.diagnostics.potential import Reach, diagnosis_of_potential
-    from lbadvisor.diagnostics.random_walks import PotentialRequest, probe_potential
     from lbadvisor.runs.farthest_run import farthest_run
 
     with opened_to_train(database) as store:

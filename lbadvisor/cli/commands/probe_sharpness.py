@@ -42,8 +42,8 @@ def sharpness(
     display.show_loading()
 
     from lbadvisor.cli.probing import show_probe
-    from lbadvisor.diagnostics.landscape import default_examples
-    from lbadvisor.diagnostics.minima import diagnosis_of_minima
+    from lbadvisor.diagnostics.landscape.landscape import default_examples
+    from lbadvisor.diagnostics.landscape.minima import diagnosis_of_minima
     from lbadvisor.diagnostics.planned import PlannedDiagnostic
     from lbadvisor.records.numerals import counted
     from lbadvisor.runs.probed_minima import check_minima, probe_minima

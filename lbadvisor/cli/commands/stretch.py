@@ -65,7 +65,7 @@ def stretch(
     display.of_runs.show_loading()
 
     from lbadvisor.cli.ladder_session import follow_runs, show_dry_run
-    from lbadvisor.diagnostics.stretch_diagnosis import diagnosis_of
+    from lbadvisor.diagnostics.stretch.stretch_diagnosis import diagnosis_of
     from lbadvisor.runs.ladder_runs import planned_runs
     from lbadvisor.runs.stretching import answer_of, stretch_request, train_stretch
     from lbadvisor.runs.workspace import Workspace

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lbadvisor.comparison.intervals import Interval
-from lbadvisor.diagnostics.diffusion import Diffusion, GroupDiffusion, LayerDiffusion
-from lbadvisor.diagnostics.growth import DistanceGrowth, Law
+from lbadvisor.diagnostics.diffusion.diffusion import Diffusion, GroupDiffusion, LayerDiffusion
+from lbadvisor.diagnostics.diffusion.growth import DistanceGrowth, Law
 from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series, banded
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.covariance import CovarianceProbe, Gradients, Variant, point_of
-from lbadvisor.diagnostics.short_runs import first_updates
-from lbadvisor.diagnostics.sketch import Sketch, sketch_of
+from lbadvisor.diagnostics.covariance.covariance import CovarianceProbe, Gradients, Variant, point_of
+from lbadvisor.diagnostics.covariance.sketch import Sketch, sketch_of
+from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan import rules
 from lbadvisor.plan.baseline import baseline_of

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
-from lbadvisor.diagnostics.potential import Potential, Reach, Walk, growth_of
+from lbadvisor.diagnostics.landscape.landscape import landscape_of, statistics_slices
+from lbadvisor.diagnostics.landscape.potential import Potential, Reach, Walk, growth_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lbadvisor.comparison.intervals import mean_of, ratio_of
-from lbadvisor.diagnostics.calibration import noise_exponent
-from lbadvisor.diagnostics.noise_estimate import noise_scale
+from lbadvisor.diagnostics.calibration.calibration import noise_exponent
+from lbadvisor.diagnostics.noise.noise_estimate import noise_scale
 from lbadvisor.nn.two_batches import variance_factor
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.rules import LR_RULES, lr_factor

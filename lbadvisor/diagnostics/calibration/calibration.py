@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lbadvisor.comparison.intervals import mean_of
-from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.noise_scale import NoiseScale, noise_scale_text
 from lbadvisor.records.bounded import Bounded

@@ -5,11 +5,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.calibration import default_updates
-from lbadvisor.diagnostics.gradient_moments import fresh_moments
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
-from lbadvisor.diagnostics.noise_findings import NoiseFindings, noise_findings
-from lbadvisor.diagnostics.short_runs import first_updates
+from lbadvisor.diagnostics.calibration.calibration import default_updates
+from lbadvisor.diagnostics.first_updates import first_updates
+from lbadvisor.diagnostics.noise.gradient_moments import fresh_moments
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.noise.noise_findings import NoiseFindings, noise_findings
 from lbadvisor.errors import UsageError
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe

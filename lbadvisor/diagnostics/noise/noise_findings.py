@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale_of
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale_of
 from lbadvisor.plan.noise_scale import (
     NoiseScale,
     noise_scale_text,

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from lbadvisor.diagnostics.calibration import AGREES_WITHIN
-from lbadvisor.diagnostics.covariance import (
+from lbadvisor.diagnostics.calibration.calibration import AGREES_WITHIN
+from lbadvisor.diagnostics.covariance.covariance import (
     BatchNormOf,
     CovariancePoint,
     CovarianceProbe,
