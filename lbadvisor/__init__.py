@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lbadvisor.comparison.comparison import Comparison
     from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
     from lbadvisor.plan.adjustments import Adjustment
-    from lbadvisor.plan.arms import LadderRequest
     from lbadvisor.plan.plan import Plan, advise
+    from lbadvisor.plan.planned_arms import LadderRequest
     from lbadvisor.plan.request import Request
     from lbadvisor.recipe.file import dump_recipe, load_recipe
     from lbadvisor.recipe.recipe import Recipe
@@ -32,7 +32,7 @@ _HOMES = {
     "Adjustment": "lbadvisor.plan.adjustments",
     "Comparison": "lbadvisor.comparison.comparison",
     "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
-    "LadderRequest": "lbadvisor.plan.arms",
+    "LadderRequest": "lbadvisor.plan.planned_arms",
     "Machine": "lbadvisor.training.machine",
     "Measurement": "lbadvisor.records.run",
     "Plan": "lbadvisor.plan.plan",

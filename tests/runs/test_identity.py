@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from lbadvisor.plan import plan as planning
-from lbadvisor.plan.arms import LadderRequest, parse_arms, planned
+from lbadvisor.plan.arms import parse_arms
 from lbadvisor.plan.plan import advise
+from lbadvisor.plan.planned_arms import LadderRequest, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS

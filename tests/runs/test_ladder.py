@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lbadvisor.errors import RefusedError, UsageError
-from lbadvisor.plan.arms import LadderRequest, parse_arms, planned
+from lbadvisor.plan.arms import parse_arms
+from lbadvisor.plan.planned_arms import LadderRequest, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import scaled

@@ -8,8 +8,9 @@ import torch
 
 from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.errors import RefusedError, UsageError
-from lbadvisor.plan.arms import LadderRequest, parse_arms, planned_arms
+from lbadvisor.plan.arms import parse_arms
 from lbadvisor.plan.distances import distances_of
+from lbadvisor.plan.planned_arms import LadderRequest, planned_arms
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
