@@ -9,7 +9,7 @@ from lbadvisor.plan.forecast import BY_NOISE_SCALE, Option
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.noisy_quadratic import stretch_caveats
-from lbadvisor.plan.update_time import UpdateTime
+from lbadvisor.plan.update_time import Ranged, UpdateTime
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 from lbadvisor.records.numerals import duration_text
 
@@ -18,8 +18,8 @@ from lbadvisor.records.numerals import duration_text
 class ScaledBatch:
     """A batch size on the number of devices that makes its updates fastest, and what a whole training takes there.
 
-    `noise_scale_seconds` are those of the noise scale's stretch, None without a noise scale; `regime_seconds` those of
-    as many updates as the baseline makes.
+    `noise_scale_seconds` are those of the noise scale's stretch, with the ends that its interval gives, each None if it
+    is not known; `regime_seconds` those of as many updates as the baseline makes.
     """
 
     batch_size: int
@@ -28,6 +28,8 @@ class ScaledBatch:
     communication_share: float
     fixed_epochs_seconds: float
     noise_scale_seconds: float | None
+    noise_scale_seconds_low: float | None
+    noise_scale_seconds_high: float | None
     regime_seconds: float
 
 
@@ -129,27 +131,32 @@ def _scaled(
     for size in (*doublings, large):
         best = fastest_update(time, cluster, size)
         epochs = updates * small / size * best.seconds
+        stretched = None if scale is None else noise.predicted_stretch(scale, small, size).times(epochs)
         yield ScaledBatch(
             batch_size=size,
             devices=best.devices,
             update_seconds=best.seconds,
             communication_share=best.communication_share,
             fixed_epochs_seconds=epochs,
-            noise_scale_seconds=None if scale is None else epochs * noise.stretch(scale.examples, small, size),
+            noise_scale_seconds=None if stretched is None else stretched.value,
+            noise_scale_seconds_low=None if stretched is None else stretched.low,
+            noise_scale_seconds_high=None if stretched is None else stretched.high,
             regime_seconds=updates * best.seconds,
         )
 
 
 def _on_devices(scaled: Sequence[ScaledBatch], cluster: Cluster) -> str:
     start, end = scaled[0], scaled[-1]
-    lengths = {"at fixed epochs": [one.fixed_epochs_seconds for one in scaled]}
-    if start.noise_scale_seconds is not None:
-        lengths["by the noise scale's stretch"] = [one.noise_scale_seconds or 0.0 for one in scaled]
+    lengths = {"at fixed epochs": [(one, one.fixed_epochs_seconds) for one in scaled]}
+    by_scale = [(one, one.noise_scale_seconds) for one in scaled if one.noise_scale_seconds is not None]
+    if by_scale:
+        lengths["by the noise scale's stretch"] = by_scale
     fastest = []
-    for length, seconds in lengths.items():
-        one, least = min(zip(scaled, seconds, strict=True), key=lambda pair: pair[1])
+    for length, times in lengths.items():
+        one, least = min(times, key=lambda pair: pair[1])
+        text = duration_text(least) if times is not by_scale else _by_noise_scale(one)
         fastest.append(
-            f"{length}, batch {one.batch_size:,} is fastest: {duration_text(least)} on {one.devices:,} "
+            f"{length}, batch {one.batch_size:,} is fastest: {text} on {one.devices:,} "
             f"({least / start.regime_seconds:.3g} times that)"
         )
     return (
@@ -158,6 +165,14 @@ def _on_devices(scaled: Sequence[ScaledBatch], cluster: Cluster) -> str:
         f"{duration_text(end.regime_seconds)} on {end.devices:,}, no less than the baseline: no number of devices "
         f"computes {end.batch_size:,} examples faster than {start.batch_size:,}."
     )
+
+
+def _by_noise_scale(one: ScaledBatch) -> str | None:
+    """The seconds of the noise scale's stretch, with their interval."""
+    seconds, low, high = one.noise_scale_seconds, one.noise_scale_seconds_low, one.noise_scale_seconds_high
+    if seconds is None or low is None or high is None or low == high:
+        return None if seconds is None else duration_text(seconds)
+    return Ranged(seconds, low, high).text
 
 
 def diagnosis_of(outlook: Outlook) -> Diagnosis:
@@ -172,8 +187,7 @@ def _grid(scaled: Sequence[ScaledBatch]) -> Grid:
     rows = tuple(
         (
             one.batch_size, one.devices, duration_text(one.update_seconds), 100 * one.communication_share,
-            *(None if seconds is None else duration_text(seconds)
-              for seconds in (one.fixed_epochs_seconds, one.noise_scale_seconds, one.regime_seconds)),
+            duration_text(one.fixed_epochs_seconds), _by_noise_scale(one), duration_text(one.regime_seconds),
         )
         for one in scaled
     )  # fmt: skip

@@ -76,4 +76,5 @@ def test_without_a_mean_gradient_nothing_is_predicted():
     told = noise_diagnosis(found)
     assert told.graphs == ()
     assert "The noise scale is beyond measure (at least" in told.conclusion
+    assert [grid.title for grid in told.grids] == ["Along the training"]
     assert "cannot be told" in told.conclusion

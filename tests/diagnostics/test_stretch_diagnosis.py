@@ -40,8 +40,8 @@ def test_the_sentence():
     """Four times longer takes 100/50 = 2 seconds; the full regime, four times those, 8."""
     text = said(BAD, BAD, GOOD)
     assert text.startswith(
-        "Train 4 times longer (4 of 16), save 6 s a run; the gap of 2.00 points closes by 100% (95% 93 to 106, 3 "
-        "seeds)."
+        "Train 4 times longer (4 of 16), save 6 s a run against the full regime; the gap of 2.00 points closes by "
+        "100% (95% 93 to 106, 3 seeds)."
     )
     assert "A run takes 2 s, one of the full regime 8 s (computed from the shorter ones)." in text
     assert "The baseline takes 2 s: on this machine the larger batch saves nothing, at 1.0 times that." in text
@@ -71,7 +71,9 @@ def test_what_is_undecided_is_told_and_a_gap_that_remains():
     # 20% of 2 points is 0.4; 0.2 of them remain, with a spread of 0.01 too little to be none.
     some = {seed: accuracy - 0.2 + 0.01 * seed for seed, accuracy in SMALL.items()}
     text = said(some)
-    assert text.startswith("Train no longer (1 of 16), save 7.5 s a run; the gap of 2.00 points closes by 90% (")
+    assert text.startswith(
+        "Train no longer (1 of 16), save 7.5 s a run against the full regime; the gap of 2.00 points closes by 90% ("
+    )
     assert "Still, 0.19 points (95% 0.17 to 0.21, 3 seeds) remain." in text
 
 

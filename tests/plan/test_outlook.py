@@ -169,6 +169,10 @@ def test_every_batch_size_has_its_best_number_of_devices():
         assert one.fixed_epochs_seconds == pytest.approx(78_125 * 128 / one.batch_size * update)
         stretched = one.fixed_epochs_seconds * (3_000 + one.batch_size) / 3_128
         assert one.noise_scale_seconds == pytest.approx(stretched)
+        ends = [(end + one.batch_size) / (end + 128) / (3_000 + one.batch_size) * 3_128 for end in (3_600, 2_500)]
+        assert (one.noise_scale_seconds_low, one.noise_scale_seconds_high) == pytest.approx(
+            [stretched * end for end in ends]
+        )
         # The full regime never beats the baseline, whatever the number of devices.
         assert one.regime_seconds >= found.scaled[0].regime_seconds
     assert found.assumptions

@@ -152,14 +152,14 @@ def test_nothing_is_read_of_batches_that_are_the_whole_training_set(digits):
 
 
 @pytest.mark.parametrize("cadence", [(1, None), (10, None), (None, 7), (10, 81), (64, 64), (100, 300), (1000, None)])
-def test_the_noise_is_read_at_most_once_in_64_updates_and_always_once(cadence):
+def test_the_noise_is_read_at_most_once_in_100_updates_and_always_once(cadence):
     measurements = Measurements(every_updates=cadence[0], evaluate_every_updates=cadence[1], also=("noise",))
     measured = [u for u in range(1, 2001) if any(each and u % each == 0 for each in cadence) or u == 2000]
     read = [update for update in measured if reads_noise(measurements, update)]
     assert read[0] == measured[0]
     assert len({update // NOISE_EVERY_UPDATES for update in read}) == len(read)
     # Every measurement, if they are rarer than that.
-    assert max(b - a for a, b in pairwise(read)) <= max(2 * 64, min(each for each in cadence if each))
+    assert max(b - a for a, b in pairwise(read)) <= max(2 * NOISE_EVERY_UPDATES, min(each for each in cadence if each))
 
 
 def test_every_quantity_that_can_be_read_names_what_asks_for_it():

@@ -31,9 +31,10 @@ def fresh_moments(state: TrainState, dataset: Dataset, unit: int, units: int) ->
     images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
     found = gradient_moments(state.model, recipe, images_BCHW, labels_B, units, recipe.data.train_examples)
     if not all(map(math.isfinite, found)):
+        after = f"{state.update} update{'s'[: state.update > 1]}"
         raise LbadvisorError(
-            f"{recipe.name} diverged within {state.update} updates, so its gradient has no noise scale: lower its "
-            "learning rate, or give fewer --updates"
+            f"{recipe.name} diverged within {after}, so its gradient has no noise scale: lower its learning rate, or "
+            "give fewer --updates"
         )
     return GradientMoments(state.seed, state.update, *found)
 

@@ -135,7 +135,6 @@ def _costs(noise_scale: float, batch_size: int, target: int | None) -> Iterator[
 
 def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
     """The findings as curve, hyperbola, tables and sentences."""
-    scale = found.noise_scale
     return Diagnosis(
         title=f"Gradient noise of {found.source}, batch {found.batch_size:,}",
         conclusion=" ".join(_sentences(found)),
@@ -156,15 +155,20 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
                     for w in found.windows
                 ),
             ),
-            Grid(
-                f"What a batch size costs, at a noise scale of {noise_scale_text(NoiseScale(scale.examples))}",
-                ("batch size", "updates / fewest", "examples / fewest"),
-                (",.0f", ",.2f", ",.2f"),
-                tuple((cost.batch_size, cost.relative_updates, cost.relative_examples) for cost in found.costs),
-            ),
+            *_costs_grid(found),
         ),
         caveats=CAVEATS + _of_model(found),
     )
+
+
+def _costs_grid(found: NoiseFindings) -> Iterator[Grid]:
+    if found.costs:
+        yield Grid(
+            f"What a batch size costs, at a noise scale of {noise_scale_text(NoiseScale(found.noise_scale.examples))}",
+            ("batch size", "updates / fewest", "examples / fewest"),
+            (",.0f", ",.2f", ",.2f"),
+            tuple((cost.batch_size, cost.relative_updates, cost.relative_examples) for cost in found.costs),
+        )
 
 
 def _of_model(found: NoiseFindings) -> tuple[str, ...]:
@@ -213,8 +217,9 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
 def _sentences(found: NoiseFindings) -> Iterator[str]:
     scale, windows = found.noise_scale, found.windows
     count, last = sum(window.readings for window in windows), windows[-1]
+    unit = "" if math.isinf(scale.examples) else " examples"
     yield (
-        f"The noise scale is {noise_scale_text(scale)} examples, from {counted(count, 'reading')} "
+        f"The noise scale is {noise_scale_text(scale)}{unit}, from {counted(count, 'reading')} "
         f"at updates {windows[0].first_update:,} to {last.last_update:,} and "
         f"{counted(len(found.seeds), 'seed')}."
     )

@@ -45,7 +45,7 @@ def _answer(answer: StretchAnswer) -> Iterator[str]:
     if found is not None:
         longer = f"{found.stretch:.4g} times longer" if found.stretch > 1 else "no longer"
         saved = answer.saved_seconds or 0.0
-        saving = f"save {duration_text(saved)} a run" if saved > 0 else "save nothing"
+        saving = f"save {duration_text(saved)} a run against the full regime" if saved > 0 else "save nothing"
         yield (
             f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}; the gap of {naive.value:.2f} "
             f"points closes by {_closed(found)}."
@@ -153,9 +153,12 @@ def _graph(answer: StretchAnswer) -> Graph:
     if answer.predicted is not None:
         ends = [answer.predicted.low, answer.predicted.stretch, answer.predicted.high]
         known = tuple(end for end in ends if end is not None)
-        label, zeros = "predicted by the noise scale", (0.0,) * len(known)
-        alone = Series(label, known, zeros, style="points")
-        series.append(alone if len(known) == 1 else Series(f"{label}, 95%", known, zeros, style="dashed"))
+        label, level = "predicted by the noise scale", (0.0,) * len(known)
+        series.append(
+            Series(label, known, level, style="points")
+            if len(known) == 1
+            else Series(f"{label}, 95%", known, level, style="dashed")
+        )
     return Graph(
         "Gap to the baseline against the stretch",
         "stretch, times the baseline's epochs",
