@@ -92,7 +92,8 @@ def _from_where_on(arm: str, sweep: Sweep) -> str:
     title = f"the naive large batch {arm}" if arm == sweep.naive else arm
     if not shown:
         largest = max(points, key=lambda point: point.gap_points or 0.0)
-        known = f" (the largest is {_size(largest)})" if (largest.gap_points or 0.0) > 0 else ""
+        lost = ", no evidence after the correction" if (largest.gap_low or 0.0) > 0 else ""
+        known = f" (the largest is {_size(largest)}{lost})" if (largest.gap_points or 0.0) > 0 else ""
         return f"No gap is shown for {title} at any batch size up to {points[-1].batch_size:,}{known}."
     where = f"at {' and '.join(f'{point.batch_size:,}' for point in shown)} only"
     if shown == list(points[-len(shown) :]):

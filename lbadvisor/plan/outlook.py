@@ -56,17 +56,17 @@ def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: in
     sentences = [] if scale is None else [_worth(scale, batch_size, target_batch_size)]
     rests_on: tuple[str, ...] = ()
     if time is not None:
-        sentences += [_of_update(time, batch_size, target_batch_size), _on_one_device(options)]
+        sentences = [_on_one_device(options), *sentences, _of_update(time, batch_size, target_batch_size)]
         if cluster is not None and updates is not None:
             scaled = tuple(_scaled(updates, batch_size, target_batch_size, time, cluster, scale))
             sentences.append(_on_devices(scaled, cluster))
             rests_on = assumptions(time, cluster)
     sentences.append(
-        "What each option costs in accuracy is not among these: `lbadvisor ladder` measures it, and `lbadvisor "
+        "What each option costs in accuracy is not told here: `lbadvisor ladder` measures it, and `lbadvisor "
         "stretch` finds the shortest training that closes the gap."
     )
     caveats = () if scale is None else stretch_caveats(scale, batch_size, target_batch_size)
-    return Outlook(scale, time, cluster, updates, scaled, " ".join(sentences), rests_on, caveats)
+    return Outlook(scale, time, cluster, updates, scaled, "\n".join(sentences), rests_on, caveats)
 
 
 def _worth(scale: NoiseScale, small: int, large: int) -> str:
@@ -96,13 +96,13 @@ def _on_one_device(options: Sequence[Option]) -> str:
     for option in options[1:]:
         times = option.seconds_factor or 0.0
         low, high = option.seconds_factor_low or times, option.seconds_factor_high or times
-        verdict = "save time" if high < 1 else "save no time" if low >= 1 else "may save time (the interval holds 1)"
+        verdict = "would save time" if high < 1 else "would not" if low >= 1 else "may save time (the interval holds 1)"
         names = verdicts.setdefault(verdict, [])
         if _length(option) not in names:
             names.append(_length(option))
         if option.updates_factor == 1:
             regime = times
-    told = "; ".join(f"{' and '.join(names)} {verdict}" for verdict, names in verdicts.items())
+    told = "; ".join(f"{_listed(names)} {verdict}" for verdict, names in verdicts.items())
     why = "and on one device more examples do not make an update faster"
     if regime < 1:
         why = (
@@ -113,6 +113,11 @@ def _on_one_device(options: Sequence[Option]) -> str:
         f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long: it makes as "
         f"many updates, {why}."
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Such as a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _length(option: Option) -> str:

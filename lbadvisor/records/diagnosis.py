@@ -78,6 +78,8 @@ def _text(entry: Entry, form: str) -> str:
 class Diagnosis:
     """The answer of one diagnostic: `title` names it and what it is of, `conclusion` says in sentences what was found.
 
+    The conclusion has one paragraph a line, and the answer comes first.
+
     `caveats` are sentences on what stands against trusting it, each with its source. A module of `diagnostics` has a
     generator that yields how far it is and returns its value, and a pure function from that value to a `Diagnosis`.
     """

@@ -124,7 +124,7 @@ def _heading(panel: Panel, width: float) -> str:
 
 
 def _sentence(panel: Panel, width: float) -> str:
-    return textwrap.fill(panel.sentence, int(width * 12))
+    return "\n".join(textwrap.fill(line, int(width * 12)) for line in panel.sentence.splitlines())
 
 
 def _write(part: "SubFigure", panel: Panel, width: float, height: float) -> None:

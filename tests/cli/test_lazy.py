@@ -55,3 +55,11 @@ def test_a_mistyped_command_gets_a_suggestion():
     done = subprocess.run([sys.executable, "-m", "lbadvisor", "pln"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "Did you mean 'plan'?" in done.stderr
+
+
+def test_a_paragraph_of_help_is_one_line_that_the_terminal_wraps():
+    """The source's line ends, at 120 columns, would leave ragged lines on a terminal of 80."""
+    for name in COMMANDS:
+        own = loaded(name)
+        for one in (getattr(own, "commands", None) or {name: own}).values():
+            assert all("\n" not in paragraph for paragraph in one.help.split("\n\n")), name

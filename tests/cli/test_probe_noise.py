@@ -46,7 +46,7 @@ def test_what_is_no_seed_of_one_training_or_has_no_readings_is_refused(trained):
     assert trained.run(*words).returncode == 0
     mixed = trained.run("probe", "noise", "1", "other")
     assert mixed.returncode == 2
-    assert "differ in more than their seed" in mixed.stderr
+    assert "1, other: these 2 runs differ in more than their seed" in mixed.stderr
 
 
 def test_a_recipe_is_measured_and_nothing_is_stored(place):

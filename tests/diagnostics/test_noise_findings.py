@@ -53,7 +53,7 @@ def test_windows_cover_the_readings_once_with_ratios_of_means():
 
 def test_the_diagnosis_says_what_is_predicted_and_what_stands_against_it():
     told = noise_diagnosis(noise_findings("a", 32, 512, moments(5)))
-    assert "The noise scale is 100 (100 to 100) examples, from 10 readings at updates 10 to 50 and 2 seeds." in (
+    assert "The noise scale is 100 (100 to 100) examples, from 10 readings at updates 10 to 50 of 2 seeds." in (
         told.conclusion
     )
     assert "An update at 512 is worth 3.45 (3.45 to 3.45) at 32 (the batch ratio is 16)" in told.conclusion

@@ -125,3 +125,9 @@ def test_without_a_reach_a_short_training_gives_it():
 def test_more_examples_than_there_are_are_refused():
     with pytest.raises(UsageError, match="give a number from 2 to the 1297 training examples"):
         replace(REQUEST, examples=1298)
+
+
+def test_a_training_that_diverges_tells_no_largest_distance():
+    wild = DIGITS.model_copy(update={"optimizer": DIGITS.optimizer.model_copy(update={"lr": 1e30})})
+    with pytest.raises(LbadvisorError, match="the training of digits diverged within 200 updates: give --distance"):
+        probe(PotentialRequest(wild, 64, (0,), 4, None))

@@ -67,7 +67,7 @@ def test_else_it_lies_on_the_line_through_the_shorter_ones_which_starts_at_the_t
 
 def test_what_is_undecided_is_told_and_a_gap_that_remains():
     text = said(BAD, OPEN, GOOD)
-    assert "Undecided at a stretch of 2 with 3 seeds: more may decide (--seeds)." in text
+    assert "With 3 seeds a stretch of 2 is undecided: more may decide (--seeds)." in text
     # 20% of 2 points is 0.4; 0.2 of them remain, with a spread of 0.01 too little to be none.
     some = {seed: accuracy - 0.2 + 0.01 * seed for seed, accuracy in SMALL.items()}
     text = said(some)

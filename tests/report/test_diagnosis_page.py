@@ -137,3 +137,12 @@ def test_any_words_are_drawn_as_they_are(made_up_diagnosis: Diagnosis, tmp_path:
     assert write_panels(tmp_path / "chart.png", panels_of([said])) > 10_000
     assert imread(tmp_path / "chart.png").shape[0] > 500
     assert "<img" not in diagnoses_page(words, [said], [words])
+
+
+def test_each_paragraph_of_a_conclusion_begins_a_line(made_up_diagnosis):
+    told = replace(made_up_diagnosis, conclusion="Yes.\nIt cost " + "much " * 100 + "\nNo more.")
+    figure = figure_of_panels(panels_of([told]))
+    texts = [text.get_text() for part in figure.subfigs for text in part.texts]
+    lines = next(text for text in texts if text.startswith("Yes.")).split("\n")
+    assert (lines[0], lines[-1]) == ("Yes.", "No more.")
+    assert len(lines) > 4

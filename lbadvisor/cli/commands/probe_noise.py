@@ -87,8 +87,10 @@ def _findings_of(store: "Store", names: "Sequence[str]", target: int | None) -> 
 
     runs = select(store, names).runs
     if len({digest_of(run.recipe) for run in runs}) > 1:
-        named = ", ".join(run.name for run in runs)
-        raise UsageError(f"{named} differ in more than their seed, so their noise scales are not one: name one of them")
+        raise UsageError(
+            f"{', '.join(names)}: these {len(runs)} runs differ in more than their seed, so they have no noise scale "
+            "in common: name runs of one recipe"
+        )
     source = ", ".join(run.name for run in runs)
     return noise_findings(source, runs[0].recipe.batch.size, target, stored_moments(store, runs))
 

@@ -31,8 +31,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     signature = inspect.Signature([context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in spread)])
     checked.__signature__ = signature  # type: ignore[attr-defined]
+    checked.__doc__ = _in_paragraphs(inspect.getdoc(function) or "")
     checked.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
     return checked
+
+
+def _in_paragraphs(text: str) -> str:
+    """The text with one line per paragraph: typer would keep the ends of the source's lines, however wide the help."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _spread(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:

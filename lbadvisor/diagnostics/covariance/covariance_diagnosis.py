@@ -32,7 +32,7 @@ def covariance_diagnosis(found: CovarianceProbe) -> Diagnosis:
     return Diagnosis(
         title=f"{found.baseline}: the covariance of the weight increment, batch {found.batch_size:,} -> "
         f"{found.target_batch_size:,}",
-        conclusion=" ".join(sentence for point in found.points for sentence in _sentences(found, point)),
+        conclusion="\n".join(sentence for point in found.points for sentence in _sentences(found, point)),
         graphs=(*(_by_exponent(found, point) for point in found.points), _by_group(found)),
         grids=tuple(_grid(found, point) for point in found.points),
         caveats=tuple(_caveats(found)),
@@ -42,14 +42,13 @@ def covariance_diagnosis(found: CovarianceProbe) -> Diagnosis:
 def _sentences(found: CovarianceProbe, point: CovariancePoint) -> Iterator[str]:
     by_rule = {match.rule: match for match in _planned(point)}
     others = [f"{words} {_text(by_rule[rule].covariance)}" for rule, words in _OTHERS.items() if rule in by_rule]
+    plain = [_text(m.covariance) for m in point.matches if (m.rule, m.batch_norm) == ("sqrt", "plain")]
     yield (
         f"{_where(point)}, {_statistics(found, by_rule['sqrt'].batch_norm)}, the square-root rule gives the target's "
         f"increments {_text(by_rule['sqrt'].covariance)} times the baseline's covariance, {', '.join(others)}; "
         f"exponent {_text(point.covariance_exponent)} keeps it."
+        f"{f' With plain batch norm the square-root rule gives {plain[0]}.' if plain else ''}"
     )
-    for match in point.matches:
-        if (match.rule, match.batch_norm) == ("sqrt", "plain"):
-            yield f"With plain batch norm the square-root rule gives {_text(match.covariance)}."
     yield (
         f"The mean step (drift) makes up {_text(point.drift_share, 100, '%')} of the second moment of the baseline's "
         f"step, and does not shrink as the batch grows: exponent {_text(point.exponent)} keeps that moment"
@@ -154,6 +153,8 @@ def _by_group(found: CovarianceProbe) -> Graph:
         title="The covariance of the increment by the square-root rule, in each group of layers",
         x_title="group of layers",
         y_title="times the baseline's",
-        series=tuple(banded(label, places, [r.covariance for r in of_label]) for label, of_label in ratios.items()),
+        series=tuple(
+            banded(label, places, [r.covariance for r in of_label], "points") for label, of_label in ratios.items()
+        ),
         note="; ".join(f"{place}: {name}" for place, name in zip(places, names, strict=True)),
     )

@@ -25,7 +25,7 @@ def diagnosis_of_diffusion(found: Diffusion) -> Diagnosis:
     layers = _layer_grid(found)
     return Diagnosis(
         title=f"How the weight distance grows: {', '.join(group.label for group in found.groups)}",
-        conclusion=" ".join(_sentences(found)),
+        conclusion="\n".join(_sentences(found)),
         graphs=tuple(_graphs(found)),
         grids=(_group_grid(found), _run_grid(found), *([layers] if layers.rows else [])),
         caveats=tuple(_caveats(found)),

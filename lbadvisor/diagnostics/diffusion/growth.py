@@ -15,6 +15,7 @@ from lbadvisor.report.thinning import Floats
 LEAST_DECADES = 1.5
 """Over less the laws can hardly be told apart. In the paper's Figure 2 batches of 512 and more cover 1.3."""
 LEAST_POINTS = 12
+NO_SPAN = "fewer than two measurements lie between momentum's full speed and the first fall of the learning rate"
 LEAST_FITTED = 6
 """Of fewer points not even the slope is told."""
 POINTS_PER_DECADE = 10
@@ -92,9 +93,15 @@ def growth_of(updates: Floats, distances: Floats) -> DistanceGrowth:
     if len(t) >= LEAST_POINTS:
         law, why = _chosen(t, d, fits)
     if decades < LEAST_DECADES:
-        law, why = None, f"{decades:.1f} decades of updates are too few, {LEAST_DECADES} are needed"
+        law, why = None, _too_few(t, decades)
     points = tuple(map(int, t)), tuple(map(float, d))
     return DistanceGrowth(*points, decades, fits, law, None if law is not None else why)
+
+
+def _too_few(t: Floats, decades: float) -> str:
+    if len(t) < 2:
+        return NO_SPAN
+    return f"updates {t[0]:,.0f} to {t[-1]:,.0f} cover {decades:.1f} decades, and {LEAST_DECADES} are needed"
 
 
 def evenly_in_ln_t(updates: Floats, distances: Floats) -> tuple[Floats, Floats]:

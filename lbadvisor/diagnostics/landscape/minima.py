@@ -104,7 +104,7 @@ def diagnosis_of_minima(found: Minima) -> Diagnosis:
     minima = found.minima
     return Diagnosis(
         title=f"Sharpness of the minima: {', '.join(dict.fromkeys(m.arm for m in minima))}",
-        conclusion=" ".join([*_comparison(found), *_stability(minima)]),
+        conclusion="\n".join(" ".join(part) for part in (_comparison(found), _stability(minima))),
         graphs=(
             _graph(minima, "Keskar's sharpness, %", [m.sharpness_percent for m in minima]),
             _graph(minima, "largest eigenvalue of the Hessian", [m.largest_eigenvalue for m in minima]),
@@ -117,7 +117,14 @@ def diagnosis_of_minima(found: Minima) -> Diagnosis:
 def _comparison(found: Minima) -> Iterator[str]:
     contrast = found.contrast
     if contrast is None:
-        yield "There is no second arm with an accuracy and the same seeds to compare the sharpness with."
+        for arm in dict.fromkeys(m.arm for m in found.minima):
+            own = [m for m in found.minima if m.arm == arm]
+            sharpness, eigenvalue = (
+                statistics.fmean(one)
+                for one in zip(*((m.sharpness_percent, m.largest_eigenvalue) for m in own), strict=True)
+            )
+            yield f"{arm}: Keskar's sharpness is {sharpness:.3g}%, the Hessian's largest eigenvalue {eigenvalue:.3g}."
+        yield "There is no second arm with an accuracy and the same seeds to compare that with."
         return
     points = contrast.points
     yield (
@@ -140,7 +147,7 @@ def _comparison(found: Minima) -> Iterator[str]:
         yield "So neither measure tells the two arms apart."
     if max(contrast.losses) > ALIKE * min(contrast.losses):
         yield (
-            f"But their training losses differ, {contrast.losses[0]:.2g} and {contrast.losses[1]:.2g} nats, and the "
+            f"Their training losses differ, {contrast.losses[0]:.2g} and {contrast.losses[1]:.2g} nats, and the "
             "curvature of a cross-entropy depends on them: these are not two minima of one depth."
         )
 
@@ -160,7 +167,7 @@ def _stability(minima: Sequence[Minimum]) -> Iterator[str]:
     stable = [(m, m.stable_lr) for m in minima if m.stable_lr is not None]
     for name, shares in (
         ("final", [(m.arm, m.final_lr / limit) for m, limit in stable]),
-        ("largest", [(m.arm, m.largest_lr / limit) for m, limit in stable]),
+        ("highest", [(m.arm, m.largest_lr / limit) for m, limit in stable]),
     ):
         beyond = [arm for arm, share in shares if share > 1]
         most = max((share for _, share in shares), default=0.0)
@@ -223,14 +230,14 @@ def _arms(minima: Sequence[Minimum]) -> Grid:
     rows = []
     for arm in dict.fromkeys(m.arm for m in minima):
         own = [(m.accuracy_percent, m.sharpness_percent, m.largest_eigenvalue) for m in minima if m.arm == arm]
-        rows.append((arm, len(own), *(_plus_minus(spread(column)) for column in zip(*own, strict=True))))
+        rows.append((arm, len(own), *(_plus_minus(spread(column), ".2f") for column in zip(*own, strict=True))))
     return Grid("Arms, mean ± standard deviation", headings, ("", "d", "", "", ""), tuple(rows))
 
 
-def _plus_minus(found: Spread | None) -> str | None:
+def _plus_minus(found: Spread | None, form: str) -> str | None:
     if found is None:
         return None
-    return f"{found.mean:.4g}" + ("" if found.std is None else f" ± {found.std:.2g}")
+    return f"{found.mean:{form}}" + ("" if found.std is None else f" ± {found.std:{form}}")
 
 
 def _runs(minima: Sequence[Minimum]) -> Grid:

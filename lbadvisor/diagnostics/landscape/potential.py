@@ -152,17 +152,17 @@ def diagnosis_of_potential(found: Potential) -> Diagnosis:
     )
     return Diagnosis(
         title=f"{found.recipe}: the loss along random directions from its initial weights",
-        conclusion=" ".join(_sentences(found)),
+        conclusion="\n".join(" ".join(part) for part in (_answer(found), _doubts(found))),
         graphs=(_graph(found.growth, logarithmic=False), _graph(found.growth, logarithmic=True)),
         grids=(Grid("L(w) - L(w_0), in nats", headings, (".3g",) * len(headings), rows),),
         caveats=tuple(_caveats(found)),
     )
 
 
-def _sentences(found: Potential) -> Iterator[str]:
+def _answer(found: Potential) -> Iterator[str]:
     growth = found.growth
-    alpha, first, last = growth.alpha, growth.bins[0], growth.bins[-1]
-    gamma, of_all, with_mean = (found.text(".2f", "95% ") for found in (growth.gamma, alpha, growth.gamma_with_mean))
+    alpha, last = growth.alpha, growth.bins[-1]
+    gamma, of_all = (found.text(".2f", "95% ") for found in (growth.gamma, alpha))
     yield (
         f"The loss's standard deviation grows as d^{gamma} up to d = {last.distance:.3g} "
         f"({found.reach.source}): alpha = {of_all}, with which the theory's weight distance grows as "
@@ -170,9 +170,14 @@ def _sentences(found: Potential) -> Iterator[str]:
     )
     verb = "excludes" if alpha.excludes(2, ROUNDING) else "agrees with"
     yield f"That {verb} alpha = 2, with which it grows as ln t."
+
+
+def _doubts(found: Potential) -> Iterator[str]:
+    growth = found.growth
+    first, last = growth.bins[0], growth.bins[-1]
     shares = [one.from_gradient / one.deviation.value for one in growth.bins]
     yield (
-        f"But every smooth loss begins as d^1: the gradient at the start alone gives {shares[0]:.0%} of the deviation "
+        f"Every smooth loss begins as d^1: the gradient at the start alone gives {shares[0]:.0%} of the deviation "
         f"at d = {first.distance:.2g}, and {shares[-1]:.0%} at d = {last.distance:.3g}."
     )
     if all(abs(share - 1) <= EXPLAINED_WITHIN for share in shares):
@@ -180,7 +185,7 @@ def _sentences(found: Potential) -> Iterator[str]:
     yield (
         f"The mean change, which the theory takes to be 0, is {last.mean:+.2g} at d = {last.distance:.3g}, "
         f"{abs(last.mean) / last.deviation.value:.0%} of the deviation; with it, the root mean square grows as "
-        f"d^{with_mean}."
+        f"d^{growth.gamma_with_mean.text('.2f', '95% ')}."
     )
 
 

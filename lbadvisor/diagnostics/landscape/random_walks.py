@@ -1,5 +1,6 @@
 """Walks the loss along random directions from a recipe's initial weights. P parameters."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ from torch import Tensor
 from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.landscape.landscape import landscape_of, statistics_slices
 from lbadvisor.diagnostics.landscape.potential import Potential, Reach, Walk, growth_of
+from lbadvisor.errors import LbadvisorError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
@@ -102,4 +104,7 @@ def _short_training(
     state = machine.start(unmeasured, request.seeds[0], dataset)
     for _ in naming_what_fits(islice(train(state, dataset), request.updates), state):
         yield Advance("training", state.update, request.updates, "updates")
-    return Reach(weight_distance(state), f"as far as {state.update} updates went")
+    distance = weight_distance(state)
+    if not math.isfinite(distance):
+        raise LbadvisorError(f"the training of {recipe.name} diverged within {state.update} updates: give --distance")
+    return Reach(distance, f"as far as {state.update} updates went")

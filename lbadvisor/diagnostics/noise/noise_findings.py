@@ -137,7 +137,7 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
     """The findings as curve, hyperbola, tables and sentences."""
     return Diagnosis(
         title=f"Gradient noise of {found.source}, batch {found.batch_size:,}",
-        conclusion=" ".join(_sentences(found)),
+        conclusion="\n".join(_sentences(found)),
         graphs=tuple(_graphs(found)),
         grids=(
             Grid(
@@ -191,7 +191,7 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
                 ),
             ),
             logarithmic_y=True,
-            note="tr S/|g|^2, each a ratio of means over the readings around it, with its 95% interval",
+            note="Each point is tr S/|g|^2, a ratio of means over the readings around it, with its 95% interval.",
         )
     if found.costs:
         first, last = found.costs[0].batch_size, found.costs[-1].batch_size
@@ -210,7 +210,7 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
             ),
             logarithmic_x=True,
             logarithmic_y=True,
-            note="they cross at the noise scale, the critical batch size, where each is twice its fewest",
+            note="They cross at the noise scale, the critical batch size, where each is twice its fewest.",
         )
 
 
@@ -218,9 +218,10 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     scale, windows = found.noise_scale, found.windows
     count, last = sum(window.readings for window in windows), windows[-1]
     unit = "" if math.isinf(scale.examples) else " examples"
+    first, end = windows[0].first_update, last.last_update
+    updates = f"update {first:,}" if first == end else f"updates {first:,} to {end:,}"
     yield (
-        f"The noise scale is {noise_scale_text(scale)}{unit}, from {counted(count, 'reading')} "
-        f"at updates {windows[0].first_update:,} to {last.last_update:,} and "
+        f"The noise scale is {noise_scale_text(scale)}{unit}, from {counted(count, 'reading')} at {updates} of "
         f"{counted(len(found.seeds), 'seed')}."
     )
     if math.isinf(scale.examples):

@@ -16,7 +16,7 @@ def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
     of = answer.of
     return Diagnosis(
         title=f"The smallest stretch of {of.baseline}, batch {of.batch_size:,} -> {of.target_batch_size:,}",
-        conclusion=" ".join([*_answer(answer), *_time(answer), *_prediction(answer)]),
+        conclusion="\n".join(filter(None, map(" ".join, (_answer(answer), _time(answer), _prediction(answer))))),
         graphs=(_graph(answer),) if any(row.gap.interval for row in answer.rows) else (),
         grids=(_grid(answer),),
         caveats=tuple(_caveats(answer)),
@@ -55,7 +55,10 @@ def _answer(answer: StretchAnswer) -> Iterator[str]:
     undecided = [f"{row.stretch:.4g}" for row in answer.below if row.verdict is Verdict.UNDECIDED]
     if undecided:
         seeds = answer.question.most_seeds
-        yield f"Undecided at a stretch of {', '.join(undecided)} with {seeds} seeds: more may decide (--seeds)."
+        yield (
+            f"With {seeds} seeds {'a stretch of' if len(undecided) == 1 else 'stretches of'} {' and '.join(undecided)} "
+            f"{'is' if len(undecided) == 1 else 'are'} undecided: more may decide (--seeds)."
+        )
     for row in answer.rows[len(answer.below) :]:
         if row.verdict.is_failure:
             yield f"Yet a stretch of {row.stretch:.4g} {row.verdict}: longer is not always better here."
