@@ -120,7 +120,7 @@ def test_by_rates_of_a_larger_batch_that_takes_less_time_the_regime_is_said_to_s
     """2 ms for 4096 examples and 25.6 ms for 128: 0.0781 times as long, which no single device does."""
     time = update_time([at_rate(128, 5_000, 5_000, 5_000), at_rate(4096, 2_048_000, 2_048_000, 2_048_000)])
     said = outlook(Knowledge(update_time=time)).conclusion
-    assert "0.5 of the stretch and the full regime save time." in said
+    assert "0.5 of the stretch and the full regime would save time." in said
     assert "The full regime takes 0.0781 times as long" in said
     assert "check that all rates are of one" in said
     assert "do not make an update faster" not in said
