@@ -151,7 +151,7 @@ def test_seeds_of_several_laws_have_none_together(store):
     found = diffusion_of(store, runs, ())
     assert found.groups[0].law is None
     conclusion = diagnosis_of_diffusion(found).conclusion
-    assert "undetermined: a logarithm for 1 of 2 seeds; a square root for 1 of 2 seeds." in conclusion
+    assert "undetermined: a logarithm (1 of 2 seeds); a square root (1 of 2 seeds)." in conclusion
 
 
 def test_layers_have_laws_and_shares_of_their_own_and_batch_norm_is_told_apart(store):

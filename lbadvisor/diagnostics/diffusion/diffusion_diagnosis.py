@@ -50,7 +50,7 @@ def _law_text(group: GroupDiffusion) -> str:
     growths = [run.growth for run in group.runs]
     if group.law is None:
         whys = Counter(growth.undetermined or f"a {growth.law}" for growth in growths)
-        seeds = [f" for {n} of {len(growths)} seeds" if len(whys) > 1 else "" for n in whys.values()]
+        seeds = [f" ({n} of {len(growths)} seeds)" if len(whys) > 1 else "" for n in whys.values()]
         return f"the law is undetermined: {'; '.join(map(str.__add__, whys, seeds))}"
     fits = [fit for growth in growths if (fit := growth.fit(group.law)) is not None]
     slope = statistics.fmean(fit.slope for fit in fits)
