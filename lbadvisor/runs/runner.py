@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from lbadvisor.errors import InTrainingError, StoreError
 from lbadvisor.plan.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
@@ -19,7 +21,13 @@ from lbadvisor.store.run_folder import error_of_training, only_process
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept
+from lbadvisor.training.environment import (
+    departures,
+    environment_of,
+    make_deterministic,
+    threads_kept,
+    unused_gpus,
+)
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 from lbadvisor.training.state import TrainState, load_checkpoint
 
@@ -104,6 +112,8 @@ def train_run(
         saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
         other_micro, micro_notes = _micro_notes(state, micro_size)
         notes += micro_notes
+        unused = unused_gpus(machine.device, torch.cuda.device_count())
+        notes += [] if unused is None else [unused]
         losses: list[float] = []
         if not is_new:
             store.discard_after(run.number, state.update)
@@ -179,7 +189,8 @@ def _with_length(store: Store, run: Run, state: TrainState) -> Run:
 def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
     """Why the bits will differ from those of an uninterrupted run."""
     reasons = departures(run.environment, environment)
-    if not threads_kept(state.threads):
+    # A GPU's bits do not depend on the CPU's threads.
+    if state.interval.device.type == "cpu" and not threads_kept(state.threads):
         reasons.append(f"threads: {state.threads} there, fewer here")
     return reasons
 
