@@ -52,6 +52,24 @@ def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]
     running.mul_(keep).add_(_weighted(weights_K, statistic_KC))
 
 
+def update_running(
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    means: list[Tensor],
+    variances: list[Tensor],
+    factors: tuple[float, ...],
+) -> None:
+    """Update running statistics (C) as `accumulate` does; if they are (K, C), store each ghost's own."""
+    for running, rows in ((running_mean, means), (running_var, variances)):
+        if running is None:
+            continue
+        statistic_KC = rows[0] if len(rows) == 1 else torch.cat(rows)
+        if running.dim() == 2:
+            running.copy_(statistic_KC)
+        else:
+            accumulate(running, statistic_KC, factors)
+
+
 def _constant(values: tuple[float, ...], like: Tensor) -> Tensor:
     """A vector of the dtype and on the device of `like`; made once, for a GPU waits at each copy to it.
 
