@@ -14,7 +14,7 @@ from lbadvisor.nn.ghost_statistics import update_running
 
 
 class AllGhostsAtOnce(torch.autograd.Function):
-    """`normalize_at_once` with a backward pass of its own: two thirds of the operations, and only `x` is kept for it."""
+    """`normalize_at_once` with a backward pass of its own: two thirds of the operations, keeping only `x`."""
 
     @staticmethod
     def forward(
