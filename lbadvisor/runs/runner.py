@@ -112,8 +112,6 @@ def train_run(
         saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
         other_micro, micro_notes = _micro_notes(state, micro_size)
         notes += micro_notes
-        unused = unused_gpus(machine.device, torch.cuda.device_count())
-        notes += [] if unused is None else [unused]
         losses: list[float] = []
         if not is_new:
             store.discard_after(run.number, state.update)
@@ -130,6 +128,7 @@ def train_run(
             if reasons or other_micro:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
+        notes += _machine_notes(state)
         state.recipe = run.recipe
         store.set_sums(run.number, state.threads, state.micro_size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
@@ -163,6 +162,12 @@ def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[
     if size is not None and size < state.recipe.batch.size:
         return False, [f"each update uses micro-batches of {size}"]
     return False, []
+
+
+def _machine_notes(state: TrainState) -> list[str]:
+    """What to know of the machine: GPUs left unused."""
+    note = unused_gpus(state.interval.device, torch.cuda.device_count())
+    return [] if note is None else [note]
 
 
 def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str]]:

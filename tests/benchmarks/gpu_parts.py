@@ -14,6 +14,7 @@ from bench import Bench
 from contestants import by_hand, overridden
 from PIL import Image
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,7 +35,6 @@ FROM_TORCHVISION = (
     "mobilenet_v2",
     "densenet121",
     "efficientnet_b0",
-    "convnext_tiny",
 )
 PIXELS = {"alexnet_bn": 224, "f1": 28, "digits_mlp": 8, **dict.fromkeys(FROM_TORCHVISION, 64)}
 
@@ -71,7 +71,7 @@ def counts(bench: Bench, recipe: Recipe) -> None:
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
                 next(updates)
                 bench.wait()
-            kernels = sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())
+            kernels = sum(event.device_type == DeviceType.CUDA for event in profile.events())
             torch.cuda.set_sync_debug_mode("warn")
             try:
                 with warnings.catch_warnings(record=True) as caught:

@@ -3,8 +3,9 @@
     python tests/benchmarks/gpu_speed.py --json gpu.json [--minutes 9.5] [--only networks bits counts ...]
 
 One command for a CUDA machine, ten minutes there: what has not begun when the minutes are over is left out, and what
-fails is noted and passed over. It writes gpu.json as it proceeds, and at the end a table, gpu.md. `--device cpu --quick`
-tries it on a CPU, without what only CUDA has (TF32, kernels, CUDA graphs, peak memory, the cost of determinism).
+fails is noted and passed over. It writes gpu.json as it proceeds, and at the end a table, gpu.md. On a CPU,
+`--device cpu --quick` tries it, without what only CUDA has (TF32, kernels, CUDA graphs, peak memory, the cost of
+determinism).
 
 ResNet-44 on CIFAR-10 in the device's memory: real where LBADVISOR_DATA has it, else random images of its shape, which
 is said. "ours" is `lbadvisor.training.loop.train` as a run drives it, its kernels deterministic; "by hand" is the same
@@ -251,7 +252,7 @@ def show_determinism(bench: Bench, batch_size: int, ghost: int | None, precision
     )
     choices = {
         "deterministic, as a run": AS_A_RUN,
-        "memory not filled": Kernels(deterministic=True, filled=False),
+        "memory filled first": Kernels(deterministic=True),
         "not deterministic": Kernels(deterministic=False),
         "and cudnn.benchmark": AS_BY_HAND,
     }
