@@ -10,7 +10,7 @@ from torch import Tensor
 from lbadvisor.recipe import recipe_tables as tables
 from lbadvisor.recipe.schedule import Rates
 
-Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
+TorchOptimizer = TypeVar("TorchOptimizer", bound=torch.optim.Optimizer)
 
 
 def build_optimizer(optimizer: tables.Optimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -37,7 +37,7 @@ def build_optimizer(optimizer: tables.Optimizer, parameters: Iterable[Tensor]) -
             return _plain(torch.optim.Adagrad)(parameters, lr=lr, eps=epsilon, weight_decay=decay)
 
 
-def _plain(kind: type[Kind]) -> type[Kind]:
+def _plain(kind: type[TorchOptimizer]) -> type[TorchOptimizer]:
     """The same optimizer, its methods without what torch wraps around them for its compiler.
 
     The first call of a wrapped method imports the compiler, which takes a second; no optimizer is compiled here.
@@ -45,7 +45,7 @@ def _plain(kind: type[Kind]) -> type[Kind]:
     names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods: dict[str, object] = {name: unwrap(getattr(kind, name)) for name in names}
     methods["step"] = torch.no_grad()(unwrap(kind.step))
-    plain: type[Kind] = type(kind.__name__, (kind,), methods)
+    plain: type[TorchOptimizer] = type(kind.__name__, (kind,), methods)
     return plain
 
 
