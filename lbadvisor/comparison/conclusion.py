@@ -112,9 +112,10 @@ def _by_distance(
         runs = [result.run for result in results if result.run.status is RunStatus.COMPLETE]
         if not runs or not runs[0].recipe.schedule.is_by_distance:
             continue
-        made, most = statistics.fmean(run.updates for run in runs), runs[0].recipe.schedule.updates
-        mean = f" (mean of {len(runs)} runs)" if len(runs) > 1 else ""
-        yield f"By weight distance, {label} made {made:,.0f} of at most {most:,} updates{mean}."
+        made, most = statistics.fmean(run.updates for run in runs), runs[0].recipe.schedule.updates or 0
+        mean = f", mean of {len(runs)} runs" if len(runs) > 1 else ""
+        fewer = f"{1 - made / most:.0%} fewer{mean}"
+        yield f"By weight distance, {label} made {made:,.0f} of at most {most:,} updates ({fewer})."
         if naive not in (None, place) and place not in (0, closing) and groups[naive].points is not None:
             yield from _closed(groups[0].group, groups[naive], groups[place])
 

@@ -110,17 +110,20 @@ def _is_naive(members: Members, first: Members) -> bool:
 def _closing(members: Sequence[Members], naive: int) -> int | None:
     """The place of the group that is asked what it closes: of those with the most parts adapted, the last.
 
-    So the paper's whole method answers, wherever controls and halves stand beside it.
+    So the paper's whole method answers, wherever controls, halves and schedules by distance stand beside it.
     """
     others = [i for i in range(1, len(members)) if i != naive]
     return max(others, key=lambda i: (_wholeness(members[i]), i)) if others else None
 
 
 def _wholeness(members: Members) -> float:
-    adapted = members[1][0].run.recipe.adapted_from
+    recipe = members[1][0].run.recipe
+    adapted = recipe.adapted_from
     if adapted is None:
         return 0.0
-    return len(adapted.parts) + (adapted.stretch_share if "regime" in adapted.parts else 0.0) - len(adapted.additions)
+    stretched = adapted.stretch_share if "regime" in adapted.parts else 0.0
+    # By distance it is the regime but for its drops, which come early: less than the whole, more than half of it.
+    return len(adapted.parts) + stretched - len(adapted.additions) - 0.25 * recipe.schedule.is_by_distance
 
 
 def _accuracies(runs: Sequence[RunResult]) -> dict[int, float]:

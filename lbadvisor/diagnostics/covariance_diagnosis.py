@@ -14,7 +14,7 @@ from lbadvisor.diagnostics.covariance import (
     RuleMatch,
 )
 from lbadvisor.plan.noise_scale import noise_scale_text
-from lbadvisor.plan.noisy_quadratic import stretch_caveat
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.plan.rules import HOFFER
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
@@ -84,10 +84,8 @@ def _caveats(found: CovarianceProbe) -> Iterator[str]:
         )
     scale = found.points[-1].noise_scale
     if math.isfinite(scale.examples):
-        yield (
-            f"{_where(found.points[-1])} the noise scale is {noise_scale_text(scale)} examples. "
-            + stretch_caveat(scale.examples, found.batch_size, found.target_batch_size)
-        )
+        yield f"{_where(found.points[-1])} the noise scale is {noise_scale_text(scale)} examples."
+    yield from stretch_caveats(scale, found.batch_size, found.target_batch_size)
 
 
 def _planned(point: CovariancePoint) -> list[RuleMatch]:

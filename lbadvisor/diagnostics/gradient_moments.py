@@ -3,11 +3,14 @@
 B examples of a batch, C channels, H height, W width.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lbadvisor.diagnostics.noise_estimate import GradientMoments
+from lbadvisor.errors import LbadvisorError
 from lbadvisor.nn.two_batches import two_batch_moments, untracked, variance_factor
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch
@@ -18,12 +21,21 @@ from lbadvisor.training.state import TrainState
 
 
 def fresh_moments(state: TrainState, dataset: Dataset, unit: int, units: int) -> GradientMoments:
-    """Those at the state's weights, of `units` batches of `unit` examples that its training does not see there."""
+    """Those at the state's weights, of `units` batches of `unit` examples that its training does not see there.
+
+    Raises `LbadvisorError` if they are not finite.
+    """
     recipe = state.recipe.model_copy(update={"batch": Batch(size=units * unit)})
     # Other examples, in another order, than in the update just made.
     draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
     images_BCHW, labels_B = dataset.training_batch(recipe, draws, 0)
     found = gradient_moments(state.model, recipe, images_BCHW, labels_B, units, recipe.data.train_examples)
+    if not all(map(math.isfinite, found)):
+        after = f"{state.update} update{'s'[: state.update > 1]}"
+        raise LbadvisorError(
+            f"{recipe.name} diverged within {after}, so its gradient has no noise scale: lower its learning rate, or "
+            "give fewer --updates"
+        )
     return GradientMoments(state.seed, state.update, *found)
 
 

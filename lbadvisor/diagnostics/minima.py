@@ -57,7 +57,8 @@ class Paired:
 class Contrast:
     """The least accurate arm beside the most accurate: how many `points` are between them, and ratios of sharpness.
 
-    Ratios are worse to better, geometric means; None if a measure is not above 0. `losses` are the mean ones of both.
+    The interval of the points allows for both arms having been chosen by their accuracy. Ratios are worse to better,
+    geometric means; None if a measure is not above 0. `losses` are the mean ones of both.
     """
 
     worse: str
@@ -85,23 +86,24 @@ def minima_of(examples: int, epsilon: float, minima: Sequence[Minimum]) -> Minim
     worse, better = (choose(means, key=means.__getitem__, default="") for choose in (min, max))
     known = [(a, b) for a in arms.get(worse, ()) for b in arms.get(better, ()) if a.seed == b.seed]
     pairs = [(a, b) for a, b in known if a.accuracy_percent is not None and b.accuracy_percent is not None]
-    contrast = None if worse == better or not pairs else _contrast(pairs)
+    contrast = None if worse == better or not pairs else _contrast(pairs, math.comb(len(means), 2))
     return Minima(examples, epsilon, tuple(minima), contrast)
 
 
-def _contrast(pairs: Sequence[tuple[Minimum, Minimum]]) -> Contrast:
+def _contrast(pairs: Sequence[tuple[Minimum, Minimum]], among: int) -> Contrast:
     return Contrast(
         worse=pairs[0][0].arm,
         better=pairs[0][1].arm,
-        points=_paired([(b.accuracy_percent or 0.0) - (a.accuracy_percent or 0.0) for a, b in pairs]),
+        points=_paired([(b.accuracy_percent or 0.0) - (a.accuracy_percent or 0.0) for a, b in pairs], among),
         sharpness=_ratio([(a.sharpness_percent, b.sharpness_percent) for a, b in pairs]),
         eigenvalue=_ratio([(a.largest_eigenvalue, b.largest_eigenvalue) for a, b in pairs]),
         losses=(statistics.fmean(a.loss for a, _ in pairs), statistics.fmean(b.loss for _, b in pairs)),
     )
 
 
-def _paired(values: Sequence[float]) -> Paired:
-    return Paired(statistics.fmean(values), *(mean_interval(values) or (None, None)))
+def _paired(values: Sequence[float], among: int) -> Paired:
+    """The mean, with Bonferroni's interval for the difference that is the largest `among` so many."""
+    return Paired(statistics.fmean(values), *(mean_interval(values, among) or (None, None)))
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> Paired | None:

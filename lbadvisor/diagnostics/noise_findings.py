@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale_of
 from lbadvisor.plan.noise_scale import (
     NoiseScale,
-    gain,
+    Predicted,
     noise_scale_text,
+    predicted_gain,
+    predicted_stretch,
+    predicted_text,
     relative_examples,
     relative_updates,
-    stretch,
 )
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
 MOST_WINDOWS = 12
@@ -61,8 +64,8 @@ class LargerBatch:
     """
 
     target_batch_size: int
-    gain: tuple[float, float | None, float | None]
-    stretch: tuple[float, float | None, float | None]
+    gain: Predicted
+    stretch: Predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,11 @@ def noise_findings(
         noise_scale=scale,
         windows=tuple(_windows(moments)),
         costs=tuple(_costs(scale.examples, batch_size, target)),
-        larger=None if target is None else _larger(scale, batch_size, target),
+        larger=None
+        if target is None
+        else LargerBatch(
+            target, predicted_gain(scale, batch_size, target), predicted_stretch(scale, batch_size, target)
+        ),
         examples=examples,
     )
 
@@ -126,18 +133,8 @@ def _costs(noise_scale: float, batch_size: int, target: int | None) -> Iterator[
         size *= step
 
 
-def _larger(scale: NoiseScale, batch_size: int, target: int) -> LargerBatch:
-    low, high = scale.low, scale.high
-    gains, stretches = (
-        tuple(None if one is None else of(one, batch_size, target) for one in (scale.examples, *ends))
-        for of, ends in ((gain, (low, high)), (stretch, (high, low)))
-    )
-    return LargerBatch(target, gains, stretches)  # type: ignore[arg-type]
-
-
 def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
     """The findings as curve, hyperbola, tables and sentences."""
-    scale = found.noise_scale
     return Diagnosis(
         title=f"Gradient noise of {found.source}, batch {found.batch_size:,}",
         conclusion=" ".join(_sentences(found)),
@@ -158,15 +155,25 @@ def noise_diagnosis(found: NoiseFindings) -> Diagnosis:
                     for w in found.windows
                 ),
             ),
-            Grid(
-                f"What a batch size costs, at a noise scale of {noise_scale_text(NoiseScale(scale.examples))}",
-                ("batch size", "updates / fewest", "examples / fewest"),
-                (",.0f", ",.2f", ",.2f"),
-                tuple((cost.batch_size, cost.relative_updates, cost.relative_examples) for cost in found.costs),
-            ),
+            *_costs_grid(found),
         ),
-        caveats=CAVEATS,
+        caveats=CAVEATS + _of_model(found),
     )
+
+
+def _costs_grid(found: NoiseFindings) -> Iterator[Grid]:
+    if found.costs:
+        yield Grid(
+            f"What a batch size costs, at a noise scale of {noise_scale_text(NoiseScale(found.noise_scale.examples))}",
+            ("batch size", "updates / fewest", "examples / fewest"),
+            (",.0f", ",.2f", ",.2f"),
+            tuple((cost.batch_size, cost.relative_updates, cost.relative_examples) for cost in found.costs),
+        )
+
+
+def _of_model(found: NoiseFindings) -> tuple[str, ...]:
+    larger = found.larger
+    return () if larger is None else stretch_caveats(found.noise_scale, found.batch_size, larger.target_batch_size)
 
 
 def _graphs(found: NoiseFindings) -> Iterator[Graph]:
@@ -213,8 +220,9 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
 def _sentences(found: NoiseFindings) -> Iterator[str]:
     scale, windows = found.noise_scale, found.windows
     count, last = sum(window.readings for window in windows), windows[-1]
+    unit = "" if math.isinf(scale.examples) else " examples"
     yield (
-        f"The noise scale is {noise_scale_text(scale)} examples, from {count} "
+        f"The noise scale is {noise_scale_text(scale)}{unit}, from {count} "
         f"{'reading' if count == 1 else 'readings'} at updates {windows[0].first_update:,} to {last.last_update:,} and "
         f"{len(found.seeds)} {'seed' if len(found.seeds) == 1 else 'seeds'}."
     )
@@ -235,12 +243,7 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     if larger is not None:
         ratio = larger.target_batch_size / found.batch_size
         yield (
-            f"An update at {larger.target_batch_size:,} is worth {_spread(larger.gain)} at {found.batch_size:,} (the "
-            f"batch ratio is {ratio:,.4g}), so the same progress takes {_spread(larger.stretch)} times the epochs; the "
-            f"full regime takes {ratio:,.4g}."
+            f"An update at {larger.target_batch_size:,} is worth {predicted_text(larger.gain)} at "
+            f"{found.batch_size:,} (the batch ratio is {ratio:,.4g}), so the same progress takes "
+            f"{predicted_text(larger.stretch)} times the epochs; the full regime takes {ratio:,.4g}."
         )
-
-
-def _spread(value: tuple[float, float | None, float | None]) -> str:
-    middle, low, high = value
-    return f"{middle:,.3g}" if low is None or high is None else f"{middle:,.3g} ({low:,.3g} to {high:,.3g})"

@@ -1,13 +1,12 @@
 """What a larger batch really saves: the smallest stretch that closes the gap, what it costs, and what was predicted."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import Estimate
 from lbadvisor.comparison.stretch_search import Ending, StretchQuestion, StretchSearch, Verdict
-from lbadvisor.plan.noise_scale import NoiseScale, stretch
+from lbadvisor.plan.noise_scale import NoiseScale, predicted_stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +58,12 @@ class StretchRow:
 
 @dataclass(frozen=True, slots=True)
 class PredictedStretch:
-    """(B_n + B_L)/(B_n + B_S) for the baseline's noise scale B_n, and the ends of its 95% interval.
-
-    An end that the noise scale leaves unknown is that of any noise scale: 1, or r.
-    """
+    """(B_n + B_L)/(B_n + B_S) for the baseline's noise scale B_n, and its 95% interval, None if the scale has none."""
 
     noise_scale: NoiseScale
     stretch: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,9 @@ def stretch_answer(
         full_seconds=full,
         full_is_measured=measured is not None,
         saved_seconds=None if own is None or full is None else full - own,
-        predicted=None if noise_scale is None else _predicted(of, noise_scale),
+        predicted=None
+        if noise_scale is None
+        else PredictedStretch(noise_scale, *predicted_stretch(noise_scale, of.batch_size, of.target_batch_size)),
     )
 
 
@@ -153,10 +151,3 @@ def _at_full_length(costs: Sequence[ArmCost]) -> float | None:
         if line.slope > 0 and line.intercept >= 0:
             return line.slope * costs[-1].updates + line.intercept
     return sum(times) / sum(lengths) * costs[-1].updates if times else None
-
-
-def _predicted(of: StretchOf, scale: NoiseScale) -> PredictedStretch:
-    # The larger the noise scale, the shorter the stretch.
-    ends = math.inf if scale.high is None else scale.high, scale.low or 0.0
-    value, low, high = (stretch(examples, of.batch_size, of.target_batch_size) for examples in (scale.examples, *ends))
-    return PredictedStretch(scale, value, low, high)

@@ -6,6 +6,7 @@ from lbadvisor.comparison.comparison import Estimate
 from lbadvisor.comparison.stretch_search import Ending, Verdict
 from lbadvisor.diagnostics.stretch_answer import PredictedStretch, StretchAnswer, StretchRow
 from lbadvisor.plan.noise_scale import noise_scale_text
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 from lbadvisor.records.numerals import duration_text
 
@@ -44,7 +45,7 @@ def _answer(answer: StretchAnswer) -> Iterator[str]:
     if found is not None:
         longer = f"{found.stretch:.4g} times longer" if found.stretch > 1 else "no longer"
         saved = answer.saved_seconds or 0.0
-        saving = f"save {duration_text(saved)} a run" if saved > 0 else "save nothing"
+        saving = f"save {duration_text(saved)} a run against the full regime" if saved > 0 else "save nothing"
         yield (
             f"Train {longer} ({found.stretch:.4g} of {of.batch_ratio:.4g}), {saving}; the gap of {naive.value:.2f} "
             f"points closes by {_closed(found)}."
@@ -98,13 +99,17 @@ def _prediction(answer: StretchAnswer) -> Iterator[str]:
         )
         return
     agreement = ", which the search does not contradict"
-    if answer.found is not None and predicted.low > answer.found.stretch:
-        agreement = ": more than the gap needs"
-    elif predicted.high <= answer.too_short:
-        agreement = f": too little, for a stretch of {answer.too_short:.4g} does not close the gap"
+    if predicted.low is None or predicted.high is None:
+        between, agreement = "no interval", ", so whether the search agrees is not known"
+    else:
+        between = f"95% {predicted.low:.3g} to {predicted.high:.3g}"
+        if answer.found is not None and predicted.low > answer.found.stretch:
+            agreement = ": more than the gap needs"
+        elif predicted.high <= answer.too_short:
+            agreement = f": too little, for a stretch of {answer.too_short:.4g} does not close the gap"
     yield (
         f"The baseline's noise scale, {noise_scale_text(predicted.noise_scale)} examples on average over its runs, had "
-        f"predicted {predicted.stretch:.3g} times (95% {predicted.low:.3g} to {predicted.high:.3g}){agreement}."
+        f"predicted {predicted.stretch:.3g} times ({between}){agreement}."
     )
 
 
@@ -129,7 +134,7 @@ def _grid(answer: StretchAnswer) -> Grid:
 
 
 def _foretold(predicted: PredictedStretch | None, stretch: float) -> str | None:
-    if predicted is None:
+    if predicted is None or predicted.low is None or predicted.high is None:
         return None
     return "enough" if stretch >= predicted.high else "too short" if stretch < predicted.low else "perhaps"
 
@@ -146,8 +151,14 @@ def _graph(answer: StretchAnswer) -> Graph:
         Series(f"margin, {margin}", (first, last), (remaining, remaining), style="dashed"),
     ]
     if answer.predicted is not None:
-        ends = answer.predicted.low, answer.predicted.stretch, answer.predicted.high
-        series.append(Series("predicted by the noise scale, 95%", ends, (0.0, 0.0, 0.0), style="dashed"))
+        ends = [answer.predicted.low, answer.predicted.stretch, answer.predicted.high]
+        known = tuple(end for end in ends if end is not None)
+        label, level = "predicted by the noise scale", (0.0,) * len(known)
+        series.append(
+            Series(label, known, level, style="points")
+            if len(known) == 1
+            else Series(f"{label}, 95%", known, level, style="dashed")
+        )
     return Graph(
         "Gap to the baseline against the stretch",
         "stretch, times the baseline's epochs",
@@ -187,3 +198,4 @@ def _caveats(answer: StretchAnswer) -> Iterator[str]:
             "et al. 2018, arXiv:1812.06162), and says nothing of generalization; for OLMo it was too small by several "
             "orders of magnitude (Merrill et al. 2025, arXiv:2505.23971)."
         )
+        yield from stretch_caveats(answer.predicted.noise_scale, answer.of.batch_size, answer.of.target_batch_size)

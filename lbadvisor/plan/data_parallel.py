@@ -93,7 +93,8 @@ def assumptions(time: UpdateTime, cluster: Cluster) -> tuple[str, ...]:
     )
     return (
         f"each device computes an equal part of the batch, in the time that the fitted line gives for a batch of that "
-        f"size (extrapolated below {time.timed[0].batch_size:,} examples), and is {jitter}",
+        f"size (extrapolated below {time.timed[0].batch_size:,} examples; the rates' intervals are left out), and is "
+        f"{jitter}",
         f"a ring sums the gradients of {cluster.parameters:,} parameters in float32, {size / 1e6:,.4g} MB: 2(n-1)/n "
         f"times their bytes over the bandwidth ({NCCL}) and 2(n-1) latencies, one for each round of the ring",
         f"links of {cluster.bandwidth / 1e9:.4g} GB/s and {cluster.latency_seconds * 1e6:.4g} us"

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from lbadvisor.plan import betas, rules
-from lbadvisor.plan.noise_scale import NoiseScale, gain, stretch, surge_factor
+from lbadvisor.plan.noise_scale import NoiseScale, gain, predicted_stretch, surge_factor
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.scaling import Scaling, scaling_of
 from lbadvisor.plan.update_time import Ranged
@@ -175,9 +175,9 @@ def _timed(option: Option, scaling: Scaling) -> Option:
     # How the number of updates may differ from the predicted one, as factors of it.
     length = Ranged(1.0, 1.0, 1.0)
     if option.name == BY_NOISE_SCALE and known.noise_scale is not None:
-        noise = known.noise_scale
-        ends = [stretch(end, small, large) for end in (noise.low, noise.examples, noise.high) if end is not None]
-        length = Ranged(1.0, min(ends) / option.epochs_factor, max(ends) / option.epochs_factor)
+        middle, low, high = predicted_stretch(known.noise_scale, small, large)
+        if low is not None and high is not None:
+            length = Ranged(1.0, low / middle, high / middle)
     low, high = length.scaled(option.epochs_factor).ends
     option = replace(option, epochs_factor_low=low, epochs_factor_high=high)
     if known.update_time is None:

@@ -12,9 +12,13 @@ MCCANDLISH = "McCandlish et al. 2018, arXiv:1812.06162"
 SURGE = "Li et al. 2024, arXiv:2405.14578"
 
 
+Predicted = tuple[float, float | None, float | None]
+"""What a noise scale predicts, and the ends that its interval gives that: None if it has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoiseScale:
-    """B_n in examples, and the ends of its 95% interval: None if unknown, inf if the data leave it open above."""
+    """B_n in examples, and the ends of its 95% interval: both None if unknown, inf if the data leave it open above."""
 
     examples: float
     low: float | None = None
@@ -38,6 +42,25 @@ def stretch(noise_scale: float, batch_size: int, target_batch_size: int) -> floa
     if math.isinf(noise_scale):
         return 1.0
     return (noise_scale + target_batch_size) / (noise_scale + batch_size)
+
+
+def predicted_gain(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Predicted:
+    """`gain`, which grows with the noise scale, and its interval."""
+    low, high = (None if end is None else gain(end, batch_size, target_batch_size) for end in (scale.low, scale.high))
+    return gain(scale.examples, batch_size, target_batch_size), low, high
+
+
+def predicted_stretch(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Predicted:
+    """`stretch`, which falls as the noise scale grows, and its interval."""
+    ratio = target_batch_size / batch_size
+    worth, low, high = predicted_gain(scale, batch_size, target_batch_size)
+    return ratio / worth, None if high is None else ratio / high, None if low is None else ratio / low
+
+
+def predicted_text(predicted: Predicted) -> str:
+    """Such as `14.1 (12.7 to 15.5)`, or `14.1` without an interval."""
+    value, low, high = predicted
+    return f"{value:,.3g}" if low is None or high is None else f"{value:,.3g} ({low:,.3g} to {high:,.3g})"
 
 
 def surge_factor(batch_size: float, noise_scale: float) -> float:

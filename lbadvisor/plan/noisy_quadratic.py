@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lbadvisor.plan.noise_scale import stretch
+from lbadvisor.plan.noise_scale import NoiseScale, stretch
 
 LOSS = 0.02
 """The loss to reach with `HARMONIC`, from 3.74."""
@@ -120,12 +120,17 @@ def needed_stretch(noise_scale: float, batch_size: int, target_batch_size: int) 
     return best_descent(HARMONIC, LOSS, small.batch_size * ratio).updates * ratio / small.updates
 
 
-def stretch_caveat(noise_scale: float, batch_size: int, target_batch_size: int) -> str:
-    """How far the noise scale's prediction would be off on the noisy quadratic model, in a sentence."""
-    predicted = stretch(noise_scale, batch_size, target_batch_size)
-    needed = needed_stretch(noise_scale, batch_size, target_batch_size)
+def stretch_caveats(scale: NoiseScale, batch_size: int, target_batch_size: int) -> tuple[str, ...]:
+    """How far the noise scale's prediction would be off on the noisy quadratic model, in a sentence; none without one.
+
+    There is no such model of an infinite noise scale, or of one of 0. It computes for a fifth of a second.
+    """
+    if not 0 < scale.examples < math.inf:
+        return ()
+    predicted = stretch(scale.examples, batch_size, target_batch_size)
+    needed = needed_stretch(scale.examples, batch_size, target_batch_size)
     return (
         "On a noisy quadratic of the same noise scale (Zhang et al. 2019, arXiv:1907.04164; curvatures 1 to 1/1000, "
         f"the best learning rate at each batch size), the epochs have to grow by {needed:.3g}, and the noise scale "
-        f"predicts {predicted:.3g}: it weighs all directions alike."
+        f"predicts {predicted:.3g}: it weighs all directions alike.",
     )

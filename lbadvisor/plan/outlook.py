@@ -8,7 +8,8 @@ from lbadvisor.plan.data_parallel import Cluster, assumptions, fastest_update, p
 from lbadvisor.plan.forecast import BY_NOISE_SCALE, Option
 from lbadvisor.plan.knowledge import Knowledge
 from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.update_time import UpdateTime
+from lbadvisor.plan.noisy_quadratic import stretch_caveats
+from lbadvisor.plan.update_time import Ranged, UpdateTime
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 from lbadvisor.records.numerals import duration_text
 
@@ -17,8 +18,8 @@ from lbadvisor.records.numerals import duration_text
 class ScaledBatch:
     """A batch size on the number of devices that makes its updates fastest, and what a whole training takes there.
 
-    `noise_scale_seconds` are those of the noise scale's stretch, None without a noise scale; `regime_seconds` those of
-    as many updates as the baseline makes.
+    `noise_scale_seconds` are those of the noise scale's stretch, with the ends that its interval gives, each None if it
+    is not known; `regime_seconds` those of as many updates as the baseline makes.
     """
 
     batch_size: int
@@ -27,6 +28,8 @@ class ScaledBatch:
     communication_share: float
     fixed_epochs_seconds: float
     noise_scale_seconds: float | None
+    noise_scale_seconds_low: float | None
+    noise_scale_seconds_high: float | None
     regime_seconds: float
 
 
@@ -41,6 +44,7 @@ class Outlook:
     scaled: tuple[ScaledBatch, ...]
     conclusion: str
     assumptions: tuple[str, ...]
+    caveats: tuple[str, ...]
 
 
 def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: int, known: Knowledge) -> Outlook | None:
@@ -61,21 +65,18 @@ def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: in
         "What each option costs in accuracy is not among these: `lbadvisor ladder` measures it, and `lbadvisor "
         "stretch` finds the shortest training that closes the gap."
     )
-    return Outlook(scale, time, cluster, updates, scaled, " ".join(sentences), rests_on)
+    caveats = () if scale is None else stretch_caveats(scale, batch_size, target_batch_size)
+    return Outlook(scale, time, cluster, updates, scaled, " ".join(sentences), rests_on, caveats)
 
 
 def _worth(scale: NoiseScale, small: int, large: int) -> str:
-    worth = noise.gain(scale.examples, small, large)
-    stretched = noise.stretch(scale.examples, small, large)
-    gains, stretches = "", ""
-    if scale.low is not None and scale.high is not None:
-        low, high = (noise.gain(end, small, large) for end in (scale.low, scale.high))
-        longest, shortest = (noise.stretch(end, small, large) for end in (scale.low, scale.high))
-        gains, stretches = f" ({low:.3g} to {high:.3g})", f" ({shortest:.3g} to {longest:.3g})"
+    worth, stretched = (
+        noise.predicted_text(of(scale, small, large)) for of in (noise.predicted_gain, noise.predicted_stretch)
+    )
     return (
-        f"At a noise scale of {noise.noise_scale_text(scale)} examples, an update at {large:,} is worth "
-        f"{worth:.3g}{gains} of those at {small:,}, not {large / small:.3g}: as much progress takes "
-        f"{stretched:.3g}{stretches} times the epochs ({noise.MCCANDLISH}), which says nothing of generalization."
+        f"At a noise scale of {noise.noise_scale_text(scale)} examples, an update at {large:,} is worth {worth} of "
+        f"those at {small:,}, not {large / small:.3g}: as much progress takes {stretched} times the epochs "
+        f"({noise.MCCANDLISH}), which says nothing of generalization."
     )
 
 
@@ -104,10 +105,15 @@ def _on_one_device(options: Sequence[Option]) -> str:
         if option.updates_factor == 1:
             regime = times
     told = "; ".join(f"{' and '.join(names)} {verdict}" for verdict, names in verdicts.items())
-    error = "" if regime >= 1 else " (below 1 is the rates' error)"
+    why = "and on one device more examples do not make an update faster"
+    if regime < 1:
+        why = (
+            "and by these rates one of the target's is faster than one of the baseline's. A single device does not "
+            "compute more examples in less time: check that all rates are of one"
+        )
     return (
-        f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long{error}: it "
-        "makes as many updates, and on one device more examples never make an update faster."
+        f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long: it makes as "
+        f"many updates, {why}."
     )
 
 
@@ -127,27 +133,33 @@ def _scaled(
     for size in (*doublings, large):
         best = fastest_update(time, cluster, size)
         epochs = updates * small / size * best.seconds
+        stretches = (None, None, None) if scale is None else noise.predicted_stretch(scale, small, size)
+        scaled, low, high = (None if one is None else epochs * one for one in stretches)
         yield ScaledBatch(
             batch_size=size,
             devices=best.devices,
             update_seconds=best.seconds,
             communication_share=best.communication_share,
             fixed_epochs_seconds=epochs,
-            noise_scale_seconds=None if scale is None else epochs * noise.stretch(scale.examples, small, size),
+            noise_scale_seconds=scaled,
+            noise_scale_seconds_low=low,
+            noise_scale_seconds_high=high,
             regime_seconds=updates * best.seconds,
         )
 
 
 def _on_devices(scaled: Sequence[ScaledBatch], cluster: Cluster) -> str:
     start, end = scaled[0], scaled[-1]
-    lengths = {"at fixed epochs": [one.fixed_epochs_seconds for one in scaled]}
-    if start.noise_scale_seconds is not None:
-        lengths["by the noise scale's stretch"] = [one.noise_scale_seconds or 0.0 for one in scaled]
+    lengths = {"at fixed epochs": [(one, one.fixed_epochs_seconds) for one in scaled]}
+    by_scale = [(one, one.noise_scale_seconds) for one in scaled if one.noise_scale_seconds is not None]
+    if by_scale:
+        lengths["by the noise scale's stretch"] = by_scale
     fastest = []
-    for length, seconds in lengths.items():
-        one, least = min(zip(scaled, seconds, strict=True), key=lambda pair: pair[1])
+    for length, times in lengths.items():
+        one, least = min(times, key=lambda pair: pair[1])
+        text = duration_text(least) if times is not by_scale else _by_noise_scale(one)
         fastest.append(
-            f"{length}, batch {one.batch_size:,} is fastest: {duration_text(least)} on {one.devices:,} "
+            f"{length}, batch {one.batch_size:,} is fastest: {text} on {one.devices:,} "
             f"({least / start.regime_seconds:.3g} times that)"
         )
     return (
@@ -158,20 +170,27 @@ def _on_devices(scaled: Sequence[ScaledBatch], cluster: Cluster) -> str:
     )
 
 
+def _by_noise_scale(one: ScaledBatch) -> str | None:
+    """The seconds of the noise scale's stretch, with their interval."""
+    seconds, low, high = one.noise_scale_seconds, one.noise_scale_seconds_low, one.noise_scale_seconds_high
+    if seconds is None or low is None or high is None or low == high:
+        return None if seconds is None else duration_text(seconds)
+    return Ranged(seconds, low, high).text
+
+
 def diagnosis_of(outlook: Outlook) -> Diagnosis:
     """The outlook as it is shown: on many devices with a table of the batch sizes and a graph over the devices."""
     grids = (_grid(outlook.scaled),) if outlook.scaled else ()
     graphs = (_graph(outlook),) if outlook.scaled else ()
-    assumed = tuple(f"assumes {one}" for one in outlook.assumptions)
-    return Diagnosis("what it costs in time", outlook.conclusion, graphs, grids, assumed)
+    caveats = (*(f"assumes {one}" for one in outlook.assumptions), *outlook.caveats)
+    return Diagnosis("what it costs in time", outlook.conclusion, graphs, grids, caveats)
 
 
 def _grid(scaled: Sequence[ScaledBatch]) -> Grid:
     rows = tuple(
         (
             one.batch_size, one.devices, duration_text(one.update_seconds), 100 * one.communication_share,
-            *(None if seconds is None else duration_text(seconds)
-              for seconds in (one.fixed_epochs_seconds, one.noise_scale_seconds, one.regime_seconds)),
+            duration_text(one.fixed_epochs_seconds), _by_noise_scale(one), duration_text(one.regime_seconds),
         )
         for one in scaled
     )  # fmt: skip

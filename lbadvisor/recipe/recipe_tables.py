@@ -359,8 +359,8 @@ class Measurements(RecipeModel):
     also: Annotated[tuple[AlsoMeasured, ...], Field(strict=False)] = Field(
         (),
         description="what else is measured: layers, the distance and norm of each group of layers' weights; noise, the "
-        "gradient's squared mean and variance, at the first measurement in each 64 updates, which takes one pass of a "
-        "ghost batch, or of a batch that is one",
+        "gradient's squared mean and variance, at the first measurement in each 100 updates, which takes one pass of "
+        "half the batch, or of a whole one if it is a single ghost or the network has dropout of its own",
     )
 
     def _faults(self) -> Iterator[Fault]:

@@ -3,7 +3,7 @@
     LBADVISOR_DATA=... python tests/benchmarks/overhead.py [--recipe recipes/mnist_f1.toml] [--rounds 9] [--threads 2]
         [--set batch.size=4096 --set batch_norm.ghost_batch_size=128]
 
-Layers and noise are what --measure adds; noise at its most, which is once in 64 updates.
+Layers and noise are what --measure adds; noise at its most, which is once in 100 updates.
 
 Each part is timed by itself, in turn with plain updates, round after round; what is printed is the median of each and
 what it comes to in a run: its time, as often as the recipe asks for it, over that of the run's updates. (A run as a

@@ -23,13 +23,13 @@ def test_runs_answer_with_what_they_read(trained):
     with Store.open(trained.database, create=False) as store:
         expected = stored_noise_scale(store, store.runs())
         updates = [one.update for one in store.readings(1)]
-    assert sorted(set(updates)) == [10, 70, 130, 200, 260, 320, 390]  # the first measurement in each 64 updates
+    assert sorted(set(updates)) == [10, 100, 200, 300, 400]  # the first measurement in each 100 updates
     done = trained.run("probe", "noise", "1", "2", "--to", "512", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     body = json.loads(done.stdout)
     assert body["schema"] == 1
     assert body["noise_scale"]["examples"] == expected.examples
-    assert (body["seeds"], sum(window["readings"] for window in body["windows"])) == ([0, 1], 14)
+    assert (body["seeds"], sum(window["readings"] for window in body["windows"])) == ([0, 1], 10)
     assert body["larger"]["stretch"][0] * body["larger"]["gain"][0] == pytest.approx(16)
     table = trained.run("probe", "noise", "1", "2", "--no-chart")
     assert f"The noise scale is {expected.examples:,.3g}" in table.stdout
@@ -71,3 +71,9 @@ def test_what_cannot_be_measured_is_said(place):
     long = place.run("probe", "noise", DIGITS, "--updates", "500")
     assert long.returncode == 2
     assert "the training has only 405 updates" in long.stderr
+
+
+def test_a_training_that_diverges_has_no_noise_scale(place):
+    done = place.run("probe", "noise", DIGITS, "--set", "optimizer.lr=1e30")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "digits diverged within 1 update, so its gradient has no noise scale" in done.stderr

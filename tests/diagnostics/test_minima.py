@@ -65,6 +65,15 @@ def test_ratios_and_points_are_paired_by_seed():
     assert contrast.eigenvalue.value == pytest.approx(3)
 
 
+def test_the_interval_of_points_allows_for_the_choice_among_the_arms():
+    """With a third arm between them LB is the worst of three pairs: t at 1 - .05/6 is 7.649, not 4.303."""
+    found = arms(2.0, 3.0)
+    between = [minimum("+LR", seed, 97.6 + 0.1 * seed, 1.0, 10.0) for seed in range(3)]
+    points = minima_of(1000, 1e-3, [*found.minima, *between]).contrast.points
+    half = 0.1 * 7.64889 / math.sqrt(3)
+    assert (points.value, points.low, points.high) == pytest.approx((0.9, 0.9 - half, 0.9 + half), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("sharpness", "eigenvalue", "verdict"),
     [

@@ -58,6 +58,9 @@ def test_the_diagnosis_says_what_is_predicted_and_what_stands_against_it():
     assert "takes 4.64 (4.64 to 4.64) times the epochs; the full regime takes 16." in told.conclusion
     caveats = " ".join(told.caveats)
     assert all(word in caveats for word in ("Hessian", "arXiv:2505.23971", "grows", "nothing about generalization"))
+    assert "noisy quadratic" in told.caveats[-1]
+    assert "the noise scale predicts 4.64" in told.caveats[-1]
+    assert "noisy quadratic" not in " ".join(noise_diagnosis(noise_findings("a", 32, None, moments(5))).caveats)
     assert [graph.title for graph in told.graphs] == [
         "Noise scale along the training",
         "Updates and examples against the batch size",
@@ -71,4 +74,5 @@ def test_without_a_mean_gradient_nothing_is_predicted():
     told = noise_diagnosis(found)
     assert told.graphs == ()
     assert "The noise scale is beyond measure (at least" in told.conclusion
+    assert [grid.title for grid in told.grids] == ["Along the training"]
     assert "cannot be told" in told.conclusion

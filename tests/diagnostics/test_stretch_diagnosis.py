@@ -40,8 +40,8 @@ def test_the_sentence():
     """Four times longer takes 100/50 = 2 seconds; the full regime, four times those, 8."""
     text = said(BAD, BAD, GOOD)
     assert text.startswith(
-        "Train 4 times longer (4 of 16), save 6 s a run; the gap of 2.00 points closes by 100% (95% 93 to 106, 3 "
-        "seeds)."
+        "Train 4 times longer (4 of 16), save 6 s a run against the full regime; the gap of 2.00 points closes by "
+        "100% (95% 93 to 106, 3 seeds)."
     )
     assert "A run takes 2 s, one of the full regime 8 s (computed from the shorter ones)." in text
     assert "The baseline takes 2 s: on this machine the larger batch saves nothing, at 1.0 times that." in text
@@ -71,7 +71,9 @@ def test_what_is_undecided_is_told_and_a_gap_that_remains():
     # 20% of 2 points is 0.4; 0.2 of them remain, with a spread of 0.01 too little to be none.
     some = {seed: accuracy - 0.2 + 0.01 * seed for seed, accuracy in SMALL.items()}
     text = said(some)
-    assert text.startswith("Train no longer (1 of 16), save 7.5 s a run; the gap of 2.00 points closes by 90% (")
+    assert text.startswith(
+        "Train no longer (1 of 16), save 7.5 s a run against the full regime; the gap of 2.00 points closes by 90% ("
+    )
     assert "Still, 0.19 points (95% 0.17 to 0.21, 3 seeds) remain." in text
 
 
@@ -125,8 +127,14 @@ def test_the_prediction_is_that_of_the_noise_scale_with_its_interval():
     assert (predicted.stretch, predicted.low, predicted.high) == pytest.approx((4.636, 3.963, 5.286), abs=5e-4)
     unbounded = answer(GOOD, noise_scale=NoiseScale(100, 80, math.inf)).predicted
     assert (unbounded.low, unbounded.high) == pytest.approx((1, 5.286), abs=5e-4)
-    unknown = answer(GOOD, noise_scale=NoiseScale(100)).predicted
-    assert (unknown.low, unknown.high) == (1, 16)
+
+
+def test_a_noise_scale_without_an_interval_is_not_judged():
+    found = diagnosis_of(answer(GOOD, noise_scale=NoiseScale(100)))
+    assert "had predicted 4.64 times (no interval), so whether the search agrees is not known." in found.conclusion
+    assert [row[8] for row in found.grids[0].texts] == ["-"] * 5
+    predicted = found.graphs[0].series[-1]
+    assert (predicted.label, predicted.x) == ("predicted by the noise scale", (pytest.approx(4.636, abs=5e-4),))
 
 
 @pytest.mark.parametrize(
@@ -170,3 +178,4 @@ def test_what_stands_against_trusting_it_is_said():
     assert "Of 3 stretches each is judged at 95% on its own" in caveats
     assert "may be less than 4, though more than 2." in caveats
     assert "(McCandlish et al. 2018, arXiv:1812.06162), and says nothing of generalization" in caveats
+    assert "and the noise scale predicts 4.64: it weighs all directions alike" in caveats

@@ -8,6 +8,9 @@ from lbadvisor.plan.noise_scale import (
     NoiseScale,
     gain,
     noise_scale_text,
+    predicted_gain,
+    predicted_stretch,
+    predicted_text,
     relative_examples,
     relative_updates,
     stretch,
@@ -58,3 +61,23 @@ def test_without_mean_the_gain_is_the_ratio_and_without_noise_it_is_one():
 )
 def test_a_noise_scale_is_told_with_its_interval(scale, text):
     assert noise_scale_text(scale) == text
+
+
+@pytest.mark.parametrize(
+    ("scale", "stretched", "worth"),
+    [
+        # (B_n + 512)/(B_n + 32) at 100, 130 and 80; the gain is 16 over that.
+        (NoiseScale(100, 80, 130), (612 / 132, 642 / 162, 592 / 112), (16 * 132 / 612, 16 * 112 / 592, 16 * 162 / 642)),
+        (NoiseScale(100, 80, math.inf), (612 / 132, 1, 592 / 112), (16 * 132 / 612, 16 * 112 / 592, 16)),
+        (NoiseScale(100, 0, math.inf), (612 / 132, 1, 16), (16 * 132 / 612, 1, 16)),
+    ],
+)
+def test_an_interval_of_the_noise_scale_is_one_of_what_it_predicts(scale, stretched, worth):
+    assert predicted_stretch(scale, 32, 512) == pytest.approx(stretched)
+    assert predicted_gain(scale, 32, 512) == pytest.approx(worth)
+
+
+def test_without_an_interval_what_it_predicts_has_none():
+    assert predicted_stretch(NoiseScale(100), 32, 512) == (pytest.approx(612 / 132), None, None)
+    assert predicted_text(predicted_stretch(NoiseScale(100), 32, 512)) == "4.64"
+    assert predicted_text((4.636, 3.963, 5.286)) == "4.64 (3.96 to 5.29)"

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from lbadvisor.plan.noise_scale import stretch
+from lbadvisor.plan.noise_scale import NoiseScale, stretch
 from lbadvisor.plan.noisy_quadratic import (
     HARMONIC,
     LOSS,
@@ -15,7 +15,7 @@ from lbadvisor.plan.noisy_quadratic import (
     expected_loss,
     needed_stretch,
     noise_scale_along,
-    stretch_caveat,
+    stretch_caveats,
     updates_to,
 )
 
@@ -111,6 +111,11 @@ def test_the_extremes_need_no_stretch_and_the_full_regime(noise_scale, needed):
 
 def test_the_caveat_tells_both_numbers():
     """By hand: (900 + 4096)/(900 + 128) = 4.86."""
-    told = stretch_caveat(900, 128, 4096)
+    (told,) = stretch_caveats(NoiseScale(900), 128, 4096)
     assert "the noise scale predicts 4.86" in told
     assert f"have to grow by {needed_stretch(900, 128, 4096):.3g}" in told
+
+
+@pytest.mark.parametrize("noise_scale", [0.0, math.inf])
+def test_without_a_finite_noise_scale_there_is_no_model_of_it(noise_scale):
+    assert stretch_caveats(NoiseScale(noise_scale), 128, 4096) == ()
