@@ -90,7 +90,7 @@ MeasureToo = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Determines everything random.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="First seed.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
 Micro = Annotated[
     str | None,
     typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
