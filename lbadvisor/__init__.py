@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
     from lbadvisor.plan.adjustments import Adjustment
     from lbadvisor.plan.plan import Plan, advise
+    from lbadvisor.plan.planned_arms import LadderRequest
     from lbadvisor.plan.request import Request
     from lbadvisor.recipe.file import dump_recipe, load_recipe
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.records.run import Measurement, Run
-    from lbadvisor.runs.ladder import LadderRequest, train_ladder
+    from lbadvisor.runs.ladder import train_ladder
     from lbadvisor.runs.runner import RunRequest, train_run
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
@@ -31,7 +32,7 @@ _HOMES = {
     "Adjustment": "lbadvisor.plan.adjustments",
     "Comparison": "lbadvisor.comparison.comparison",
     "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
-    "LadderRequest": "lbadvisor.runs.ladder",
+    "LadderRequest": "lbadvisor.plan.planned_arms",
     "Machine": "lbadvisor.training.machine",
     "Measurement": "lbadvisor.records.run",
     "Plan": "lbadvisor.plan.plan",

@@ -4,6 +4,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from lbadvisor.records.bounded import Bounded
+
 CONFIDENCE = 0.95
 
 Interval = tuple[float, float]
@@ -30,6 +32,17 @@ def mean_interval(values: Sequence[float], comparisons: int = 1) -> Interval | N
     mean = statistics.fmean(values)
     half = t_quantile(len(values) - 1, comparisons) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def mean_of(values: Sequence[float], comparisons: int = 1) -> Bounded:
+    """The mean of independent values, with `mean_interval`."""
+    return Bounded(statistics.fmean(values), *(mean_interval(values, comparisons) or (None, None)))
+
+
+def ratio_of(numerators: Sequence[float], denominators: Sequence[float]) -> Bounded:
+    """The ratio of two means, with Fieller's interval."""
+    value = statistics.fmean(numerators) / statistics.fmean(denominators)
+    return Bounded(value, *(ratio_interval(numerators, denominators) or (None, None)))
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], comparisons: int = 1) -> Interval | None:

@@ -3,18 +3,16 @@
 from collections.abc import Callable, Iterator
 
 from lbadvisor.comparison.sweep import Sweep, SweepPoint
-from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
-
-Triple = tuple[float | None, float | None, float | None]
-"""A value and the ends of its interval."""
+from lbadvisor.records.bounded import Bounded
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
 
 
 def diagnosis_of_sweep(sweep: Sweep) -> Diagnosis:
     """Error and gap against the batch size, and what may be concluded."""
     first = sweep.points[0]
     sizes = sorted({point.batch_size for point in sweep.points})
-    ends = (first.error_percent, first.error_low, first.error_high)
-    across = [] if first.error_percent is None else [_level(sweep.reference, (sizes[0], sizes[-1]), ends)]
+    level, error = (sizes[0], sizes[-1]), _error(first)
+    across = [] if error is None else [banded(sweep.reference, level, [error] * 2, "dashed")]
     note = "Bands are 95% intervals over seeds."
     return Diagnosis(
         title=f"{sweep.recipe}: batch {first.batch_size:,} against {', '.join(f'{size:,}' for size in sizes[1:])}",
@@ -26,7 +24,7 @@ def diagnosis_of_sweep(sweep: Sweep) -> Diagnosis:
             ),
             Graph(
                 f"Gap to {sweep.reference}", "batch size", "points",
-                (_level(sweep.reference, (sizes[0], sizes[-1]), (0.0, None, None)), *_lines(sweep, _gap)),
+                (Series(sweep.reference, level, (0.0, 0.0), style="dashed"), *_lines(sweep, _gap)),
                 logarithmic_x=True, note=f"{note} Above 0, the larger batch is worse.",
             ),
         ),
@@ -34,33 +32,21 @@ def diagnosis_of_sweep(sweep: Sweep) -> Diagnosis:
     )  # fmt: skip
 
 
-def _error(point: SweepPoint) -> Triple:
-    return point.error_percent, point.error_low, point.error_high
+def _error(point: SweepPoint) -> Bounded | None:
+    error = point.error_percent
+    return None if error is None else Bounded(error, point.error_low, point.error_high)
 
 
-def _gap(point: SweepPoint) -> Triple:
-    return point.gap_points, point.gap_low, point.gap_high
+def _gap(point: SweepPoint) -> Bounded | None:
+    return None if point.gap_points is None else Bounded(point.gap_points, point.gap_low, point.gap_high)
 
 
-def _level(label: str, sizes: tuple[int, int], ends: Triple) -> Series:
-    value, low, high = (tuple((0.0 if end is None else end,) * 2) for end in ends)
-    band = None not in ends
-    return Series(label, sizes, value, low if band else None, high if band else None, "dashed")
-
-
-def _lines(sweep: Sweep, triple: Callable[[SweepPoint], Triple]) -> Iterator[Series]:
+def _lines(sweep: Sweep, value_of: Callable[[SweepPoint], Bounded | None]) -> Iterator[Series]:
     for arm in sweep.arms:
-        known = [(point.batch_size, *triple(point)) for point in sweep.points_of(arm)]
-        drawn = [(size, value, low, high) for size, value, low, high in known if value is not None]
-        if drawn:
-            # One without an interval has a band of no height.
-            yield Series(
-                arm,
-                tuple(size for size, *_ in drawn),
-                tuple(value for _, value, *_ in drawn),
-                tuple(value if low is None else low for _, value, low, _ in drawn),
-                tuple(value if high is None else high for _, value, _, high in drawn),
-            )
+        points = [(point.batch_size, value_of(point)) for point in sweep.points_of(arm)]
+        known = [(size, value) for size, value in points if value is not None]
+        if known:
+            yield banded(arm, [size for size, _ in known], [value for _, value in known])
 
 
 def _grid(sweep: Sweep) -> Grid:

@@ -10,15 +10,13 @@ import torch
 from scipy.stats import quantile_test
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.short_runs import first_updates
+from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.plan.plan import Plan
 from lbadvisor.plan.update_time import Ranged, TimedUpdate, UpdateTime, update_time
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
 
 TIMED = 20
@@ -49,8 +47,7 @@ def time_updates(machine: Machine, plan: Plan, seed: int = 0) -> Generator[Prepa
     """
     recipes = timed_recipes(plan)
     machine.check(plan.adapted)
-    make_deterministic(machine.device)
-    dataset = yield from preparing(recipes[0], machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(recipes[0])
     done, total = 0, (UNTIMED + TIMED) * sum(recipe.batch.size for recipe in recipes)
     timed: list[TimedUpdate] = []
     parameters = 0

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts
+from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
+from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts, update_running
 from lbadvisor.running_statistics import DEFINITIONS, RunningStatistics
 
 Layout = Literal["contiguous", "interleaved"]
@@ -193,8 +194,10 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.layout == "interleaved":
             return normalize_interleaved
         # A compiler cannot see into calls of the native kernels; it fuses the other form's sweeps with others.
-        by_slices = device.type == "cpu" and not torch.compiler.is_compiling()
-        return _SliceBySlice.apply if by_slices else normalize_at_once
+        if torch.compiler.is_compiling():
+            return normalize_at_once
+        form: Callable[..., Tensor] = (_SliceBySlice if device.type == "cpu" else AllGhostsAtOnce).apply
+        return form
 
     def _count(self, updates: int) -> tuple[float, ...]:
         """Count this many updates of the running statistics; returns their weights, empty if none are tracked."""
@@ -318,10 +321,9 @@ def normalize_at_once(
 ) -> Tensor:
     """`x` normalized ghost by ghost, all ghosts of one size in one sweep; updates running statistics in place.
 
-    Used on a GPU, where separate kernels for each ghost would cost more than their work, and for a compiler. `sizes`
-    comes from `ghost_slices`: only the last may differ; `factors` from `accumulate`. If the running statistics are
-    (K, C) instead of (C), each ghost's own mean and unbiased variance are stored. Half precision is computed in
-    float32.
+    For a compiler, which differentiates it and fuses its sweeps with others. `sizes` comes from `ghost_slices`: only
+    the last may differ; `factors` are those of `accumulate`. If the running statistics are (K, C) instead of (C), each
+    ghost's own mean and unbiased variance are stored. Half precision is computed in float32.
     """
     equal = [(len(sizes), sizes[0])] if sizes[-1] == sizes[0] else [(len(sizes) - 1, sizes[0]), (1, sizes[-1])]
     per_channel = (-1, *[1] * (x.dim() - 2))
@@ -339,11 +341,7 @@ def normalize_at_once(
         values = x_equal[:size, 0].numel()
         means.append(mean.detach().flatten(1))
         variances.append(var.detach().flatten(1) * (values / (values - 1)))
-    for running, statistics in ((running_mean, means), (running_var, variances)):
-        if running is not None and running.dim() == 2:
-            running.copy_(torch.cat(statistics))
-        elif running is not None:
-            accumulate(running, torch.cat(statistics), factors)
+    update_running(running_mean, running_var, means, variances, factors)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
@@ -371,9 +369,5 @@ def normalize_interleaved(
         mean, var = (t[begin : begin + ghosts].view(-1) for t in (mean_KC, var_KC))
         outputs.append(nn.functional.batch_norm(view, mean, var, scale, shift, True, 1.0, eps).view(x_part.shape))
         begin += ghosts
-    for running, statistic_KC in ((running_mean, mean_KC), (running_var, var_KC)):
-        if running is not None and running.dim() == 2:
-            running.copy_(statistic_KC)
-        elif running is not None:
-            accumulate(running, statistic_KC, factors)
+    update_running(running_mean, running_var, [mean_KC], [var_KC], factors)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

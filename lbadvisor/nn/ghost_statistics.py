@@ -1,5 +1,8 @@
 """What an update adds to batch norm's running statistics. K ghosts, C channels."""
 
+from functools import lru_cache
+
+import torch
 from torch import Tensor
 
 from lbadvisor.running_statistics import RunningStatistics
@@ -21,9 +24,9 @@ def statistic_of_ghosts(
 
     Raises `ValueError` for any other definition.
     """
-    weights_K = mean_KC.new_tensor([size / sum(sizes) for size in sizes])
+    weights_K = _constant(tuple(size / sum(sizes) for size in sizes), mean_KC)
     mean_C = _weighted(weights_K, mean_KC)
-    values_K = var_KC.new_tensor([size * space for size in sizes])
+    values_K = _constant(tuple(size * space for size in sizes), var_KC)
     match definition:
         case "mean":
             return mean_C, _weighted(weights_K, var_KC)
@@ -45,8 +48,41 @@ def accumulate(running: Tensor, statistic_KC: Tensor, factors: tuple[float, ...]
     for factor in reversed(factors):
         weights.append(keep * factor)
         keep *= 1 - factor
-    weights_K = statistic_KC.new_tensor(weights[::-1])
+    weights_K = _constant(tuple(weights[::-1]), statistic_KC)
     running.mul_(keep).add_(_weighted(weights_K, statistic_KC))
+
+
+def update_running(
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    means: list[Tensor],
+    variances: list[Tensor],
+    factors: tuple[float, ...],
+) -> None:
+    """Update running statistics (C) as `accumulate` does; if they are (K, C), store each ghost's own."""
+    for running, rows in ((running_mean, means), (running_var, variances)):
+        if running is None:
+            continue
+        statistic_KC = rows[0] if len(rows) == 1 else torch.cat(rows)
+        if running.dim() == 2:
+            running.copy_(statistic_KC)
+        else:
+            accumulate(running, statistic_KC, factors)
+
+
+def _constant(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """A vector of the dtype and on the device of `like`; made once, for a GPU waits at each copy to it.
+
+    But not while a compiler traces it, or for another kind of tensor than torch's own.
+    """
+    if torch.compiler.is_compiling() or type(like) is not Tensor:
+        return like.new_tensor(values)
+    return _kept(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def _weighted(weights_K: Tensor, statistic_KC: Tensor) -> Tensor:

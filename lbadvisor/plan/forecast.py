@@ -175,9 +175,9 @@ def _timed(option: Option, scaling: Scaling) -> Option:
     # How the number of updates may differ from the predicted one, as factors of it.
     length = Ranged(1.0, 1.0, 1.0)
     if option.name == BY_NOISE_SCALE and known.noise_scale is not None:
-        middle, low, high = predicted_stretch(known.noise_scale, small, large)
-        if low is not None and high is not None:
-            length = Ranged(1.0, low / middle, high / middle)
+        found = predicted_stretch(known.noise_scale, small, large)
+        if found.low is not None and found.high is not None:
+            length = Ranged(1.0, found.low / found.value, found.high / found.value)
     low, high = length.scaled(option.epochs_factor).ends
     option = replace(option, epochs_factor_low=low, epochs_factor_high=high)
     if known.update_time is None:

@@ -8,12 +8,10 @@ generalization.
 import math
 from dataclasses import dataclass
 
+from lbadvisor.records.bounded import Bounded
+
 MCCANDLISH = "McCandlish et al. 2018, arXiv:1812.06162"
 SURGE = "Li et al. 2024, arXiv:2405.14578"
-
-
-Predicted = tuple[float, float | None, float | None]
-"""What a noise scale predicts, and the ends that its interval gives that: None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,11 @@ class NoiseScale:
     examples: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def bounded(self) -> Bounded:
+        """The same, to compute with."""
+        return Bounded(self.examples, self.low, self.high)
 
 
 def gain(noise_scale: float, batch_size: int, target_batch_size: int) -> float:
@@ -44,23 +47,14 @@ def stretch(noise_scale: float, batch_size: int, target_batch_size: int) -> floa
     return (noise_scale + target_batch_size) / (noise_scale + batch_size)
 
 
-def predicted_gain(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Predicted:
+def predicted_gain(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Bounded:
     """`gain`, which grows with the noise scale, and its interval."""
-    low, high = (None if end is None else gain(end, batch_size, target_batch_size) for end in (scale.low, scale.high))
-    return gain(scale.examples, batch_size, target_batch_size), low, high
+    return scale.bounded.mapped(lambda examples: gain(examples, batch_size, target_batch_size))
 
 
-def predicted_stretch(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Predicted:
+def predicted_stretch(scale: NoiseScale, batch_size: int, target_batch_size: int) -> Bounded:
     """`stretch`, which falls as the noise scale grows, and its interval."""
-    ratio = target_batch_size / batch_size
-    worth, low, high = predicted_gain(scale, batch_size, target_batch_size)
-    return ratio / worth, None if high is None else ratio / high, None if low is None else ratio / low
-
-
-def predicted_text(predicted: Predicted) -> str:
-    """Such as `14.1 (12.7 to 15.5)`, or `14.1` without an interval."""
-    value, low, high = predicted
-    return f"{value:,.3g}" if low is None or high is None else f"{value:,.3g} ({low:,.3g} to {high:,.3g})"
+    return scale.bounded.mapped(lambda examples: stretch(examples, batch_size, target_batch_size))
 
 
 def surge_factor(batch_size: float, noise_scale: float) -> float:

@@ -70,9 +70,7 @@ def outlook_of(options: Sequence[Option], batch_size: int, target_batch_size: in
 
 
 def _worth(scale: NoiseScale, small: int, large: int) -> str:
-    worth, stretched = (
-        noise.predicted_text(of(scale, small, large)) for of in (noise.predicted_gain, noise.predicted_stretch)
-    )
+    worth, stretched = (of(scale, small, large).text(",.3g") for of in (noise.predicted_gain, noise.predicted_stretch))
     return (
         f"At a noise scale of {noise.noise_scale_text(scale)} examples, an update at {large:,} is worth {worth} of "
         f"those at {small:,}, not {large / small:.3g}: as much progress takes {stretched} times the epochs "
@@ -144,17 +142,16 @@ def _scaled(
     for size in (*doublings, large):
         best = fastest_update(time, cluster, size)
         epochs = updates * small / size * best.seconds
-        stretches = (None, None, None) if scale is None else noise.predicted_stretch(scale, small, size)
-        scaled, low, high = (None if one is None else epochs * one for one in stretches)
+        stretched = None if scale is None else noise.predicted_stretch(scale, small, size).times(epochs)
         yield ScaledBatch(
             batch_size=size,
             devices=best.devices,
             update_seconds=best.seconds,
             communication_share=best.communication_share,
             fixed_epochs_seconds=epochs,
-            noise_scale_seconds=scaled,
-            noise_scale_seconds_low=low,
-            noise_scale_seconds_high=high,
+            noise_scale_seconds=None if stretched is None else stretched.value,
+            noise_scale_seconds_low=None if stretched is None else stretched.low,
+            noise_scale_seconds_high=None if stretched is None else stretched.high,
             regime_seconds=updates * best.seconds,
         )
 

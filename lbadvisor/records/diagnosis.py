@@ -1,12 +1,16 @@
 """What a diagnostic found, in words, numbers and pictures: one value that a terminal, a page and a picture all show."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.numerals import number_text, value_text
 
 Entry = str | int | float | None
 """None is shown as absent."""
+Style = Literal["line", "dashed", "points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,19 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    style: Literal["line", "dashed", "points"] = "line"
+    style: Style = "line"
     like: int | None = None
+
+
+def banded(
+    label: str, x: Sequence[float], y: Sequence[Bounded], style: Style = "line", like: int | None = None
+) -> Series:
+    """The series of numbers with their intervals; an end that is not known is not drawn."""
+    low, high = (
+        tuple(math.nan if end is None else end for end in ends)
+        for ends in ([one.low for one in y], [one.high for one in y])
+    )
+    return Series(label, tuple(x), tuple(one.value for one in y), low, high, style, like)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ def value_text(value: object, absent: str = ABSENT) -> str:
     return str(value)
 
 
+def counted(count: int, noun: str) -> str:
+    """Such as `1 run` or `2 runs`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def duration_text(seconds: float) -> str:
     """Seconds in a readable unit."""
     if seconds < 1:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lbadvisor.comparison.change_text import change_texts
 from lbadvisor.comparison.comparison import Comparison, Estimate, Spread
+from lbadvisor.records.numerals import counted
 from lbadvisor.report import texts
 
 
@@ -63,7 +64,7 @@ def _certainty(estimate: Estimate, unit: str, digits: int) -> str:
     if estimate.interval is None:
         return f"no interval: {estimate.open}" if estimate.open else "no interval"
     interval = f"95% interval {texts.interval(estimate.interval, digits)}{unit}"
-    return f"{interval}, {estimate.seeds} seed{'s' if estimate.seeds != 1 else ''}"
+    return f"{interval}, {counted(estimate.seeds, 'seed')}"
 
 
 def arms_of(comparison: Comparison) -> tuple[ArmRow, ...]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -125,9 +126,7 @@ def _rows(chart: Chart) -> Iterator[NumbersRow]:
     for series in chart.graph.series:
         if not series.x:
             continue
-        first, lowest, highest, last = (
-            f"{value:.4g}"
-            for value in (series.y[0], min(series.low or series.y), max(series.high or series.y), series.y[-1])
-        )
+        known = [value for value in (*series.y, *(series.low or ()), *(series.high or ())) if not math.isnan(value)]
+        first, lowest, highest, last = (f"{value:.4g}" for value in (series.y[0], min(known), max(known), series.y[-1]))
         end = series.x[-1]
         yield NumbersRow(series.label, first, lowest, highest, last, texts.whole(end) if end % 1 == 0 else f"{end:.4g}")

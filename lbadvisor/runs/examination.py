@@ -1,28 +1,27 @@
 """All diagnostics of stored runs, one after the other, each at a modest cost."""
 
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.calibration import default_updates
-from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
-from lbadvisor.diagnostics.diffusion import diffusion_of
-from lbadvisor.diagnostics.diffusion_diagnosis import diagnosis_of_diffusion
-from lbadvisor.diagnostics.increments import CovarianceRequest, default_points, probe_covariance
-from lbadvisor.diagnostics.landscape import default_examples
-from lbadvisor.diagnostics.minima import diagnosis_of_minima
-from lbadvisor.diagnostics.noise_estimate import stored_moments
-from lbadvisor.diagnostics.noise_findings import noise_diagnosis, noise_findings
-from lbadvisor.diagnostics.noise_probe import NoiseRequest, measure_noise
-from lbadvisor.diagnostics.potential import diagnosis_of_potential
-from lbadvisor.diagnostics.random_walks import PotentialRequest, probe_potential
+from lbadvisor.diagnostics.covariance.covariance_diagnosis import covariance_diagnosis
+from lbadvisor.diagnostics.covariance.increments import CovarianceRequest, default_points, probe_covariance
+from lbadvisor.diagnostics.diffusion.diffusion import diffusion_of
+from lbadvisor.diagnostics.diffusion.diffusion_diagnosis import diagnosis_of_diffusion
+from lbadvisor.diagnostics.landscape.landscape import default_examples
+from lbadvisor.diagnostics.landscape.minima import diagnosis_of_minima
+from lbadvisor.diagnostics.landscape.potential import diagnosis_of_potential
+from lbadvisor.diagnostics.landscape.random_walks import PotentialRequest, probe_potential
+from lbadvisor.diagnostics.noise.noise_estimate import stored_moments
+from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis, noise_findings
+from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest, default_length, measure_noise
+from lbadvisor.diagnostics.planned import Events, PlannedDiagnostic
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.identity import digest_of
-from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.diagnosis import Diagnosis
+from lbadvisor.records.numerals import counted
 from lbadvisor.records.quantities import GRADIENT_SQUARE
 from lbadvisor.records.run import Run
 from lbadvisor.runs.farthest_run import farthest_run
@@ -36,18 +35,6 @@ RUNS_OF_EACH_RECIPE = 3
 DIRECTIONS = 16
 COVARIANCE_BATCHES = 16
 EPSILON = 1e-3
-
-Events = Generator[Preparing | Advance, None, Any]
-"""How far a diagnostic is, and in the end its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedDiagnostic:
-    """A diagnostic to make: what it costs in words, its events, and what its value says."""
-
-    cost: str
-    events: Events
-    diagnosis_of: Callable[[Any], Diagnosis]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +82,7 @@ def _at_once(make: Callable[[], Any]) -> Events:
 def _diffusion(workspace: Workspace, subject: Subject) -> PlannedDiagnostic:
     runs, labels = subject.selection.runs, subject.selection.labels
     events = _at_once(lambda: diffusion_of(workspace.store, runs, labels))
-    return PlannedDiagnostic(f"the measurements of {_counted(runs)}", events, diagnosis_of_diffusion)
+    return PlannedDiagnostic(f"the measurements of {counted(len(runs), 'run')}", events, diagnosis_of_diffusion)
 
 
 def _potential(workspace: Workspace, subject: Subject) -> PlannedDiagnostic:
@@ -114,11 +101,9 @@ def _noise(workspace: Workspace, subject: Subject) -> PlannedDiagnostic:
     if read:
         source, size = ", ".join(run.name for run in read), read[0].recipe.batch.size
         events = _at_once(lambda: noise_findings(source, size, target, stored_moments(store, read)))
-        return PlannedDiagnostic(f"the readings of {_counted(read)}", events, noise_diagnosis)
-    length = in_updates(baseline).schedule.updates or 0
-    updates = min(default_updates(length, 1, 1, math.inf), length)
-    request = NoiseRequest(baseline, target, updates, (0,))
-    cost = f"{updates:,} updates of the baseline, {request.examples:,} examples"
+        return PlannedDiagnostic(f"the readings of {counted(len(read), 'run')}", events, noise_diagnosis)
+    request = NoiseRequest(baseline, target, default_length(baseline, 1), (0,))
+    cost = f"{request.updates:,} updates of the baseline, {request.examples:,} examples"
     return PlannedDiagnostic(cost, measure_noise(workspace.machine, request), noise_diagnosis)
 
 
@@ -152,16 +137,14 @@ def _sharpness(workspace: Workspace, subject: Subject) -> PlannedDiagnostic:
 
     selection = Selection(tuple(kept), _labels(kept, subject.selection))
     events = probe_minima(workspace.store, workspace.machine, selection, examples, EPSILON)
-    return PlannedDiagnostic(f"the minima of {_counted(kept)} on {examples:,} examples", events, diagnosis_of)
+    return PlannedDiagnostic(
+        f"the minima of {counted(len(kept), 'run')} on {examples:,} examples", events, diagnosis_of
+    )
 
 
 def _labels(runs: Sequence[Run], selection: Selection) -> tuple[tuple[int, str], ...]:
     numbers = {run.number for run in runs}
     return tuple(label for label in selection.labels if label[0] in numbers)
-
-
-def _counted(runs: Sequence[Run]) -> str:
-    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
 
 
 DIAGNOSTICS: dict[str, Callable[[Workspace, Subject], PlannedDiagnostic]] = {

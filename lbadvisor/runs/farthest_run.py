@@ -2,7 +2,7 @@
 
 import math
 
-from lbadvisor.diagnostics.potential import Reach
+from lbadvisor.diagnostics.landscape.potential import Reach
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.store import Store

@@ -6,9 +6,9 @@ from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.comparison.groups import grouped
 from lbadvisor.comparison.results import accuracy_of
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
-from lbadvisor.diagnostics.minima import Minima, Minimum, minima_of
-from lbadvisor.diagnostics.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
+from lbadvisor.diagnostics.landscape.landscape import landscape_of, statistics_slices
+from lbadvisor.diagnostics.landscape.minima import Minima, Minimum, minima_of
+from lbadvisor.diagnostics.landscape.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
 from lbadvisor.errors import CheckpointError, UsageError
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.selection import Selection
@@ -16,8 +16,6 @@ from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned
 from lbadvisor.training.checkpoints.weights import read_weights
 from lbadvisor.training.data.dataset import Dataset, Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.out_of_memory import naming_memory
 
@@ -50,8 +48,7 @@ def probe_minima(
     Raises what `check_minima` raises, and the errors of `errors.py`.
     """
     check_minima(store, selection, examples)
-    make_deterministic(machine.device)
-    dataset = yield from preparing(selection.runs[0].recipe, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(selection.runs[0].recipe)
     count = len(selection.runs)
     minima: list[Minimum] = []
     for arm, results in grouped(store.results_of([run.number for run in selection.runs]), selection.labels):

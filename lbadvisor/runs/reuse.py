@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lbadvisor.errors import RefusedError
-from lbadvisor.plan.arms import PlannedArm
+from lbadvisor.plan.planned_arms import PlannedArm
 from lbadvisor.recipe.identity import differences, digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Ladder, Run, RunStatus
@@ -51,12 +51,17 @@ def refuse_another(run: Run, recipe: Recipe, seed: int) -> None:
     differing = differences(run.recipe, recipe)
     if run.seed != seed:
         differing.append(f"seed: {run.seed} there, {seed} here")
+    refuse_differing(
+        f"the run `{run.name}` belongs to another training",
+        differing,
+        "repeat its original options to resume it, or give --name for a new run",
+    )
+
+
+def refuse_differing(what: str, differing: Sequence[str], remedy: str) -> None:
+    """Raises `RefusedError` if anything differs."""
     if differing:
-        raise RefusedError(
-            f"the run `{run.name}` belongs to another training:\n  "
-            + "\n  ".join(differing)
-            + "\nrepeat its original options to resume it, or give --name for a new run"
-        )
+        raise RefusedError("\n  ".join([f"{what}:", *differing]) + f"\n{remedy}")
 
 
 def name_of_ladder(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from lbadvisor.errors import InTrainingError, StoreError
 from lbadvisor.plan.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
@@ -19,7 +21,13 @@ from lbadvisor.store.run_folder import error_of_training, only_process
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept
+from lbadvisor.training.environment import (
+    departures,
+    environment_of,
+    make_deterministic,
+    threads_kept,
+    unused_gpus,
+)
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 from lbadvisor.training.state import TrainState, load_checkpoint
 
@@ -120,6 +128,7 @@ def train_run(
             if reasons or other_micro:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
+        notes += _machine_notes(state)
         state.recipe = run.recipe
         store.set_sums(run.number, state.threads, state.micro_size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
@@ -155,6 +164,12 @@ def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[
     return False, []
 
 
+def _machine_notes(state: TrainState) -> list[str]:
+    """What to know of the machine: GPUs left unused."""
+    note = unused_gpus(state.interval.device, torch.cuda.device_count())
+    return [] if note is None else [note]
+
+
 def _with_cadence(store: Store, run: Run, recipe: Recipe) -> tuple[Run, list[str]]:
     """Measure and save the run as often as `recipe` says; returns notes about it."""
     new = with_cadence_of(run.recipe, recipe)
@@ -179,7 +194,8 @@ def _with_length(store: Store, run: Run, state: TrainState) -> Run:
 def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
     """Why the bits will differ from those of an uninterrupted run."""
     reasons = departures(run.environment, environment)
-    if not threads_kept(state.threads):
+    # A GPU's bits do not depend on the CPU's threads.
+    if state.interval.device.type == "cpu" and not threads_kept(state.threads):
         reasons.append(f"threads: {state.threads} there, fewer here")
     return reasons
 

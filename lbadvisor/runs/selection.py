@@ -71,6 +71,15 @@ def _run(store: Store, name: str) -> Run:
         raise UnknownRunError(f"{error}; ladders: {', '.join(known)}") from None
 
 
+def ladder_called(store: Store, name: str) -> Ladder:
+    """The ladder of that name. Raises `UsageError`, which names those there are."""
+    found = store.find_ladder(name)
+    if found is None:
+        known = ", ".join(store.ladder_names()) or "none yet"
+        raise UsageError(f"no ladder is named {name!r}; ladders: {known}")
+    return found
+
+
 def members_of(ladder: Ladder) -> list[tuple[str, int]]:
     """(arm's name, run's number), in the order of the arms as they are listed, whatever was trained first."""
     return sorted(ladder.arms, key=lambda member: place_of(member[0]))

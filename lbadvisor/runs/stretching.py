@@ -14,15 +14,17 @@ from lbadvisor.comparison.stretch_search import (
     searched,
     shares_of,
 )
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
-from lbadvisor.diagnostics.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
-from lbadvisor.plan.arms import ARMS, PlannedArm, planned, regime_arm
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
+from lbadvisor.diagnostics.stretch.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
+from lbadvisor.plan.arms import ARMS, regime_arm
+from lbadvisor.plan.planned_arms import LadderRequest, PlannedArm, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of, in_updates, measuring
 from lbadvisor.records.quantities import GRADIENT_VARIANCE, SECONDS
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.ladder import LadderRequest, RunEnds, RunEvents, planned_runs, train_ladder
+from lbadvisor.runs.ladder import RunEnds, RunEvents, train_ladder
+from lbadvisor.runs.ladder_runs import planned_runs
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 

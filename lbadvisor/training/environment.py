@@ -2,10 +2,12 @@
 
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
 import torch
+import torch.utils.deterministic
 
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import Environment
@@ -13,12 +15,31 @@ from lbadvisor.version import __version__
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device called auto, cpu or cuda; auto is the GPU, if there is one. Raises `UsageError`."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"unknown device `{name}`: choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+    """The device called auto, cpu, cuda or cuda:N; auto is the first GPU, if there is one. Raises `UsageError`."""
+    return device_among(name, torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def device_among(name: str, gpus: int) -> torch.device:
+    """The device of that name on a machine of so many GPUs. Raises `UsageError`."""
+    kind, colon, number = name.partition(":")
+    is_number = number.isascii() and number.isdigit() and len(number) < 4
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and is_number)):
+        raise UsageError(f"unknown device `{name[:40]}`: choose auto, cpu, cuda or cuda:1")
+    if kind == "cpu" or (kind == "auto" and gpus == 0):
+        return torch.device("cpu")
+    if gpus == 0:
         raise UsageError("this machine has no CUDA device: give --device cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    index = int(number or 0)
+    if index >= gpus:
+        raise UsageError(f"this machine has no device cuda:{index}: its last one is cuda:{gpus - 1}")
+    return torch.device("cuda", index)
+
+
+def unused_gpus(device: torch.device, gpus: int) -> str | None:
+    """What to say of a machine of so many GPUs if a run uses `device` alone; None: it has no other."""
+    if device.type != "cuda" or gpus < 2:
+        return None
+    return f"trains on {device}, one of {gpus} GPUs: --device cuda:N chooses another"
 
 
 def make_deterministic(device: torch.device) -> None:
@@ -27,6 +48,8 @@ def make_deterministic(device: torch.device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+        # Every value is written before it is read; torch would fill the memory first, a kernel for each new tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
 
 
@@ -45,9 +68,13 @@ def environment_of(device: torch.device) -> Environment:
 
 
 def device_name(device: torch.device) -> str:
-    """The maker's name; for a CPU with torch's instruction set, such as AVX2, which affects bits."""
+    """The maker's name, and what else chooses its kernels, and so the bits.
+
+    For a CPU that is torch's instruction set, such as AVX2; for a GPU, cuDNN and the driver.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        cudnn, driver = torch.backends.cudnn.version(), _driver(DRIVER)
+        return f"{torch.cuda.get_device_name(device)} (cuDNN {cudnn}, driver {driver or 'unknown'})"
     return f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
@@ -67,6 +94,19 @@ def threads_kept(threads: int) -> bool:
     # OpenMP reports how many were requested, not how many its own limit allows.
     limit = os.environ.get("OMP_THREAD_LIMIT", "")
     return torch.get_num_threads() == threads and not (limit.isdecimal() and 0 < int(limit) < threads)
+
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""Where NVIDIA's driver says which one it is, on Linux."""
+
+
+def _driver(file: Path) -> str | None:
+    """The version in the first line of `file`: "NVRM version: NVIDIA UNIX ... Kernel Module  550.54.15  Tue ..."."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text(errors="replace"))
+    except OSError:
+        return None
+    return found and found[1]
 
 
 def _processor() -> str:

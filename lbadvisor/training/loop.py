@@ -62,15 +62,15 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
             readings = noise_readings(state, dataset, batch)
         if clipping is not None:
             norm = clip(parameters, clipping.max_norm)
-            state.interval[1] += norm > clipping.max_norm
+            state.interval[1].add_(norm > clipping.max_norm)
         elif measures:
             norm = gradient_norm(parameters)
         set_rates(state.optimizer, rates)
         state.optimizer.step()
         if average is not None:
             average(state.averages, parameters, state.update)
-        state.interval[0] += loss
-        state.interval[2] += 1
+        state.interval[0].add_(loss)
+        state.interval[2].add_(1)
         state.update += 1
         recipe = _with_checked_milestone(state, recipe)
 
@@ -131,8 +131,8 @@ def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tupl
     with evaluated_weights(state), torch.inference_mode():
         for images_BCHW, labels_B in _in_slices(dataset.evaluation_batches(test=test), state.micro_size):
             logits_BK = logits_of(state.model, images_BCHW, state.recipe.compute)
-            totals[0] += cross_entropy(logits_BK, labels_B, reduction="sum")
-            totals[1] += (logits_BK.argmax(1) == labels_B).sum()
+            totals[0].add_(cross_entropy(logits_BK, labels_B, reduction="sum"))
+            totals[1].add_((logits_BK.argmax(1) == labels_B).sum())
     state.model.train()
     loss, correct = (totals / (dataset.test_examples if test else dataset.evaluation_examples)).tolist()
     return loss, 100 * correct

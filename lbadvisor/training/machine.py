@@ -1,6 +1,6 @@
 """What computes, and where the data sets lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -9,9 +9,9 @@ import torch
 
 from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.training.data.dataset import Dataset
-from lbadvisor.training.data.preparation import default_data_dir
-from lbadvisor.training.environment import chosen_device
+from lbadvisor.training.data.dataset import Dataset, Preparing
+from lbadvisor.training.data.preparation import default_data_dir, preparing
+from lbadvisor.training.environment import chosen_device, make_deterministic
 from lbadvisor.training.memory import largest_micro_size
 from lbadvisor.training.micro_batches import check_micro_size
 from lbadvisor.training.precision import check_compute
@@ -47,6 +47,11 @@ class Machine:
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""
         return replace(self, micro=None) if isinstance(self.micro, int) and self.micro >= size else self
+
+    def prepare(self, recipe: Recipe) -> Generator[Preparing, None, Dataset]:
+        """Makes what is computed from here on reproducible, and prepares the recipe's data set: see `preparing`."""
+        make_deterministic(self.device)
+        return (yield from preparing(recipe, self.data_dir, self.device))
 
     def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
         """The state before the first update."""

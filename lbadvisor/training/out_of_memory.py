@@ -8,9 +8,9 @@ import torch
 
 from lbadvisor.errors import OutOfMemoryError
 
-_SAID = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC(ATION)?_FAILED")
+_SAID = re.compile(r"out of memory|[Cc]an('t|not) allocate memory|not enough memory|ALLOC(ATION)?_FAILED")
 """Only torch's own GPU allocator has an error class for it. These are the words of the CUDA runtime, the CPU allocator
-(on Linux and on Windows), cuBLAS, cuDNN and the like."""
+(on Linux and on Windows), of mapping a file, cuBLAS, cuDNN and the like."""
 
 
 def is_of_memory(error: BaseException) -> bool:

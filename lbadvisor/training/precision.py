@@ -5,6 +5,8 @@ import torch
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.recipe_tables import Compute
 
+AMPERE = (8, 0)
+
 
 def check_compute(compute: Compute, device: torch.device) -> None:
     """Raise `UsageError` if `device` cannot compute as the recipe says."""
@@ -12,6 +14,23 @@ def check_compute(compute: Compute, device: torch.device) -> None:
         raise UsageError(
             f"compute.tf32 = true has no meaning on the device {device.type}, which has no TF32: "
             "give --set compute.tf32=false, or --device cuda"
+        )
+    if device.type == "cuda":
+        check_capability(compute, torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))
+
+
+def check_capability(compute: Compute, name: str, capability: tuple[int, int]) -> None:
+    """Raise `UsageError` if a GPU of that name and compute capability lacks what the recipe computes in.
+
+    Tensor cores have bfloat16 and TF32 from Ampere on, capability 8.0 (NVIDIA, CUDA C++ Programming Guide, compute
+    capabilities). Below, torch would emulate bfloat16, slower than float32, and ignore TF32.
+    """
+    wanted = "bf16" if compute.precision == "bf16" else "TF32" if compute.tf32 else None
+    if wanted is not None and capability < AMPERE:
+        setting = 'compute.precision="float32"' if wanted == "bf16" else "compute.tf32=false"
+        raise UsageError(
+            f"the GPU {name} has no {wanted}: its compute capability is {capability[0]}.{capability[1]}, but {wanted} "
+            f"needs 8.0: give --set {setting}"
         )
 
 

@@ -17,6 +17,7 @@ from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Regularization
 from lbadvisor.training.seeds import generator
+from lbadvisor.training.transfer import sent
 
 
 def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update: int) -> Tensor:
@@ -27,7 +28,7 @@ def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update
     draws = generator(seed, "label noise", update)
     drawn_B = torch.rand(len(labels_B), generator=draws) < share
     others_B = torch.randint(classes, (len(labels_B),), generator=draws)
-    return torch.where(drawn_B.to(labels_B.device), others_B.to(labels_B.device), labels_B)
+    return torch.where(sent(drawn_B, labels_B.device), sent(others_B, labels_B.device), labels_B)
 
 
 def kept_factors(shape: tuple[int, ...], probability: float, draws: torch.Generator) -> Tensor:
@@ -90,7 +91,7 @@ def dropped_connections(model: nn.Module, probability: float, seed: int, update:
         return
     weight = classifier_of(model).weight
     shape = tuple(weight.shape)
-    factors = kept_factors(shape, probability, generator(seed, "drop connect", update)).to(weight.device)
+    factors = sent(kept_factors(shape, probability, generator(seed, "drop connect", update)), weight.device)
     kept = weight.detach().clone()
     with torch.no_grad():
         weight.mul_(factors)

@@ -22,6 +22,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
+from lbadvisor.training.models.adaptive_pooling import with_deterministic_pooling
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
@@ -116,6 +117,8 @@ def _network(recipe: Recipe, shape: Shape, classes: int, device: torch.device) -
         model = GhostBatchNorm.convert_ghost_batchnorm(
             model, batch_norm.ghost_batch_size, batch_norm.running_statistics
         )
+    if device.type == "cuda":
+        model = with_deterministic_pooling(model)
     model = model.to(device)
     if any(p.ndim == 4 for p in model.parameters()):
         # Convolutions are faster with the channels innermost, on the CPU by a third.

@@ -11,6 +11,7 @@ from lbadvisor.training.gradient_noise import noise_weights
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
 from lbadvisor.training.state import TrainState
+from lbadvisor.training.transfer import sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,11 @@ def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatc
     images_BCHW, labels_B = dataset.training_batch(recipe, seed, update)
     weights_B = factors_BF = None
     if recipe.gradient_noise is not None:
-        weights_B = noise_weights(recipe.gradient_noise, recipe.batch.size, seed, update).to(labels_B.device)
+        weights_B = sent(noise_weights(recipe.gradient_noise, recipe.batch.size, seed, update), labels_B.device)
     if recipe.regularization.label_noise:
         labels_B = noisy_labels(labels_B, recipe.regularization.label_noise, dataset.classes, seed, update)
     if dropout is not None:
-        factors_BF = dropout_factors(dropout, recipe, seed, update).to(labels_B.device)
+        factors_BF = sent(dropout_factors(dropout, recipe, seed, update), labels_B.device)
     return UpdateBatch(images_BCHW, labels_B, weights_B, factors_BF)
 
 

@@ -1,10 +1,11 @@
 """How fast training is on a GPU, next to a hand-written eager loop and to the bound that the device sets.
 
-    python tests/benchmarks/gpu_speed.py [--json gpu.json] [--rounds 5] [--only layers ceilings determinism training]
+    python tests/benchmarks/gpu_speed.py --json gpu.json [--minutes 9.5] [--only networks bits counts ...]
 
-One command for a CUDA machine, five to ten minutes there; it needs torch, torchvision, pydantic, and no database. On a
-CPU it runs to its end with `--device cpu --batches 16 --ghost 8 --rounds 2 --updates 1 --depth 8`, without what only
-CUDA has (TF32, peak memory, the cost of determinism, compiled layers).
+One command for a CUDA machine, ten minutes there: what has not begun when the minutes are over is left out, and what
+fails is noted and passed over. It writes gpu.json as it proceeds, and at the end a table, gpu.md. On a CPU,
+`--device cpu --quick` tries it, without what only CUDA has (TF32, kernels, CUDA graphs, peak memory, the cost of
+determinism).
 
 ResNet-44 on CIFAR-10 in the device's memory: real where LBADVISOR_DATA has it, else random images of its shape, which
 is said. "ours" is `lbadvisor.training.loop.train` as a run drives it, its kernels deterministic; "by hand" is the same
@@ -27,27 +28,29 @@ Peak memory is what an update adds, at its peak, to what lay there before it: ac
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
+import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # Read when CUDA's matrix library starts: as a run sets it, for deterministic products.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
-import torch.utils.deterministic
-from contestants import Competitor, Updates, by_hand, measured, ours, overridden, random_images
+from bench import AS_A_RUN, AS_BY_HAND, Bench, Kernels, spread, under
+from contestants import Competitor, by_hand, measured, overridden, random_images
 from ghost_batch_norm import SHAPES
+from gpu_parts import assembly, bits, counts, graphs, interleaved, networks, streaming, the_rest
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lbadvisor.nn.ghost_batch_norm import ghost_slices, normalize_at_once
+from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
+from lbadvisor.nn.ghost_batch_norm import _SliceBySlice, ghost_slices, normalize_at_once
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.in_memory import InMemory
@@ -56,82 +59,11 @@ from lbadvisor.training.models.resnet import resnet
 from lbadvisor.training.precision import set_tf32
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "resnet44.toml"
-PARTS = ("layers", "ceilings", "determinism", "training")
+PARTS = (
+    "networks", "bits", "counts", "ceilings", "assembly", "layers", "eager", "the rest", "streaming", "graphs",
+    "determinism", "compiled",
+)  # fmt: skip
 PRECISIONS = {"float32": Compute(), "tf32": Compute(tf32=True), "bf16": Compute(precision="bf16")}
-
-
-@dataclass(frozen=True, slots=True)
-class Kernels:
-    """How torch chooses its kernels; `filled`: memory that is not written yet is filled, torch's default."""
-
-    deterministic: bool
-    benchmark: bool = False
-    filled: bool = True
-
-    def choose(self) -> None:
-        """From now on."""
-        torch.use_deterministic_algorithms(self.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = self.filled  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = self.benchmark
-
-
-AS_A_RUN = Kernels(deterministic=True)
-AS_BY_HAND = Kernels(deterministic=False, benchmark=True)
-
-
-def under(kernels: Kernels, training: Updates) -> Updates:
-    """The same training, its kernels chosen so."""
-    while True:
-        kernels.choose()
-        yield next(training)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What all parts share; `records` is what is written as JSON."""
-
-    device: torch.device
-    rounds: int
-    threads: int
-    updates: int | None
-    recipe: Recipe
-    dataset: InMemory
-    records: list[dict[str, object]]
-    json: Path | None
-
-    def wait(self) -> None:
-        """Until the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def note(self, part: str, **facts: object) -> None:
-        """Keep a record, on disk at once: what was measured stays where the rest fails."""
-        self.records.append({"part": part, **facts})
-        if self.json is not None:
-            self.json.write_text(json.dumps(self.records, indent=1) + "\n")
-
-    def ours(self, recipe: Recipe, kernels: Kernels = AS_A_RUN) -> Updates:
-        """Our loop."""
-        return under(kernels, ours(recipe, self.dataset, self.device, self.threads))
-
-    def updates_of(self, batch_size: int) -> int:
-        """How many updates of a batch size are timed in a round, by default about 8000 examples."""
-        return self.updates or max(2, 8192 // batch_size)
-
-    def seconds(self, calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-        """Of one call, a list for each name, one number a round; the calls take turns."""
-
-        def endless(call: Callable[[], object]) -> Iterator[object]:
-            while True:
-                yield call()
-
-        competitors = [Competitor(name, endless(call), repeats) for name, call in calls.items()]
-        return dict(zip(calls, measured(competitors, self.rounds, self.wait), strict=True))
-
-
-def spread(values: list[float], scale: float = 1.0) -> str:
-    """The median, with the range."""
-    return f"{scale * statistics.median(values):8.2f} ({scale * min(values):.2f} - {scale * max(values):.2f})"
 
 
 def show_layers(bench: Bench, batch_size: int, ghost: int) -> None:
@@ -152,9 +84,23 @@ def show_layers(bench: Bench, batch_size: int, ghost: int) -> None:
             ) -> Tensor:
                 return normalize_at_once(x, weight, bias, mean, var, sizes, factors, 1e-5)
 
+            arguments = weight, bias, mean, var, sizes, factors, 1e-5
+
+            def closed_form(x: Tensor, arguments: tuple[Any, ...] = arguments) -> Tensor:
+                return AllGhostsAtOnce.apply(x, *arguments)
+
+            def ghost_by_ghost(x: Tensor, arguments: tuple[Any, ...] = arguments) -> Tensor:
+                return _SliceBySlice.apply(x, *arguments)
+
+            def on_a_view(x: Tensor, weight: Tensor = weight, bias: Tensor = bias) -> Tensor:
+                return interleaved(x, weight, bias, sizes)
+
             forwards: dict[str, Callable[[Tensor], Tensor]] = {
                 "nn.BatchNorm2d": plain,
-                "at once": at_once,
+                "at once, a run's": closed_form,
+                "at once, autograd": at_once,
+                "native per ghost": ghost_by_ghost,
+                "interleaved, copied": on_a_view,
             }
             if bench.device.type == "cuda":
                 forwards["at once, compiled"] = torch.compile(at_once, fullgraph=True, dynamic=False)
@@ -306,7 +252,7 @@ def show_determinism(bench: Bench, batch_size: int, ghost: int | None, precision
     )
     choices = {
         "deterministic, as a run": AS_A_RUN,
-        "memory not filled": Kernels(deterministic=True, filled=False),
+        "memory filled first": Kernels(deterministic=True),
         "not deterministic": Kernels(deterministic=False),
         "and cudnn.benchmark": AS_BY_HAND,
     }
@@ -342,7 +288,7 @@ def data_of(recipe: Recipe, device: torch.device) -> tuple[Recipe, InMemory, str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--batches", type=int, nargs="+", default=[128, 4096])
+    parser.add_argument("--batches", type=int, nargs="+", default=[128, 1024, 4096])
     parser.add_argument("--ghost", type=int, default=128, help="where a batch is larger")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--depth", type=int, default=44)
@@ -350,11 +296,15 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="a round; as many as have about 8000 examples if not given")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of a CPU")
     parser.add_argument(
-        "--compiled", nargs="*", choices=PRECISIONS, help="which are trained compiled too: all, on a CPU float32"
+        "--compiled", nargs="*", choices=PRECISIONS, help="which are trained compiled too: float32 and bf16 on a GPU"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="where to write it; the table goes beside it")
+    parser.add_argument("--minutes", type=float, default=9.5, help="what has not begun by then is left out, and named")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try it: a minute on a CPU")
     options = parser.parse_args()
+    if options.quick:
+        options.batches, options.ghost, options.rounds, options.updates, options.depth = [8, 16], 8, 2, 1, 8
     device = torch.device(options.device)
     is_cuda = device.type == "cuda"
     torch.set_flush_denormal(True)
@@ -365,33 +315,89 @@ def main() -> None:
     recipe = Recipe.model_validate(tomllib.loads(RECIPE.read_text()))
     recipe = overridden(recipe, {"model": recipe.model.model_copy(update={"name": name})})
     recipe, dataset, images = data_of(recipe, device)
-    bench = Bench(device, options.rounds, options.threads, options.updates, recipe, dataset, [], options.json)
+    bench = Bench(
+        device,
+        options.rounds,
+        options.threads,
+        options.updates,
+        recipe,
+        dataset,
+        [],
+        options.json,
+        options.quick,
+        time.monotonic() + 60 * options.minutes,
+    )
     machine = torch.cuda.get_device_name(device) if is_cuda else f"{platform.machine()} CPU, {options.threads} threads"
     print(
         f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, "
         f"{machine}; {images}"
     )
     bench.note("machine", torch=torch.__version__, cuda=torch.version.cuda, device=machine, images=images)
-    compiled = (tuple(PRECISIONS) if is_cuda else ("float32",)) if options.compiled is None else options.compiled
+    compiled = (("float32", "bf16") if is_cuda else ()) if options.compiled is None else options.compiled
     precisions = [p for p in options.precisions if is_cuda or p != "tf32"]
     if not is_cuda:
         print("on a CPU: without TF32, peak memory, the cost of determinism and compiled layers")
 
-    largest = max(options.batches)
-    ceilings: dict[str, float] = {}
-    if "ceilings" in options.only:
-        print("\nCeilings")
-        ceilings = {"copy": copy_rate(bench), **matrix_rates(bench, precisions)}
-    if "layers" in options.only and largest > options.ghost:
-        show_layers(bench, largest, options.ghost)
-    if "determinism" in options.only and is_cuda:
-        for size in options.batches:
-            show_determinism(bench, size, options.ghost if size > options.ghost else None, precisions[-1])
-    if "training" in options.only:
-        for size in options.batches:
-            for ghost in (None, options.ghost) if size > options.ghost else (None,):
-                for precision in precisions:
-                    show_training(bench, size, ghost, precision, precision in compiled, ceilings)
+    make_parts(bench, options, precisions, compiled)
+    table = bench.table()
+    if options.json is not None:
+        options.json.with_suffix(".md").write_text(table)
+    else:
+        print("\n" + table)
+
+
+def make_parts(
+    bench: Bench, options: argparse.Namespace, precisions: list[str], compiled: tuple[str, ...] | list[str]
+) -> None:
+    """All parts that were asked for, first what a first run most needs to know."""
+    is_cuda, largest, ceilings = bench.device.type == "cuda", max(options.batches), {}
+    pairs = [(n, ghost) for n in options.batches for ghost in (None, options.ghost) if ghost is None or n > ghost]
+
+    def recipe_of(size: int, ghost: int | None, precision: str = "float32") -> Recipe:
+        return overridden(
+            bench.recipe,
+            {
+                "batch": bench.recipe.batch.model_copy(update={"size": size}),
+                "batch_norm": bench.recipe.batch_norm.model_copy(update={"ghost_batch_size": ghost}),
+                "compute": PRECISIONS[precision],
+            },
+        )
+
+    def measure_ceilings() -> None:
+        ceilings.update({"copy": copy_rate(bench), **matrix_rates(bench, precisions)})
+
+    def race(compiles: bool) -> list[Callable[[], object]]:
+        return [
+            partial(show_training, bench, size, ghost, precision, compiles, ceilings)
+            for size, ghost in (pairs if not compiles else pairs[-1:] + pairs[:-1])
+            for precision in precisions
+            if not compiles or precision in compiled
+        ]
+
+    usual = recipe_of(*pairs[-1])
+    pieces: dict[str, list[Callable[[], object]]] = {
+        "networks": [partial(networks, bench)],
+        "bits": [partial(bits, bench, recipe_of(*pairs[-1], precision)) for precision in precisions],
+        "counts": [partial(counts, bench, recipe_of(*pair)) for pair in pairs],
+        "ceilings": [measure_ceilings],
+        "assembly": [partial(assembly, bench, recipe_of(size, None)) for size in options.batches],
+        "layers": [partial(show_layers, bench, largest, options.ghost)] if largest > options.ghost else [],
+        "eager": race(compiles=False),
+        "the rest": [partial(the_rest, bench, usual)],
+        "streaming": [partial(streaming, bench, usual)],
+        "graphs": [
+            partial(graphs, bench, recipe_of(size, None, precision))
+            for size in options.batches
+            for precision in (precisions[0], precisions[-1])
+        ],
+        "determinism": [partial(show_determinism, bench, *pair, precisions[-1]) for pair in pairs if is_cuda],
+        "compiled": race(compiles=True),
+    }
+    for part, its in pieces.items():
+        if part in options.only and its:
+            print(f"\n{part.capitalize()}", flush=True)
+            for piece in its:
+                bench.make(part, piece)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 from lbadvisor.errors import UsageError
 from lbadvisor.store import Store
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 from lbadvisor.store import Store
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
@@ -30,7 +30,7 @@ def test_runs_answer_with_what_they_read(trained):
     assert body["schema"] == 1
     assert body["noise_scale"]["examples"] == expected.examples
     assert (body["seeds"], sum(window["readings"] for window in body["windows"])) == ([0, 1], 10)
-    assert body["larger"]["stretch"][0] * body["larger"]["gain"][0] == pytest.approx(16)
+    assert body["larger"]["stretch"]["value"] * body["larger"]["gain"]["value"] == pytest.approx(16)
     table = trained.run("probe", "noise", "1", "2", "--no-chart")
     assert f"The noise scale is {expected.examples:,.3g}" in table.stdout
     assert "arXiv:2505.23971" in table.stdout

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lbadvisor.diagnostics.calibration import (
+from lbadvisor.diagnostics.calibration.calibration import (
     DistanceCurve,
     Exponent,
     Window,
@@ -18,7 +18,7 @@ from lbadvisor.diagnostics.calibration import (
     over_seeds,
     windows_of,
 )
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.noise_scale import NoiseScale
 

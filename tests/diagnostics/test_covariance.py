@@ -6,18 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lbadvisor.diagnostics.calibration import noise_exponent
-from lbadvisor.diagnostics.covariance import (
-    Bounded,
-    Gradients,
-    Variant,
-    mean_of,
-    point_of,
-    powers,
-    ratio_of,
-    similarity,
-    squared_means,
-)
+from lbadvisor.comparison.intervals import mean_of, ratio_of
+from lbadvisor.diagnostics.calibration.calibration import noise_exponent
+from lbadvisor.diagnostics.covariance.covariance import Gradients, Variant, point_of, powers, similarity, squared_means
 from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, SQRT, lr_factor, noise_variance
 from lbadvisor.training.data.order import batch_indices
 
@@ -174,8 +165,3 @@ def test_without_drift_the_exponent_is_a_half_and_there_is_no_noise_scale():
     assert point.drift_share.value == 0
     assert point.exponent.value == pytest.approx(0.5)
     assert point.noise_scale.examples == math.inf
-
-
-def test_an_estimate_of_a_falling_function_turns_its_interval_around():
-    assert Bounded(2, 1, 4).mapped(lambda number: 1 / number) == Bounded(0.5, 0.25, 1)
-    assert Bounded(2, None, None).times(3) == Bounded(6, None, None)

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from lbadvisor.diagnostics.diffusion import diffusion_of
-from lbadvisor.diagnostics.diffusion_diagnosis import diagnosis_of_diffusion
-from lbadvisor.diagnostics.growth import Law
+from lbadvisor.diagnostics.diffusion.diffusion import diffusion_of
+from lbadvisor.diagnostics.diffusion.diffusion_diagnosis import diagnosis_of_diffusion
+from lbadvisor.diagnostics.diffusion.growth import Law
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Schedule, Sgd
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lbadvisor.diagnostics.growth import Law, evenly_in_ln_t, growth_of
+from lbadvisor.diagnostics.diffusion.growth import Law, evenly_in_ln_t, growth_of
 
 CADENCES = ((50, 5000), (100, 30_000), (1, 2500))
 """Updates between measurements, and how many there are: from update 50 on they cover 1.7 to 2.5 decades."""

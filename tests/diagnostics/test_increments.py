@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.calibration import noise_exponent, over_seeds
-from lbadvisor.diagnostics.covariance import Variant, mean_of, powers, ratio_of, squared_means
-from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
-from lbadvisor.diagnostics.increments import (
+from lbadvisor.diagnostics.calibration.calibration import noise_exponent, over_seeds
+from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest, calibrate
+from lbadvisor.diagnostics.covariance.covariance import Variant, mean_of, powers, ratio_of, squared_means
+from lbadvisor.diagnostics.covariance.covariance_diagnosis import covariance_diagnosis
+from lbadvisor.diagnostics.covariance.increments import (
     CovarianceRequest,
     default_points,
     drawn_gradients,
     probe_covariance,
 )
-from lbadvisor.diagnostics.short_runs import CalibrationRequest, calibrate
-from lbadvisor.diagnostics.sketch import sketch_of
+from lbadvisor.diagnostics.covariance.sketch import sketch_of
 from lbadvisor.errors import LbadvisorError, PlanError, UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import noise_variance

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.diagnostics.landscape import Landscape, landscape_of, statistics_slices
-from lbadvisor.diagnostics.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
+from lbadvisor.diagnostics.landscape.landscape import Landscape, landscape_of, statistics_slices
+from lbadvisor.diagnostics.landscape.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe_tables import Adam, Sgd

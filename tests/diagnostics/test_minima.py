@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lbadvisor.diagnostics.minima import Minimum, diagnosis_of_minima, minima_of
+from lbadvisor.diagnostics.landscape.minima import Minimum, diagnosis_of_minima, minima_of
 
 BOTH = "the sharper one by both measures, as Keskar et al. 2017 say"
 

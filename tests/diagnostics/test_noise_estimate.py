@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale, noise_scale_of
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale, noise_scale_of
 from lbadvisor.nn.two_batches import two_batch_moments
 
 FEATURES, BATCH = 50, 32

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
-from lbadvisor.diagnostics.noise_findings import noise_diagnosis, noise_findings
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis, noise_findings
 
 
 def moments(count, squares=(1.0,), variances=(100.0,)):
@@ -21,8 +21,9 @@ def test_a_larger_batch_and_the_costs_are_as_worked_by_hand():
     """B_n = 100; from 32 to 512 the stretch is 612/132 and the gain 16 over that."""
     found = noise_findings("a", 32, 512, moments(5))
     assert (found.noise_scale.examples, found.noise_scale.low, found.noise_scale.high) == (100, 100, 100)
-    assert found.larger.stretch == pytest.approx((612 / 132,) * 3)
-    assert found.larger.gain == pytest.approx((16 * 132 / 612,) * 3)
+    stretch, gain = found.larger.stretch, found.larger.gain
+    assert (stretch.value, stretch.low, stretch.high) == pytest.approx((612 / 132,) * 3)
+    assert (gain.value, gain.low, gain.high) == pytest.approx((16 * 132 / 612,) * 3)
     assert [cost.batch_size for cost in found.costs] == [32, 64, 128, 256, 512]
     assert (found.costs[0].relative_updates, found.costs[0].relative_examples) == pytest.approx((4.125, 1.32))
     assert found.seeds == (0, 1)
@@ -32,8 +33,9 @@ def test_the_ends_of_the_interval_give_those_of_gain_and_stretch():
     found = noise_findings("a", 32, 512, moments(20, squares=(0.8, 1.2), variances=(90.0, 100.0, 110.0)))
     low, high = found.noise_scale.low, found.noise_scale.high
     assert low < 100 < high
-    assert found.larger.stretch[1:] == pytest.approx(((high + 512) / (high + 32), (low + 512) / (low + 32)))
-    assert found.larger.gain[1] < found.larger.gain[0] < found.larger.gain[2]
+    stretch, gain = found.larger.stretch, found.larger.gain
+    assert (stretch.low, stretch.high) == pytest.approx(((high + 512) / (high + 32), (low + 512) / (low + 32)))
+    assert gain.low < gain.value < gain.high
 
 
 def test_windows_cover_the_readings_once_with_ratios_of_means():

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.potential import Potential, Reach, Walk, diagnosis_of_potential, growth_of
-from lbadvisor.diagnostics.random_walks import PotentialRequest, direction, probe_potential
+from lbadvisor.diagnostics.landscape.potential import Potential, Reach, Walk, diagnosis_of_potential, growth_of
+from lbadvisor.diagnostics.landscape.random_walks import PotentialRequest, direction, probe_potential
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.training.machine import Machine

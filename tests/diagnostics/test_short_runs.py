@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.gradient_moments import gradient_moments
-from lbadvisor.diagnostics.short_runs import CalibrationRequest, calibrate
+from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest, calibrate
+from lbadvisor.diagnostics.noise.gradient_moments import gradient_moments
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lbadvisor.diagnostics.sketch import BUCKETS, sketch_of
+from lbadvisor.diagnostics.covariance.sketch import BUCKETS, sketch_of
 
 NETWORK = nn.Sequential(nn.Linear(400, 100), nn.Linear(100, 3))
 

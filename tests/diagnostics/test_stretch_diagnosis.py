@@ -5,8 +5,8 @@ import math
 import pytest
 
 from lbadvisor.comparison.stretch_search import StretchQuestion, parse_margin, searched, shares_of
-from lbadvisor.diagnostics.stretch_answer import ArmCost, StretchOf, stretch_answer
-from lbadvisor.diagnostics.stretch_diagnosis import diagnosis_of
+from lbadvisor.diagnostics.stretch.stretch_answer import ArmCost, StretchOf, stretch_answer
+from lbadvisor.diagnostics.stretch.stretch_diagnosis import diagnosis_of
 from lbadvisor.plan.noise_scale import NoiseScale
 
 SHARES = shares_of(16)

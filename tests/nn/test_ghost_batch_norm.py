@@ -5,14 +5,23 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices, interleaved_order, normalize_at_once
+from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
+from lbadvisor.nn.ghost_batch_norm import (
+    GhostBatchNorm,
+    _SliceBySlice,
+    ghost_slices,
+    interleaved_order,
+    normalize_at_once,
+)
 from lbadvisor.nn.ghost_statistics import accumulate
 
 GHOST = 4
 EVEN, JOINED, OWN = 12, 13, 14  # 3 ghosts of 4; 4 + 4 + 5; 4 + 4 + 4 + 2
 SPACES = {1: (), 2: (), 3: (5,), 4: (3, 5), 5: (2, 3, 2)}
 PLAIN = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+aten = torch.ops.aten
 CHANNELS = 3
 
 
@@ -326,13 +335,15 @@ def test_a_state_dict_goes_into_a_plain_network_and_back():
         assert torch.equal(plain.state_dict()[name], value), name
 
 
-# The form for a GPU, computed here on the CPU.
+# The forms for a compiler and for a GPU, computed here on the CPU.
+FORMS = pytest.mark.parametrize("form", [normalize_at_once, AllGhostsAtOnce.apply], ids=["compiler", "GPU"])
 
 
+@FORMS
 @pytest.mark.parametrize("examples", [EVEN, JOINED, OWN])
 @pytest.mark.parametrize("dims", [2, 3, 4, 5])
 @pytest.mark.parametrize("affine", [True, False])
-def test_all_at_once_is_batch_norm_on_each_ghost_in_turn(examples, dims, affine):
+def test_all_at_once_is_batch_norm_on_each_ghost_in_turn(examples, dims, affine, form):
     x, grad_y = batch(examples, dims)
     plain = plain_layer(dims, affine=affine)
     layer = copy.deepcopy(plain)
@@ -341,7 +352,7 @@ def test_all_at_once_is_batch_norm_on_each_ghost_in_turn(examples, dims, affine)
     def at_once(x: Tensor) -> Tensor:
         layer.num_batches_tracked += len(sizes)
         state = layer.weight, layer.bias, layer.running_mean, layer.running_var
-        return normalize_at_once(x, *state, sizes, (0.1,) * len(sizes), layer.eps)
+        return form(x, *state, sizes, (0.1,) * len(sizes), layer.eps)
 
     found = results(layer, at_once, x, grad_y)
     expected = results(plain, lambda x: chunk_loop(plain, x), x, grad_y)
@@ -351,25 +362,56 @@ def test_all_at_once_is_batch_norm_on_each_ghost_in_turn(examples, dims, affine)
         )
 
 
+@FORMS
 @pytest.mark.parametrize("examples", [EVEN, OWN])
-def test_all_at_once_keeps_channels_last_and_half_precision(examples):
+def test_all_at_once_keeps_channels_last_and_half_precision(examples, form):
     x = in_format(batch(examples, 4, torch.float32)[0], channels_last=True)
     settings = (None, None, None, None, ghost_slices(examples, GHOST), (), 1e-5)
-    y = normalize_at_once(x.bfloat16(), *settings)
+    y = form(x.bfloat16(), *settings)
     assert (y.dtype, y.stride()) == (torch.bfloat16, x.stride())
-    exact = normalize_at_once(x.bfloat16().double(), *settings)
+    exact = form(x.bfloat16().double(), *settings)
     torch.testing.assert_close(y.double(), exact, rtol=2**-8, atol=1e-5)
 
 
 @pytest.mark.parametrize("track_running_stats", [True, False])
 def test_off_the_cpu_the_layer_takes_the_form_that_is_one_function_of_all_ghosts(track_running_stats):
-    """The meta device computes shapes only; a derivative of the second order tells the two forms apart."""
+    """The meta device computes shapes only."""
     layer = GhostBatchNorm(CHANNELS, GHOST, track_running_stats=track_running_stats, device="meta")
     x = torch.empty(OWN, CHANNELS, *SPACES[4], device="meta", requires_grad=True)
     y = layer(x)
-    (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
-    gradient.sum().backward()
-    assert y.shape == x.shape
+    assert y.grad_fn.name() == "AllGhostsAtOnceBackward"
+    y.square().sum().backward()
+    assert x.grad.shape == y.shape == x.shape
+
+
+class Operations(TorchDispatchMode):
+    """While entered, counts what computes or copies: a kernel on a GPU, which a view is not."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += not (function.is_view or function.overloadpacket in (aten.empty_like, aten.detach))
+        return function(*args, **(kwargs or {}))
+
+
+def operations(form, ghosts: int) -> int:
+    """How many operations a forward and backward pass takes."""
+    x = torch.empty(ghosts * GHOST, CHANNELS, 3, 5, requires_grad=True)
+    weight, bias = (torch.ones(CHANNELS, requires_grad=True) for _ in range(2))
+    mean, var = (torch.ones(CHANNELS) for _ in range(2))
+    sizes, factors = (GHOST,) * ghosts, (0.1,) * ghosts
+    form(x, weight, bias, mean, var, sizes, factors, 1e-5).sum()  # the constants are made once
+    with Operations() as counted:
+        y = form(x, weight, bias, mean, var, sizes, factors, 1e-5)
+        y.backward(torch.ones_like(y))
+    return counted.count
+
+
+def test_on_a_gpu_the_number_of_operations_is_small_and_that_of_a_single_ghost():
+    """Each is at least a kernel, which a small layer waits for."""
+    assert operations(AllGhostsAtOnce.apply, 32) == operations(AllGhostsAtOnce.apply, 2)
+    assert operations(AllGhostsAtOnce.apply, 32) <= 0.7 * operations(normalize_at_once, 32)
+    assert operations(_SliceBySlice.apply, 32) > 64
 
 
 @pytest.mark.parametrize("ghosts", [8, 16, 32])

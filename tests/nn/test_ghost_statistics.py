@@ -1,11 +1,13 @@
 """The definitions of ghost batch norm's running statistics, against loops written out by hand in float64."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices, normalize_at_once
 from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts
 from lbadvisor.running_statistics import DEFINITIONS
@@ -56,24 +58,26 @@ def by_hand(definition: str, x: Tensor, mean: Tensor, var: Tensor) -> tuple[Tens
     return (1 - MOMENTUM) * mean + MOMENTUM * new_mean, (1 - MOMENTUM) * var + MOMENTUM * new_var, 1
 
 
-def at_once(layer: GhostBatchNorm, x: Tensor) -> Tensor:
-    """What the layer does off the CPU, computed on it."""
+def at_once(layer: GhostBatchNorm, x: Tensor, form=normalize_at_once) -> Tensor:
+    """What the layer does if it is compiled, or off the CPU, computed on it."""
     sizes = ghost_slices(len(x), GHOST)
     affine = layer.weight, layer.bias
     if layer.running_statistics in COMBINED:
         statistics = [torch.full((len(sizes), CHANNELS), torch.nan, dtype=x.dtype) for _ in range(2)]
-        y = normalize_at_once(x, *affine, *statistics, sizes, (1.0,) * len(sizes), layer.eps)
+        y = form(x, *affine, *statistics, sizes, (1.0,) * len(sizes), layer.eps)
         new = statistic_of_ghosts(layer.running_statistics, *statistics, sizes, x[0, 0].numel())
         for running, statistic in zip((layer.running_mean, layer.running_var), new, strict=True):
             accumulate(running, statistic[None], (MOMENTUM,))
         return y
     factor = MOMENTUM / (len(sizes) if layer.running_statistics == "per-update" else 1)
-    return normalize_at_once(
-        x, *affine, layer.running_mean, layer.running_var, sizes, (factor,) * len(sizes), layer.eps
-    )
+    return form(x, *affine, layer.running_mean, layer.running_var, sizes, (factor,) * len(sizes), layer.eps)
 
 
-@pytest.mark.parametrize("forward", [GhostBatchNorm.__call__, at_once], ids=["slice by slice", "at once"])
+@pytest.mark.parametrize(
+    "forward",
+    [GhostBatchNorm.__call__, at_once, partial(at_once, form=AllGhostsAtOnce.apply)],
+    ids=["slice by slice", "compiled", "GPU"],
+)
 @pytest.mark.parametrize("examples", [EVEN, JOINED, OWN])
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_running_statistics_are_those_of_their_definition(definition, examples, forward):
@@ -83,7 +87,7 @@ def test_running_statistics_are_those_of_their_definition(definition, examples, 
     y = forward(ghost, batch(examples))
     torch.testing.assert_close(ghost.running_mean, mean, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(ghost.running_var, var, rtol=1e-13, atol=1e-13)
-    if forward is not at_once:
+    if forward is GhostBatchNorm.__call__:
         assert ghost.num_batches_tracked == updates
     expected = torch.cat([plain(part) for part in batch(examples).split(ghost_slices(examples, GHOST))])
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)

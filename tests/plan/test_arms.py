@@ -3,18 +3,9 @@
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.arms import (
-    ARMS,
-    PAPER_ARMS,
-    arm_of,
-    changes,
-    foundation,
-    parse_arms,
-    place_of,
-    planned,
-    planned_arms,
-)
+from lbadvisor.plan.arms import ARMS, PAPER_ARMS, arm_of, foundation, parse_arms, place_of
 from lbadvisor.plan.plan import advise
+from lbadvisor.plan.planned_arms import changes, planned, planned_arms
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import LINEAR
 from lbadvisor.recipe.recipe import Recipe, differing_fields, recipe_hash

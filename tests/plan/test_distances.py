@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.errors import PlanError, RefusedError
-from lbadvisor.plan.arms import parse_arms, planned, planned_arms, with_distances
+from lbadvisor.plan.arms import parse_arms
 from lbadvisor.plan.caveats import caveats_of_adapted
 from lbadvisor.plan.distances import Distances, check_measured, distances_of
 from lbadvisor.plan.plan import advise, plan_json, plan_of_json
+from lbadvisor.plan.planned_arms import planned, planned_arms, with_distances
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS

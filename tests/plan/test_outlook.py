@@ -109,8 +109,8 @@ def test_the_conclusion_says_what_saves_time_and_that_the_regime_does_not():
     assert "2.27 (2.06 to 2.51) times the epochs" in said
     assert "25.6 ms at 128 and 195 ms at 4,096; other batch sizes B follow 20.1 ms + B * 42.7 us" in said
     assert (
-        "fixed epochs and the noise scale's stretch would save time; 0.5 of the stretch and the full regime would save no time"
-        in said
+        "fixed epochs and the noise scale's stretch would save time; 0.5 of the stretch and the full regime would "
+        "save no time" in said
     )
     assert "The full regime takes 7.62 times as long: it makes as many updates" in said
     assert "`lbadvisor ladder` measures it" in said
@@ -159,8 +159,8 @@ def test_options_that_all_save_time_are_one_list():
     time = update_time([at_rate(128, 5_000, 5_000, 5_000), at_rate(4096, 100_000, 100_000, 100_000)])
     told = outlook(Knowledge(NOISE, time)).conclusion
     assert (
-        "fixed epochs, the noise scale's stretch and 0.5 of the stretch would save time; the full regime would save no time"
-        in told
+        "fixed epochs, the noise scale's stretch and 0.5 of the stretch would save time; the full regime would save "
+        "no time" in told
     )
 
 

@@ -13,6 +13,7 @@ from lbadvisor.report.charts import chart_data, diagnosis_charts
 from lbadvisor.report.diagnosis_page import diagnoses_page
 from lbadvisor.report.panels import figure_of_panels, write_panels
 from lbadvisor.report.picture import panels_of
+from lbadvisor.report.rendering import numbered
 
 INFINITE, NOT_A_NUMBER = float("inf"), float("nan")
 HOSTILE = "</script><img src=x onerror=alert(1)> $x_1$ {{ 7*7 }}"
@@ -51,6 +52,13 @@ def test_what_could_not_be_measured_is_a_page_without_charts():
     page = diagnoses_page("small", [Diagnosis("Sharpness", "Not measured: the run has no checkpoint.")], ["lbadvisor"])
     assert "Not measured: the run has no checkpoint." in page
     assert "<script" not in page
+
+
+def test_the_numbers_of_a_chart_leave_out_ends_that_are_not_known():
+    lines = Series("noise", (1, 2), (3.0, 4.0), (NOT_A_NUMBER, 2.5), (NOT_A_NUMBER, 5.5))
+    diagnosis = Diagnosis("Noise", "It grows.", (Graph("Noise", "update", "examples", (lines,)),))
+    (row,) = numbered(diagnosis_charts(diagnosis))[0].rows
+    assert (row.lowest, row.highest) == ("2.5", "5.5")
 
 
 def test_a_fitted_line_has_its_points_colour_and_dashes_of_its_own(made_up_diagnosis: Diagnosis):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from lbadvisor.plan import plan as planning
-from lbadvisor.plan.arms import parse_arms, planned
+from lbadvisor.plan.arms import parse_arms
 from lbadvisor.plan.plan import advise
+from lbadvisor.plan.planned_arms import LadderRequest, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
@@ -18,7 +19,7 @@ from lbadvisor.recipe.recipe_tables import Checkpoints, Measurements
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.runs import ladder, reuse
-from lbadvisor.runs.ladder import LadderRequest, RunEnds, train_ladder
+from lbadvisor.runs.ladder import RunEnds, train_ladder
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.selection import compare_selection, select
 from lbadvisor.runs.workspace import Workspace

@@ -8,20 +8,15 @@ import pytest
 import torch
 
 from lbadvisor.errors import RefusedError, UsageError
-from lbadvisor.plan.arms import parse_arms, planned
+from lbadvisor.plan.arms import parse_arms
+from lbadvisor.plan.planned_arms import LadderRequest, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.ladder import (
-    LadderRequest,
-    Progress,
-    RunBegins,
-    RunEnds,
-    planned_runs,
-    train_ladder,
-)
-from lbadvisor.runs.runner import RunRequest, train_run
+from lbadvisor.runs.ladder import RunBegins, RunEnds, train_ladder
+from lbadvisor.runs.ladder_runs import planned_runs
+from lbadvisor.runs.runner import Progress, RunRequest, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine

@@ -8,15 +8,17 @@ import torch
 
 from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.errors import RefusedError, UsageError
-from lbadvisor.plan.arms import parse_arms, planned_arms
+from lbadvisor.plan.arms import parse_arms
 from lbadvisor.plan.distances import distances_of
+from lbadvisor.plan.planned_arms import LadderRequest, planned_arms
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates, scaled
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs import resume_proof
-from lbadvisor.runs.ladder import LadderRequest, RunBegins, RunEnds, planned_runs, train_ladder
+from lbadvisor.runs.ladder import RunBegins, RunEnds, train_ladder
+from lbadvisor.runs.ladder_runs import planned_runs
 from lbadvisor.runs.resume_proof import prove
 from lbadvisor.runs.reuse import name_of_ladder
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run

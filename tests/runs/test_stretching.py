@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from lbadvisor.comparison.stretch_search import Ending, Verdict, parse_margin
-from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
-from lbadvisor.plan.arms import parse_arms, planned
+from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
+from lbadvisor.plan.arms import parse_arms
 from lbadvisor.plan.plan import advise
+from lbadvisor.plan.planned_arms import LadderRequest, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.schedule import scaled
-from lbadvisor.runs.ladder import LadderRequest, Progress, RunEnds, train_ladder
+from lbadvisor.runs.ladder import RunEnds, train_ladder
+from lbadvisor.runs.runner import Progress
 from lbadvisor.runs.stretching import answer_of, search_of, stretch_request, train_stretch
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store

@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError
-from lbadvisor.plan.arms import ARMS, planned
+from lbadvisor.plan.arms import ARMS
+from lbadvisor.plan.planned_arms import LadderRequest, planned
 from lbadvisor.plan.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import Environment, RunStatus
-from lbadvisor.runs.ladder import LadderRequest, RunEnds, train_ladder
+from lbadvisor.runs.ladder import RunEnds, train_ladder
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store, schema
 from lbadvisor.store.query import query

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from lbadvisor.errors import DataError, OutOfMemoryError, RecipeError, UsageError
 from lbadvisor.recipe.recipe import Recipe
@@ -15,6 +17,7 @@ from lbadvisor.training.data.augment import pad_crop_flip
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.data.preparation import default_data_dir, load_dataset, preparing
+from lbadvisor.training.data.sources import digits
 
 CPU = torch.device("cpu")
 
@@ -52,6 +55,16 @@ def test_epochs_and_seeds_have_different_orders():
     assert not torch.equal(first, batch_indices(0, 1, 100, 100))
     assert not torch.equal(first, batch_indices(1, 0, 100, 100))
     assert torch.equal(first, batch_indices(0, 0, 100, 100))
+
+
+def test_digits_are_split_as_scikit_learn_splits_them():
+    """Read without it, because importing it takes a second."""
+    images, labels = load_digits(return_X_y=True)
+    theirs = train_test_split(images, labels, test_size=500, random_state=0, stratify=labels)
+    ours = [part for split in digits() for part in (split.images_NCHW.flatten(1).numpy(), split.labels_N.numpy())]
+    for our, their in zip(ours, (theirs[0], theirs[2], theirs[1], theirs[3]), strict=True):
+        assert (our == their).all()
+    assert [part.dtype for part in ours] == ["uint8", "int64", "uint8", "int64"]
 
 
 def test_digits_are_the_1797_images_with_500_held_out_evenly_by_class():

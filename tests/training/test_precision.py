@@ -13,7 +13,7 @@ from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.loop import evaluate, train
 from lbadvisor.training.micro_batches import backward
-from lbadvisor.training.precision import check_compute
+from lbadvisor.training.precision import check_capability, check_compute
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")
@@ -93,8 +93,19 @@ def test_an_interrupted_run_in_bf16_ends_bitwise_equal(digits, tmp_path, at):
 def test_tf32_is_refused_where_there_is_none():
     with pytest.raises(UsageError, match="no meaning on the device cpu"):
         check_compute(Compute(tf32=True), CPU)
-    check_compute(Compute(tf32=True), torch.device("cuda"))
     check_compute(Compute(), CPU)
+
+
+def test_what_a_gpu_lacks_is_refused_by_its_name_and_capability():
+    for capability in ((8, 0), (8, 9), (9, 0), (12, 0)):
+        check_capability(Compute(tf32=True), "a card", capability)
+        check_capability(Compute(precision="bf16"), "a card", capability)
+    for capability in ((7, 0), (7, 5)):
+        check_capability(Compute(), "Tesla", capability)
+        with pytest.raises(UsageError, match=r"the GPU Tesla has no TF32: .* 7\.\d, but .* 8\.0: give .*tf32=false"):
+            check_capability(Compute(tf32=True), "Tesla", capability)
+        with pytest.raises(UsageError, match=r'has no bf16: .*give --set compute\.precision="float32"'):
+            check_capability(Compute(precision="bf16"), "Tesla", capability)
 
 
 TF32 = """

@@ -7,11 +7,12 @@ import typer
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.records.numerals import counted
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.diagnostics.calibration import Calibration
-    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.diagnostics.calibration.calibration import Calibration
+    from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest
     from lbadvisor.training.machine import Machine
 
 DEFAULT_EXPONENTS = "-0.1,0.25,0.6"
@@ -50,8 +51,8 @@ def calibrate(
     changes: options.Changes,
     machine: options.MachineOptions,
     as_json: options.AsJson = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+    dry_run: options.DryProbe = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Match weight distances in short runs of the baseline and of the target at a few exponents.
 
@@ -70,8 +71,8 @@ def calibrate(
     display = Display(quiet=quiet)
     display.show_loading()
 
-    from lbadvisor.diagnostics.calibration import default_updates
-    from lbadvisor.diagnostics.short_runs import CalibrationRequest, check_calibration
+    from lbadvisor.diagnostics.calibration.calibration import default_updates
+    from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest, check_calibration
     from lbadvisor.plan.plan import advise
 
     tried = numbers_of(exponents)
@@ -102,7 +103,7 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
     display.show_line(
         f"calibrating {asked.baseline.name}, batch {asked.baseline.batch.size} -> {asked.request.target_batch_size}: "
         f"{asked.updates} updates at exponents {', '.join(f'{a:g}' for a in asked.exponents)}, "
-        f"{len(asked.seeds)} {'seed' if len(asked.seeds) == 1 else 'seeds'}: {asked.examples:,} examples, "
+        f"{counted(len(asked.seeds), 'seed')}: {asked.examples:,} examples, "
         f"{asked.share_percent:,.1f}% of the planned training"
     )
 
@@ -110,7 +111,7 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
 def run_calibration(machine: "Machine", asked: "CalibrationRequest", display: "Display") -> "Calibration":
     """Run it, and show how far it is."""
     from lbadvisor.cli.follow import follow_probe
-    from lbadvisor.diagnostics.short_runs import calibrate as events_of
+    from lbadvisor.diagnostics.calibration.short_runs import calibrate as events_of
 
     return follow_probe(events_of(machine, asked), display)
 

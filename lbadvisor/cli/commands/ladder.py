@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbadvisor.cli.display.render_sweep import Form
-    from lbadvisor.plan.arms import Arm, LeftOut, PlannedArm
+    from lbadvisor.plan.arms import Arm
+    from lbadvisor.plan.planned_arms import LeftOut, PlannedArm
     from lbadvisor.plan.request import Request
     from lbadvisor.recipe.recipe import Recipe
 
@@ -40,14 +41,10 @@ def ladder(
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
     measure: options.MeasureToo = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
-    ] = None,
+    name: options.NewLadder = None,
     machine: options.MachineOptions,
     database: options.Database = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
-    ] = False,
+    dry_run: options.DryLadder = False,
     html: options.HtmlPage = None,
     png: options.PngPicture = None,
     as_json: options.AsJson = False,
@@ -69,8 +66,9 @@ def ladder(
     from lbadvisor.cli.options.known_words import noise_scale_of
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
-    from lbadvisor.plan.arms import LadderRequest, parse_arms
+    from lbadvisor.plan.arms import parse_arms
     from lbadvisor.plan.knowledge import Knowledge
+    from lbadvisor.plan.planned_arms import LadderRequest
     from lbadvisor.runs.reuse import name_of_ladder
 
     sizes = targets_of(targets)
@@ -100,7 +98,7 @@ def ladder(
         display.of_runs.show_loading()
         # From here on torch is needed, which takes seconds to import.
         from lbadvisor.cli.ladder_session import show_dry_run, show_results, train_ladder_to_the_end
-        from lbadvisor.runs.ladder import planned_runs
+        from lbadvisor.runs.ladder_runs import planned_runs
         from lbadvisor.runs.workspace import Workspace
 
         workspace = Workspace(store, machine_of(machine, words))
@@ -120,8 +118,8 @@ def _planned(
 ) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
     """The arms to train, each with its seeds, and those skipped. Raises `UsageError` for rules that no arm uses."""
     from lbadvisor.cli.options.effects import Planned, refuse_without_effect
-    from lbadvisor.plan.arms import planned_arms
     from lbadvisor.plan.baseline import baseline_of
+    from lbadvisor.plan.planned_arms import planned_arms
 
     if asked.target_batch_size == baseline.batch.size:
         raise UsageError(

@@ -50,9 +50,10 @@ def show(name: LadderName, as_json: options.AsJson = False, database: options.Da
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.render_ladders import ladder_body, member_bodies, print_ladder_runs
     from lbadvisor.comparison.results import summary_of
+    from lbadvisor.runs.selection import ladder_called
 
     with opened(database) as store:
-        ladder = _found(store, name)
+        ladder = ladder_called(store, name)
         members = _members(store, ladder)
         results = store.results_of([run.number for _, run in members])
     summaries = [(arm, summary_of(result)) for (arm, _), result in zip(members, results, strict=True)]
@@ -72,9 +73,10 @@ def rename(
     """Rename a ladder. Its runs keep their names, and the command that made it still finds it."""
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.selection import ladder_called
 
     with opened(database) as store:
-        ladder = _found(store, name)
+        ladder = ladder_called(store, name)
         if store.find_run(checked_name(new, "ladder")) is not None:
             raise UsageError(f"a run is already named {new}: give another name")
         store.rename_ladder(ladder.number, new)
@@ -98,10 +100,11 @@ def delete(
     """Delete a ladder permanently, after asking. Keeps its runs, unless --with-runs is given."""
     from lbadvisor.cli.display.console import say, stderr, stdout
     from lbadvisor.cli.options.asking import confirm
+    from lbadvisor.runs.selection import ladder_called
     from lbadvisor.runs.stored_runs import delete_run, refuse_in_training
 
     with opened(database) as store:
-        ladder = _found(store, name)
+        ladder = ladder_called(store, name)
         members = [run for _, run in _members(store, ladder)]
         shared = {number for other in store.ladders() if other.number != ladder.number for _, number in other.arms}
         doomed = [run for run in members if with_runs and run.number not in shared]
@@ -122,14 +125,6 @@ def delete(
 
 def _names(runs: "Sequence[Run]") -> str:
     return ", ".join(run.name for run in runs)
-
-
-def _found(store: "Store", name: str) -> "Ladder":
-    found = store.find_ladder(name)
-    if found is None:
-        known = ", ".join(store.ladder_names()) or "none yet"
-        raise UsageError(f"no ladder is named {name!r}; ladders: {known}")
-    return found
 
 
 def _members(store: "Store", ladder: "Ladder") -> "list[tuple[str, Run]]":

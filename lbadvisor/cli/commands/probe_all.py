@@ -51,7 +51,7 @@ def everything(
         for name, plan in plans.items():
             display.show_line(f"{name}: {plan.cost}")
         if dry_run:
-            display.show_line("nothing was done")
+            stdout().print("nothing was done")
             return
         findings = follow_probe(examine(plans), display)
     if as_json:

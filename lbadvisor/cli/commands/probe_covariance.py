@@ -9,7 +9,7 @@ from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
-    from lbadvisor.diagnostics.increments import CovarianceRequest
+    from lbadvisor.diagnostics.covariance.increments import CovarianceRequest
 
 
 @command
@@ -34,15 +34,13 @@ def covariance(
     changes: options.Changes,
     machine: options.MachineOptions,
     shown: options.Shown,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")] = False,
+    dry_run: options.DryProbe = False,
 ) -> None:
     """Compare the covariance of the target's weight increments with the baseline's, for each learning-rate rule.
 
     At the same weights, draws batches of both sizes, with ghost and with plain batch norm, and with multiplicative
     noise. Stores nothing. Plain batch norm is never cut into micro-batches.
     """
-    from lbadvisor.cli.display.console import stdout
-    from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of
@@ -57,20 +55,15 @@ def covariance(
     display = Display(quiet=shown.quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_probe
-    from lbadvisor.diagnostics.covariance_diagnosis import covariance_diagnosis
-    from lbadvisor.diagnostics.increments import CovarianceRequest, default_points, probe_covariance
+    from lbadvisor.cli.probing import show_probe
+    from lbadvisor.diagnostics.covariance.covariance_diagnosis import covariance_diagnosis
+    from lbadvisor.diagnostics.covariance.increments import CovarianceRequest, default_points, probe_covariance
+    from lbadvisor.diagnostics.planned import PlannedDiagnostic
 
     points = default_points(baseline) if at is None else updates_of(at)
     asked = CovarianceRequest(baseline, request, points, batches, seed)
-    computer = machine_of(machine, words)
-    display.show_line(price_text(asked))
-    if dry_run:
-        stdout().print("nothing was done")
-        return
-
-    found = follow_probe(probe_covariance(computer, asked), display)
-    show_diagnosis(found, covariance_diagnosis(found), shown)
+    events = probe_covariance(machine_of(machine, words), asked)
+    show_probe(PlannedDiagnostic(price_text(asked), events, covariance_diagnosis), display, shown, dry_run=dry_run)
 
 
 def price_text(asked: "CovarianceRequest") -> str:

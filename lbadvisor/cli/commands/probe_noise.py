@@ -8,12 +8,13 @@ import typer
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.records.numerals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbadvisor.diagnostics.noise_findings import NoiseFindings
-    from lbadvisor.diagnostics.noise_probe import NoiseRequest
+    from lbadvisor.diagnostics.noise.noise_findings import NoiseFindings
+    from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest
     from lbadvisor.store import Store
 
 
@@ -44,47 +45,42 @@ def noise(
     For runs trained with --measure noise, from what they read; for a recipe, by measuring it along the first updates of
     a training, of which nothing is stored. It predicts speed, not generalization.
     """
-    from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.effects import names_recipe
     from lbadvisor.cli.options.places import machine_of, opened
-    from lbadvisor.diagnostics.noise_findings import noise_diagnosis
+    from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis
 
     check_reports(shown.html, shown.png)
     if not names_recipe(words):
+        from lbadvisor.cli.display.diagnosis_display import show_diagnosis
+
         with opened(database) as store:
             found = _findings_of(store, source, target)
-    else:
-        from lbadvisor.cli.display.train_display import Display
-        from lbadvisor.cli.options.adaptation import baseline_recipe
-        from lbadvisor.diagnostics.calibration import default_updates
-        from lbadvisor.recipe.schedule import in_updates
+        show_diagnosis(found, noise_diagnosis(found), shown)
+        return
+    from lbadvisor.cli.display.train_display import Display
+    from lbadvisor.cli.options.adaptation import baseline_recipe
 
-        recipe = baseline_recipe(Path(source[0]), changes, words)
-        display = Display(quiet=shown.quiet)
-        display.show_loading()
-        from lbadvisor.cli.follow import follow_probe
-        from lbadvisor.diagnostics.noise_probe import NoiseRequest, measure_noise
+    recipe = baseline_recipe(Path(source[0]), changes, words)
+    display = Display(quiet=shown.quiet)
+    display.show_loading()
 
-        length = in_updates(recipe).schedule.updates or 0
-        trained = updates or min(default_updates(length, 1, seeds, float("inf")), length)
-        asked = NoiseRequest(recipe, target, trained, tuple(range(seed, seed + seeds)))
-        computer = machine_of(options.MachineOptions(device, None, data_dir), words)
-        computer.check(recipe)
-        display.show_line(_price(asked))
-        if dry_run:
-            from lbadvisor.cli.display.console import stdout
+    from lbadvisor.cli.probing import show_probe
+    from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest, default_length, measure_noise
+    from lbadvisor.diagnostics.planned import PlannedDiagnostic
 
-            stdout().print("nothing was done")
-            return
-        found = follow_probe(measure_noise(computer, asked), display)
-    show_diagnosis(found, noise_diagnosis(found), shown)
+    length = updates or default_length(recipe, seeds)
+    asked = NoiseRequest(recipe, target, length, tuple(range(seed, seed + seeds)))
+    computer = machine_of(options.MachineOptions(device, None, data_dir), words)
+    computer.check(recipe)
+    probe = PlannedDiagnostic(_price(asked), measure_noise(computer, asked), noise_diagnosis)
+    show_probe(probe, display, shown, dry_run=dry_run)
 
 
 def _findings_of(store: "Store", names: "Sequence[str]", target: int | None) -> "NoiseFindings":
     """The findings of stored runs. Raises `UsageError` if they are not seeds of one training."""
-    from lbadvisor.diagnostics.noise_estimate import stored_moments
-    from lbadvisor.diagnostics.noise_findings import noise_findings
+    from lbadvisor.diagnostics.noise.noise_estimate import stored_moments
+    from lbadvisor.diagnostics.noise.noise_findings import noise_findings
     from lbadvisor.errors import UsageError
     from lbadvisor.recipe.identity import digest_of
     from lbadvisor.runs.selection import select
@@ -102,6 +98,6 @@ def _findings_of(store: "Store", names: "Sequence[str]", target: int | None) -> 
 def _price(asked: "NoiseRequest") -> str:
     return (
         f"measuring {asked.recipe.name}, batch {asked.recipe.batch.size}: {asked.updates} updates, the noise after "
-        f"{len(asked.points)} of them from {asked.units} batches of {asked.unit}, {len(asked.seeds)} "
-        f"{'seed' if len(asked.seeds) == 1 else 'seeds'}: {asked.examples:,} examples"
+        f"{len(asked.points)} of them from {asked.units} batches of {asked.unit}, "
+        f"{counted(len(asked.seeds), 'seed')}: {asked.examples:,} examples"
     )

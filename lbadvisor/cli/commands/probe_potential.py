@@ -43,7 +43,6 @@ def potential(
     Walks from them along random directions and fits how the standard deviation of the loss grows with the distance:
     d^gamma, alpha = 2 gamma. Stores nothing.
     """
-    from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe
@@ -54,10 +53,11 @@ def potential(
     display = Display(quiet=shown.quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_probe
-    from lbadvisor.diagnostics.landscape import default_examples
-    from lbadvisor.diagnostics.potential import Reach, diagnosis_of_potential
-    from lbadvisor.diagnostics.random_walks import PotentialRequest, probe_potential
+    from lbadvisor.cli.probing import show_probe
+    from lbadvisor.diagnostics.landscape.landscape import default_examples
+    from lbadvisor.diagnostics.landscape.potential import Reach, diagnosis_of_potential
+    from lbadvisor.diagnostics.landscape.random_walks import PotentialRequest, probe_potential
+    from lbadvisor.diagnostics.planned import PlannedDiagnostic
     from lbadvisor.runs.farthest_run import farthest_run
 
     with opened_to_train(database) as store:
@@ -72,11 +72,6 @@ def potential(
     machine = machine_of(options.MachineOptions(device=device, data_dir=data_dir), words)
     first = f"{asked.updates} updates, then " if asked.updates else ""
     to = f"up to the distance {reach.distance:.3g}, {reach.source}" if reach else "as far as those go"
-    display.show_line(
-        f"probing {probed.name}: {first}{asked.losses:,} times the loss of {asked.examples:,} examples, {to}"
-    )
-    if dry_run:
-        display.show_line("nothing was done")
-        return
-    found = follow_probe(probe_potential(machine, asked), display)
-    show_diagnosis(found, diagnosis_of_potential(found), shown)
+    cost = f"probing {probed.name}: {first}{asked.losses:,} times the loss of {asked.examples:,} examples, {to}"
+    probe = PlannedDiagnostic(cost, probe_potential(machine, asked), diagnosis_of_potential)
+    show_probe(probe, display, shown, dry_run=dry_run)

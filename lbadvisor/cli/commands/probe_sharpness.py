@@ -31,7 +31,6 @@ def sharpness(
     By Keskar's measure, the largest loss in a small box around the weights, and by the largest eigenvalue of the
     Hessian, which also gives the largest stable learning rate. Needs the runs' checkpoints. Stores nothing.
     """
-    from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.places import machine_of, opened
@@ -42,9 +41,11 @@ def sharpness(
     display = Display(quiet=shown.quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_probe
-    from lbadvisor.diagnostics.landscape import default_examples
-    from lbadvisor.diagnostics.minima import diagnosis_of_minima
+    from lbadvisor.cli.probing import show_probe
+    from lbadvisor.diagnostics.landscape.landscape import default_examples
+    from lbadvisor.diagnostics.landscape.minima import diagnosis_of_minima
+    from lbadvisor.diagnostics.planned import PlannedDiagnostic
+    from lbadvisor.records.numerals import counted
     from lbadvisor.runs.probed_minima import check_minima, probe_minima
     from lbadvisor.runs.selection import select
 
@@ -54,13 +55,9 @@ def sharpness(
         check_minima(store, selection, size)
         refuse_without_effect(words, TrainedOn(selection.runs[0].recipe.data.name))
         machine = machine_of(options.MachineOptions(device=device, data_dir=data_dir), words)
-        count = len(selection.runs)
-        display.show_line(
-            f"probing {count} {'run' if count == 1 else 'runs'} on {size:,} training examples: for each about 15 "
+        cost = (
+            f"probing {counted(len(selection.runs), 'run')} on {size:,} training examples: for each about 15 "
             "gradients and 20 products with the Hessian, at 2 to 3 times the cost of a gradient"
         )
-        if dry_run:
-            display.show_line("nothing was done")
-            return
-        found = follow_probe(probe_minima(store, machine, selection, size, epsilon), display)
-    show_diagnosis(found, diagnosis_of_minima(found), shown)
+        events = probe_minima(store, machine, selection, size, epsilon)
+        show_probe(PlannedDiagnostic(cost, events, diagnosis_of_minima), display, shown, dry_run=dry_run)

@@ -168,8 +168,8 @@ def _calibrated(workspace: "Workspace", asked: "RefineRequest", display: "Displa
     from dataclasses import replace
 
     from lbadvisor.cli.commands.calibrate import DEFAULT_EXPONENTS, numbers_of, run_calibration, show_price
-    from lbadvisor.diagnostics.calibration import default_updates, exponent_text
-    from lbadvisor.diagnostics.short_runs import CalibrationRequest
+    from lbadvisor.diagnostics.calibration.calibration import default_updates, exponent_text
+    from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest
     from lbadvisor.refine.refine_request import trial_plan
     from lbadvisor.refine.study import SharedStudy
 

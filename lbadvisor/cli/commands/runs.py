@@ -48,16 +48,14 @@ def list_runs(
     from lbadvisor.cli.display.table import print_table
     from lbadvisor.comparison.conditions import Condition, parse_condition
     from lbadvisor.comparison.results import summary_of
-    from lbadvisor.runs.selection import select
+    from lbadvisor.runs.selection import ladder_called, select
 
     conditions = [parse_condition(text) for text in where or ()]
     conditions += [Condition("status", "=", status.value)] if status is not None else []
     conditions += [Condition("recipe", "=", recipe)] if recipe is not None else []
     with opened(database) as store:
-        if ladder is not None and store.find_ladder(ladder) is None:
-            known = ", ".join(store.ladder_names()) or "none yet"
-            raise UsageError(f"no ladder is named {ladder!r}; ladders: {known}")
-        found = sorted(select(store, [ladder] if ladder else (), conditions).runs, key=lambda run: run.number)
+        of_ladder = () if ladder is None else (ladder_called(store, ladder).name,)
+        found = sorted(select(store, of_ladder, conditions).runs, key=lambda run: run.number)
         found = found[-limit:] if limit is not None else found
         summaries = [summary_of(result) for result in store.results_of([run.number for run in found])]
     if as_json:

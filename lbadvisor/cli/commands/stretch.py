@@ -34,14 +34,10 @@ def stretch(
     rules: options.Rules,
     changes: options.Changes,
     recompute_statistics: options.RecomputeStatistics = False,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
-    ] = None,
+    name: options.NewLadder = None,
     machine: options.MachineOptions,
     database: options.Database = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")
-    ] = False,
+    dry_run: options.DryLadder = False,
     shown: options.Shown,
 ) -> None:
     """Find the smallest stretch that closes the gap, and the time it saves next to the full regime.
@@ -69,8 +65,8 @@ def stretch(
     display.of_runs.show_loading()
 
     from lbadvisor.cli.ladder_session import follow_runs, show_dry_run
-    from lbadvisor.diagnostics.stretch_diagnosis import diagnosis_of
-    from lbadvisor.runs.ladder import planned_runs
+    from lbadvisor.diagnostics.stretch.stretch_diagnosis import diagnosis_of
+    from lbadvisor.runs.ladder_runs import planned_runs
     from lbadvisor.runs.stretching import answer_of, stretch_request, train_stretch
     from lbadvisor.runs.workspace import Workspace
 

@@ -15,14 +15,16 @@ from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.comparison.results import is_evaluated
-from lbadvisor.plan.arms import LadderRequest, PlannedArm, changes, foundation
+from lbadvisor.plan.arms import foundation
 from lbadvisor.plan.caveat import Caveat
+from lbadvisor.plan.planned_arms import LadderRequest, PlannedArm, changes
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, RunStatus
 
 if TYPE_CHECKING:
-    from lbadvisor.runs.ladder import PlannedRun, RunBegins, RunEnds, Waits
+    from lbadvisor.runs.ladder import RunBegins, RunEnds, Waits
+    from lbadvisor.runs.ladder_runs import PlannedRun
     from lbadvisor.runs.runner import Progress as UpdateMade
     from lbadvisor.store import Store
     from lbadvisor.training.data.dataset import Preparing

@@ -1,13 +1,12 @@
 """A comparison as tables, GitHub tables, CSV and JSON."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
 
+from lbadvisor.cli.display.comma_separated import csv_text
 from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.group_rows import (
     EVIDENCE_COLUMNS,
@@ -164,15 +163,14 @@ def markdown_of(comparison: Comparison) -> str:
 
 def csv_of(comparison: Comparison) -> str:
     """One row per run, in full precision; the gap and what it closes are those of the run's group."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["number", "name", "group", "status"]
-        + [change.field for change in comparison.changed]
-        + [name for metric in comparison.metrics for name in (metric.name, f"{metric.name}_difference")]
-        + ["gap_points", "gap_points_low", "gap_points_high", "gap_pairs"]
-        + ["gap_closed_percent", "gap_closed_percent_low", "gap_closed_percent_high", *EVIDENCE_COLUMNS]
-    )
+    titles: list[object] = [
+        *("number", "name", "group", "status"),
+        *(change.field for change in comparison.changed),
+        *(name for metric in comparison.metrics for name in (metric.name, f"{metric.name}_difference")),
+        *("gap_points", "gap_points_low", "gap_points_high", "gap_pairs"),
+        *("gap_closed_percent", "gap_closed_percent_low", "gap_closed_percent_high", *EVIDENCE_COLUMNS),
+    ]
+    rows = [titles]
     groups = {number: i for i, group in enumerate(comparison.groups) for number in group.runs}
     for index, run in enumerate(comparison.runs):
         group = groups[run.number]
@@ -186,5 +184,5 @@ def csv_of(comparison: Comparison) -> str:
         gap = comparison.gap.groups[group]
         points, closed = gap.points_interval or (None, None), gap.closed_interval or (None, None)
         row += [gap.points, *points, gap.pairs, gap.closed_percent, *closed, *evidence_values(gap)]
-        writer.writerow(row)
-    return text.getvalue()
+        rows.append(row)
+    return csv_text(rows)

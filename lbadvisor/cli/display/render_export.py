@@ -1,12 +1,11 @@
 """Measurements of runs, all of them, for other programs: text in pieces, as it is read from the store."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from lbadvisor.cli.display.comma_separated import csv_text
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.records.run import Measurement
 
@@ -20,12 +19,12 @@ _FIELDS = tuple(field.name for field in fields(Measurement))
 def csv_lines(store: "Store", selection: "Selection") -> Iterator[str]:
     """One row per measurement, in full precision: the run's name, arm and seed, then the fields; nan as `nan`."""
     labels = dict(selection.labels)
-    yield _line(["run", "arm", "seed", *_FIELDS])
+    yield csv_text([["run", "arm", "seed", *_FIELDS]])
     for run in selection.runs:
         # One run at a time: they may be many and long.
         for measurement in store.measurements(run.number):
             values = [getattr(measurement, field) for field in _FIELDS]
-            yield _line([run.name, labels.get(run.number), run.seed, *values])
+            yield csv_text([[run.name, labels.get(run.number), run.seed, *values]])
 
 
 def json_lines(store: "Store", selection: "Selection") -> Iterator[str]:
@@ -44,9 +43,3 @@ def json_lines(store: "Store", selection: "Selection") -> Iterator[str]:
         ],
     }
     yield json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _line(cells: list[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()

@@ -1,7 +1,5 @@
 """A ladder's results: the paper's table with its uncertainty, as a table, a GitHub table, CSV and JSON."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +7,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from lbadvisor.cli.display.comma_separated import csv_text
 from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, diverged_runs, evidence_values, group_table
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import markdown, print_table
 from lbadvisor.comparison.comparison import Comparison
-from lbadvisor.plan.arms import changes, foundation
+from lbadvisor.plan.arms import foundation
+from lbadvisor.plan.planned_arms import LadderRequest, changes
 from lbadvisor.recipe.schedule import epochs_of
-from lbadvisor.runs.ladder import LadderRequest, PlannedRun
+from lbadvisor.runs.ladder_runs import PlannedRun
 
 
 def print_ladder(console: Console, comparison: Comparison) -> None:
@@ -36,13 +36,11 @@ def ladder_markdown(comparison: Comparison) -> str:
 
 def ladder_csv(comparison: Comparison) -> str:
     """One row per arm, in full precision; a value that is not known is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[list[object]] = [
         ["arm", "runs", "diverged", "evaluated", "accuracy_percent_mean", "accuracy_percent_std", "pairs", "gap_points",
          "gap_points_low", "gap_points_high", "closed_percent", "closed_percent_low", "closed_percent_high",
          *EVIDENCE_COLUMNS]
-    )  # fmt: skip
+    ]  # fmt: skip
     unknown = (None, None)
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         accuracy = group.accuracy
@@ -50,9 +48,10 @@ def ladder_csv(comparison: Comparison) -> str:
         points = gap.points, *(gap.points_interval or unknown)
         closed = gap.closed_percent, *(gap.closed_interval or unknown)
         diverged = diverged_runs(comparison, group)
-        row = [group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed, *evidence_values(gap)]
-        writer.writerow(row)
-    return text.getvalue()
+        rows.append(
+            [group.label, len(group.runs), diverged, *spread, gap.pairs, *points, *closed, *evidence_values(gap)]
+        )
+    return csv_text(rows)
 
 
 def ladder_json(request: LadderRequest, runs: Sequence[PlannedRun], comparison: Comparison | None) -> dict[str, Any]:

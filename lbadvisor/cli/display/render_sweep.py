@@ -1,11 +1,10 @@
 """A sweep over batch sizes, as tables and graphs, a GitHub table, CSV and JSON."""
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from lbadvisor.cli.display.comma_separated import csv_text
 from lbadvisor.cli.display.console import print_json, stdout
 from lbadvisor.cli.display.diagnosis_display import print_diagnosis, table_of, write_diagnoses
 from lbadvisor.cli.display.json_body import json_of
@@ -37,8 +36,4 @@ def show_sweep(sweep: Sweep, ladders: Sequence[dict[str, Any]], form: Form, show
 
 def _csv(sweep: Sweep) -> str:
     """One row per arm and batch size, in full precision; a value that is not known is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(SweepPoint)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, sweep.points))
-    return text.getvalue()
+    return csv_text([[field.name for field in fields(SweepPoint)], *map(astuple, sweep.points)])

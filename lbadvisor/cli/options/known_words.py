@@ -79,7 +79,7 @@ def noise_scale_of(text: str | None, database: Path | None) -> NoiseScale | None
         return None
     if names_a_run(text):
         from lbadvisor.cli.options.places import opened
-        from lbadvisor.diagnostics.noise_estimate import stored_noise_scale
+        from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 
         with opened(database) as store:
             return stored_noise_scale(store, [store.run(text)])

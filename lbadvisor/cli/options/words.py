@@ -90,7 +90,7 @@ MeasureToo = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Determines everything random.")]
 FirstSeed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="First seed.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
 Micro = Annotated[
     str | None,
     typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
@@ -109,6 +109,10 @@ ProbedExamples = Annotated[
     typer.Option("--examples", metavar="N", min=2, help="Training examples to compute the loss on. Default: 1000."),
 ]
 DryProbe = Annotated[bool, typer.Option("--dry-run", help="Show the cost, and do nothing.")]
+NewLadder = Annotated[
+    str | None, typer.Option("--name", help="Name of the ladder. Default: derived from recipe, target and options.")
+]
+DryLadder = Annotated[bool, typer.Option("--dry-run", help="Show what each arm changes and costs, and do nothing.")]
 AsMarkdown = Annotated[bool, typer.Option("--md", help="Print Markdown tables.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 DrawsGraphs = Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the graphs in the terminal.")]

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.seeds import generator
+from lbadvisor.training.transfer import sent
 
 PADDING = 4
 
@@ -31,5 +32,5 @@ def pad_crop_flip(images_NCHW: Tensor, draws: torch.Generator) -> Tensor:
     device = images_NCHW.device
     padded_NHWC = torch.nn.functional.pad(images_NCHW, [PADDING] * 4).permute(0, 2, 3, 1)
     examples_N11 = torch.arange(examples, device=device)[:, None, None]
-    rows_NH1, cols_N1W = rows_NH.to(device)[:, :, None], cols_NW.to(device)[:, None, :]
+    rows_NH1, cols_N1W = sent(rows_NH, device)[:, :, None], sent(cols_NW, device)[:, None, :]
     return padded_NHWC[examples_N11, rows_NH1, cols_N1W].permute(0, 3, 1, 2)

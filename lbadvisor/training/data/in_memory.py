@@ -12,6 +12,7 @@ from lbadvisor.training.data.dataset import LabelledImages, Split
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.pixels import normalized, pixel_counts, statistics_of
 from lbadvisor.training.shape import Shape
+from lbadvisor.training.transfer import sent
 
 EVALUATION_BATCH = 1000
 
@@ -51,17 +52,17 @@ class InMemory:
     def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says."""
         split = self.train
-        indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N)).to(split.labels_N.device)
+        indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N), split.labels_N.device)
         # On a CPU this takes a tenth of the time of indexing with brackets.
         images_BCHW, labels_B = (t.index_select(0, indices_B) for t in (split.images_NCHW, split.labels_N))
-        return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B.to(self.mean_C.device)
+        return normalized(self, augmented(recipe, images_BCHW, seed, update)), sent(labels_B, self.mean_C.device)
 
     def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
         """The evaluation examples in order, or the test split, normalized."""
         split = self.test if test or self.validation is None else self.validation
         images, labels = split.images_NCHW.split(EVALUATION_BATCH), split.labels_N.split(EVALUATION_BATCH)
         for images_BCHW, labels_B in zip(images, labels, strict=True):
-            yield normalized(self, images_BCHW), labels_B.to(self.mean_C.device)
+            yield normalized(self, images_BCHW), sent(labels_B, self.mean_C.device)
 
 
 def in_memory(train: Split, test: Split, device: torch.device, validation: Split | None = None) -> InMemory:

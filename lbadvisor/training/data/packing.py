@@ -15,6 +15,7 @@ from lbadvisor.training.data.class_folders import ClassFolder, kept_file
 from lbadvisor.training.data.dataset import Preparing, Split
 from lbadvisor.training.data.decoding import decoded_into, fitted, unchanged
 from lbadvisor.training.files import write_atomically
+from lbadvisor.training.out_of_memory import is_of_memory
 from lbadvisor.training.shape import Shape
 
 CHUNK = 64
@@ -83,6 +84,8 @@ def _kept(file: Path, *, mmap: bool) -> Any:
     try:
         return torch.load(file, mmap=mmap, weights_only=True)
     except Exception as error:  # nothing documents what damaged bytes make the unpickler raise
+        if is_of_memory(error):
+            raise
         raise DataError(
             f"the file {file} cannot be read ({reason_of(error)}): delete it, and it will be recreated"
         ) from error

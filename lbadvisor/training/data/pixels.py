@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lbadvisor.errors import DataError
 from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.transfer import sent
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -15,7 +16,7 @@ most others."""
 def normalized(dataset: Dataset, images_NCHW: Tensor) -> Tensor:
     """Float32 images with the training set's mean 0 and deviation 1 per channel, on the data set's device."""
     mean_C11, deviation_C11 = dataset.mean_C[:, None, None], dataset.deviation_C[:, None, None]
-    return images_NCHW.to(dataset.mean_C.device).to(torch.float32).sub_(mean_C11).div_(deviation_C11)
+    return sent(images_NCHW, dataset.mean_C.device).to(torch.float32).sub_(mean_C11).div_(deviation_C11)
 
 
 def imagenet_statistics() -> tuple[Tensor, Tensor]:

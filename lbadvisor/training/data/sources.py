@@ -3,8 +3,10 @@
 import contextlib
 import io
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lbadvisor.errors import DataError, reason_of
@@ -18,20 +20,18 @@ TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CI
 
 def digits() -> tuple[Split, Split]:
     """The 8x8 digits that come with scikit-learn: 1297 to train on, 500 held out evenly by class."""
-    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
-    from sklearn.model_selection import train_test_split
-
-    # They are ordered by writer: a plain cut would test on other people's writing than it trains on.
-    images, labels = load_digits(return_X_y=True)
-    parts = train_test_split(
-        images, labels, test_size=DATASETS["digits"].test_examples, random_state=0, stratify=labels
-    )
-    train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
-    train_split, test_split = (
-        Split(images_NP.reshape(-1, 1, 8, 8).to(torch.uint8), labels_N.to(torch.int64))
-        for images_NP, labels_N in ((train_images, train_labels), (test_images, test_labels))
-    )
-    return train_split, test_split
+    # Its file is read without scikit-learn, which takes a second to import.
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError("the data set digits comes with scikit-learn, which is not installed: install it")
+    table = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", np.uint8, delimiter=",")
+    # They are ordered by writer: a plain cut would test on other people's writing than it trains on. The order is that
+    # of scikit-learn's `train_test_split(..., test_size=500, random_state=0, stratify=labels)`, written down.
+    order = np.load(Path(__file__).with_name("digits_order.npy"))
+    images_NCHW = torch.from_numpy(table[order, :-1]).reshape(-1, 1, 8, 8)
+    labels_N = torch.from_numpy(table[order, -1]).to(torch.int64)
+    train = len(order) - DATASETS["digits"].test_examples
+    return Split(images_NCHW[:train], labels_N[:train]), Split(images_NCHW[train:], labels_N[train:])
 
 
 def from_torchvision(name: str, data_dir: Path, *, download: bool) -> tuple[Split, Split] | None:

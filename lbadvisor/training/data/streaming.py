@@ -23,6 +23,7 @@ from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.shape import Shape
+from lbadvisor.training.transfer import sent
 
 EVALUATION_BATCH = 250
 LOOK_AHEAD_EXAMPLES = 512
@@ -149,7 +150,7 @@ class Streamed:
         for part in asked.work:
             part.result()
         device = self.mean_C.device
-        return asked.images_BCHW.to(device, non_blocking=True), asked.labels_B.to(device)
+        return asked.images_BCHW.to(device, non_blocking=True), sent(asked.labels_B, device)
 
 
 # The workers' tasks hold no reference to the data set; otherwise it could not be dropped.

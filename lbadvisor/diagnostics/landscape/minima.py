@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import Spread
 from lbadvisor.comparison.groups import spread
-from lbadvisor.comparison.intervals import mean_interval
+from lbadvisor.comparison.intervals import mean_of
+from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series
 
 ALIKE = 2.0
@@ -45,15 +46,6 @@ class Minimum:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
-    """A mean over pairs of runs, and its 95% interval; None for fewer than two seeds in common."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Contrast:
     """The least accurate arm beside the most accurate: how many `points` are between them, and ratios of sharpness.
 
@@ -63,9 +55,9 @@ class Contrast:
 
     worse: str
     better: str
-    points: Paired
-    sharpness: Paired | None
-    eigenvalue: Paired | None
+    points: Bounded
+    sharpness: Bounded | None
+    eigenvalue: Bounded | None
     losses: tuple[float, float]
 
 
@@ -94,25 +86,17 @@ def _contrast(pairs: Sequence[tuple[Minimum, Minimum]], among: int) -> Contrast:
     return Contrast(
         worse=pairs[0][0].arm,
         better=pairs[0][1].arm,
-        points=_paired([(b.accuracy_percent or 0.0) - (a.accuracy_percent or 0.0) for a, b in pairs], among),
+        points=mean_of([(b.accuracy_percent or 0.0) - (a.accuracy_percent or 0.0) for a, b in pairs], among),
         sharpness=_ratio([(a.sharpness_percent, b.sharpness_percent) for a, b in pairs]),
         eigenvalue=_ratio([(a.largest_eigenvalue, b.largest_eigenvalue) for a, b in pairs]),
         losses=(statistics.fmean(a.loss for a, _ in pairs), statistics.fmean(b.loss for _, b in pairs)),
     )
 
 
-def _paired(values: Sequence[float], among: int) -> Paired:
-    """The mean, with Bonferroni's interval for the difference that is the largest `among` so many."""
-    return Paired(statistics.fmean(values), *(mean_interval(values, among) or (None, None)))
-
-
-def _ratio(pairs: Sequence[tuple[float, float]]) -> Paired | None:
+def _ratio(pairs: Sequence[tuple[float, float]]) -> Bounded | None:
     if any(min(pair) <= 0 for pair in pairs):
         return None
-    logs = [math.log(a / b) for a, b in pairs]
-    low, high = mean_interval(logs) or (None, None)
-    ends = (None if end is None else math.exp(end) for end in (low, high))
-    return Paired(math.exp(statistics.fmean(logs)), *ends)
+    return mean_of([math.log(a / b) for a, b in pairs]).mapped(math.exp)
 
 
 def diagnosis_of_minima(found: Minima) -> Diagnosis:
@@ -144,14 +128,14 @@ def _comparison(found: Minima) -> Iterator[str]:
         return
     points = contrast.points
     yield (
-        f"{contrast.worse} is the least accurate arm, {points.value:.2f} points{_ends(points)} below "
+        f"{contrast.worse} is the least accurate arm, {points.value:.2f} points{points.within('.2f', '95% ')} below "
         f"{contrast.better}. It is {_compared(contrast.sharpness)} by Keskar's measure, and "
         f"{_compared(contrast.eigenvalue)} by the Hessian's largest eigenvalue."
     )
     sides = {_side(contrast.sharpness), _side(contrast.eigenvalue)}
-    if points.low is None or points.high is None:
+    if points.low is None:
         yield "One seed gives no interval, so this may be chance."
-    elif points.low <= 0 <= points.high:
+    elif not points.excludes(0):
         yield "But the accuracies do not differ beyond chance, so this says nothing about generalization."
     elif sides == {"sharper"}:
         yield "So the arm that generalizes worse is the sharper one by both measures, as Keskar et al. 2017 say."
@@ -168,19 +152,15 @@ def _comparison(found: Minima) -> Iterator[str]:
         )
 
 
-def _side(ratio: Paired | None) -> str:
+def _side(ratio: Bounded | None) -> str:
     """Whether the worse arm's minimum is sharper or flatter; empty if that is not certain."""
-    if ratio is None or ratio.low is None or ratio.high is None or ratio.low <= 1 <= ratio.high:
+    if ratio is None or not ratio.excludes(1):
         return ""
     return "sharper" if ratio.value > 1 else "flatter"
 
 
-def _compared(ratio: Paired | None) -> str:
-    return "not comparable" if ratio is None else f"{ratio.value:.2f} times as sharp{_ends(ratio)}"
-
-
-def _ends(paired: Paired) -> str:
-    return "" if paired.low is None else f" (95% {paired.low:.2f} to {paired.high:.2f})"
+def _compared(ratio: Bounded | None) -> str:
+    return "not comparable" if ratio is None else f"{ratio.value:.2f} times as sharp{ratio.within('.2f', '95% ')}"
 
 
 def _stability(minima: Sequence[Minimum]) -> Iterator[str]:

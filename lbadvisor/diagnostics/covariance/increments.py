@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.covariance import CovarianceProbe, Gradients, Variant, point_of
-from lbadvisor.diagnostics.short_runs import first_updates
-from lbadvisor.diagnostics.sketch import Sketch, sketch_of
+from lbadvisor.diagnostics.covariance.covariance import CovarianceProbe, Gradients, Variant, point_of
+from lbadvisor.diagnostics.covariance.sketch import Sketch, sketch_of
+from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.plan import rules
 from lbadvisor.plan.baseline import baseline_of
@@ -24,8 +24,6 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import GradientNoise
 from lbadvisor.recipe.schedule import in_updates, rates_at
 from lbadvisor.training.data.dataset import Dataset, Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.micro_batches import micro_slices
@@ -113,8 +111,7 @@ def probe_covariance(
     variants = request.variants
     baseline, target = list(variants.values())[:2]
     machine.check(target)
-    make_deterministic(machine.device)
-    dataset = yield from preparing(baseline, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(baseline)
     state, done = machine.start(baseline, request.seed, dataset), 0
     sketch, points = sketch_of(state.model, request.seed), []
     micro_size = machine.micro_size(partial(machine.start, target, request.seed, dataset), dataset)

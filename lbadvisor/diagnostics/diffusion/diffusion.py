@@ -9,7 +9,7 @@ import numpy as np
 
 from lbadvisor.comparison.groups import grouped
 from lbadvisor.comparison.intervals import Interval, mean_interval
-from lbadvisor.diagnostics.growth import DistanceGrowth, Law, evenly_in_ln_t, growth_of
+from lbadvisor.diagnostics.diffusion.growth import DistanceGrowth, Law, evenly_in_ln_t, growth_of
 from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM, LEARNING_RATE, UPDATE, WEIGHT_DISTANCE

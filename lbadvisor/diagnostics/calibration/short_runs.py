@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.calibration import (
+from lbadvisor.diagnostics.calibration.calibration import (
     Calibration,
     DistanceCurve,
     calibrated_windows,
@@ -15,23 +15,19 @@ from lbadvisor.diagnostics.calibration import (
     concluded,
     windows_of,
 )
-from lbadvisor.diagnostics.gradient_moments import fresh_moments
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.first_updates import first_updates
+from lbadvisor.diagnostics.noise.gradient_moments import fresh_moments
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.plan import advise
 from lbadvisor.plan.request import Request
 from lbadvisor.plan.rules import rule_of_exponent
-from lbadvisor.recipe.early_milestones import without_distances
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.training.data.dataset import Dataset, Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
-from lbadvisor.training.loop import train, weight_distance
+from lbadvisor.training.data.dataset import Preparing
+from lbadvisor.training.loop import weight_distance
 from lbadvisor.training.machine import Machine
-from lbadvisor.training.memory import naming_what_fits
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
-from lbadvisor.training.state import TrainState
 
 MOST_CHUNKS = 32
 
@@ -96,9 +92,8 @@ def calibrate(machine: Machine, request: CalibrationRequest) -> Generator[Prepar
     """
     check_calibration(machine, request)
     began = time.perf_counter()
-    make_deterministic(machine.device)
     baseline = in_updates(request.baseline)
-    dataset = yield from preparing(baseline, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(baseline)
     target = target_recipe(request, request.exponents[0])
     micro_size = machine.micro_size(partial(machine.start, target, request.seeds[0], dataset), dataset)
     windows, done = windows_of(request.updates), 0
@@ -136,14 +131,3 @@ def calibrate(machine: Machine, request: CalibrationRequest) -> Generator[Prepar
         seconds=time.perf_counter() - began,
         conclusion=concluded(found, request.exponents, len(request.seeds)),
     )
-
-
-def first_updates(state: TrainState, dataset: Dataset, updates: int) -> Iterator[int]:
-    """The first updates of a training, by number, without evaluation, which comes at the end."""
-    # Keep the whole schedule as planned, but measure nothing on the way.
-    cadence = type(state.recipe.measurements)()
-    state.recipe = without_distances(state.recipe).model_copy(update={"measurements": cadence})
-    for _ in naming_what_fits(train(state, dataset), state):
-        yield state.update
-        if state.update == updates:
-            return

@@ -6,20 +6,19 @@ rule. K batches, Q buckets of a sketch.
 """
 
 import math
-import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lbadvisor.comparison.intervals import mean_interval, ratio_interval
-from lbadvisor.diagnostics.calibration import noise_exponent
-from lbadvisor.diagnostics.noise_estimate import noise_scale
+from lbadvisor.comparison.intervals import mean_of, ratio_of
+from lbadvisor.diagnostics.calibration.calibration import noise_exponent
+from lbadvisor.diagnostics.noise.noise_estimate import noise_scale
 from lbadvisor.nn.two_batches import variance_factor
 from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.rules import LR_RULES, lr_factor
+from lbadvisor.records.bounded import Bounded
 
 MOST_LEFT_OUT = 48
 """The jackknife of a similarity leaves one batch out at a time, or, of more than this many, one group of them."""
@@ -43,24 +42,6 @@ class Gradients:
 
     batch_size: int
     gradients_KQ: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Bounded:
-    """A number and its 95% interval, over the batches drawn; None if it is unbounded on both sides."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    def mapped(self, monotone: Callable[[float], float]) -> "Bounded":
-        """The estimate of a function of the number that only rises, or only falls."""
-        ends = [] if self.low is None or self.high is None else sorted((monotone(self.low), monotone(self.high)))
-        return Bounded(monotone(self.value), *(ends or (None, None)))
-
-    def times(self, factor: float) -> "Bounded":
-        """The estimate of so many times the number."""
-        return self.mapped(lambda number: number * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +119,7 @@ def point_of(
     noise, drift = powers(baseline.gradients_KQ), squared_means(planned.gradients_KQ)
     factor = variance_factor(0, small, examples)
     found = noise_scale(drift, [value / factor for value in noise])
-    scale = Bounded(found.examples, found.low, found.high)
+    scale = found.bounded
 
     def keeping(examples: float) -> float:
         return 0.5 if math.isinf(examples) else noise_exponent(1.0, examples, small, large) or 0.0
@@ -205,17 +186,6 @@ def squared_means(gradients_KQ: Tensor) -> list[float]:
 def _squares(gradients_KQ: Tensor, factor: float = 1.0) -> list[float]:
     squares: list[float] = (gradients_KQ.square().sum(1) * factor).tolist()
     return squares
-
-
-def mean_of(values: list[float]) -> Bounded:
-    """The mean of independent values, with Student's interval."""
-    return Bounded(statistics.fmean(values), *(mean_interval(values) or (None, None)))
-
-
-def ratio_of(numerators: list[float], denominators: list[float]) -> Bounded:
-    """The ratio of two means, with Fieller's interval."""
-    value = statistics.fmean(numerators) / statistics.fmean(denominators)
-    return Bounded(value, *(ratio_interval(numerators, denominators) or (None, None)))
 
 
 def similarity(one_KQ: Tensor, other_KQ: Tensor) -> Bounded:

@@ -1,13 +1,11 @@
 """What `probe covariance` found, in sentences, tables and graphs."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
 
-from lbadvisor.diagnostics.calibration import AGREES_WITHIN
-from lbadvisor.diagnostics.covariance import (
+from lbadvisor.diagnostics.calibration.calibration import AGREES_WITHIN
+from lbadvisor.diagnostics.covariance.covariance import (
     BatchNormOf,
-    Bounded,
     CovariancePoint,
     CovarianceProbe,
     GroupRatio,
@@ -16,9 +14,8 @@ from lbadvisor.diagnostics.covariance import (
 from lbadvisor.plan.noise_scale import noise_scale_text
 from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.plan.rules import HOFFER
-from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
-
-Style = Literal["line", "dashed", "points"]
+from lbadvisor.records.bounded import Bounded
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, Style, banded
 
 _OTHERS = {
     "finite-population": "its finite-population form",
@@ -122,27 +119,13 @@ def _grid(found: CovarianceProbe, point: CovariancePoint) -> Grid:
     return Grid(f"{_where(point)}, relative to the baseline", _HEADINGS, _FORMATS, rows)
 
 
-def _series(
-    label: str, x: Sequence[float], values: Sequence[Bounded], style: Style = "line", like: int | None = None
-) -> Series:
-    """With a band; an end that is not known is not drawn."""
-    low, high = (
-        tuple(math.nan if end is None else end for end in ends) for ends in zip(*map(_ends, values), strict=True)
-    )
-    return Series(label, tuple(x), tuple(value.value for value in values), low, high, style, like)
-
-
-def _ends(estimate: Bounded) -> tuple[float | None, float | None]:
-    return estimate.low, estimate.high
-
-
 def _by_exponent(found: CovarianceProbe, point: CovariancePoint) -> Graph:
     """On a logarithmic axis what grows as r^2a is a straight line."""
     exponents, ratio = (0.0, 0.5, 1.0), found.target_batch_size / found.batch_size
     of_rate, noisy = ([m for m in point.matches if m.rule == rule] for rule in ("none", "noise"))
 
     def line(label: str, kept: Bounded, style: Style = "line", like: int | None = None) -> Series:
-        return _series(label, exponents, [kept.times(ratio ** (2 * a)) for a in exponents], style, like)
+        return banded(label, exponents, [kept.times(ratio ** (2 * a)) for a in exponents], style, like)
 
     return Graph(
         title=f"{_where(point)}: the covariance of the increment by the exponent of the learning rate",
@@ -151,7 +134,7 @@ def _by_exponent(found: CovarianceProbe, point: CovariancePoint) -> Graph:
         series=(
             *(line(f"covariance {_statistics(found, match.batch_norm)}", match.covariance) for match in of_rate),
             line(f"second moment {_statistics(found, of_rate[0].batch_norm)}", of_rate[0].second_moment, "dashed", 0),
-            *(_series("covariance with multiplicative noise", (0.0,), [m.covariance], "points") for m in noisy[:1]),
+            *(banded("covariance with multiplicative noise", (0.0,), [m.covariance], "points") for m in noisy[:1]),
             Series("the baseline's", exponents, (1.0,) * 3, style="dashed"),
         ),
         logarithmic_y=True,
@@ -171,7 +154,7 @@ def _by_group(found: CovarianceProbe) -> Graph:
         x_title="group of layers",
         y_title="times the baseline's",
         series=tuple(
-            _series(label, places, [r.covariance for r in of_label], "points") for label, of_label in ratios.items()
+            banded(label, places, [r.covariance for r in of_label], "points") for label, of_label in ratios.items()
         ),
         note="; ".join(f"{place}: {name}" for place, name in zip(places, names, strict=True)),
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.nn.two_batches import two_batch_moments, untracked, variance_factor
 from lbadvisor.recipe.recipe import Recipe

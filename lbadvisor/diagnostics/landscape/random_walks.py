@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.landscape import landscape_of, statistics_slices
-from lbadvisor.diagnostics.potential import Potential, Reach, Walk, growth_of
+from lbadvisor.diagnostics.landscape.landscape import landscape_of, statistics_slices
+from lbadvisor.diagnostics.landscape.potential import Potential, Reach, Walk, growth_of
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Dataset, Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train, weight_distance
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.memory import naming_what_fits
@@ -60,8 +58,7 @@ def probe_potential(machine: Machine, request: PotentialRequest) -> Generator[Pr
     """Walk from the initial weights of each seed; stores nothing. Raises the errors of `errors.py`."""
     recipe = in_updates(request.recipe)
     machine.check(recipe)
-    make_deterministic(machine.device)
-    dataset = yield from preparing(recipe, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(recipe)
     reach = request.reach
     if reach is None:
         reach = yield from _short_training(machine, recipe, request, dataset)

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from lbadvisor.comparison.intervals import t_quantile
 from lbadvisor.errors import LbadvisorError
-from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
+from lbadvisor.records.bounded import Bounded
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
+from lbadvisor.records.numerals import counted
 
 Matrix = npt.NDArray[np.float64]
 RESAMPLES = 2000
@@ -43,18 +45,6 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """A number and its 95% interval over the walks."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} (95% {self.low:.2f} to {self.high:.2f})"
-
-
-@dataclass(frozen=True, slots=True)
 class DistanceBin:
     """The change of the loss, in nats, at a distance: its standard deviation over directions, averaged over the starts.
 
@@ -63,7 +53,7 @@ class DistanceBin:
     """
 
     distance: float
-    deviation: Fitted
+    deviation: Bounded
     mean: float
     from_gradient: float
 
@@ -73,9 +63,9 @@ class LossGrowth:
     """The bins; `gamma` of their deviation, alpha = 2 gamma, and that of the root mean square, mean change included."""
 
     bins: tuple[DistanceBin, ...]
-    gamma: Fitted
-    alpha: Fitted
-    gamma_with_mean: Fitted
+    gamma: Bounded
+    alpha: Bounded
+    gamma_with_mean: Bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +117,13 @@ def growth_of(distances: Sequence[float], walks: Sequence[Walk], gradient_slope:
     drawn = bootstrap((rows_W,), statistics, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0)
     free = len(walks) - len(set(seeds))
     halves = t_quantile(free) * drawn.standard_error * math.sqrt(len(walks) / free)
-    found = [(v, v - h, v + h) for v, h in zip(statistics(rows_W).tolist(), halves.tolist(), strict=True)]
+    found = [Bounded(v, v - h, v + h) for v, h in zip(statistics(rows_W).tolist(), halves.tolist(), strict=True)]
     *deviations, gamma, gamma_with_mean = found
     bins = (
-        DistanceBin(distance, Fitted(*map(math.exp, logs)), mean, distance * gradient_slope)
-        for distance, logs, mean in zip(distances, deviations, changes_WK.mean(0).tolist(), strict=True)
+        DistanceBin(distance, log.mapped(math.exp), mean, distance * gradient_slope)
+        for distance, log, mean in zip(distances, deviations, changes_WK.mean(0).tolist(), strict=True)
     )
-    return LossGrowth(tuple(bins), Fitted(*gamma), Fitted(*(2 * end for end in gamma)), Fitted(*gamma_with_mean))
+    return LossGrowth(tuple(bins), gamma, gamma.times(2), gamma_with_mean)
 
 
 def _squares(changes_WK: Matrix, seeds: Sequence[int]) -> Matrix:
@@ -172,12 +162,13 @@ def diagnosis_of_potential(found: Potential) -> Diagnosis:
 def _answer(found: Potential) -> Iterator[str]:
     growth = found.growth
     alpha, last = growth.alpha, growth.bins[-1]
+    gamma, of_all = (found.text(".2f", "95% ") for found in (growth.gamma, alpha))
     yield (
-        f"The loss's standard deviation grows as d^{growth.gamma} up to d = {last.distance:.3g} "
-        f"({found.reach.source}): alpha = {alpha}, with which the theory's weight distance grows as "
+        f"The loss's standard deviation grows as d^{gamma} up to d = {last.distance:.3g} "
+        f"({found.reach.source}): alpha = {of_all}, with which the theory's weight distance grows as "
         f"(ln t)^{2 / alpha.value:.2f}."
     )
-    verb = "agrees with" if alpha.low - ROUNDING <= 2 <= alpha.high + ROUNDING else "excludes"
+    verb = "excludes" if alpha.excludes(2, ROUNDING) else "agrees with"
     yield f"That {verb} alpha = 2, with which it grows as ln t."
 
 
@@ -194,13 +185,13 @@ def _doubts(found: Potential) -> Iterator[str]:
     yield (
         f"The mean change, which the theory takes to be 0, is {last.mean:+.2g} at d = {last.distance:.3g}, "
         f"{abs(last.mean) / last.deviation.value:.0%} of the deviation; with it, the root mean square grows as "
-        f"d^{growth.gamma_with_mean}."
+        f"d^{growth.gamma_with_mean.text('.2f', '95% ')}."
     )
 
 
 def _caveats(found: Potential) -> Iterator[str]:
     yield (
-        f"Starts: the initial weights of {len(found.seeds)} seed{'s'[: len(found.seeds) > 1]}. Directions: "
+        f"Starts: the initial weights of {counted(len(found.seeds), 'seed')}. Directions: "
         f"{found.directions} from each, uniform on the sphere over all {found.parameters:,} parameters. Loss: on the "
         f"same {found.examples:,} training examples, without augmentation or dropout."
     )
@@ -219,7 +210,7 @@ def _caveats(found: Potential) -> Iterator[str]:
 def _graph(growth: LossGrowth, *, logarithmic: bool) -> Graph:
     x = tuple(one.distance for one in growth.bins)
     deviations = [one.deviation for one in growth.bins]
-    y, low, high = ([getattr(one, name) for one in deviations] for name in ("value", "low", "high"))
+    y = [one.value for one in deviations]
     gamma = growth.gamma.value
     factor = float(np.exp(np.mean(np.log(y) - gamma * np.log(x))))
     return Graph(
@@ -227,7 +218,7 @@ def _graph(growth: LossGrowth, *, logarithmic: bool) -> Graph:
         x_title="distance from the initial weights",
         y_title="standard deviation, nats",
         series=(
-            Series("measured", x, tuple(y), tuple(low), tuple(high), style="points"),
+            banded("measured", x, deviations, "points"),
             Series(f"{factor:.2g} d^{gamma:.2f}", x, tuple(factor * d**gamma for d in x), like=0),
             Series("from the gradient alone", x, tuple(one.from_gradient for one in growth.bins), style="dashed"),
         ),

@@ -5,19 +5,19 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale_of
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale_of
 from lbadvisor.plan.noise_scale import (
     NoiseScale,
-    Predicted,
     noise_scale_text,
     predicted_gain,
     predicted_stretch,
-    predicted_text,
     relative_examples,
     relative_updates,
 )
 from lbadvisor.plan.noisy_quadratic import stretch_caveats
-from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
+from lbadvisor.records.bounded import Bounded
+from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
+from lbadvisor.records.numerals import counted
 
 MOST_WINDOWS = 12
 FEWEST_READINGS = 5
@@ -58,14 +58,14 @@ class BatchCost:
 
 @dataclass(frozen=True, slots=True)
 class LargerBatch:
-    """What the noise scale predicts of a larger batch, each with the ends that the noise scale's interval gives.
+    """What the noise scale predicts of a larger batch.
 
     `gain` is how many updates at the batch size one at the target is worth; `stretch` the factor of the epochs.
     """
 
     target_batch_size: int
-    gain: Predicted
-    stretch: Predicted
+    gain: Bounded
+    stretch: Bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +179,15 @@ def _of_model(found: NoiseFindings) -> tuple[str, ...]:
 def _graphs(found: NoiseFindings) -> Iterator[Graph]:
     known = [window for window in found.windows if 0 < window.noise_scale.examples < math.inf]
     if len(known) > 1:
-        scales = [window.noise_scale for window in known]
         yield Graph(
             title="Noise scale along the training",
             x_title="update",
             y_title="noise scale, examples",
             series=(
-                Series(
+                banded(
                     "noise scale",
-                    tuple((window.first_update + window.last_update) / 2 for window in known),
-                    tuple(scale.examples for scale in scales),
-                    low=tuple(math.nan if scale.low is None else scale.low for scale in scales),
-                    high=tuple(math.nan if scale.high is None else scale.high for scale in scales),
+                    [(window.first_update + window.last_update) / 2 for window in known],
+                    [window.noise_scale.bounded for window in known],
                 ),
             ),
             logarithmic_y=True,
@@ -224,9 +221,8 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     first, end = windows[0].first_update, last.last_update
     updates = f"update {first:,}" if first == end else f"updates {first:,} to {end:,}"
     yield (
-        f"The noise scale is {noise_scale_text(scale)}{unit}, from {count} "
-        f"{'reading' if count == 1 else 'readings'} at {updates} "
-        f"of {len(found.seeds)} {'seed' if len(found.seeds) == 1 else 'seeds'}."
+        f"The noise scale is {noise_scale_text(scale)}{unit}, from {counted(count, 'reading')} at {updates} of "
+        f"{counted(len(found.seeds), 'seed')}."
     )
     if math.isinf(scale.examples):
         yield "Its |g|^2 is not above 0, so the batch sizes up to which more examples help cannot be told: read more."
@@ -244,8 +240,9 @@ def _sentences(found: NoiseFindings) -> Iterator[str]:
     larger = found.larger
     if larger is not None:
         ratio = larger.target_batch_size / found.batch_size
+        gained, stretched = larger.gain.text(",.3g"), larger.stretch.text(",.3g")
         yield (
-            f"An update at {larger.target_batch_size:,} is worth {predicted_text(larger.gain)} at "
-            f"{found.batch_size:,} (the batch ratio is {ratio:,.4g}), so the same progress takes "
-            f"{predicted_text(larger.stretch)} times the epochs; the full regime takes {ratio:,.4g}."
+            f"An update at {larger.target_batch_size:,} is worth {gained} at {found.batch_size:,} (the batch ratio is "
+            f"{ratio:,.4g}), so the same progress takes {stretched} times the epochs; the full regime takes "
+            f"{ratio:,.4g}."
         )

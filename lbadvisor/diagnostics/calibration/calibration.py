@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lbadvisor.comparison.intervals import mean_interval
-from lbadvisor.diagnostics.noise_estimate import GradientMoments, noise_scale
+from lbadvisor.comparison.intervals import mean_of
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale
 from lbadvisor.errors import UsageError
 from lbadvisor.plan.noise_scale import NoiseScale, noise_scale_text
+from lbadvisor.records.bounded import Bounded
 
 FIRST_WINDOW = 5
 MOST_UPDATES = 320
@@ -140,7 +141,8 @@ def over_seeds(values: Sequence[float | None]) -> Exponent:
     numbers = [value for value in values if value is not None]
     if not all(map(math.isfinite, numbers)):
         return Exponent(None, None, None, "below" if min(numbers) == -math.inf else "above")
-    return Exponent(statistics.fmean(numbers), *(mean_interval(numbers) or (None, None)))
+    mean = mean_of(numbers)
+    return Exponent(mean.value, mean.low, mean.high)
 
 
 def calibrated_windows(
@@ -232,8 +234,7 @@ def exponent_text(exponent: Exponent, tried: Sequence[float]) -> str:
         return f"below {min(tried):g}" if exponent.outside == "below" else f"above {max(tried):g}"
     if exponent.value is None:
         return "unknown"
-    text = f"{exponent.value:.2f}"
-    return text if exponent.low is None else f"{text} ({exponent.low:.2f} to {exponent.high:.2f})"
+    return Bounded(exponent.value, exponent.low, exponent.high).text(".2f")
 
 
 def check_exponents(exponents: Sequence[float]) -> None:

@@ -1,26 +1,32 @@
 """Measures the gradient noise of a recipe: along the first updates of a training, with other examples than it sees."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
 from lbadvisor.diagnostics.advance import Advance
-from lbadvisor.diagnostics.gradient_moments import fresh_moments
-from lbadvisor.diagnostics.noise_estimate import GradientMoments
-from lbadvisor.diagnostics.noise_findings import NoiseFindings, noise_findings
-from lbadvisor.diagnostics.short_runs import first_updates
+from lbadvisor.diagnostics.calibration.calibration import default_updates
+from lbadvisor.diagnostics.first_updates import first_updates
+from lbadvisor.diagnostics.noise.gradient_moments import fresh_moments
+from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
+from lbadvisor.diagnostics.noise.noise_findings import NoiseFindings, noise_findings
 from lbadvisor.errors import UsageError
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Preparing
-from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.machine import Machine
 
 POINTS = 20
 """The noise is measured after at most so many updates of a run, evenly spaced."""
 MOST_UNITS = 8
 """Of that many small batches each time."""
+
+
+def default_length(recipe: Recipe, seeds: int) -> int:
+    """Updates that take about 5% of the recipe's training over all seeds, from 20 to 320, or the whole training."""
+    length = in_updates(recipe).schedule.updates or 0
+    return min(default_updates(length, 1, seeds, math.inf), length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,7 @@ def measure_noise(machine: Machine, request: NoiseRequest) -> Generator[Preparin
     """Measure it; nothing is stored. Raises the errors of `errors.py`."""
     recipe = in_updates(request.recipe)
     machine.check(recipe)
-    make_deterministic(machine.device)
-    dataset = yield from preparing(recipe, machine.data_dir, machine.device)
+    dataset = yield from machine.prepare(recipe)
     moments: list[GradientMoments] = []
     done = 0
     for seed in request.seeds:

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lbadvisor.comparison.intervals import Interval
-from lbadvisor.diagnostics.diffusion import Diffusion, GroupDiffusion, LayerDiffusion
-from lbadvisor.diagnostics.growth import DistanceGrowth, Law
-from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series
+from lbadvisor.diagnostics.diffusion.diffusion import Diffusion, GroupDiffusion, LayerDiffusion
+from lbadvisor.diagnostics.diffusion.growth import DistanceGrowth, Law
+from lbadvisor.records.bounded import Bounded
+from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series, banded
 
 PAPER = "Hoffer et al. 2017, arXiv:1705.08741"
 SURE_DECADES = 2.0
@@ -135,15 +136,8 @@ def _figure(title: str, groups: Sequence[GroupDiffusion]) -> Graph:
 
 
 def _slopes(kind: str, groups: Sequence[GroupDiffusion]) -> Series:
-    known = sorted((g.batch_size, g.log_slope, g.log_slope_interval) for g in groups if g.log_slope is not None)
-    intervals = [interval or (slope, slope) for _, slope, interval in known]
-    return Series(
-        kind,
-        tuple(float(size) for size, _, _ in known),
-        tuple(slope for _, slope, _ in known),
-        tuple(low for low, _ in intervals),
-        tuple(high for _, high in intervals),
-    )
+    known = sorted((g.batch_size, g.log_slope, g.log_slope_interval or ()) for g in groups if g.log_slope is not None)
+    return banded(kind, [size for size, *_ in known], [Bounded(slope, *ends) for _, slope, ends in known])
 
 
 def _group_grid(found: Diffusion) -> Grid:

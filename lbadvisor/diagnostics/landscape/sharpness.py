@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lbadvisor.diagnostics.landscape import Landscape
+from lbadvisor.diagnostics.landscape.landscape import Landscape
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.recipe.recipe_tables import Optimizer, Sgd
 from lbadvisor.training.seeds import generator

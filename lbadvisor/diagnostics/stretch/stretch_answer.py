@@ -132,9 +132,7 @@ def stretch_answer(
         full_seconds=full,
         full_is_measured=measured is not None,
         saved_seconds=None if own is None or full is None else full - own,
-        predicted=None
-        if noise_scale is None
-        else PredictedStretch(noise_scale, *predicted_stretch(noise_scale, of.batch_size, of.target_batch_size)),
+        predicted=None if noise_scale is None else _predicted(of, noise_scale),
     )
 
 
@@ -151,3 +149,8 @@ def _at_full_length(costs: Sequence[ArmCost]) -> float | None:
         if line.slope > 0 and line.intercept >= 0:
             return line.slope * costs[-1].updates + line.intercept
     return sum(times) / sum(lengths) * costs[-1].updates if times else None
+
+
+def _predicted(of: StretchOf, scale: NoiseScale) -> PredictedStretch:
+    found = predicted_stretch(scale, of.batch_size, of.target_batch_size)
+    return PredictedStretch(scale, found.value, found.low, found.high)

@@ -1,0 +1,1 @@
+"""The exponent that moves the weights as far as the baseline, from short runs."""

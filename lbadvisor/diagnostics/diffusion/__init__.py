@@ -1,0 +1,1 @@
+"""How the weights leave their first values."""

@@ -1,0 +1,1 @@
+"""The training loss around the initial weights and around minima."""

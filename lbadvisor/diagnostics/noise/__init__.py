@@ -1,0 +1,1 @@
+"""The gradient's noise, measured, and what it says of batch sizes."""

@@ -1,0 +1,1 @@
+"""The smallest stretch that closes the gap, in numbers and in words."""
