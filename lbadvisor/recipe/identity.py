@@ -19,6 +19,9 @@ CADENCE = ("measurements", "checkpoints")
 LABELS = ("schema_version", "name", "description", "adapted_from")
 """Fields that describe a recipe."""
 
+CHECKS = ("schedule.kind",)
+"""Fields that only say what others must hold."""
+
 DIGITS = 9
 """Significant digits that count. The same rule on another machine, or an exponent computed back from a learning rate,
 gives the same number only up to rounding; the run's own recipe has the exact value."""
@@ -47,6 +50,8 @@ def digest_of(recipe: Recipe) -> str:
     Checkpoints store it.
     """
     body = hashed_body(in_updates(recipe), {*LABELS, *CADENCE})
+    for table, key in (field.split(".") for field in CHECKS):
+        body[table].pop(key, None)
     return hashlib.sha256(json.dumps(_rounded(body), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -55,7 +60,7 @@ def differences(there: Recipe, here: Recipe) -> list[str]:
     return [
         f"{field}: {before} there, {after} here"
         for field, before, after in differing_fields(in_updates(there), in_updates(here))
-        if field.split(".")[0] not in LABELS + CADENCE and _rounded(before) != _rounded(after)
+        if field.split(".")[0] not in LABELS + CADENCE and field not in CHECKS and _rounded(before) != _rounded(after)
     ]
 
 

@@ -212,6 +212,9 @@ class Schedule(RecipeModel):
     milestones: Annotated[tuple[Milestone, ...], Field(strict=False)] = Field(
         (), description="changes of learning rate or weight decay, in order"
     )
+    kind: Literal["updates", "distance"] | None = Field(
+        None, description="what the milestones follow, if you want that checked: distance needs one with a distance"
+    )
     distance_every_updates: PositiveInt = Field(
         10, description="updates between two checks of the weight distance, if a milestone has one"
     )
@@ -255,6 +258,14 @@ class Schedule(RecipeModel):
         yield from self._faults_of_distances()
 
     def _faults_of_distances(self) -> Iterator[Fault]:
+        if self.kind is not None and self.is_by_distance != (self.kind == "distance"):
+            remedy = (
+                "remove it, or set kind to distance"
+                if self.is_by_distance
+                else ("give a milestone the weight distance at which it comes, or train with --distances-from RUN")
+            )
+            has = "has" if self.is_by_distance else "lacks"
+            yield Fault(("kind",), f'is "{self.kind}", but the schedule {has} a milestone with a distance', remedy)
         if not self.is_by_distance:
             if self.distance_every_updates != type(self).model_fields["distance_every_updates"].default:
                 yield Fault(("distance_every_updates",), "has no meaning: no milestone has a distance", "remove it")

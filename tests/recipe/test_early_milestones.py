@@ -11,7 +11,7 @@ from lbadvisor.recipe.early_milestones import (
     planned_milestones,
     with_milestones,
 )
-from lbadvisor.recipe.identity import digest_of
+from lbadvisor.recipe.identity import differences, digest_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates, rates_at, scaled
 
@@ -97,6 +97,8 @@ def test_distances_and_their_cadence_decide_what_is_trained_and_defaults_do_not(
     by_distance = recipe([{"update": 100, "lr_factor": 0.1, "distance": 4.0}])
     assert len({digest_of(one) for one in (plain, by_distance, recipe(), recipe(distance_every_updates=5))}) == 4
     assert digest_of(recipe(distance_every_updates=10)) == digest_of(recipe())
+    assert digest_of(recipe(kind="distance")) == digest_of(recipe())
+    assert differences(recipe(kind="distance"), recipe()) == []
     in_epochs = recipe([{"epoch": 5.0, "lr_factor": 0.1, "distance": 4.0}], updates=None, epochs=10.0)
     assert digest_of(in_updates(in_epochs)) == digest_of(by_distance)
     assert [m.distance for m in scaled(recipe(), 0.5).schedule.milestones] == [4.0, None, 5.0]
