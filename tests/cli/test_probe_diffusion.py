@@ -35,7 +35,7 @@ def test_the_digits_diffuse_as_the_logarithm_and_a_short_large_batch_is_undeterm
         r"large: the law is undetermined: updates 5 to \d+ cover 0\.4 decades, and 1\.5 are needed\.\n", out
     )
     assert "linear 1" in out
-    assert "batch norm makes the loss blind to the size of the weights" in out
+    assert "Batch norm makes the loss blind to the size of the weights" in out
     assert "┤" in out
 
     code, out, err = trained.run("probe", "diffusion", "small-s0", "small-s1", "--json")

@@ -13,7 +13,7 @@ from lbadvisor.records.diagnosis import Diagnosis, Entry, Graph, Grid, Series, b
 PAPER = "Hoffer et al. 2017, arXiv:1705.08741"
 SURE_DECADES = 2.0
 NORMS = (
-    "batch norm makes the loss blind to the size of the weights before it: every step adds to their norm, which grows "
+    "Batch norm makes the loss blind to the size of the weights before it: every step adds to their norm, which grows "
     "by itself and is part of the distance (van Laarhoven 2017, arXiv:1706.05350)"
 )
 MOST_SENTENCES = 6
@@ -208,8 +208,8 @@ def _caveats(found: Diffusion) -> Iterator[str]:
             yield f"{NORMS}; how much of it is told by runs trained with --measure layers"
     if any(run.growth.law is not None and run.growth.decades < SURE_DECADES for run in runs):
         yield (
-            f"over fewer than {SURE_DECADES:g} decades a law may be that of a stretch only: in the paper's own "
+            f"Over fewer than {SURE_DECADES:g} decades a law may be that of a stretch only: in the paper's own "
             f"Figure 2, digitized, batches of 512 and more fit several ({PAPER})"
         )
     if any(run.growth.law is not None for run in runs):
-        yield "the best of three laws need not be the true one: look at the chart, and at what is left"
+        yield "The best of three laws need not be the true one: look at the chart, and at what is left"
