@@ -11,7 +11,7 @@ from lbadvisor.plan.noise_scale import NoiseScale
 from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.plan.update_time import Ranged, UpdateTime
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
-from lbadvisor.records.numerals import duration_text
+from lbadvisor.records.numerals import duration_text, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _on_one_device(options: Sequence[Option]) -> str:
             names.append(_length(option))
         if option.updates_factor == 1:
             regime = times
-    told = "; ".join(f"{_listed(names)} {verdict}" for verdict, names in verdicts.items())
+    told = "; ".join(f"{listed(names)} {verdict}" for verdict, names in verdicts.items())
     why = "and on one device more examples do not make an update faster"
     if regime < 1:
         why = (
@@ -119,11 +119,6 @@ def _on_one_device(options: Sequence[Option]) -> str:
         f"Against the baseline on one device, {told}. The full regime takes {regime:.3g} times as long: it makes as "
         f"many updates, {why}."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Such as a, b and c."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _length(option: Option) -> str:

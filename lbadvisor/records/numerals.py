@@ -1,5 +1,7 @@
 """Numbers as people read them: thousands are set apart by commas, in every table, message and page."""
 
+from collections.abc import Sequence
+
 ABSENT = "-"
 
 
@@ -26,6 +28,11 @@ def value_text(value: object, absent: str = ABSENT) -> str:
 def counted(count: int, noun: str) -> str:
     """Such as `1 run` or `2 runs`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Such as `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def duration_text(seconds: float) -> str:

@@ -8,7 +8,7 @@ from lbadvisor.diagnostics.stretch.stretch_answer import PredictedStretch, Stret
 from lbadvisor.plan.noise_scale import noise_scale_text
 from lbadvisor.plan.noisy_quadratic import stretch_caveats
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
-from lbadvisor.records.numerals import duration_text
+from lbadvisor.records.numerals import duration_text, listed
 
 
 def diagnosis_of(answer: StretchAnswer) -> Diagnosis:
@@ -56,7 +56,7 @@ def _answer(answer: StretchAnswer) -> Iterator[str]:
     if undecided:
         seeds = answer.question.most_seeds
         yield (
-            f"With {seeds} seeds {'a stretch of' if len(undecided) == 1 else 'stretches of'} {' and '.join(undecided)} "
+            f"With {seeds} seeds {'a stretch of' if len(undecided) == 1 else 'stretches of'} {listed(undecided)} "
             f"{'is' if len(undecided) == 1 else 'are'} undecided: more may decide (--seeds)."
         )
     for row in answer.rows[len(answer.below) :]:
