@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import sys
 import time
 from typing import NamedTuple
@@ -59,6 +60,18 @@ class Place:
             return sum(run.update for run in self.runs())
         except StoreError:
             return 0
+
+    def kill_again_and_again(self, times, *words):
+        """SIGKILL the command up to `times` times, unless it ends before, each time once it got further."""
+        killed = 0
+        for _ in range(times):
+            process, before = self.start(*words, "--quiet", saving_share=0.5), self.updates()
+            while process.poll() is None and self.updates() <= before:
+                time.sleep(0.005)
+            process.kill()
+            process.communicate(timeout=300)
+            killed += process.returncode == -signal.SIGKILL
+        assert killed
 
     def stored(self, name):
         with Store.open(self.database, create=False) as store:

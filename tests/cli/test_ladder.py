@@ -52,15 +52,7 @@ def test_a_ladder_killed_again_and_again_ends_with_the_same_table(place):
     words += ("--set", "checkpoints.every_seconds=1e-9")
     code, expected, err = place.run(*words, "--db", "straight.db")
     assert code == 0, err
-    killed = 0
-    for _ in range(5):
-        process, before = place.start(*words, "--quiet", saving_share=0.5), place.updates()
-        while process.poll() is None and place.updates() <= before:
-            time.sleep(0.005)
-        process.kill()
-        process.communicate(timeout=300)
-        killed += process.returncode == -signal.SIGKILL
-    assert killed
+    place.kill_again_and_again(5, *words)
     done = {run.number: run.changed_at for run in place.runs() if run.status is RunStatus.COMPLETE}
     code, out, err = place.run(*words)
     assert code == 0, err

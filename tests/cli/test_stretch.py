@@ -1,8 +1,6 @@
 """`lbadvisor stretch` as a user runs it: whole processes, a real set, real kills."""
 
 import json
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -54,15 +52,7 @@ def test_a_search_killed_again_and_again_gives_the_same_answer(place):
     words = ("stretch", *SHORT, "--set", "checkpoints.every_seconds=1e-9", "--json")
     code, straight, err = place.run(*words, "--db", "straight.db")
     assert code == 0, err
-    killed = 0
-    for _ in range(4):
-        process, before = place.start(*words, "--quiet", saving_share=0.5), place.updates()
-        while process.poll() is None and place.updates() <= before:
-            time.sleep(0.005)
-        process.kill()
-        process.communicate(timeout=300)
-        killed += process.returncode == -signal.SIGKILL
-    assert killed
+    place.kill_again_and_again(4, *words)
     code, out, err = place.run(*words)
     assert code == 0, err
     assert without_times(json.loads(out)) == without_times(json.loads(straight))

@@ -72,15 +72,7 @@ def test_a_sweep_that_is_killed_and_stopped_ends_as_one_that_was_not(place):
     words = (*SWEEP, "--set", "checkpoints.every_seconds=1e-9")
     code, expected, err = place.run(*words, "--db", "straight.db")
     assert code == 0, err
-    killed = 0
-    for _ in range(4):
-        process, before = place.start(*words, "--quiet", saving_share=0.5), place.updates()
-        while process.poll() is None and place.updates() <= before:
-            time.sleep(0.005)
-        process.kill()
-        process.communicate(timeout=300)
-        killed += process.returncode == -signal.SIGKILL
-    assert killed
+    place.kill_again_and_again(4, *words)
     process = place.start(*words)
     done = place.updates()
     while process.poll() is None and place.updates() <= done:
