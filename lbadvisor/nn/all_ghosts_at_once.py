@@ -3,7 +3,6 @@
 Shapes: N examples, C channels, K ghosts of one size; `x` is (N, C, ...), in any memory format.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ class AllGhostsAtOnce(torch.autograd.Function):
         """`x` normalized ghost by ghost, in its own dtype; updates the running statistics in place."""
         y, saved, means, variances = torch.empty_like(x), [], [], []
         weight_C, bias_C = (None if t is None else t.view(-1, *[1] * (x.dim() - 2)) for t in (weight, bias))
-        for x_KG, y_KG in _parts(sizes, x, y):
+        for x_KG, y_KG in zip(by_ghost(sizes, x), by_ghost(sizes, y), strict=True):
             var, mean = torch.var_mean(_exact(x_KG), _within(x_KG), correction=0, keepdim=True)
             inverse_std = (var + eps).rsqrt_()
             scale = inverse_std if weight_C is None else inverse_std * weight_C
@@ -54,7 +53,7 @@ class AllGhostsAtOnce(torch.autograd.Function):
         grad_x, grad_weights, grad_biases = torch.empty_like(x), [], []
         statistics = zip(saved[::3], saved[1::3], saved[2::3], strict=True)
         for (x_KG, grad_y_KG, grad_x_KG), (mean, inverse_std, scale) in zip(
-            _parts(ctx.sizes, x, grad_y, grad_x), statistics, strict=True
+            zip(*(by_ghost(ctx.sizes, t) for t in (x, grad_y, grad_x)), strict=True), statistics, strict=True
         ):
             centred, within, values = x_KG - mean, _within(x_KG), x_KG[0, :, 0].numel()
             grad_bias = grad_y_KG.sum(within, keepdim=True, dtype=mean.dtype)
@@ -73,13 +72,15 @@ class AllGhostsAtOnce(torch.autograd.Function):
         )
 
 
-def _parts(sizes: tuple[int, ...], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of the tensors with a dimension for the ghosts: those of one size together, then a last one of another."""
+def by_ghost(sizes: tuple[int, ...], x: Tensor) -> tuple[Tensor, ...]:
+    """Views of `x` with a dimension for the ghosts (K, G, ...): those of one size together, then a last one of another.
+
+    `sizes` come from `ghost_slices`: only the last may differ.
+    """
     equal = sizes.count(sizes[0])
     end = equal * sizes[0]
-    yield tuple(t[:end].unflatten(0, (equal, sizes[0])) for t in tensors)
-    if equal < len(sizes):
-        yield tuple(t[None, end:] for t in tensors)
+    together = x[:end].unflatten(0, (equal, sizes[0]))
+    return (together,) if equal == len(sizes) else (together, x[None, end:])
 
 
 def _within(x_KG: Tensor) -> list[int]:

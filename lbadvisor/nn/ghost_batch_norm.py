@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
+from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce, by_ghost
 from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts, update_running
 from lbadvisor.running_statistics import DEFINITIONS, RunningStatistics
 
@@ -42,10 +42,7 @@ def interleaved_order(batch_size: int, ghost_batch_size: int) -> Tensor:
     ghost of another size stays a slice at the end.
     """
     sizes = ghost_slices(batch_size, ghost_batch_size)
-    equal = sizes.count(sizes[0])
-    places = torch.arange(batch_size)
-    interleaved, rest = places[: equal * sizes[0]], places[equal * sizes[0] :]
-    return torch.cat([interleaved.view(equal, sizes[0]).t().flatten(), rest])
+    return torch.cat([places_KG.t().flatten() for places_KG in by_ghost(sizes, torch.arange(batch_size))])
 
 
 class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -325,11 +322,10 @@ def normalize_at_once(
     the last may differ; `factors` are those of `accumulate`. If the running statistics are (K, C) instead of (C), each
     ghost's own mean and unbiased variance are stored. Half precision is computed in float32.
     """
-    equal = [(len(sizes), sizes[0])] if sizes[-1] == sizes[0] else [(len(sizes) - 1, sizes[0]), (1, sizes[-1])]
     per_channel = (-1, *[1] * (x.dim() - 2))
     outputs, means, variances = [], [], []
-    for x_equal, (ghosts, size) in zip(x.split([k * size for k, size in equal]), equal, strict=True):
-        x_KG = x_equal.unflatten(0, (ghosts, size)).to(torch.promote_types(x.dtype, torch.float32))
+    for x_equal in by_ghost(sizes, x):
+        x_KG = x_equal.to(torch.promote_types(x.dtype, torch.float32))
         var, mean = torch.var_mean(x_KG, [1, *range(3, x_KG.dim())], correction=0, keepdim=True)
         scale = (var + eps).rsqrt()
         if weight is not None:
@@ -338,7 +334,7 @@ def normalize_at_once(
         if bias is not None:
             shift = shift + bias.view(per_channel)
         outputs.append(torch.addcmul(shift, x_KG, scale).to(x.dtype).flatten(0, 1))
-        values = x_equal[:size, 0].numel()
+        values = x_KG[0, :, 0].numel()
         means.append(mean.detach().flatten(1))
         variances.append(var.detach().flatten(1) * (values / (values - 1)))
     update_running(running_mean, running_var, means, variances, factors)
@@ -359,15 +355,16 @@ def normalize_interleaved(
 
     Output and gradients have the bits of the slices', running statistics are equal up to rounding.
     """
-    equal, channels = sizes.count(sizes[0]), x.size(1)
     known = next((t for t in (weight, running_mean) if t is not None), x)
-    mean_KC, var_KC = (known.new_zeros(len(sizes), channels) for _ in range(2))
-    outputs, parts, begin = [], [(equal, sizes[0])] + [(1, size) for size in sizes[equal:]], 0
-    for x_part, (ghosts, size) in zip(x.split([k * size for k, size in parts]), parts, strict=True):
-        view = x_part.reshape(size, ghosts * channels, *x.shape[2:])
+    mean_KC, var_KC = (known.new_zeros(len(sizes), x.size(1)) for _ in range(2))
+    outputs, begin = [], 0
+    for part_KG in by_ghost(sizes, x):
+        ghosts, size, channels, *space = part_KG.shape
+        view = part_KG.reshape(size, ghosts * channels, *space)
         scale, shift = (None if t is None else t.expand(ghosts, -1).flatten() for t in (weight, bias))
         mean, var = (t[begin : begin + ghosts].view(-1) for t in (mean_KC, var_KC))
-        outputs.append(nn.functional.batch_norm(view, mean, var, scale, shift, True, 1.0, eps).view(x_part.shape))
+        y = nn.functional.batch_norm(view, mean, var, scale, shift, True, 1.0, eps)
+        outputs.append(y.view(ghosts * size, channels, *space))
         begin += ghosts
     update_running(running_mean, running_var, [mean_KC], [var_KC], factors)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
