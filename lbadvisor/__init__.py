@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from lbadvisor.comparison.compare import compare_runs
     from lbadvisor.comparison.comparison import Comparison
     from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
-    from lbadvisor.plan.adjustments import Adjustment
-    from lbadvisor.plan.plan import Plan, advise
-    from lbadvisor.plan.planned_arms import LadderRequest
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.adjustments import Adjustment
+    from lbadvisor.planning.plan import Plan, advise
+    from lbadvisor.planning.planned_arms import LadderRequest
+    from lbadvisor.planning.request import Request
     from lbadvisor.recipe.file import dump_recipe, load_recipe
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.records.run import Measurement, Run
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from lbadvisor.training.machine import Machine
 
 _HOMES = {
-    "Adjustment": "lbadvisor.plan.adjustments",
+    "Adjustment": "lbadvisor.planning.adjustments",
     "Comparison": "lbadvisor.comparison.comparison",
     "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
-    "LadderRequest": "lbadvisor.plan.planned_arms",
+    "LadderRequest": "lbadvisor.planning.planned_arms",
     "Machine": "lbadvisor.training.machine",
     "Measurement": "lbadvisor.records.run",
-    "Plan": "lbadvisor.plan.plan",
+    "Plan": "lbadvisor.planning.plan",
     "Recipe": "lbadvisor.recipe.recipe",
-    "Request": "lbadvisor.plan.request",
+    "Request": "lbadvisor.planning.request",
     "Run": "lbadvisor.records.run",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
     "Workspace": "lbadvisor.runs.workspace",
-    "advise": "lbadvisor.plan.plan",
+    "advise": "lbadvisor.planning.plan",
     "compare_runs": "lbadvisor.comparison.compare",
     "dump_recipe": "lbadvisor.recipe.file",
     "load_recipe": "lbadvisor.recipe.file",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.schedule import in_updates

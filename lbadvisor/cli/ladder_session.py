@@ -15,7 +15,7 @@ from lbadvisor.cli.follow import Stop, follow
 from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.comparison.sweep import sweep_of
-from lbadvisor.plan.planned_arms import LadderRequest
+from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.runs.ladder import RunBegins, RunEvents, train_ladder
 from lbadvisor.runs.ladder_runs import planned_runs
 from lbadvisor.runs.selection import Selection, compare_selection

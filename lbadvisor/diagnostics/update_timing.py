@@ -11,8 +11,8 @@ from scipy.stats import quantile_test
 
 from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.first_updates import first_updates
-from lbadvisor.plan.plan import Plan
-from lbadvisor.plan.update_time import Ranged, TimedUpdate, UpdateTime, update_time
+from lbadvisor.planning.plan import Plan
+from lbadvisor.planning.update_time import Ranged, TimedUpdate, UpdateTime, update_time
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.recipe.schedule import in_updates

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.plan import Plan
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.plan import Plan
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.adjustments import Adjustment, Value
-from lbadvisor.plan.plan import Plan, advise
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import rule_of_exponent
+from lbadvisor.planning.adjustments import Adjustment, Value
+from lbadvisor.planning.plan import Plan, advise
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import rule_of_exponent
 from lbadvisor.recipe.file import checked
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import scaled

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import Comparison
-from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.caveat import Caveat
+from lbadvisor.planning.adjustments import Adjustment
+from lbadvisor.planning.caveat import Caveat
 from lbadvisor.records.run import Environment
 from lbadvisor.report.curves import GroupCurves
 

@@ -18,7 +18,7 @@ from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis, noise_fi
 from lbadvisor.diagnostics.noise.noise_probe import NoiseRequest, default_length, measure_noise
 from lbadvisor.diagnostics.planned import Events, PlannedDiagnostic
 from lbadvisor.errors import LbadvisorError, UsageError
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.records.diagnosis import Diagnosis
 from lbadvisor.records.numerals import counted

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from lbadvisor.errors import DivergedError, InTrainingError
-from lbadvisor.plan.planned_arms import LadderRequest
+from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.runs.ladder_runs import LadderPlace, PlannedRun, planned_runs

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lbadvisor.errors import RefusedError
-from lbadvisor.plan.distances import distances_of
-from lbadvisor.plan.planned_arms import LadderRequest, PlannedArm, with_distances
+from lbadvisor.planning.distances import distances_of
+from lbadvisor.planning.planned_arms import LadderRequest, PlannedArm, with_distances
 from lbadvisor.recipe.identity import Identity, differences, identity_of
 from lbadvisor.records.run import Ladder, Run, RunStatus
 from lbadvisor.runs.reuse import RESULTS, preferred, refuse_another, refuse_differing

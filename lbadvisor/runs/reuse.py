@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lbadvisor.errors import RefusedError
-from lbadvisor.plan.planned_arms import PlannedArm
+from lbadvisor.planning.planned_arms import PlannedArm
 from lbadvisor.recipe.identity import differences, digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Ladder, Run, RunStatus

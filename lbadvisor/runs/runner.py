@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lbadvisor.errors import InTrainingError, StoreError
-from lbadvisor.plan.plan import Plan, plan_json
+from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates

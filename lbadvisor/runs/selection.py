@@ -9,7 +9,7 @@ from lbadvisor.comparison.conditions import Condition, meets
 from lbadvisor.comparison.metrics import Column
 from lbadvisor.comparison.results import shared_positions
 from lbadvisor.errors import UnknownRunError, UsageError
-from lbadvisor.plan.arms import find_arm, place_of
+from lbadvisor.planning.arms import find_arm, place_of
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.records.run import Ladder, Run
 from lbadvisor.store import Store

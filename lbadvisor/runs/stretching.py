@@ -16,9 +16,9 @@ from lbadvisor.comparison.stretch_search import (
 )
 from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 from lbadvisor.diagnostics.stretch.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
-from lbadvisor.plan.arms import ARMS, regime_arm
-from lbadvisor.plan.planned_arms import LadderRequest, PlannedArm, planned
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.arms import ARMS, regime_arm
+from lbadvisor.planning.planned_arms import LadderRequest, PlannedArm, planned
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of, in_updates, measuring
 from lbadvisor.records.quantities import GRADIENT_VARIANCE, SECONDS

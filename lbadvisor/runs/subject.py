@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.plan import plan_of_json
+from lbadvisor.planning.plan import plan_of_json
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Run

@@ -10,11 +10,11 @@ from lbadvisor.cli.lazy import COMMANDS, loaded
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
 from lbadvisor.errors import LbadvisorError, UsageError
-from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.plan import all_lines
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import FINITE_POPULATION, LR_RULES, SQRT
-from lbadvisor.plan.scaling import scaling_of
+from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.plan import all_lines
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import FINITE_POPULATION, LR_RULES, SQRT
+from lbadvisor.planning.scaling import scaling_of
 from lbadvisor.recipe.parts import PARTS
 
 RECIPES = Path(__file__).parents[2] / "recipes"

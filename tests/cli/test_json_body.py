@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lbadvisor.cli.display.json_body import json_of
-from lbadvisor.plan.adjustments import Adjustment
+from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.recipe.recipe import Batch, Data, Model, Recipe, Schedule
 from lbadvisor.recipe.recipe_tables import Sgd
 from lbadvisor.records.run import Environment, Ladder, Run, RunStatus

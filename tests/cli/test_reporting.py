@@ -9,8 +9,8 @@ import pytest
 from lbadvisor.cli.display.reporting import check_reports, report_of, write_reports
 from lbadvisor.comparison.comparison import Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.plan import advise, plan_json
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.plan import advise, plan_json
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe, differing_fields

@@ -20,7 +20,7 @@ from lbadvisor.diagnostics.calibration.calibration import (
 )
 from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.noise_scale import NoiseScale
+from lbadvisor.planning.noise_scale import NoiseScale
 
 BATCH, TARGET, LR, H = 32, 1024, 0.01, 0.01
 EXPONENTS = (-0.1, 0.25, 0.6)

@@ -9,7 +9,7 @@ from torch import Tensor
 from lbadvisor.comparison.intervals import mean_of, ratio_of
 from lbadvisor.diagnostics.calibration.calibration import noise_exponent
 from lbadvisor.diagnostics.covariance.covariance import Gradients, Variant, point_of, powers, similarity, squared_means
-from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, SQRT, lr_factor, noise_variance
+from lbadvisor.planning.rules import FINITE_POPULATION, LINEAR, SQRT, lr_factor, noise_variance
 from lbadvisor.training.data.order import batch_indices
 
 N, SIZES, DRAWS = 2000, (16, 64, 256, 1024), 6000

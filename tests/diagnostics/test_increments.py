@@ -20,8 +20,8 @@ from lbadvisor.diagnostics.covariance.increments import (
 )
 from lbadvisor.diagnostics.covariance.sketch import sketch_of
 from lbadvisor.errors import LbadvisorError, PlanError, UsageError
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import noise_variance
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import noise_variance
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.state import TrainState

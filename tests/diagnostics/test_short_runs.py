@@ -12,7 +12,7 @@ from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest, calibrate
 from lbadvisor.diagnostics.noise.gradient_moments import gradient_moments
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.machine import Machine

@@ -7,7 +7,7 @@ import pytest
 from lbadvisor.comparison.stretch_search import StretchQuestion, parse_margin, searched, shares_of
 from lbadvisor.diagnostics.stretch.stretch_answer import ArmCost, StretchOf, stretch_answer
 from lbadvisor.diagnostics.stretch.stretch_diagnosis import diagnosis_of
-from lbadvisor.plan.noise_scale import NoiseScale
+from lbadvisor.planning.noise_scale import NoiseScale
 
 SHARES = shares_of(16)
 OF = StretchOf("digits-512-stretch", "digits", 32, 512, ("a processor",))

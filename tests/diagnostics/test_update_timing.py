@@ -8,8 +8,8 @@ import torch
 
 from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.update_timing import TIMED, UNTIMED, median_of, time_updates, timed_recipes
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.training.machine import Machine

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lbadvisor.plan import plan as planning
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.request import Request
+from lbadvisor.planning import plan as planning
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import dump_recipe, load_recipe
 from lbadvisor.recipe.identity import CADENCE, LABELS, differences, digest_of, identity_of, with_cadence_of
 from lbadvisor.recipe.parts import PARTS

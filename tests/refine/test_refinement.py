@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.errors import RecipeError, UsageError
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import rule_of_exponent
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import rule_of_exponent
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import recipe_hash

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from lbadvisor.comparison.comparison import Change, Comparison, Gap, Group, GroupGap, Open, RunSummary, Spread
-from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.caveats import Caveat
+from lbadvisor.planning.adjustments import Adjustment
+from lbadvisor.planning.caveats import Caveat
 from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.run import Environment, RunStatus
 from lbadvisor.report.contents import GroupPlan, GroupRecipe, Report

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from lbadvisor.plan import plan as planning
-from lbadvisor.plan.arms import parse_arms
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.planned_arms import LadderRequest, planned
-from lbadvisor.plan.request import Request
+from lbadvisor.planning import plan as planning
+from lbadvisor.planning.arms import parse_arms
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.planned_arms import LadderRequest, planned
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe_tables import Checkpoints, Measurements

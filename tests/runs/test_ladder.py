@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lbadvisor.errors import RefusedError, UsageError
-from lbadvisor.plan.arms import parse_arms
-from lbadvisor.plan.planned_arms import LadderRequest, planned
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.arms import parse_arms
+from lbadvisor.planning.planned_arms import LadderRequest, planned
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import RunStatus

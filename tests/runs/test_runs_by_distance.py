@@ -8,10 +8,10 @@ import torch
 
 from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.errors import RefusedError, UsageError
-from lbadvisor.plan.arms import parse_arms
-from lbadvisor.plan.distances import distances_of
-from lbadvisor.plan.planned_arms import LadderRequest, planned_arms
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.arms import parse_arms
+from lbadvisor.planning.distances import distances_of
+from lbadvisor.planning.planned_arms import LadderRequest, planned_arms
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates, scaled

@@ -7,10 +7,10 @@ import torch
 
 from lbadvisor.comparison.stretch_search import Ending, Verdict, parse_margin
 from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
-from lbadvisor.plan.arms import parse_arms
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.planned_arms import LadderRequest, planned
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.arms import parse_arms
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.planned_arms import LadderRequest, planned
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.parts import PARTS

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.errors import UnknownRunError, UsageError
-from lbadvisor.plan.plan import advise, plan_json
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.plan import advise, plan_json
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd

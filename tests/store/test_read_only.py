@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError
-from lbadvisor.plan.arms import ARMS
-from lbadvisor.plan.planned_arms import LadderRequest, planned
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.arms import ARMS
+from lbadvisor.planning.planned_arms import LadderRequest, planned
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import scaled

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from lbadvisor.errors import DataError
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe

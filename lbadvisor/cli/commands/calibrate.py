@@ -64,7 +64,7 @@ def calibrate(
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
     from lbadvisor.cli.options.places import machine_of
-    from lbadvisor.plan.baseline import baseline_of
+    from lbadvisor.planning.baseline import baseline_of
 
     baseline = baseline_recipe(recipe, changes, words)
     request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(baseline))
@@ -73,7 +73,7 @@ def calibrate(
 
     from lbadvisor.diagnostics.calibration.calibration import default_updates
     from lbadvisor.diagnostics.calibration.short_runs import CalibrationRequest, check_calibration
-    from lbadvisor.plan.plan import advise
+    from lbadvisor.planning.plan import advise
 
     tried = numbers_of(exponents)
     plan = advise(baseline, request)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbadvisor.cli.display.render_sweep import Form
-    from lbadvisor.plan.arms import Arm
-    from lbadvisor.plan.planned_arms import LeftOut, PlannedArm
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.arms import Arm
+    from lbadvisor.planning.planned_arms import LeftOut, PlannedArm
+    from lbadvisor.planning.request import Request
     from lbadvisor.recipe.recipe import Recipe
 
 
@@ -66,9 +66,9 @@ def ladder(
     from lbadvisor.cli.options.known_words import noise_scale_of
     from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
-    from lbadvisor.plan.arms import parse_arms
-    from lbadvisor.plan.knowledge import Knowledge
-    from lbadvisor.plan.planned_arms import LadderRequest
+    from lbadvisor.planning.arms import parse_arms
+    from lbadvisor.planning.knowledge import Knowledge
+    from lbadvisor.planning.planned_arms import LadderRequest
     from lbadvisor.runs.reuse import name_of_ladder
 
     sizes = targets_of(targets)
@@ -118,8 +118,8 @@ def _planned(
 ) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
     """The arms to train, each with its seeds, and those skipped. Raises `UsageError` for rules that no arm uses."""
     from lbadvisor.cli.options.effects import Planned, refuse_without_effect
-    from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.planned_arms import planned_arms
+    from lbadvisor.planning.baseline import baseline_of
+    from lbadvisor.planning.planned_arms import planned_arms
 
     if asked.target_batch_size == baseline.batch.size:
         raise UsageError(

@@ -13,9 +13,9 @@ from lbadvisor.cli.options.known_words import MEASURE, KnownWords
 
 if TYPE_CHECKING:
     from lbadvisor.diagnostics.update_timing import Timing
-    from lbadvisor.plan.baseline import Baseline
-    from lbadvisor.plan.plan import NumbersPlan, Plan
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.baseline import Baseline
+    from lbadvisor.planning.plan import NumbersPlan, Plan
+    from lbadvisor.planning.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Numbers:
 
     def baseline(self, batch_size: int) -> "Baseline":
         """The baseline at `batch_size`. Raises `PlanError` for an impossible number."""
-        from lbadvisor.plan.baseline import baseline_of_numbers
+        from lbadvisor.planning.baseline import baseline_of_numbers
 
         return baseline_of_numbers(
             batch_size,
@@ -91,8 +91,8 @@ def plan(
     from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
-    from lbadvisor.plan.baseline import baseline_of
-    from lbadvisor.plan.plan import advise, advise_numbers
+    from lbadvisor.planning.baseline import baseline_of
+    from lbadvisor.planning.plan import advise, advise_numbers
 
     target_of(adapt.target)
     check_reports(shown.html, shown.png)
@@ -128,8 +128,8 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     """Show the plan, as JSON if asked for, and what it costs in time if that is known."""
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
-    from lbadvisor.plan.outlook import diagnosis_of, outlook_of
-    from lbadvisor.plan.plan import Plan, numbers_body, plan_body
+    from lbadvisor.planning.outlook import diagnosis_of, outlook_of
+    from lbadvisor.planning.plan import Plan, numbers_body, plan_body
 
     outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
     in_time = None if outlook is None else diagnosis_of(outlook)

@@ -46,7 +46,7 @@ def covariance(
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of
     from lbadvisor.cli.options.effects import Planned, refuse_without_effect
     from lbadvisor.cli.options.places import machine_of
-    from lbadvisor.plan.baseline import baseline_of
+    from lbadvisor.planning.baseline import baseline_of
 
     check_reports(shown.html, shown.png)
     baseline = baseline_recipe(recipe, changes, words)

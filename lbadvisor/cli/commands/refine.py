@@ -13,7 +13,7 @@ from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.request import Request
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.refine.refinement import Refinement
@@ -80,7 +80,7 @@ def refine(
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
     from lbadvisor.cli.options.places import database_path, machine_of, opened_to_train
     from lbadvisor.cli.output import check_out
-    from lbadvisor.plan.baseline import baseline_of
+    from lbadvisor.planning.baseline import baseline_of
     from lbadvisor.recipe.validation import with_validation
     from lbadvisor.refine.search_space import search_space
 

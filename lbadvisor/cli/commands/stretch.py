@@ -9,7 +9,7 @@ from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 
 if TYPE_CHECKING:
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.request import Request
     from lbadvisor.recipe.recipe import Recipe
 
 
@@ -95,8 +95,8 @@ def _check(baseline: "Recipe", asked: "Request", words: Words) -> None:
     """Raise `UsageError` for a target that is not larger than the baseline, and for rules that no arm uses."""
     from lbadvisor.cli.options.effects import Planned, refuse_without_effect
     from lbadvisor.errors import UsageError
-    from lbadvisor.plan.arms import ARMS
-    from lbadvisor.plan.baseline import baseline_of
+    from lbadvisor.planning.arms import ARMS
+    from lbadvisor.planning.baseline import baseline_of
 
     if asked.target_batch_size <= baseline.batch.size:
         raise UsageError(

@@ -15,9 +15,9 @@ from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.comparison.results import is_evaluated
-from lbadvisor.plan.arms import foundation
-from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.planned_arms import LadderRequest, PlannedArm, changes
+from lbadvisor.planning.arms import foundation
+from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.planned_arms import LadderRequest, PlannedArm, changes
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, RunStatus

@@ -10,7 +10,7 @@ from lbadvisor.cli.display.console import say
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import Heading, Table, print_table
 from lbadvisor.diagnostics.calibration.calibration import Calibration, exponent_text
-from lbadvisor.plan.noise_scale import noise_scale_text
+from lbadvisor.planning.noise_scale import noise_scale_text
 
 _COLUMNS = (
     Heading("first updates"),

@@ -13,8 +13,8 @@ from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, diverged_runs, ev
 from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import markdown, print_table
 from lbadvisor.comparison.comparison import Comparison
-from lbadvisor.plan.arms import foundation
-from lbadvisor.plan.planned_arms import LadderRequest, changes
+from lbadvisor.planning.arms import foundation
+from lbadvisor.planning.planned_arms import LadderRequest, changes
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.runs.ladder_runs import PlannedRun
 

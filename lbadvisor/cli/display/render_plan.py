@@ -8,10 +8,10 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stdout
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
-from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.forecast import Option
-from lbadvisor.plan.plan import NumbersPlan
+from lbadvisor.planning.adjustments import Adjustment
+from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.forecast import Option
+from lbadvisor.planning.plan import NumbersPlan
 from lbadvisor.records.numerals import duration_text, value_text
 
 if TYPE_CHECKING:

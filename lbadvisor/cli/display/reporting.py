@@ -98,7 +98,7 @@ def _title(comparison: "Comparison") -> str:
 
 def _plans(store: "Store", comparison: "Comparison", runs: dict[int, "Run"]) -> "Iterator[GroupPlan]":
     """Each plan once, with the groups that were trained by it, in the order of the groups."""
-    from lbadvisor.plan.plan import plan_of_json
+    from lbadvisor.planning.plan import plan_of_json
     from lbadvisor.report.contents import GroupPlan
 
     labels: dict[int, dict[str, None]] = {}

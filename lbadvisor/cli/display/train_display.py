@@ -12,8 +12,8 @@ from lbadvisor.cli.display.measured import accuracy_text, measured_text
 from lbadvisor.cli.display.progress import RunSteps, ShowsSteps, prepared, progress
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.comparison.results import is_evaluated
-from lbadvisor.plan.caveats import caveats_of_adapted
-from lbadvisor.plan.plan import Plan
+from lbadvisor.planning.caveats import caveats_of_adapted
+from lbadvisor.planning.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import first_default
 from lbadvisor.recipe.schedule import in_updates

@@ -11,15 +11,15 @@ from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_eff
 from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.errors import LbadvisorError, UsageError
-from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.arms import arm_of
-from lbadvisor.plan.baseline import Baseline, baseline_of
-from lbadvisor.plan.distances import Distances, distances_of
-from lbadvisor.plan.knowledge import Knowledge
-from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.plan import Plan, advise
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import parse_lr_rule
+from lbadvisor.planning.adjustments import Adjustment
+from lbadvisor.planning.arms import arm_of
+from lbadvisor.planning.baseline import Baseline, baseline_of
+from lbadvisor.planning.distances import Distances, distances_of
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.plan import Plan, advise
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import parse_lr_rule
 from lbadvisor.recipe.parts import Part, parse_parts
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from lbadvisor.errors import UsageError
 from lbadvisor.recipe.catalog import BUNDLED
 
 if TYPE_CHECKING:
-    from lbadvisor.plan.baseline import Baseline
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.baseline import Baseline
+    from lbadvisor.planning.request import Request
     from lbadvisor.recipe.parts import Part
 
 
@@ -85,14 +85,14 @@ def _adapts(part: "Part") -> Need[Planned]:
 
 
 def _horizon_moves(planned: Planned) -> bool:
-    from lbadvisor.plan.scaling import scaling_of
+    from lbadvisor.planning.scaling import scaling_of
 
     asked = (replace(request, weight_decay="horizon") for request in planned.requests)
     return any(abs(scaling_of(planned.baseline, request).decay_factor - 1) > 1e-9 for request in asked)
 
 
 def _has_horizon(planned: Planned) -> bool:
-    from lbadvisor.plan.weight_decay import has_horizon
+    from lbadvisor.planning.weight_decay import has_horizon
 
     return has_horizon(planned.baseline)
 

@@ -10,11 +10,11 @@ import typer
 from lbadvisor.cli.options.effects import names_a_run
 from lbadvisor.cli.options.words import Database, NoiseScaleText
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.baseline import Baseline
-from lbadvisor.plan.data_parallel import BANDWIDTH, LATENCY_SECONDS, MOST_DEVICES, Cluster
-from lbadvisor.plan.knowledge import Knowledge
-from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.update_time import Ranged, TimedUpdate, UpdateTime, update_time
+from lbadvisor.planning.baseline import Baseline
+from lbadvisor.planning.data_parallel import BANDWIDTH, LATENCY_SECONDS, MOST_DEVICES, Cluster
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.update_time import Ranged, TimedUpdate, UpdateTime, update_time
 
 MEASURE = "measure"
 LEAST, MOST = 1e-6, 1e15

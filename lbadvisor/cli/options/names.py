@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lbadvisor.plan.request import Request
+    from lbadvisor.planning.request import Request
     from lbadvisor.recipe.recipe import Recipe
 
 
@@ -44,7 +44,7 @@ def run_name_of(recipe: "Recipe", seed: int) -> str:
 
 def ladder_name_of(baseline: "Recipe", asked: "Request", kind: str = "ladder") -> str:
     """For example digits-1024-ladder or digits-1024-ghost16-ladder."""
-    from lbadvisor.plan.request import options_of
+    from lbadvisor.planning.request import options_of
 
     words = [baseline.name, str(asked.target_batch_size), *options_of(asked), *_recipe_words(baseline)]
     return "-".join([*words, kind])

@@ -16,7 +16,7 @@ from typing import Literal
 from lbadvisor.comparison.intervals import mean_of
 from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.noise_scale import NoiseScale, noise_scale_text
+from lbadvisor.planning.noise_scale import NoiseScale, noise_scale_text
 from lbadvisor.records.bounded import Bounded
 
 FIRST_WINDOW = 5

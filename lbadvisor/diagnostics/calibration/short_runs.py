@@ -19,9 +19,9 @@ from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.diagnostics.noise.gradient_moments import fresh_moments
 from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import rule_of_exponent
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import rule_of_exponent
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Preparing

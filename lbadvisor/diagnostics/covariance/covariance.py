@@ -16,8 +16,8 @@ from lbadvisor.comparison.intervals import mean_of, ratio_of
 from lbadvisor.diagnostics.calibration.calibration import noise_exponent
 from lbadvisor.diagnostics.noise.noise_estimate import noise_scale
 from lbadvisor.nn.two_batches import variance_factor
-from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.rules import LR_RULES, lr_factor
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.rules import LR_RULES, lr_factor
 from lbadvisor.records.bounded import Bounded
 
 MOST_LEFT_OUT = 48

@@ -11,9 +11,9 @@ from lbadvisor.diagnostics.covariance.covariance import (
     GroupRatio,
     RuleMatch,
 )
-from lbadvisor.plan.noise_scale import noise_scale_text
-from lbadvisor.plan.noisy_quadratic import stretch_caveats
-from lbadvisor.plan.rules import HOFFER
+from lbadvisor.planning.noise_scale import noise_scale_text
+from lbadvisor.planning.noisy_quadratic import stretch_caveats
+from lbadvisor.planning.rules import HOFFER
 from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, Style, banded
 

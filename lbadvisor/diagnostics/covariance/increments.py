@@ -15,10 +15,10 @@ from lbadvisor.diagnostics.covariance.covariance import CovarianceProbe, Gradien
 from lbadvisor.diagnostics.covariance.sketch import Sketch, sketch_of
 from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.errors import LbadvisorError, UsageError
-from lbadvisor.plan import rules
-from lbadvisor.plan.baseline import baseline_of
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.request import Request
+from lbadvisor.planning import rules
+from lbadvisor.planning.baseline import baseline_of
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.catalog import OPTIMIZERS
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import GradientNoise

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import UsageError
-from lbadvisor.plan.noise_scale import NoiseScale
+from lbadvisor.planning.noise_scale import NoiseScale
 from lbadvisor.records.quantities import GRADIENT_SQUARE, GRADIENT_VARIANCE
 from lbadvisor.records.run import Run
 

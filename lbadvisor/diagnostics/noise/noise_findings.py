@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments, noise_scale_of
-from lbadvisor.plan.noise_scale import (
+from lbadvisor.planning.noise_scale import (
     NoiseScale,
     noise_scale_text,
     predicted_gain,
@@ -14,7 +14,7 @@ from lbadvisor.plan.noise_scale import (
     relative_examples,
     relative_updates,
 )
-from lbadvisor.plan.noisy_quadratic import stretch_caveats
+from lbadvisor.planning.noisy_quadratic import stretch_caveats
 from lbadvisor.records.bounded import Bounded
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series, banded
 from lbadvisor.records.numerals import counted

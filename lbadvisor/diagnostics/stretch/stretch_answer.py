@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lbadvisor.comparison.comparison import Estimate
 from lbadvisor.comparison.stretch_search import Ending, StretchQuestion, StretchSearch, Verdict
-from lbadvisor.plan.noise_scale import NoiseScale, predicted_stretch
+from lbadvisor.planning.noise_scale import NoiseScale, predicted_stretch
 
 
 @dataclass(frozen=True, slots=True)

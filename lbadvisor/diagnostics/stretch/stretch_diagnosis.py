@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from lbadvisor.comparison.comparison import Estimate
 from lbadvisor.comparison.stretch_search import Ending, Verdict
 from lbadvisor.diagnostics.stretch.stretch_answer import PredictedStretch, StretchAnswer, StretchRow
-from lbadvisor.plan.noise_scale import noise_scale_text
-from lbadvisor.plan.noisy_quadratic import stretch_caveats
+from lbadvisor.planning.noise_scale import noise_scale_text
+from lbadvisor.planning.noisy_quadratic import stretch_caveats
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 from lbadvisor.records.numerals import duration_text, listed
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.update_time import Ranged, TimedUpdate, update_time
+from lbadvisor.planning.update_time import Ranged, TimedUpdate, update_time
 
 
 def exact(seconds):

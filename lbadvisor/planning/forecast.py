@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass, replace
 
-from lbadvisor.plan import betas, rules
-from lbadvisor.plan.noise_scale import NoiseScale, gain, predicted_stretch, surge_factor
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.scaling import Scaling, scaling_of
-from lbadvisor.plan.update_time import Ranged
+from lbadvisor.planning import betas, rules
+from lbadvisor.planning.noise_scale import NoiseScale, gain, predicted_stretch, surge_factor
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.scaling import Scaling, scaling_of
+from lbadvisor.planning.update_time import Ranged
 from lbadvisor.recipe.parts import Part
 
 

@@ -7,10 +7,10 @@ the last is its advice.
 from dataclasses import replace
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan import rules
-from lbadvisor.plan.adjustments import Adjustment, changed, updates_formula
-from lbadvisor.plan.rules import Rule
-from lbadvisor.plan.scaling import Scaling
+from lbadvisor.planning import rules
+from lbadvisor.planning.adjustments import Adjustment, changed, updates_formula
+from lbadvisor.planning.rules import Rule
+from lbadvisor.planning.scaling import Scaling
 from lbadvisor.recipe.parts import Addition
 
 

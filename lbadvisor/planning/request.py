@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from lbadvisor.plan import rules
-from lbadvisor.plan.distances import Distances
-from lbadvisor.plan.knowledge import Knowledge
-from lbadvisor.plan.rules import LrRule
+from lbadvisor.planning import rules
+from lbadvisor.planning.distances import Distances
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.rules import LrRule
 from lbadvisor.recipe.parts import Part
 
 BetasRule = Literal["auto", "sde", "half-life", "keep"]

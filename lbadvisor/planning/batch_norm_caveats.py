@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from lbadvisor.plan import rules
-from lbadvisor.plan.baseline import Baseline
-from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.scaling import Scaling
+from lbadvisor.planning import rules
+from lbadvisor.planning.baseline import Baseline
+from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.scaling import Scaling
 from lbadvisor.running_statistics import DEFINITIONS
 
 SMALL_GHOST = 16

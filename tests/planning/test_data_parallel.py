@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lbadvisor.plan.data_parallel import (
+from lbadvisor.planning.data_parallel import (
     EXACT_TERMS,
     Cluster,
     all_reduce_seconds,
@@ -15,7 +15,7 @@ from lbadvisor.plan.data_parallel import (
     parallel_update,
     waiting_seconds,
 )
-from lbadvisor.plan.update_time import Ranged, TimedUpdate, update_time
+from lbadvisor.planning.update_time import Ranged, TimedUpdate, update_time
 
 CLUSTER = Cluster(devices=4096, parameters=1_000_000, bandwidth=1e10, latency_seconds=2e-5)
 TIME = update_time([TimedUpdate(b, Ranged(*[0.02 + 1e-5 * b] * 3)) for b in (128, 8192)])

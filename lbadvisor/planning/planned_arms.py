@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.adjustments import Adjustment
-from lbadvisor.plan.arms import ARMS, Arm
-from lbadvisor.plan.baseline import baseline_of
-from lbadvisor.plan.caveats import of_distance_signal
-from lbadvisor.plan.distances import Distances, check_measured
-from lbadvisor.plan.plan import Plan, advise
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.adjustments import Adjustment
+from lbadvisor.planning.arms import ARMS, Arm
+from lbadvisor.planning.baseline import baseline_of
+from lbadvisor.planning.caveats import of_distance_signal
+from lbadvisor.planning.distances import Distances, check_measured
+from lbadvisor.planning.plan import Plan, advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.catalog import network_facts
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan import betas, rules, weight_decay
-from lbadvisor.plan.baseline import Baseline
-from lbadvisor.plan.request import Request
+from lbadvisor.planning import betas, rules, weight_decay
+from lbadvisor.planning.baseline import Baseline
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.catalog import OPTIMIZERS, OptimizerFacts
 
 

@@ -5,7 +5,7 @@ from dataclasses import astuple
 
 import pytest
 
-from lbadvisor.plan.noise_scale import (
+from lbadvisor.planning.noise_scale import (
     NoiseScale,
     gain,
     noise_scale_text,

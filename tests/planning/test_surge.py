@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lbadvisor.plan.noise_scale import surge_factor
+from lbadvisor.planning.noise_scale import surge_factor
 
 
 def test_adams_best_learning_rate_peaks_at_the_noise_scale_and_is_symmetric_about_it():

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan import rules
-from lbadvisor.plan.request import Request
+from lbadvisor.planning import rules
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.suggestion import did_you_mean
 

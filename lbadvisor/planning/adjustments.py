@@ -7,9 +7,9 @@ recipe sets that field in the adapted recipe; nothing else in it changes.
 from dataclasses import dataclass
 from typing import Literal
 
-from lbadvisor.plan import betas, rules, weight_decay
-from lbadvisor.plan.rules import Rule
-from lbadvisor.plan.scaling import Scaling
+from lbadvisor.planning import betas, rules, weight_decay
+from lbadvisor.planning.rules import Rule
+from lbadvisor.planning.scaling import Scaling
 from lbadvisor.running_statistics import DEFINITIONS, horizon_examples
 
 Value = int | float | str | tuple[int | float | None, ...] | None

@@ -3,11 +3,11 @@
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.arms import ARMS, PAPER_ARMS, arm_of, foundation, parse_arms, place_of
-from lbadvisor.plan.plan import advise
-from lbadvisor.plan.planned_arms import changes, planned, planned_arms
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import LINEAR
+from lbadvisor.planning.arms import ARMS, PAPER_ARMS, arm_of, foundation, parse_arms, place_of
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.planned_arms import changes, planned, planned_arms
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import LINEAR
 from lbadvisor.recipe.recipe import Recipe, differing_fields, recipe_hash
 from lbadvisor.recipe.schedule import in_updates, rates_at
 

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from lbadvisor.errors import PlanError, RefusedError
-from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.caveats import caveats_of_adapted
-from lbadvisor.plan.plan import advise, advise_numbers, numbers_body, plan_body, plan_json, plan_of_json
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
+from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.caveats import caveats_of_adapted
+from lbadvisor.planning.plan import advise, advise_numbers, numbers_body, plan_body, plan_json, plan_of_json
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
 from lbadvisor.recipe.parts import PARTS, parse_parts
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.schedule import in_updates

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lbadvisor.plan.noise_scale import NoiseScale, stretch
+from lbadvisor.planning.noise_scale import NoiseScale, stretch
 
 LOSS = 0.02
 """The loss to reach with `HARMONIC`, from 3.74."""

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lbadvisor.errors import PlanError, RefusedError
-from lbadvisor.plan import additions, adjustments, rules
-from lbadvisor.plan.adjustments import Adjustment, Value
-from lbadvisor.plan.baseline import Baseline, baseline_of
-from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.caveats import caveats
-from lbadvisor.plan.forecast import Option, forecast
-from lbadvisor.plan.request import Request, options_of
-from lbadvisor.plan.scaling import Scaling, scaling_of
+from lbadvisor.planning import additions, adjustments, rules
+from lbadvisor.planning.adjustments import Adjustment, Value
+from lbadvisor.planning.baseline import Baseline, baseline_of
+from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.caveats import caveats
+from lbadvisor.planning.forecast import Option, forecast
+from lbadvisor.planning.request import Request, options_of
+from lbadvisor.planning.scaling import Scaling, scaling_of
 from lbadvisor.version import __version__
 
 if TYPE_CHECKING:

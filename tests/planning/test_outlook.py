@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.data_parallel import Cluster, parallel_update
-from lbadvisor.plan.knowledge import Knowledge
-from lbadvisor.plan.noise_scale import NoiseScale, surge_factor
-from lbadvisor.plan.outlook import diagnosis_of, outlook_of
-from lbadvisor.plan.plan import advise_numbers
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.update_time import Ranged, TimedUpdate, update_time
+from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.data_parallel import Cluster, parallel_update
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.noise_scale import NoiseScale, surge_factor
+from lbadvisor.planning.outlook import diagnosis_of, outlook_of
+from lbadvisor.planning.plan import advise_numbers
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.update_time import Ranged, TimedUpdate, update_time
 from lbadvisor.recipe.parts import PARTS
 
 BASELINE = baseline_of_numbers(128, 0.1, 200, 50_000, momentum=0.9)

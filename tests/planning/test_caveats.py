@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.knowledge import Knowledge
-from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.plan import advise_numbers
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
+from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.plan import advise_numbers
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
 from lbadvisor.recipe.parts import PARTS
 
 SGD = baseline_of_numbers(128, 0.1, 200, 50_000, momentum=0.9, weight_decay=1e-4)

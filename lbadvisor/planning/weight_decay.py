@@ -9,9 +9,9 @@ only grows.
 import math
 from typing import Literal
 
-from lbadvisor.plan.baseline import Baseline
-from lbadvisor.plan.request import Request
-from lbadvisor.plan.rules import HOFFER, MALLADI, Rule
+from lbadvisor.planning.baseline import Baseline
+from lbadvisor.planning.request import Request
+from lbadvisor.planning.rules import HOFFER, MALLADI, Rule
 from lbadvisor.recipe.catalog import OPTIMIZERS
 
 WANG = "Wang, Aitchison 2024, arXiv:2405.13698"

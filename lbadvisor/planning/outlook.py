@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lbadvisor.plan import noise_scale as noise
-from lbadvisor.plan.data_parallel import Cluster, assumptions, fastest_update, parallel_update
-from lbadvisor.plan.forecast import BY_NOISE_SCALE, Option
-from lbadvisor.plan.knowledge import Knowledge
-from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.noisy_quadratic import stretch_caveats
-from lbadvisor.plan.update_time import Ranged, UpdateTime
+from lbadvisor.planning import noise_scale as noise
+from lbadvisor.planning.data_parallel import Cluster, assumptions, fastest_update, parallel_update
+from lbadvisor.planning.forecast import BY_NOISE_SCALE, Option
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.noisy_quadratic import stretch_caveats
+from lbadvisor.planning.update_time import Ranged, UpdateTime
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 from lbadvisor.records.numerals import duration_text, listed
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from lbadvisor.plan.data_parallel import Cluster
-from lbadvisor.plan.noise_scale import NoiseScale
-from lbadvisor.plan.update_time import UpdateTime
+from lbadvisor.planning.data_parallel import Cluster
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.update_time import UpdateTime
 
 
 @dataclass(frozen=True, slots=True)

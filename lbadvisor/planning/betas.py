@@ -8,9 +8,9 @@ import math
 from typing import Literal
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.baseline import Baseline
-from lbadvisor.plan.request import BetasRule
-from lbadvisor.plan.rules import MALLADI, Rule
+from lbadvisor.planning.baseline import Baseline
+from lbadvisor.planning.request import BetasRule
+from lbadvisor.planning.rules import MALLADI, Rule
 
 MAREK = "Marek et al. 2025, arXiv:2507.07101"
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan.baseline import baseline_of_numbers
-from lbadvisor.plan.betas import adapted_beta, adapted_epsilon, applied_betas, largest_target
+from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.betas import adapted_beta, adapted_epsilon, applied_betas, largest_target
 
 ADAM = baseline_of_numbers(128, optimizer="adam")
 SGD = baseline_of_numbers(128)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lbadvisor.errors import PlanError
-from lbadvisor.plan import rules
+from lbadvisor.planning import rules
 
 
 @pytest.mark.parametrize(

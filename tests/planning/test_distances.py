@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from lbadvisor.errors import PlanError, RefusedError
-from lbadvisor.plan.arms import parse_arms
-from lbadvisor.plan.caveats import caveats_of_adapted
-from lbadvisor.plan.distances import Distances, check_measured, distances_of
-from lbadvisor.plan.plan import advise, plan_json, plan_of_json
-from lbadvisor.plan.planned_arms import planned, planned_arms, with_distances
-from lbadvisor.plan.request import Request
+from lbadvisor.planning.arms import parse_arms
+from lbadvisor.planning.caveats import caveats_of_adapted
+from lbadvisor.planning.distances import Distances, check_measured, distances_of
+from lbadvisor.planning.plan import advise, plan_json, plan_of_json
+from lbadvisor.planning.planned_arms import planned, planned_arms, with_distances
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe

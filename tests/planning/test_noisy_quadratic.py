@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from lbadvisor.plan.noise_scale import NoiseScale, stretch
-from lbadvisor.plan.noisy_quadratic import (
+from lbadvisor.planning.noise_scale import NoiseScale, stretch
+from lbadvisor.planning.noisy_quadratic import (
     HARMONIC,
     LOSS,
     Descent,

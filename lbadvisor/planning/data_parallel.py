@@ -7,8 +7,8 @@ All devices keep the weights, each computes the gradient of its part of the batc
 import math
 from dataclasses import dataclass
 
-from lbadvisor.plan.rules import OWN_CHOICE
-from lbadvisor.plan.update_time import UpdateTime
+from lbadvisor.planning.rules import OWN_CHOICE
+from lbadvisor.planning.update_time import UpdateTime
 
 NCCL = "NVIDIA nccl-tests, doc/PERFORMANCE.md"
 BANDWIDTH = 12.5e9

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lbadvisor.plan import betas, rules, weight_decay
-from lbadvisor.plan.baseline import Baseline, baseline_of
-from lbadvisor.plan.batch_norm_caveats import of_ghost_batches, of_ghosts
-from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.measured_caveats import of_noise_scale, of_stability
-from lbadvisor.plan.scaling import Scaling
+from lbadvisor.planning import betas, rules, weight_decay
+from lbadvisor.planning.baseline import Baseline, baseline_of
+from lbadvisor.planning.batch_norm_caveats import of_ghost_batches, of_ghosts
+from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.measured_caveats import of_noise_scale, of_stability
+from lbadvisor.planning.scaling import Scaling
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from lbadvisor.plan import rules
-from lbadvisor.plan.caveat import Caveat
-from lbadvisor.plan.noise_scale import MCCANDLISH, SURGE, gain, noise_scale_text, stretch, surge_factor
-from lbadvisor.plan.scaling import Scaling
+from lbadvisor.planning import rules
+from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.noise_scale import MCCANDLISH, SURGE, gain, noise_scale_text, stretch, surge_factor
+from lbadvisor.planning.scaling import Scaling
 
 COHEN = "Cohen et al. 2021, arXiv:2103.00065"
 _ROUNDED = 1 + 1e-9
