@@ -18,7 +18,8 @@ from lbadvisor.recipe.catalog import (
 )
 from lbadvisor.recipe.faults import Fault, FieldPath
 from lbadvisor.recipe.limits import MOST_COUNT
-from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Clipping, Data, Model, Schedule
+from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model
+from lbadvisor.recipe.schedule_tables import Clipping, Schedule
 from lbadvisor.recipe.suggestion import nearest
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import RecipeModel
+from lbadvisor.recipe.recipe_model import RecipeModel
 
 Kind = type[str] | type[int] | type[float] | type[bool]
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import RecipeModel
+from lbadvisor.recipe.recipe_model import RecipeModel
 from lbadvisor.recipe.suggestion import did_you_mean
 from lbadvisor.recipe.toml_places import TomlPath
 

@@ -13,25 +13,23 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lbadvisor.recipe.coherence import RULES
 from lbadvisor.recipe.faults import refuse
+from lbadvisor.recipe.recipe_model import Name, RecipeModel
 from lbadvisor.recipe.recipe_tables import (
     AdaptedFrom,
     Batch,
     BatchNorm,
     Checkpoints,
-    Clipping,
     Compute,
     Data,
     GradientNoise,
     Measurements,
     Model,
-    Name,
     Optimizer,
-    RecipeModel,
     Regularization,
-    Schedule,
     WeightEma,
     first_default,
 )
+from lbadvisor.recipe.schedule_tables import Clipping, Schedule
 
 Scalar = str | int | float | bool
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import AlsoMeasured, Clipping
+from lbadvisor.recipe.recipe_tables import AlsoMeasured
+from lbadvisor.recipe.schedule_tables import Clipping
 
 Length = tuple[float | None, int | None]
 """A length of training: (epochs, updates), at most one of them given."""

@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Clipping
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.recipe.schedule_tables import Clipping
 from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic

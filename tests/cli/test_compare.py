@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from lbadvisor.cli.app import app
 from lbadvisor.errors import StoreError, UnknownRunError, UsageError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Part, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Part, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store
 

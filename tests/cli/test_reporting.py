@@ -14,8 +14,9 @@ from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe, differing_fields
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.quantities import ACCURACY
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store

@@ -13,7 +13,8 @@ from lbadvisor.cli.app import app
 from lbadvisor.errors import RefusedError, StoreError, UnknownRunError, UsageError
 from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION_NETWORKS
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import checkpoint_folder, only_process

@@ -10,7 +10,8 @@ from lbadvisor.comparison.comparison import Comparison, RunResult
 from lbadvisor.comparison.results import result_of
 from lbadvisor.recipe.parts import Part
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment, Measurement, Run, RunStatus
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

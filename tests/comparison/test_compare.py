@@ -10,18 +10,8 @@ from lbadvisor.comparison import compare, results
 from lbadvisor.comparison.comparison import Better, Comparison, Metric, RunSummary
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import (
-    AdaptedFrom,
-    Batch,
-    BatchNorm,
-    Clipping,
-    Data,
-    Milestone,
-    Model,
-    Part,
-    Schedule,
-    Sgd,
-)
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, BatchNorm, Data, Model, Part, Sgd
+from lbadvisor.recipe.schedule_tables import Clipping, Milestone, Schedule
 from lbadvisor.records.run import Environment, Measurement, Run, RunStatus
 
 SMALL, LARGE = 128, 4096

@@ -7,7 +7,8 @@ import pytest
 from lbadvisor.comparison.conditions import meets, parse_condition
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment, Run, RunStatus
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -10,7 +10,8 @@ from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.comparison.comparison import Metric, Position, RunResult
 from lbadvisor.comparison.results import result_of, shared_positions, standing_of
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Environment, Measurement, Run, RunStatus
 

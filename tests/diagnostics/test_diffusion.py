@@ -8,7 +8,8 @@ from lbadvisor.diagnostics.diffusion.diffusion import diffusion_of
 from lbadvisor.diagnostics.diffusion.diffusion_diagnosis import diagnosis_of_diffusion
 from lbadvisor.diagnostics.diffusion.growth import Law
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM
 from lbadvisor.records.run import Environment, Measurement, Reading
 from lbadvisor.store import Store

@@ -8,7 +8,8 @@ import pytest
 from lbadvisor.comparison.conditions import parse_condition
 from lbadvisor.errors import UnknownRunError, UsageError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.runs.selection import compare_selection, select
 from lbadvisor.store import Store

@@ -9,8 +9,9 @@ from lbadvisor.planning.plan import advise, plan_json
 from lbadvisor.planning.request import Request
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment
 from lbadvisor.runs.subject import subject_of
 from lbadvisor.store import Store

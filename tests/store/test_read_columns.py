@@ -8,7 +8,8 @@ import pytest
 
 from lbadvisor.errors import UnknownRunError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.store import Store
 

@@ -11,7 +11,8 @@ from lbadvisor.comparison.comparison import Position
 from lbadvisor.comparison.results import result_of, standing_of
 from lbadvisor.errors import UnknownRunError
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Schedule, Sgd
+from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
+from lbadvisor.recipe.schedule_tables import Schedule
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Environment, Measurement, Run
 from lbadvisor.store import Store

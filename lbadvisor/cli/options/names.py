@@ -12,7 +12,7 @@ def checked_name(name: str, what: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
     from lbadvisor.errors import UsageError
-    from lbadvisor.recipe.recipe_tables import Name
+    from lbadvisor.recipe.recipe_model import Name
 
     try:
         checked: str = TypeAdapter(Name).validate_python(name)
