@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 from lbadvisor.errors import PlanError, UsageError
 from lbadvisor.planning.adjustments import Value
@@ -42,16 +41,6 @@ _READ = (
     "timm's command line or args.yaml, Hugging Face TrainingArguments as JSON, an MMEngine or Detectron2 "
     "configuration, a bigBatch command line"
 )
-
-
-class GivenSettings(TypedDict, total=False):
-    """An optimizer's settings, by the names that they have in a plan from numbers."""
-
-    momentum: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    weight_decay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,16 @@ def _plan_of(foreign: Foreign, tuned: int | None) -> tuple[NumbersPlan | None, s
         return None, f"the advisor has no rules for the optimizer {optimizer.name}, so there is no plan to compare with"
     if tuned > foreign.batch_size:
         return None, f"the batch is below the baseline's {tuned:,}: the plan goes from a small batch to a larger one"
-    baseline = baseline_of_numbers(tuned, foreign.lr.value, optimizer=optimizer.name, **_given(optimizer))
+    baseline = baseline_of_numbers(
+        tuned,
+        foreign.lr.value,
+        optimizer=optimizer.name,
+        momentum=_given(optimizer, "momentum"),
+        beta1=_given(optimizer, "beta1"),
+        beta2=_given(optimizer, "beta2"),
+        epsilon=_given(optimizer, "epsilon"),
+        weight_decay=_given(optimizer, "weight_decay"),
+    )
     clips = foreign.clipping.value if foreign.clipping else None
     baseline = replace(baseline, has_batch_norm=foreign.statistics is not None, clipping_norm=clips)
     try:
@@ -153,21 +151,21 @@ def _plan_of(foreign: Foreign, tuned: int | None) -> tuple[NumbersPlan | None, s
         return None, f"there is no plan: {error}"
 
 
-def _given(optimizer: ForeignOptimizer) -> GivenSettings:
-    """Its settings that are known, and that an optimizer of that name has."""
-    facts = OPTIMIZERS[optimizer.name]
-    values = {
-        name: getattr(optimizer, name) for name in GivenSettings.__annotations__ if getattr(facts, name) is not None
-    }
-    return GivenSettings(**{name: value for name, value in values.items() if value is not None})  # type: ignore[typeddict-item]
+def _given(optimizer: ForeignOptimizer, name: str) -> float | None:
+    """Its setting `name`; None if it is not known, or if an optimizer of that kind has no such setting."""
+    value: float | None = getattr(optimizer, name)
+    return value if getattr(OPTIMIZERS[optimizer.name], name) is not None else None
 
 
 def _command(foreign: Foreign, tuned: int | None) -> str:
     """The command line that shows the plan."""
-    name, words = foreign.optimizer.name, [f"--from {tuned} --to {foreign.batch_size} --lr {foreign.lr.value:g}"]
-    given = {"optimizer": name} | {key: f"{value:g}" for key, value in _given(foreign.optimizer).items()}
-    flags = ((key.replace("weight_decay", "weight-decay-value"), value) for key, value in given.items())
-    return " ".join(["lbadvisor plan", *words, *(f"--{key} {value}" for key, value in flags)])
+    words = [f"lbadvisor plan --from {tuned} --to {foreign.batch_size} --lr {foreign.lr.value:g}"]
+    words.append(f"--optimizer {foreign.optimizer.name}")
+    for name in ("momentum", "beta1", "beta2", "epsilon", "weight_decay"):
+        value = _given(foreign.optimizer, name)
+        if value is not None:
+            words.append(f"--{name.replace('weight_decay', 'weight-decay-value')} {value:g}")
+    return " ".join(words)
 
 
 def _lines(

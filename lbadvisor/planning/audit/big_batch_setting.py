@@ -54,7 +54,10 @@ def big_batch_setting(text: SettingText, devices: int | None) -> Foreign:
             raise UsageError(f"bigBatch cannot cut a batch of {batch.value:g} into ghosts of {reference.value:g}")
         span = math.ceil(batch.value / (batch.value // reference.value))
     else:
-        reference, span = Fact("a hard-coded 256", _HARD_CODED, "main_normal.py; its help says 128"), int(batch.value)
+        reference, span = (
+            Fact("a hard-coded number", _HARD_CODED, "main_normal.py; its help says 128"),
+            int(batch.value),
+        )
     gpus, model, notes = len(found.value("gpus").split(",")), found.value("model"), [_RESTARTS]
     lr, momentum, decay = _MODELS.get(model, (found.value("lr"), found.value("momentum"), found.value("weight_decay")))
     own = {"lr", "momentum", "weight_decay"} & set(found.given)

@@ -46,7 +46,7 @@ def timm_setting(text: SettingText, devices: int | None) -> Foreign:
         rule = rules.SQRT if by_root else rules.LINEAR
         source = "lr_base_scale" if asked else f"timm's default for {name}"
         factor = (batch_size / reference.value) ** (0.5 if by_root else 1.0)
-    beta1, beta2, *_ = (*found.value("opt_betas"), None, None)
+    betas: tuple[float | None, ...] = (*(found.value("opt_betas") or ()), None, None)
     span = factors[0].value * (factors[1].value if found.value("sync_bn") else 1)
     synced = "sync_bn: over all devices" if found.value("sync_bn") else "of each device, if the network has batch norm"
     clips = found.value("clip_grad") is not None and found.value("clip_mode") == "norm"
@@ -60,7 +60,7 @@ def timm_setting(text: SettingText, devices: int | None) -> Foreign:
         trainer="timm",
         factors=factors,
         optimizer=ForeignOptimizer(
-            optimizer_name(found.value("opt")), found.value("momentum"), beta1, beta2, found.value("opt_eps"),
+            optimizer_name(found.value("opt")), found.value("momentum"), betas[0], betas[1], found.value("opt_eps"),
             found.value("weight_decay"),
         ),
         lr=found.fact("learning rate", "lr" if reference is None else "lr_base"),
