@@ -82,7 +82,7 @@ def explanation(topic: str) -> str:
         raise UsageError(f"no topic `{topic}`: {did_you_mean(topic, TOPICS)}")
     text = (_TEXTS / f"{topic}.md").read_text(encoding="utf-8")
     definitions = "\n".join(f"- `{name}`: {one.formula}. {one.source}." for name, one in DEFINITIONS.items())
-    filled = text.format_map({"definitions": definitions} | _sample_plans())
+    filled = text.format(definitions=definitions, **_sample_plans())
     return "\n\n".join([f"# {topic}: {TOPICS[topic]}", *map(_in_lines, filled.strip().split("\n\n"))]) + "\n"
 
 

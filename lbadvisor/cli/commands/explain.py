@@ -4,13 +4,17 @@ from typing import Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options.command import command
 
 
 @command
 def explain(
     topic: Annotated[
-        str | None, typer.Argument(metavar="[TOPIC]", help="What to explain; without one, list all.")
+        str | None,
+        typer.Argument(
+            metavar="[TOPIC]", help="What to explain; without one, list all.", autocompletion=completion.topics
+        ),
     ] = None,
 ) -> None:
     """Explain a rule or a measurement in half a page: formula, source, and when it fails.

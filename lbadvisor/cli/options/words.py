@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lbadvisor.cli.options import completion
+
 Database = Annotated[
     Path | None,
     typer.Option("--db", metavar="FILE", help="Database file. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
@@ -26,7 +28,7 @@ HtmlPage = Annotated[
 PngPicture = Annotated[
     Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Overwrites only its own.")
 ]
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", autocompletion=completion.recipes)]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Targets = Annotated[
     str | None,
@@ -64,6 +66,7 @@ NoiseScaleText = Annotated[
     typer.Option(
         "--noise-scale",
         metavar="N|LOW..HIGH|RUN",
+        autocompletion=completion.runs,
         help="Gradient noise scale in examples, as `probe noise` measures it, or a run trained with --measure noise.",
     ),
 ]
@@ -134,7 +137,12 @@ class Adapt:
     target: Target = None
     arm: Annotated[
         str | None,
-        typer.Option("--arm", metavar="ARM", help="Adapt like this arm of a ladder (see `lbadvisor ladder`)."),
+        typer.Option(
+            "--arm",
+            metavar="ARM",
+            help="Adapt like this arm of a ladder (see `lbadvisor ladder`).",
+            autocompletion=completion.arms,
+        ),
     ] = None
     parts: Parts = None
     lr_rule: Annotated[
@@ -153,6 +161,7 @@ class Adapt:
         typer.Option(
             "--distances-from",
             metavar="RUN",
+            autocompletion=completion.runs,
             help="Let milestones come early, at the weight distances of this run of the baseline.",
         ),
     ] = None
