@@ -6,7 +6,7 @@ from typing import Literal
 
 from lbadvisor.planning.rules import LrRule
 
-Length = Literal["epochs", "updates"]
+Kept = Literal["epochs", "updates"]
 """What a trainer's schedule is written in, and so what a larger batch leaves as it is."""
 
 
@@ -47,7 +47,7 @@ class Foreign:
     lr: Fact
     rule: LrRule
     rule_source: str
-    length: Length
+    length: Kept
     length_source: str
     lr_factor: float = 1.0
     reference: Fact | None = None

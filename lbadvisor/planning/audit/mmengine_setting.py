@@ -13,68 +13,69 @@ from lbadvisor.planning.audit.trainer_settings import devices_of, fact_of
 SIGNS = ("auto_scale_lr", "optim_wrapper", "train_dataloader", "dist_train.sh")
 
 
+_OPTIMIZER = "optim_wrapper.optimizer"
+
+
 def mmengine_setting(text: SettingText, devices: int | None) -> Foreign:
-    """What MMEngine will do. Raises `UsageError`."""
-
-    def needed(what: str, path: str) -> Fact:
-        if text.value(path) is None:
-            raise UsageError(f"MMEngine: the configuration has no {path}, the {what}: give the whole configuration")
-        return fact_of(what, text.value(path), path)
-
-    def number(what: str, path: str) -> float | None:
-        value = text.value(path)
-        return None if value is None else fact_of(what, value, path).value
-
-    factors = (
-        needed("examples per device", "train_dataloader.batch_size"),
-        devices_of(text, devices),
-        fact_of(
-            "passes accumulated",
-            text.value("optim_wrapper.accumulative_counts", 1),
-            "optim_wrapper.accumulative_counts",
-        ),
-    )
-    scales = bool(text.value("auto_scale_lr.enable")) or "auto_scale_lr" in {
-        w.strip("-").replace("-", "_") for w in text.words
-    }
-    has_base = scales or text.value("auto_scale_lr.base_batch_size") is not None
-    reference = needed("auto_scale_lr.base_batch_size", "auto_scale_lr.base_batch_size") if has_base else None
-    factor = factors[0].value * factors[1].value / reference.value if scales and reference else 1.0
-    notes = []
-    if scales and factors[2].value > 1:
-        notes.append(
-            "MMEngine's rule leaves gradient accumulation out of the batch size (open-mmlab/mmengine#894): it scales "
-            f"for {factors[0].value * factors[1].value:,g} examples an update"
+    """What MMEngine will do; a learning rate that is not given counts as 1. Raises `UsageError`."""
+    per_device = _number(text, "examples per device", "train_dataloader.batch_size")
+    if per_device is None:
+        raise UsageError(
+            "MMEngine: the configuration has no train_dataloader.batch_size, the examples per device: give the whole "
+            "configuration, or a command line with --cfg-options train_dataloader.batch_size=N"
         )
+    count = devices_of(text, devices)
+    once = Fact("passes accumulated", 1, "MMEngine's default")
+    accumulated = _number(text, "passes accumulated", "optim_wrapper.accumulative_counts") or once
+    scales = bool(text.value("auto_scale_lr.enable")) or bool({"--auto-scale-lr", "--auto_scale_lr"} & {*text.words})
+    reference = _number(text, "auto_scale_lr.base_batch_size", "auto_scale_lr.base_batch_size")
+    if scales and reference is None:
+        raise UsageError("MMEngine: auto_scale_lr has no base_batch_size, without which MMEngine stops")
+    scaled_for = per_device.value * count.value
+    left_out = (
+        "MMEngine's rule leaves gradient accumulation out of the batch size (open-mmlab/mmengine#894): it scales for "
+        f"{scaled_for:,g} examples per update"
+    )
     by_updates = text.value("train_cfg.max_iters") is not None
-    model = repr(text.value("model"))
-    synced = "SyncBN" in model
-    span = factors[0].value * (factors[1].value if synced else 1)
-    optimizer = "optim_wrapper.optimizer"
-    betas = text.value(f"{optimizer}.betas")
-    beta1, beta2 = betas if isinstance(betas, list | tuple) and len(betas) == 2 else (None, None)
-    norm = number("clipping norm", "optim_wrapper.clip_grad.max_norm")
+    norms = repr(text.value("model"))
+    synced = "SyncBN" in norms
+    span = scaled_for if synced else per_device.value
+    source = "SyncBN: over all devices" if synced else "BN, of each device"
     return Foreign(
         trainer="MMEngine",
-        factors=factors,
-        optimizer=ForeignOptimizer(
-            optimizer_name(str(text.value(f"{optimizer}.type", "SGD"))),
-            number("momentum", f"{optimizer}.momentum"),
-            None if beta1 is None else fact_of("beta1", beta1, f"{optimizer}.betas").value,
-            None if beta2 is None else fact_of("beta2", beta2, f"{optimizer}.betas").value,
-            number("epsilon", f"{optimizer}.eps"),
-            number("weight decay", f"{optimizer}.weight_decay"),
-        ),
-        lr=needed("learning rate", f"{optimizer}.lr"),
+        factors=(per_device, count, accumulated),
+        optimizer=_optimizer(text),
+        lr=_number(text, "learning rate", f"{_OPTIMIZER}.lr") or Fact("learning rate", 1.0, "not in the setting"),
         rule=rules.LINEAR if scales else rules.NO_RULE,
-        rule_source="auto_scale_lr.enable" if scales else "auto_scale_lr is not enabled",
+        rule_source=f"auto_scale_lr is {'enabled' if scales else 'not enabled'}",
         length="updates" if by_updates else "epochs",
         length_source="train_cfg.max_iters" if by_updates else "train_cfg.max_epochs",
-        lr_factor=factor,
+        lr_factor=scaled_for / reference.value if scales and reference and reference.value else 1.0,
         reference=reference,
-        statistics=Fact("examples per batch-norm statistic", span, "SyncBN" if synced else "BN, of each device")
-        if "BN'" in model
-        else None,
-        clipping=None if norm is None else Fact("clipping norm", norm, "optim_wrapper.clip_grad"),
-        notes=tuple(notes),
-    )  # fmt: skip
+        statistics=Fact("examples per batch-norm statistic", span, source) if "BN'" in norms else None,
+        clipping=_number(text, "clipping norm", "optim_wrapper.clip_grad.max_norm"),
+        notes=(left_out,) if scales and accumulated.value > 1 else (),
+    )
+
+
+def _number(text: SettingText, what: str, path: str) -> Fact | None:
+    value = text.value(path)
+    return None if value is None else fact_of(what, value, path)
+
+
+def _optimizer(text: SettingText) -> ForeignOptimizer:
+    def setting(name: str, key: str) -> float | None:
+        found = _number(text, name, f"{_OPTIMIZER}.{key}")
+        return found.value if found else None
+
+    betas = text.value(f"{_OPTIMIZER}.betas")
+    pair = betas if isinstance(betas, list | tuple) and len(betas) == 2 else ()
+    beta1, beta2 = [fact_of("beta", beta, f"{_OPTIMIZER}.betas").value for beta in pair] or (None, None)
+    return ForeignOptimizer(
+        optimizer_name(str(text.value(f"{_OPTIMIZER}.type", "SGD"))),
+        setting("momentum", "momentum"),
+        beta1,
+        beta2,
+        setting("epsilon", "eps"),
+        setting("weight decay", "weight_decay"),
+    )
