@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lbadvisor.library.ghosts import convert_ghost_batchnorm
     from lbadvisor.library.plans import plan
     from lbadvisor.library.scheduling import schedule
+    from lbadvisor.library.training_runs import compare, ladder, train
     from lbadvisor.nn.clipping import ClippingWarmup
     from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
     from lbadvisor.planning.adjustments import Adjustment
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from lbadvisor.training.machine import Machine
 
 _HOMES = {
+    "compare": "lbadvisor.library.training_runs",
+    "ladder": "lbadvisor.library.training_runs",
+    "train": "lbadvisor.library.training_runs",
     "ClippingWarmup": "lbadvisor.nn.clipping",
     "NumbersPlan": "lbadvisor.planning.numbers_plan",
     "UpdateBatchSampler": "lbadvisor.library.example_order",
@@ -81,12 +85,15 @@ __all__ = [
     "Workspace",
     "__version__",
     "advise",
+    "compare",
     "compare_runs",
     "convert_ghost_batchnorm",
     "dump_recipe",
+    "ladder",
     "load_recipe",
     "plan",
     "schedule",
+    "train",
     "train_ladder",
     "train_run",
 ]
