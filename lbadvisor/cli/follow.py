@@ -1,9 +1,9 @@
 """The loops of long commands, a probe's with its advance on the display."""
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from lbadvisor.runs.following import Stop, follow, follow_unsaved
+from lbadvisor.runs.following import Result, Stop, follow, follow_unsaved
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from lbadvisor.training.data.dataset import Preparing
 
 __all__ = ["Stop", "follow", "follow_probe", "follow_unsaved"]
-
-Result = TypeVar("Result")
 
 
 def follow_probe(events: "Generator[Preparing | Advance, None, Result]", display: "Display") -> Result:

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from lbadvisor.comparison.column_words import parse_columns
 from lbadvisor.comparison.comparison import Comparison
@@ -18,7 +18,7 @@ from lbadvisor.planning.request import BetasRule, WeightDecayRule
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.runs.databases import opened
-from lbadvisor.runs.following import Stop, follow
+from lbadvisor.runs.following import Followed, Stop, follow
 from lbadvisor.runs.names import checked_name, ladder_name_of, run_name_of
 from lbadvisor.runs.reuse import name_of_ladder, name_of_training
 from lbadvisor.runs.selection import compare_selection, select
@@ -26,8 +26,6 @@ from lbadvisor.runs.selection import compare_selection, select
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.training.machine import MicroSize
-
-Event = TypeVar("Event")
 
 
 class LadderRules(TypedDict, total=False):
@@ -161,7 +159,7 @@ def _options_of(rules: LadderRules) -> PlanOptions:
     return options
 
 
-def _finish(events: Generator[Event, None, None]) -> None:
+def _finish(events: Generator[Followed, None, None]) -> None:
     """Train to the end; a signal is delivered once the run is saved."""
     from lbadvisor.runs.ladder import RunBegins
     from lbadvisor.runs.runner import Started
