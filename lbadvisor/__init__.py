@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.records.run import Measurement, Run
     from lbadvisor.runs.ladder import train_ladder
+    from lbadvisor.runs.recorder import RunLog, record
     from lbadvisor.runs.runner import RunRequest, train_run
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
@@ -39,6 +40,7 @@ _HOMES = {
     "Recipe": "lbadvisor.recipe.recipe",
     "Request": "lbadvisor.planning.request",
     "Run": "lbadvisor.records.run",
+    "RunLog": "lbadvisor.runs.recorder",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
     "Workspace": "lbadvisor.runs.workspace",
@@ -46,6 +48,7 @@ _HOMES = {
     "compare_runs": "lbadvisor.comparison.compare",
     "dump_recipe": "lbadvisor.recipe.file",
     "load_recipe": "lbadvisor.recipe.file",
+    "record": "lbadvisor.runs.recorder",
     "train_ladder": "lbadvisor.runs.ladder",
     "train_run": "lbadvisor.runs.runner",
 }
@@ -61,6 +64,7 @@ __all__ = [
     "Recipe",
     "Request",
     "Run",
+    "RunLog",
     "RunRequest",
     "Store",
     "Workspace",
@@ -69,6 +73,7 @@ __all__ = [
     "compare_runs",
     "dump_recipe",
     "load_recipe",
+    "record",
     "train_ladder",
     "train_run",
 ]
