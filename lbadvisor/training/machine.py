@@ -25,8 +25,8 @@ def refuse_recorded(recipe: Recipe) -> None:
     """Raise `RefusedError` for the recipe of a training elsewhere: here the same numbers would train something else."""
     if recipe.recorded is not None:
         raise RefusedError(
-            f"the recipe {recipe.name} was trained by {recipe.recorded.program} and cannot be trained here: without "
-            "its table [recorded], as a recipe of your own, it can"
+            f"the recipe {recipe.name} says what {recipe.recorded.program} trained, which cannot be trained here: "
+            "remove its table [recorded] to train a recipe of your own"
         )
 
 
