@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.records.run import Measurement, Run
     from lbadvisor.runs.ladder import train_ladder
+    from lbadvisor.runs.recorder import RunLog, record
     from lbadvisor.runs.runner import RunRequest, train_run
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
@@ -49,6 +50,7 @@ _HOMES = {
     "Recipe": "lbadvisor.recipe.recipe",
     "Request": "lbadvisor.planning.request",
     "Run": "lbadvisor.records.run",
+    "RunLog": "lbadvisor.runs.recorder",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
     "UpdateBatchSampler": "lbadvisor.library.example_order",
@@ -62,6 +64,7 @@ _HOMES = {
     "ladder": "lbadvisor.library.training_runs",
     "load_recipe": "lbadvisor.recipe.file",
     "plan": "lbadvisor.library.plans",
+    "record": "lbadvisor.runs.recorder",
     "schedule": "lbadvisor.library.scheduling",
     "train": "lbadvisor.library.training_runs",
     "train_ladder": "lbadvisor.runs.ladder",
@@ -81,6 +84,7 @@ __all__ = [
     "Recipe",
     "Request",
     "Run",
+    "RunLog",
     "RunRequest",
     "Store",
     "UpdateBatchSampler",
@@ -95,6 +99,7 @@ __all__ = [
     "ladder",
     "load_recipe",
     "plan",
+    "record",
     "schedule",
     "train",
     "train_ladder",

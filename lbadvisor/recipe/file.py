@@ -194,6 +194,8 @@ def _fill(table: Table | tomlkit.TOMLDocument, model: BaseModel, path: str, comm
         if isinstance(item, Table) and not path:
             table.add(tomlkit.nl())
         table.append(key, item)
+    for key, value in (model.model_extra or {}).items():
+        table.append(key, tomlkit.item(value))
 
 
 def _table(model: BaseModel, path: str, comments: dict[str, str]) -> Table:
