@@ -12,7 +12,7 @@ from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.caveat import Caveat
 from lbadvisor.planning.explanation import topic_of
 from lbadvisor.planning.forecast import Option
-from lbadvisor.planning.plan import NumbersPlan
+from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.records.numerals import duration_text, value_text
 
 if TYPE_CHECKING:
