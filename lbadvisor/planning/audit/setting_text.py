@@ -49,12 +49,31 @@ def setting_text(words: Sequence[str]) -> SettingText:
     if len(words) == 1 and Path(words[0]).is_file():
         text = _read(Path(words[0]))
         values = _values_of(text, Path(words[0]))
-        return (
-            SettingText((), values) if values else _command_line(shlex.split(text.replace("\\\n", " "), comments=True))
-        )
+        return SettingText((), values) if values else _command_line(_one_command(text))
     if len(words) == 1 and " " not in words[0]:
         raise UsageError(f"{words[0]}: there is no such file; give a file, or a command line in quotes")
-    return _command_line(shlex.split(words[0]) if len(words) == 1 else words)
+    return _command_line(_one_command(words[0]) if len(words) == 1 else words)
+
+
+def _one_command(text: str) -> list[str]:
+    """The words of the command in shell text that runs a program. Raises `UsageError` if there are several."""
+    commands: list[list[str]] = [[]]
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+        lexer.whitespace_split = True
+        commands.append([])
+        try:
+            for word in lexer:
+                if set(word) <= set(";&|"):
+                    commands.append([])
+                else:
+                    commands[-1].append(word)
+        except ValueError as error:
+            raise UsageError(f"{line.strip()[:60]}: {error}") from error
+    running = [command for command in commands if any(map(_PROGRAM.fullmatch, command))]
+    if len(running) > 1:
+        raise UsageError(f"{len(running)} commands in one text: give one of them, in quotes")
+    return running[0] if running else [word for command in commands for word in command]
 
 
 def _command_line(words: Sequence[str]) -> SettingText:
