@@ -111,12 +111,9 @@ def _format_of(text: SettingText) -> str:
 
 
 def _checked(foreign: Foreign) -> Foreign:
-    """The setting, if its numbers make sense. Raises `UsageError` otherwise."""
-    for fact in (*foreign.factors, *filter(None, (foreign.reference,))):
-        if not (1 <= fact.value <= MOST_COUNT and fact.value == int(fact.value)):
-            raise UsageError(
-                f"{foreign.trainer}: {fact.value:g} {fact.what} ({fact.source}): give a whole number above 0"
-            )
+    """The setting, if it trains. Raises `UsageError` otherwise."""
+    if foreign.batch_size > MOST_COUNT:
+        raise UsageError(f"{foreign.trainer}: an update of {foreign.batch_size:g} examples is too large for a plan")
     if not 0 < foreign.lr.value < math.inf:
         raise UsageError(
             f"{foreign.trainer}: a learning rate of {foreign.lr.value:g} ({foreign.lr.source}) trains nothing"

@@ -10,7 +10,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer
 from lbadvisor.planning.audit.setting_text import SettingText
-from lbadvisor.planning.audit.trainer_settings import settings_of
+from lbadvisor.planning.audit.trainer_settings import counted, settings_of
 
 SIGNS = (
     "main_normal.py",
@@ -47,10 +47,10 @@ def big_batch_setting(text: SettingText, devices: int | None) -> Foreign:
         "weight_decay": ("--wd",),
     }  # fmt: skip
     found = settings_of(text, "bigBatch", defaults, aliases)
-    batch = found.fact("examples on all devices", "batch_size")
+    batch = counted(found.fact("examples on all devices", "batch_size"))
     if ghosts:
-        reference = found.fact("the ghost size", "mini_batch_size")
-        if not 0 < reference.value <= batch.value:
+        reference = counted(found.fact("the ghost size", "mini_batch_size"))
+        if reference.value > batch.value:
             raise UsageError(f"bigBatch cannot cut a batch of {batch.value:g} into ghosts of {reference.value:g}")
         span = math.ceil(batch.value / (batch.value // reference.value))
     else:

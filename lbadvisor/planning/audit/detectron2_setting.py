@@ -7,7 +7,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer
 from lbadvisor.planning.audit.setting_text import SettingText
-from lbadvisor.planning.audit.trainer_settings import devices_of, fact_of
+from lbadvisor.planning.audit.trainer_settings import counted, devices_of, fact_of
 
 SIGNS = ("SOLVER", "train_net.py", "REFERENCE_WORLD_SIZE", "IMS_PER_BATCH")
 
@@ -24,10 +24,10 @@ def detectron2_setting(text: SettingText, devices: int | None) -> Foreign:
         source = f"SOLVER.{key}" + ("" if given is not None else ": Detectron2's default")
         return fact_of(what, _DEFAULTS[key] if given is None else given, source)
 
-    images, world = solver("SOLVER.IMS_PER_BATCH", "IMS_PER_BATCH"), solver("reference", "REFERENCE_WORLD_SIZE")
+    images, world = counted(solver("SOLVER.IMS_PER_BATCH", "IMS_PER_BATCH")), solver("devices", "REFERENCE_WORLD_SIZE")
     count = devices_of(text, devices)
     scales = world.value not in (0, count.value)
-    across = world.value if scales else count.value
+    across = counted(world).value if scales else count.value
     if images.value % across:
         raise UsageError(
             f"Detectron2 refuses SOLVER.IMS_PER_BATCH {images.value:g}, which {across:g} devices cannot share evenly: "

@@ -8,7 +8,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
-from lbadvisor.planning.audit.trainer_settings import devices_of, fact_of
+from lbadvisor.planning.audit.trainer_settings import counted, devices_of, fact_of
 
 SIGNS = ("auto_scale_lr", "optim_wrapper", "train_dataloader", "dist_train.sh")
 
@@ -18,7 +18,7 @@ _OPTIMIZER = "optim_wrapper.optimizer"
 
 def mmengine_setting(text: SettingText, devices: int | None) -> Foreign:
     """What MMEngine will do; a learning rate that is not given counts as 1. Raises `UsageError`."""
-    per_device = _number(text, "examples per device", "train_dataloader.batch_size")
+    per_device = _count(text, "examples per device", "train_dataloader.batch_size")
     if per_device is None:
         raise UsageError(
             "MMEngine: the configuration has no train_dataloader.batch_size, the examples per device: give the whole "
@@ -26,9 +26,9 @@ def mmengine_setting(text: SettingText, devices: int | None) -> Foreign:
         )
     count = devices_of(text, devices)
     once = Fact("passes accumulated", 1, "MMEngine's default")
-    accumulated = _number(text, "passes accumulated", "optim_wrapper.accumulative_counts") or once
+    accumulated = _count(text, "passes accumulated", "optim_wrapper.accumulative_counts") or once
     scales = bool(text.value("auto_scale_lr.enable")) or bool({"--auto-scale-lr", "--auto_scale_lr"} & {*text.words})
-    reference = _number(text, "auto_scale_lr.base_batch_size", "auto_scale_lr.base_batch_size")
+    reference = _count(text, "auto_scale_lr.base_batch_size", "auto_scale_lr.base_batch_size")
     if scales and reference is None:
         raise UsageError("MMEngine: auto_scale_lr has no base_batch_size, without which MMEngine stops")
     scaled_for = per_device.value * count.value
@@ -50,7 +50,7 @@ def mmengine_setting(text: SettingText, devices: int | None) -> Foreign:
         rule_source=f"auto_scale_lr is {'enabled' if scales else 'not enabled'}",
         length="updates" if by_updates else "epochs",
         length_source="train_cfg.max_iters" if by_updates else "train_cfg.max_epochs",
-        lr_factor=scaled_for / reference.value if scales and reference and reference.value else 1.0,
+        lr_factor=scaled_for / reference.value if scales and reference else 1.0,
         reference=reference,
         statistics=Fact("examples per batch-norm statistic", span, source) if "BN'" in norms else None,
         clipping=_number(text, "clipping norm", "optim_wrapper.clip_grad.max_norm"),
@@ -61,6 +61,11 @@ def mmengine_setting(text: SettingText, devices: int | None) -> Foreign:
 def _number(text: SettingText, what: str, path: str) -> Fact | None:
     value = text.value(path)
     return None if value is None else fact_of(what, value, path)
+
+
+def _count(text: SettingText, what: str, path: str) -> Fact | None:
+    found = _number(text, what, path)
+    return found and counted(found)
 
 
 def _optimizer(text: SettingText) -> ForeignOptimizer:

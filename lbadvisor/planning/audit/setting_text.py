@@ -85,7 +85,7 @@ def _command_line(words: Sequence[str]) -> SettingText:
     values: dict[str, Any] = {}
     for name in sorted(named):
         values = _merged(values, _values_of(_read(Path(name)), Path(name)))
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         match = _OVERRIDE.fullmatch(word)
         if match and (match[2] is not None or word.isupper()):
             values = _merged(
@@ -101,14 +101,19 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
-def _values_of(text: str, path: Path) -> dict[str, Any]:
-    """The values of a configuration in JSON, YAML or Python, and of those it is based on; empty for other text."""
+def _values_of(text: str, path: Path, upon: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a configuration in JSON, YAML or Python, and of those it is based on; empty for other text.
+
+    `upon` are the files that are based on this one.
+    """
     values = _mapping(text) or _assignments(text)
     for key in _BASES:
-        bases = values.pop(key, ())
-        for base in [bases] if isinstance(bases, str) else bases:
-            below = path.parent / base
-            values = _merged(_values_of(_read(below), below), values)
+        bases = values.pop(key, None) or ()
+        for base in [bases] if isinstance(bases, str) else bases if isinstance(bases, list | tuple) else ():
+            below = (path.parent / str(base)).resolve()
+            if below in (*upon, path.resolve()):
+                raise UsageError(f"{path} is based on itself, through {base}")
+            values = _merged(_values_of(_read(below), below, (*upon, path.resolve())), values)
     return values
 
 

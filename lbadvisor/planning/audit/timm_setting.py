@@ -9,7 +9,7 @@ from typing import Any
 from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
-from lbadvisor.planning.audit.trainer_settings import devices_of, settings_of
+from lbadvisor.planning.audit.trainer_settings import counted, devices_of, settings_of
 
 SIGNS = (
     "train.py",
@@ -33,14 +33,14 @@ def timm_setting(text: SettingText, devices: int | None) -> Foreign:
     """What timm will do. Raises `UsageError`."""
     found = settings_of(text, "timm", _DEFAULTS, {"batch_size": ("-b",)})
     factors = (
-        found.fact("examples per device", "batch_size"),
+        counted(found.fact("examples per device", "batch_size")),
         devices_of(text, devices),
-        found.fact("passes accumulated", "grad_accum_steps"),
+        counted(found.fact("passes accumulated", "grad_accum_steps")),
     )
-    batch_size = factors[0].value * factors[1].value * max(1, factors[2].value)
+    batch_size = factors[0].value * factors[1].value * factors[2].value
     rule, source, reference, factor = rules.NO_RULE, "--lr is used as it is", None, 1.0
     if not found.value("lr"):
-        reference = found.fact("--lr-base-size", "lr_base_size")
+        reference = counted(found.fact("--lr-base-size", "lr_base_size"))
         asked, name = found.value("lr_base_scale"), found.value("opt").lower()
         by_root = asked == "sqrt" if asked else any(word in name for word in ("ada", "lamb"))
         rule = rules.SQRT if by_root else rules.LINEAR

@@ -1,5 +1,6 @@
 """A trainer's settings by their names, from a command line and a file alike; and how many devices train."""
 
+import math
 import re
 from argparse import SUPPRESS, ArgumentError, ArgumentParser, BooleanOptionalAction
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from lbadvisor.errors import UsageError
 from lbadvisor.planning.audit.foreign import Fact
 from lbadvisor.planning.audit.setting_text import SettingText
+from lbadvisor.recipe.limits import MOST_COUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,13 @@ class Settings:
     def fact(self, what: str, name: str) -> Fact:
         """The number `name`, which is `what`, with its source. Raises `UsageError` if it is none."""
         return fact_of(what, self.value(name), name if name in self.given else f"{name}: {self.trainer}'s default")
+
+
+def counted(fact: Fact) -> Fact:
+    """The fact, if it is a whole number above 0. Raises `UsageError` otherwise."""
+    if not (1 <= fact.value <= MOST_COUNT and fact.value == int(fact.value)):
+        raise UsageError(f"{fact.value:g} {fact.what} ({fact.source}): give a whole number above 0")
+    return fact
 
 
 def fact_of(what: str, value: Any, source: str) -> Fact:
@@ -85,10 +94,7 @@ def devices_of(text: SettingText, asked: int | None) -> Fact:
     if counts:
         if asked is not None:
             raise UsageError("--devices has no effect: the command line says how many devices it starts")
-        devices = 1
-        for count in counts:
-            devices *= int(count)
-        return Fact("devices", devices, "the launcher's words")
+        return counted(Fact("devices", math.prod(counts), "the launcher's words"))
     if asked is not None:
         return Fact("devices", asked, "--devices")
     return Fact("devices", 1, ASSUMED)

@@ -10,7 +10,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
-from lbadvisor.planning.audit.trainer_settings import devices_of, settings_of
+from lbadvisor.planning.audit.trainer_settings import counted, devices_of, settings_of
 
 SIGNS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "log_history")
 
@@ -38,9 +38,9 @@ def transformers_setting(text: SettingText, devices: int | None) -> Foreign:
     return Foreign(
         trainer="Transformers",
         factors=(
-            found.fact("examples per device", "per_device_train_batch_size"),
+            counted(found.fact("examples per device", "per_device_train_batch_size")),
             devices_of(text, devices),
-            found.fact("passes accumulated", "gradient_accumulation_steps"),
+            counted(found.fact("passes accumulated", "gradient_accumulation_steps")),
         ),
         optimizer=ForeignOptimizer(
             optimizer_name(found.value("optim")),
