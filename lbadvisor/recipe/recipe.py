@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lbadvisor.recipe.coherence import RULES
 from lbadvisor.recipe.faults import refuse
+from lbadvisor.recipe.own_tables import Task
 from lbadvisor.recipe.recipe_model import Name, RecipeModel
 from lbadvisor.recipe.recipe_tables import (
     AdaptedFrom,
@@ -44,6 +45,7 @@ class Recipe(RecipeModel):
     name: Name = Field(description="the recipe's name, usually its file's name")
     description: str = Field("", description="what it trains, and where its numbers come from; changes no result")
     data: Data
+    task: Task = Task()
     model: Model
     batch: Batch
     optimizer: Optimizer

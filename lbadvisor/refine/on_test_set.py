@@ -5,7 +5,7 @@ from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.checkpoints.checkpoint_file import pruned
 from lbadvisor.training.data.preparation import load_dataset
-from lbadvisor.training.loop import evaluate
+from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.state import checkpoints, load_checkpoint
 
 
@@ -30,7 +30,7 @@ test_accuracy.__test__ = False  # type: ignore[attr-defined]  # no test of pytes
 
 def _measured(workspace: Workspace, run: Run) -> tuple[float, float]:
     machine, folder = workspace.machine, workspace.store.checkpoint_folder(run)
-    dataset = load_dataset(run.recipe, machine.data_dir, machine.device)
+    dataset = load_dataset(run.recipe, machine.data_dir, machine.device, machine.code)
     state = machine.start(run.recipe, run.seed, dataset)
     found = checkpoints(folder)
     if not found:

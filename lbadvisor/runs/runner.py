@@ -95,7 +95,7 @@ def train_run(
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
     make_deterministic(machine.device)
     if dataset is None:
-        dataset = yield from preparing(recipe, machine.data_dir, machine.device)
+        dataset = yield from preparing(recipe, machine.data_dir, machine.device, code=machine.code)
         yield Preparing(f"building {recipe.model.name}")
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)

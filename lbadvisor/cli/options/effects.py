@@ -7,10 +7,9 @@ line, whatever its value.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.command_line import Words, names_recipe
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.catalog import BUNDLED
 
@@ -199,12 +198,6 @@ MEMORY_SEEN = Need(
     lambda computed: (computed.device, computed.micro) != ("cpu", "auto"),
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
-
-
-def names_recipe(words: Words) -> bool:
-    """Whether the argument `source` of a command for runs or a recipe is a recipe's file."""
-    source = words.values["source"]
-    return len(source) == 1 and (source[0].endswith(".toml") or Path(source[0]).is_file())
 
 
 OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have their readings: give a recipe file")

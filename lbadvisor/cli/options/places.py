@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.command_line import Words, recipe_file
 from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
 
@@ -41,9 +41,20 @@ def machine_of(machine: options.MachineOptions, words: Words) -> "Machine":
     """
     from lbadvisor.training.machine import Machine
 
-    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro))
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), _code_folders(words))
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
+
+
+def _code_folders(words: Words) -> tuple[Path, ...] | None:
+    """Where to look for a recipe's own code: beside the recipe's file, and in the working folder.
+
+    None, unless the user names the file, or says --allow-code: a stored recipe runs no code unasked.
+    """
+    file = recipe_file(words)
+    if file is not None:
+        return tuple(dict.fromkeys((file.resolve().parent, Path.cwd())))
+    return (Path.cwd(),) if words.values.get("--allow-code") else None
 
 
 def _micro(text: str | None) -> "MicroSize":
