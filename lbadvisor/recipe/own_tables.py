@@ -61,22 +61,22 @@ def named_by_factory(values: Any) -> Any:
     return {"name": factory if is_sound else "own", **values}
 
 
-class Loss(RecipeModel):
+class OwnLoss(RecipeModel):
     """The user's own loss: a factory of a function (outputs, targets) -> each example's loss, or their mean."""
 
     factory: str = Field(description='what makes the loss, as "module:function", such as "torch.nn:HuberLoss"')
-    arguments: Arguments = Arguments()
+    arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory")
 
     def _faults(self) -> Iterator[Fault]:
         yield from factory_faults(self.factory, self.arguments)
 
 
-class Metric(RecipeModel):
+class OwnMetric(RecipeModel):
     """The user's own metric: a factory of a function (outputs, targets) -> a number, of a whole evaluation."""
 
     factory: str = Field(description='what makes the metric, as "module:function"')
     better: Literal["higher", "lower"] = Field(description="which values are the good ones")
-    arguments: Arguments = Arguments()
+    arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory")
 
     def _faults(self) -> Iterator[Fault]:
         yield from factory_faults(self.factory, self.arguments)
@@ -90,5 +90,5 @@ class Task(RecipeModel):
         description="classification: outputs (B, ..., K) and class numbers (B, ...); regression: numbers, "
         "without an accuracy",
     )
-    loss: Loss | None = None
-    metric: Metric | None = None
+    loss: OwnLoss | None = Field(None, description="the user's own loss")
+    metric: OwnMetric | None = Field(None, description="the user's own metric")

@@ -21,7 +21,12 @@ class Evaluation(NamedTuple):
     metric: float | None = None
 
 
-def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> Evaluation:
+def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tuple[float, float | None]:
+    """Mean loss, and accuracy in percent (None of a regression), as `evaluation_of` has them."""
+    return evaluation_of(state, dataset, test=test)[:2]
+
+
+def evaluation_of(state: TrainState, dataset: Dataset, *, test: bool = False) -> Evaluation:
     """The evaluation on the evaluation examples; with `test` on the test split.
 
     The two are the same unless the recipe holds out validation examples.
@@ -40,22 +45,22 @@ def check_fit(state: TrainState, dataset: Dataset) -> None:
 
 
 def _evaluation(state: TrainState, batches: Iterator[LabelledImages], examples: int) -> Evaluation:
-    objective, kept = state.objective, list[LabelledImages]()
+    goal, kept = state.goal, list[LabelledImages]()
     state.model.eval()
     totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
     with evaluated_weights(state), torch.inference_mode():
         for inputs, targets in _in_slices(batches, state.micro_size):
             with naming_own_network(state.recipe):
                 outputs = outputs_of(state.model, inputs, state.recipe.compute)
-            totals[0].add_(objective.total(outputs, targets))
-            if objective.has_classes:
-                totals[1].add_(objective.right(outputs, targets))
-            if objective.metric is not None:
+            totals[0].add_(goal.total(outputs, targets))
+            if goal.has_classes:
+                totals[1].add_(goal.right(outputs, targets))
+            if goal.metric is not None:
                 kept.append((outputs, targets))
-        metric = objective.value(*map(torch.cat, zip(*kept, strict=True))) if kept else None
+        metric = goal.value(*map(torch.cat, zip(*kept, strict=True))) if kept else None
     state.model.train()
     loss, correct = (totals / examples).tolist()
-    return Evaluation(loss, 100 * correct if objective.has_classes else None, metric)
+    return Evaluation(loss, 100 * correct if goal.has_classes else None, metric)
 
 
 def _in_slices(batches: Iterator[LabelledImages], size: int | None) -> Iterator[LabelledImages]:

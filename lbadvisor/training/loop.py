@@ -18,7 +18,7 @@ from lbadvisor.records.run import Measured, Measurement, Reading
 from lbadvisor.training.allocator import keep_freed_memory
 from lbadvisor.training.compilation import training_forward
 from lbadvisor.training.data.dataset import Dataset
-from lbadvisor.training.evaluation import Evaluation, evaluate, evaluated_weights
+from lbadvisor.training.evaluation import Evaluation, evaluated_weights, evaluation_of
 from lbadvisor.training.layer_readings import layer_readings
 from lbadvisor.training.micro_batches import micro_slices
 from lbadvisor.training.noise_readings import noise_readings, reads_noise
@@ -78,7 +78,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         measured = None
         if measures and norm is not None:
             readings += layer_readings(state) if "layers" in cadence.also else ()
-            evaluation = evaluate(state, dataset) if evaluates else None
+            evaluation = evaluation_of(state, dataset) if evaluates else None
             if evaluation is not None and evaluation.metric is not None:
                 readings += (Reading(state.update, METRIC.key, "", evaluation.metric),)
             measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)

@@ -8,7 +8,7 @@ from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.compilation import Forward
-from lbadvisor.training.objective import CROSS_ENTROPY, Objective
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.own_code import described
 from lbadvisor.training.precision import autocast
 from lbadvisor.training.regularization import Dropout
@@ -89,7 +89,7 @@ def backward(
     weights_B: Tensor | None = None,
     dropout: Dropout | None = None,
     factors_BF: Tensor | None = None,
-    objective: Objective = CROSS_ENTROPY,
+    goal: Goal = CROSS_ENTROPY,
 ) -> Tensor:
     """Add the gradients of the batch's mean loss to those of the parameters; that loss, shape ().
 
@@ -110,9 +110,9 @@ def backward(
             dropout.factors_BF = factors
         outputs = outputs_of(forward, own_inputs, compute)
         share = len(own_targets) / len(targets)
-        loss = weighted = objective.mean(outputs, own_targets) * share
+        loss = weighted = goal.mean(outputs, own_targets) * share
         if weights is not None:
-            weighted = (weights * objective.each(outputs, own_targets)).mean() * share
+            weighted = (weights * goal.each(outputs, own_targets)).mean() * share
         weighted.backward()
         losses.append(loss.detach())
     if dropout is not None:

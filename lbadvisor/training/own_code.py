@@ -80,7 +80,8 @@ class Factory:
             found = getattr(found, part)
         if not callable(found):
             raise self.wrong(f"is a {type(found).__name__}, which cannot be called", "name a function or a class")
-        return found
+        function: Callable[..., Any] = found
+        return function
 
 
 def _is_part(missing: str | None, module: str) -> bool:

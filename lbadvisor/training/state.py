@@ -20,11 +20,11 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     write_checkpoint,
 )
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal, goal_of
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.models.adaptive_pooling import with_deterministic_pooling
 from lbadvisor.training.models.own_network import own_network
-from lbadvisor.training.objective import CROSS_ENTROPY, Objective, objective_of
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.own_code import CodeFolders, source_digests
@@ -65,7 +65,7 @@ class TrainState:
     seconds: float = 0.0
     micro_size: int | None = None
     dropout: Dropout | None = None
-    objective: Objective = CROSS_ENTROPY
+    goal: Goal = CROSS_ENTROPY
     sources: dict[str, str] = field(default_factory=dict)
     parameters: list[Tensor] = field(init=False)
     milestones: Milestones = field(init=False)
@@ -89,10 +89,9 @@ def start_state(
     Raises `DataError` if the network lacks a layer that the recipe's batch norm or regularization needs, or cannot
     take such images, and `OutOfMemoryError` if it does not fit on `device`.
     """
-    size = "x".join(map(str, shape[-2:])) + " pixels" if len(shape) == 3 else f"shape {shape}"
     too_large = (
-        f"the network {recipe.model.name} for inputs of {size} does not fit into "
-        f"the memory of the device {device}: free memory, or choose a smaller network or smaller inputs"
+        f"the network {recipe.model.name} for {_inputs(shape, classes)} does not fit into the memory of the device "
+        f"{device}: free memory, or choose a smaller network or smaller images"
     )
     with naming_memory(too_large):
         torch.manual_seed(derived_seed(seed, "weights", 0))
@@ -108,10 +107,16 @@ def start_state(
             averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
             interval=torch.zeros(3, dtype=torch.float64, device=device),
             dropout=dropout_in(model, recipe.regularization),
-            objective=objective_of(recipe, device, code),
+            goal=goal_of(recipe, device, code),
             sources=source_digests(recipe),
             threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
         )
+
+
+def _inputs(shape: Shape, classes: int | None) -> str:
+    if len(shape) != 3 or classes is None:
+        return f"inputs of shape {shape}"
+    return f"images of {shape[1]}x{shape[2]} pixels in {classes} classes"
 
 
 def _network(

@@ -63,5 +63,5 @@ def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes
             batch.weights_B,
             state.dropout,
             batch.factors_BF,
-            state.objective,
+            state.goal,
         )

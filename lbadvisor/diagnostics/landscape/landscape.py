@@ -15,8 +15,8 @@ from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Compute
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.micro_batches import has_batch_norm
-from lbadvisor.training.objective import CROSS_ENTROPY, Objective
 from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.state import TrainState
 
@@ -37,7 +37,7 @@ class Landscape:
     model: nn.Module
     batches: tuple[LabelledImages, ...]
     weights_P: Tensor
-    objective: Objective = CROSS_ENTROPY
+    goal: Goal = CROSS_ENTROPY
 
     @property
     def normalized_over(self) -> int | None:
@@ -87,7 +87,7 @@ class Landscape:
         examples = sum(len(targets) for _, targets in self.batches)
         for inputs, targets in self.batches:
             outputs: Tensor = self.model(inputs)
-            yield self.objective.total(outputs.double(), targets) / examples
+            yield self.goal.total(outputs.double(), targets) / examples
 
     def _parts(self, vector_P: Tensor) -> list[Tensor]:
         """The vector in the shapes of the parameters, and their precision."""
@@ -125,7 +125,7 @@ def landscape_of(state: TrainState, dataset: Dataset, examples: int) -> Landscap
     recipe = state.recipe.model_copy(update={"batch": Batch(size=examples), "data": data})
     inputs, targets = dataset.training_batch(recipe, ORDER, 0)
     batches = tuple(zip(inputs.split(sizes), targets.split(sizes), strict=True))
-    return Landscape(model, batches, _flat(p.detach() for p in model.parameters()), state.objective)
+    return Landscape(model, batches, _flat(p.detach() for p in model.parameters()), state.goal)
 
 
 def statistics_slices(recipe: Recipe, train_examples: int, examples: int) -> tuple[int, ...]:

@@ -11,8 +11,8 @@ from lbadvisor.nn.two_batches import two_batch_moments, untracked, variance_fact
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch
 from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.micro_batches import outputs_of
-from lbadvisor.training.objective import CROSS_ENTROPY, Objective
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.state import TrainState
 
@@ -26,7 +26,7 @@ def fresh_moments(state: TrainState, dataset: Dataset, unit: int, units: int) ->
     # Other examples, in another order, than in the update just made.
     draws = derived_seed(state.seed, "gradient moments", state.update) % 2**31
     batch = dataset.training_batch(recipe, draws, 0)
-    found = gradient_moments(state.model, recipe, *batch, units, recipe.data.train_examples, state.objective)
+    found = gradient_moments(state.model, recipe, *batch, units, recipe.data.train_examples, state.goal)
     if not all(map(math.isfinite, found)):
         after = f"{state.update} update{'s'[: state.update > 1]}"
         raise LbadvisorError(
@@ -43,7 +43,7 @@ def gradient_moments(
     targets: Tensor,
     chunks: int,
     examples: int,
-    objective: Objective = CROSS_ENTROPY,
+    goal: Goal = CROSS_ENTROPY,
 ) -> tuple[float, float]:
     """Unbiased estimates of |g|^2, of the mean gradient, and of tr S, the trace of one example's gradient covariance.
 
@@ -57,7 +57,7 @@ def gradient_moments(
     squares = []
     with untracked(model):
         for own_inputs, own_targets in zip(inputs.chunk(chunks), targets.chunk(chunks), strict=True):
-            loss = objective.mean(outputs_of(model, own_inputs, recipe.compute), own_targets)
+            loss = goal.mean(outputs_of(model, own_inputs, recipe.compute), own_targets)
             gradients = torch.autograd.grad(loss, parameters)
             squares.append(float(torch.nn.utils.get_total_norm(gradients).double() ** 2))
             for sum_, gradient in zip(total, gradients, strict=True):

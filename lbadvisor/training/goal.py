@@ -19,7 +19,7 @@ Function = Callable[[Tensor, Tensor], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class Goal:
     """The loss of outputs and targets, its accuracy if it has classes, and the user's metric, if any.
 
     Classification: outputs (B, ..., K), and class numbers (B, ...); the loss is the cross-entropy in nats. Regression:
@@ -88,14 +88,14 @@ class Objective:
         return loss if loss.ndim < 2 else loss.flatten(1).mean(1)
 
 
-CROSS_ENTROPY = Objective()
+CROSS_ENTROPY = Goal()
 
 
-def objective_of(recipe: Recipe, device: torch.device, code: CodeFolders) -> Objective:
-    """The recipe's objective, on `device`. Raises what `Factory.make` raises, and `RecipeError`."""
+def goal_of(recipe: Recipe, device: torch.device, code: CodeFolders) -> Goal:
+    """The recipe's goal, on `device`. Raises what `Factory.make` raises, and `RecipeError`."""
     made = {table: factory for table, factory in factories_of(recipe).items() if table.startswith("task.")}
     functions = {table: _function(factory, device, code) for table, factory in made.items()}
-    return Objective(recipe.task.kind == "classification", functions.get("task.loss"), functions.get("task.metric"))
+    return Goal(recipe.task.kind == "classification", functions.get("task.loss"), functions.get("task.metric"))
 
 
 def _function(factory: Factory, device: torch.device, code: CodeFolders) -> Function:
