@@ -18,8 +18,15 @@ from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import error_of_training, only_process
-from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
+from lbadvisor.training.checkpoints.checkpoint_file import (
+    Header,
+    checkpoints,
+    clear_parts,
+    header_of,
+    newest_sound,
+)
 from lbadvisor.training.data.dataset import Dataset, Preparing
+from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import (
     departures,
@@ -104,12 +111,17 @@ def train_run(
         check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
         state.micro_size = micro_size
     environment = environment_of(machine.device)
-    run, is_new = _found_or_added(store, recipe, request, environment)
+    draws_note = own_draws_note(dataset)
+    guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
+    run, is_new = _found_or_added(store, recipe, request, environment, guarantee)
     folder = store.checkpoint_folder(run)
     with only_process(folder, run.name):
         _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
-        saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
+        header, notes = (None, []) if is_new else _resumed(folder, run, state)
+        saved_update, changed = (
+            (None, False) if header is None else (header.update, _code_changed(header, state, notes))
+        )
         other_micro, micro_notes = _micro_notes(state, micro_size)
         notes += micro_notes
         losses: list[float] = []
@@ -125,10 +137,10 @@ def train_run(
                     f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
                     "same, but the bits are not"
                 )
-            if reasons or other_micro:
+            if reasons or other_micro or changed or draws_note is not None:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
-        notes += _machine_notes(state)
+        notes += _machine_notes(state) + ([] if draws_note is None else [draws_note])
         state.recipe = run.recipe
         store.set_sums(run.number, state.threads, state.micro_size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
@@ -200,7 +212,9 @@ def _departures(run: Run, environment: Environment, state: TrainState) -> list[s
     return reasons
 
 
-def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environment: Environment) -> tuple[Run, bool]:
+def _found_or_added(
+    store: Store, recipe: Recipe, request: RunRequest, environment: Environment, guarantee: Guarantee
+) -> tuple[Run, bool]:
     """The run of the request's name, and whether it is new: another process may have begun it by now."""
     found = find_earlier(store, request)
     if found is not None:
@@ -210,7 +224,6 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
     updates = recipe.schedule.updates
     if updates is None:
         raise ValueError("the recipe is not in updates")
-    guarantee = Guarantee.BIT_EXACT
     try:
         return store.add_run(request.name, recipe, request.seed, updates, environment, plan_number, guarantee), True
     except StoreError:
@@ -220,8 +233,20 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
         return found, False
 
 
-def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, list[str]]:
-    """Load the newest sound checkpoint into `state`: its update, None if there is none yet; what there is to say.
+def _code_changed(header: Header, state: TrainState, notes: list[str]) -> bool:
+    """Whether a file that defines a factory is not the one that the checkpoint's training had; adds notes of it."""
+    before = header.sources or {}
+    changed = [name for name, digest in state.sources.items() if before.get(name, digest) != digest]
+    notes += [
+        f"the file that defines {name} has changed since update {header.update} was saved: from here on the run may "
+        "be another training"
+        for name in changed
+    ]
+    return bool(changed)
+
+
+def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[Header | None, list[str]]:
+    """Load the newest sound checkpoint into `state`: its header, None if there is none yet; what there is to say.
 
     Raises what `newest_sound` raises.
     """
@@ -232,8 +257,7 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
             "unless the hardware was at fault"
         )
     header, damaged = newest_sound(folder, run, lambda path: load_checkpoint(path, state))
-    notes += _passed_over(damaged)
-    return None if header is None else header.update, notes
+    return header, notes + _passed_over(damaged)
 
 
 def _passed_over(damaged: list[str]) -> list[str]:

@@ -56,7 +56,7 @@ class Factory:
         if code is None:
             raise RefusedError(
                 f"the recipe {self.recipe} names code of its own, {self.field} = {self.name}, which is not run "
-                "unasked, as the recipe may be a stranger's: give the recipe's file (`lbadvisor train RECIPE` also "
+                "unasked, as a stored recipe may be a stranger's: give the recipe's file (`lbadvisor train RECIPE` also "
                 "resumes a run), or --allow-code"
             )
         # At the end: a user's `random.py` must not stand in for Python's.
@@ -90,12 +90,9 @@ def _is_part(missing: str | None, module: str) -> bool:
 
 def factories_of(recipe: Recipe) -> dict[str, Factory]:
     """The recipe's factories by the table that names them."""
-    task = recipe.task
-    tables = {"data": recipe.data, "model": recipe.model, "task.loss": task.loss, "task.metric": task.metric}
     return {
-        name: Factory(recipe.name, f"{name}.factory", table.factory, table.arguments.given)
-        for name, table in tables.items()
-        if table is not None and table.factory is not None
+        path: Factory(recipe.name, f"{path}.factory", str(table.factory), table.arguments.given)
+        for path, table in recipe.own_code.items()
     }
 
 

@@ -34,19 +34,20 @@ def opened_to_train(database: Path | None) -> "Store":
     return Store.at(database_path(database))
 
 
-def machine_of(machine: options.MachineOptions, words: Words) -> "Machine":
+def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: bool = False) -> "Machine":
     """The machine that the options name. Imports torch, which takes seconds.
 
     Raises `UsageError`, also for an option that has no effect on it.
     """
     from lbadvisor.training.machine import Machine
 
-    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), _code_folders(words))
+    code = code_folders(words, allow_code=allow_code)
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
 
 
-def _code_folders(words: Words) -> tuple[Path, ...] | None:
+def code_folders(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:
     """Where to look for a recipe's own code: beside the recipe's file, and in the working folder.
 
     None, unless the user names the file, or says --allow-code: a stored recipe runs no code unasked.
@@ -54,7 +55,7 @@ def _code_folders(words: Words) -> tuple[Path, ...] | None:
     file = recipe_file(words)
     if file is not None:
         return tuple(dict.fromkeys((file.resolve().parent, Path.cwd())))
-    return (Path.cwd(),) if words.values.get("--allow-code") else None
+    return (Path.cwd(),) if allow_code else None
 
 
 def _micro(text: str | None) -> "MicroSize":

@@ -11,7 +11,7 @@ from torch.utils.data import Subset, TensorDataset, default_collate
 
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.training.data.dataset import LabelledImages
+from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.data.held_out import parted
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.own_code import (
@@ -151,6 +151,17 @@ class OwnData:
         elif targets.dtype == torch.float64:
             targets = targets.float()  # a Python number, or numpy's default
         return sent(inputs, self.device), sent(targets, self.device)
+
+
+def own_draws_note(dataset: Dataset) -> str | None:
+    """What to say if examples are not a function of the seed; None if they are."""
+    if not isinstance(dataset, OwnData) or not dataset.has_draws:
+        return None
+    return (
+        "an example of data.factory's Dataset was not the same twice: it draws from a generator of its own; a resumed "
+        "run sees the same order of examples, but not the same bits: draw from torch's, Python's or numpy's global "
+        "generator, which are seeded for each example"
+    )
 
 
 def own_data(recipe: Recipe, device: torch.device, code: CodeFolders) -> OwnData:
