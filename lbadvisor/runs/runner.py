@@ -119,9 +119,7 @@ def train_run(
         _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
         header, notes = (None, []) if is_new else _resumed(folder, run, state)
-        saved_update, changed = (
-            (None, False) if header is None else (header.update, _code_changed(header, state, notes))
-        )
+        saved_update = None if header is None else header.update
         other_micro, micro_notes = _micro_notes(state, micro_size)
         notes += micro_notes
         losses: list[float] = []
@@ -131,16 +129,12 @@ def train_run(
             notes += cadence_notes
             if saved_update is not None and not cadence_notes:
                 losses = [m.loss for m in store.measurements(run.number)]
-            reasons = _departures(run, environment, state)
-            if reasons:
-                notes.append(
-                    f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
-                    "same, but the bits are not"
-                )
-            if reasons or other_micro or changed or draws_note is not None:
+            departed = _departure_notes(run, environment, state, header)
+            notes += departed
+            if departed or other_micro:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
-        notes += _machine_notes(state) + ([] if draws_note is None else [draws_note])
+        notes += [*_machine_notes(state), *filter(None, [draws_note])]
         state.recipe = run.recipe
         store.set_sums(run.number, state.threads, state.micro_size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
@@ -203,13 +197,25 @@ def _with_length(store: Store, run: Run, state: TrainState) -> Run:
     return replace(run, updates=state.last_update)
 
 
-def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
-    """Why the bits will differ from those of an uninterrupted run."""
+def _departure_notes(run: Run, environment: Environment, state: TrainState, header: Header | None) -> list[str]:
+    """Why the bits will, or may, differ from those of an uninterrupted run."""
     reasons = departures(run.environment, environment)
     # A GPU's bits do not depend on the CPU's threads.
     if state.interval.device.type == "cpu" and not threads_kept(state.threads):
         reasons.append(f"threads: {state.threads} there, fewer here")
-    return reasons
+    notes = []
+    if reasons:
+        notes = [
+            f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the same, but the "
+            "bits are not"
+        ]
+    before = {} if header is None else header.sources or {}
+    changed = [name for name, digest in state.sources.items() if before.get(name, digest) != digest]
+    return notes + [
+        f"the file that defines {name} has changed since update {state.update} was saved: from here on, the run may be "
+        "another training"
+        for name in changed
+    ]
 
 
 def _found_or_added(
@@ -231,18 +237,6 @@ def _found_or_added(
         if found is None:
             raise
         return found, False
-
-
-def _code_changed(header: Header, state: TrainState, notes: list[str]) -> bool:
-    """Whether a file that defines a factory is not the one that the checkpoint's training had; adds notes of it."""
-    before = header.sources or {}
-    changed = [name for name, digest in state.sources.items() if before.get(name, digest) != digest]
-    notes += [
-        f"the file that defines {name} has changed since update {header.update} was saved: from here on the run may "
-        "be another training"
-        for name in changed
-    ]
-    return bool(changed)
 
 
 def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[Header | None, list[str]]:

@@ -56,8 +56,8 @@ class Factory:
         if code is None:
             raise RefusedError(
                 f"the recipe {self.recipe} names code of its own, {self.field} = {self.name}, which is not run "
-                "unasked, as a stored recipe may be a stranger's: give the recipe's file (`lbadvisor train RECIPE` also "
-                "resumes a run), or --allow-code"
+                "unasked, as a stored recipe may be a stranger's: give the recipe's file (`lbadvisor train RECIPE` "
+                "resumes the run as well), or --allow-code"
             )
         # At the end: a user's `random.py` must not stand in for Python's.
         sys.path += [str(folder) for folder in code if str(folder) not in sys.path]

@@ -3,11 +3,13 @@
 import json
 import random
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from lbadvisor.records.run import RunStatus
 from lbadvisor.store import Store
 
 THINGS = """
@@ -188,3 +190,40 @@ def test_a_dataset_with_a_generator_of_its_own_is_said_to_have_it(place, own):
     plain = place.run("train", own.recipe(data="noisy"), "--name", "plain")
     assert plain.returncode == 0, plain.stderr
     assert place.runs()[-1].guarantee == "bit-exact"
+
+
+def test_a_stored_recipe_runs_no_code_unasked(place, own):
+    """The database may be a stranger's: importing the module would write a file."""
+    recipe = own.recipe()
+    assert place.run("ladder", recipe, "--to", "40", "--seeds", "1", "--arms", "sb,lb", "--name", "l").returncode == 0
+    (place.folder / "w").mkdir()
+    for module in [name for name in sys.modules if name.startswith(own.package)]:
+        del sys.modules[module]
+    trap = place.folder / "imported"
+    own.file.write_text(f"open({str(trap)!r}, 'w').close()\n" + THINGS)
+    with Store.open(place.database, create=False) as store:
+        store.set_status(1, RunStatus.STOPPED, "by the test")
+        store.set_status(2, RunStatus.STOPPED, "by the test")
+    refused = "is not run unasked"
+    for words in (
+        ("resume", "1"),
+        ("runs", "export-weights", "1", "--out", "w/own.safetensors"),
+        ("probe", "sharpness", "1"),
+    ):
+        done = place.run(*words)
+        assert (done.returncode, done.stdout) == (3, ""), words
+        assert refused in done.stderr
+    everything = place.run("probe", "all", "l")
+    assert refused in everything.stdout
+    assert not trap.exists()
+    assert place.run("resume", "1", "--allow-code").returncode == 0
+    assert trap.exists()
+
+
+def test_allowing_code_where_there_is_none_is_refused(place):
+    digits = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+    assert place.run("train", digits, "--schedule-scale", "0.02", "--name", "digits").returncode == 0
+    for words in (("resume", "digits"), ("runs", "export-weights", "digits", "--out", "a.safetensors")):
+        done = place.run(*words, "--allow-code")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--allow-code has no effect: the recipe names no code of its own" in done.stderr
