@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.records.run import Measurement, Run
     from lbadvisor.runs.ladder import train_ladder
+    from lbadvisor.runs.recorder import RunLog, record
     from lbadvisor.runs.runner import RunRequest, train_run
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
@@ -51,6 +52,7 @@ _HOMES = {
     "Recipe": "lbadvisor.recipe.recipe",
     "Request": "lbadvisor.planning.request",
     "Run": "lbadvisor.records.run",
+    "RunLog": "lbadvisor.runs.recorder",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
     "Workspace": "lbadvisor.runs.workspace",
@@ -58,6 +60,7 @@ _HOMES = {
     "compare_runs": "lbadvisor.comparison.compare",
     "dump_recipe": "lbadvisor.recipe.file",
     "load_recipe": "lbadvisor.recipe.file",
+    "record": "lbadvisor.runs.recorder",
     "train_ladder": "lbadvisor.runs.ladder",
     "train_run": "lbadvisor.runs.runner",
 }
@@ -75,6 +78,7 @@ __all__ = [
     "Recipe",
     "Request",
     "Run",
+    "RunLog",
     "RunRequest",
     "Store",
     "UpdateBatchSampler",
@@ -86,6 +90,7 @@ __all__ = [
     "dump_recipe",
     "load_recipe",
     "plan",
+    "record",
     "schedule",
     "train_ladder",
     "train_run",

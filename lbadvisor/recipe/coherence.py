@@ -20,7 +20,7 @@ from lbadvisor.recipe.catalog import (
 from lbadvisor.recipe.faults import Fault, FieldPath
 from lbadvisor.recipe.limits import MOST_COUNT
 from lbadvisor.recipe.own_tables import Task
-from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model, Regularization
+from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model, Recorded, Regularization
 from lbadvisor.recipe.schedule_tables import Clipping, Schedule
 from lbadvisor.recipe.suggestion import nearest
 
@@ -68,20 +68,20 @@ def own_data_as_they_are(data: Data) -> Iterator[Fault]:
             yield Fault((key,), "has no effect on a factory's data, used as they come", "do it in their Dataset")
 
 
-def task_fits_data(task: Task, data: Data) -> Iterator[Fault]:
+def task_fits_data(task: Task, data: Data, recorded: Recorded | None) -> Iterator[Fault]:
     """The data sets known by name, and class folders, have classes."""
-    if task.kind == "regression" and data.factory is None:
+    if task.kind == "regression" and data.factory is None and recorded is None:
         yield Fault(("kind",), f"regression needs numbers, but {data.name} has classes", "give data.factory")
 
 
-def network_known(model: Model) -> Iterator[Fault]:
-    """The network is one of the catalog, one of torchvision's that can be trained here, timm's, or a factory's."""
+def network_known(model: Model, recorded: Recorded | None) -> Iterator[Fault]:
+    """The network can be trained here: of the catalog, torchvision, timm or a factory; or it is trained elsewhere."""
     name = model.name
     if model.factory is not None:
         if network_facts(name) is not None or name.startswith(TIMM):
             yield Fault(("name",), f"{name} is another network's name", "give the factory's network another name")
         return
-    if network_facts(name) is not None or (name.startswith(TIMM) and name != TIMM):
+    if recorded is not None or network_facts(name) is not None or (name.startswith(TIMM) and name != TIMM):
         return
     if reason := why_not_trained(name):
         yield Fault(("name",), reason, "choose another network")
@@ -207,8 +207,8 @@ def _too_short(span: _Span) -> Fault:
 
 RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
     "data": ((data_known, ()), (image_size_needed, ()), (own_data_as_they_are, ())),
-    "task": ((task_fits_data, ("data",)),),
-    "model": ((network_known, ()),),
+    "task": ((task_fits_data, ("data", "recorded")),),
+    "model": ((network_known, ("recorded",)),),
     "batch": ((batch_fits, ("data",)),),
     "schedule": ((schedule_fits, ("data", "batch")),),
     "batch_norm": (
