@@ -57,6 +57,11 @@ def checked(recipe: Recipe, origin: str) -> Recipe:
         raise RecipeError(origin, tuple(problems)) from error
 
 
+def code_folders(path: Path) -> tuple[Path, ...]:
+    """Where the code that a recipe's file names is looked for: beside the file, and in the working folder."""
+    return tuple(dict.fromkeys((path.resolve().parent, Path.cwd())))
+
+
 def located(error: RecipeError, path: Path) -> RecipeError:
     """The error of a recipe in use, each problem of a value that its file `path` has at its place there."""
     text = _text_of(path)

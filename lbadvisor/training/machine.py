@@ -50,12 +50,12 @@ class Machine:
     def here(
         cls,
         device: str = "auto",
-        data_dir: Path | None = None,
+        data_dir: Path | str | None = None,
         micro: MicroSize = None,
         code: CodeFolders = None,
     ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), data_dir or default_data_dir(), micro, code)
+        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code)
 
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.

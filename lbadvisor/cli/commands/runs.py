@@ -11,7 +11,7 @@ from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-from lbadvisor.cli.options.places import code_folders, database_path, opened
+from lbadvisor.cli.options.places import allowed_code, database_path, opened
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
 
@@ -120,7 +120,7 @@ def rename(
 ) -> None:
     """Rename a run. It keeps its checkpoints and its place in ladders."""
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
 
     with opened(database) as store:
@@ -247,7 +247,7 @@ def export_weights(
     with opened(database) as store:
         found = store.run(run)
         refuse_without_effect(words, TrainedOn.of(found.recipe))
-        weights = read_weights(store.checkpoint_folder(found), found, which, code_folders(words, allow_code=allow_code))
+        weights = read_weights(store.checkpoint_folder(found), found, which, allowed_code(words, allow_code=allow_code))
     write_weights(out, weights, as_torch=as_torch)
     for note in weights.notes:
         say(stderr(), escape(f"note {note}"))

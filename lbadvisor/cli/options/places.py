@@ -7,31 +7,12 @@ from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command_line import Words, recipe_file
 from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
+from lbadvisor.runs.databases import database_path, opened, opened_to_train
 
 if TYPE_CHECKING:
-    from lbadvisor.store import Store
     from lbadvisor.training.machine import Machine, MicroSize
 
-
-def database_path(database: Path | None) -> Path:
-    """The file that --db names, or the default one."""
-    from lbadvisor.store import default_database_path
-
-    return database or default_database_path()
-
-
-def opened(database: Path | None) -> "Store":
-    """The store of a command that reads, or changes what is there. Raises `StoreError` if there is no database."""
-    from lbadvisor.store import Store
-
-    return Store.open(database_path(database), create=False)
-
-
-def opened_to_train(database: Path | None) -> "Store":
-    """The store of a command that trains: its first run makes the file."""
-    from lbadvisor.store import Store
-
-    return Store.at(database_path(database))
+__all__ = ["database_path", "machine_of", "opened", "opened_to_train"]
 
 
 def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: bool = False) -> "Machine":
@@ -41,20 +22,22 @@ def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: boo
     """
     from lbadvisor.training.machine import Machine
 
-    code = code_folders(words, allow_code=allow_code)
+    code = allowed_code(words, allow_code=allow_code)
     made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
 
 
-def code_folders(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:
-    """Where to look for a recipe's own code: beside the recipe's file, and in the working folder.
+def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:
+    """Where to look for a recipe's own code.
 
     None, unless the user names the file, or says --allow-code: a stored recipe runs no code unasked.
     """
     file = recipe_file(words)
     if file is not None:
-        return tuple(dict.fromkeys((file.resolve().parent, Path.cwd())))
+        from lbadvisor.recipe.file import code_folders
+
+        return code_folders(file)
     return (Path.cwd(),) if allow_code else None
 
 
