@@ -94,8 +94,8 @@ def test_any_file_is_read_or_refused(tmp_path_factory, values, devices, as_json)
         assert audit_of([str(path)], None, devices, None).batch_size >= 1
 
 
-WORDS = """train.py main_gbn.py -b 64 --lr 0.1 --opt adamw --nproc_per_node 0 SOLVER.BASE_LR --opt-betas --gpus nan 1e400
-- --= a.b=c --mb ' SOLVER=3 --lr-base-size -mb"""
+WORDS = """train.py main_gbn.py -b 64 --lr 0.1 --opt adamw --nproc_per_node 0 SOLVER.BASE_LR --opt-betas --gpus nan
+1e400 - --= a.b=c --mb ' SOLVER=3 --lr-base-size -mb"""
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

@@ -21,7 +21,8 @@ from lbadvisor.planning.audit.trainer_settings import ASSUMED
 from lbadvisor.planning.audit.transformers_setting import SIGNS as TRANSFORMERS
 from lbadvisor.planning.audit.transformers_setting import transformers_setting
 from lbadvisor.planning.baseline import baseline_of_numbers
-from lbadvisor.planning.plan import NumbersPlan, advise_numbers
+from lbadvisor.planning.numbers_plan import NumbersPlan
+from lbadvisor.planning.plan import advise_numbers
 from lbadvisor.planning.request import Request
 from lbadvisor.recipe.catalog import OPTIMIZERS
 from lbadvisor.recipe.limits import MOST_COUNT

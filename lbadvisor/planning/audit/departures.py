@@ -4,7 +4,7 @@ import math
 
 from lbadvisor.planning.adjustments import Value
 from lbadvisor.planning.audit.foreign import Foreign
-from lbadvisor.planning.plan import NumbersPlan
+from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.records.numerals import value_text
 
 
