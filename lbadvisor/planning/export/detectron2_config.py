@@ -26,12 +26,8 @@ def _key(name: str, value: object, reason: str = AS_IS) -> Line:
 
 
 def _solver(training: PlannedTraining) -> Iterator[Line]:
-    optimizer, schedule, decay = (
-        training.recipe.optimizer,
-        training.recipe.schedule,
-        training.recipe.optimizer.weight_decay,
-    )
-    warmup = training.reason("schedule.warmup_updates")
+    optimizer, schedule = training.recipe.optimizer, training.recipe.schedule
+    decay, warmup = optimizer.weight_decay, training.reason("schedule.warmup_updates")
     yield _key("IMS_PER_BATCH", training.recipe.batch.size, training.reason("batch.size") + "; of all devices")
     yield _key("REFERENCE_WORLD_SIZE", 0, "off: it would scale batch, rate and lengths by the number of devices")
     yield _key("BASE_LR", optimizer.lr, training.reason("optimizer.lr"))
@@ -69,11 +65,8 @@ def _evaluation(training: PlannedTraining) -> Line:
 
 
 def _deviations(training: PlannedTraining) -> Iterator[str]:
-    optimizer, decay, clipping = (
-        training.recipe.optimizer.name,
-        training.recipe.schedule.decay,
-        training.recipe.clipping,
-    )
+    recipe = training.recipe
+    optimizer, decay = recipe.optimizer.name, recipe.schedule.decay
     if optimizer != "sgd":
         yield f"the optimizer: Detectron2's is SGD, so build {optimizer} in your trainer's build_optimizer"
     if decay in ("linear", "exponential"):

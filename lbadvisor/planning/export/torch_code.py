@@ -1,6 +1,6 @@
 """A training as plain torch code: a function that trains any network on any data."""
 
-from lbadvisor.planning.export.exported import Exported, Line, exported
+from lbadvisor.planning.export.exported import Exported, Line, Row, exported
 from lbadvisor.planning.export.planned_training import PlannedTraining
 from lbadvisor.planning.export.python_code import constants, function, ghost_rows, optimizer_rows
 from lbadvisor.planning.export.unexpressed import unexpressed
@@ -10,7 +10,7 @@ def torch_code(training: PlannedTraining) -> Exported:
     """The training as a Python module with a function `train(model, data)`; its learning rates are the recipe's."""
     decays = {m.update: m.weight_decay for m in training.recipe.schedule.milestones if m.weight_decay is not None}
     reason = "from these updates on: " + training.reason("schedule.milestones.weight_decay")
-    rows = [
+    rows: list[Row] = [
         *constants(training, ["import torch"]),
         *(["", Line(f"WEIGHT_DECAYS = {decays}", reason)] if decays else []),
         *function("def train(model, data, loss_of=torch.nn.functional.cross_entropy):"),

@@ -45,11 +45,8 @@ def transformers_code(training: PlannedTraining) -> Exported:
 def _arguments(training: PlannedTraining) -> list[Argument]:
     recipe, clipping = training.recipe, training.recipe.clipping
     clipped = training.reason("clipping.max_norm") if clipping else "no clipping: 1.0 is the default"
-    compute = {
-        "bf16": recipe.compute.precision == "bf16",
-        "tf32": recipe.compute.tf32,
-        "torch_compile": recipe.compute.compile,
-    }
+    compute = recipe.compute
+    wanted = {"bf16": compute.precision == "bf16", "tf32": compute.tf32, "torch_compile": compute.compile}
     return [
         Argument("per_device_train_batch_size", "BATCH_SIZE", training.batch_reason),
         literal("gradient_accumulation_steps", 1, "an update is one batch of each device"),

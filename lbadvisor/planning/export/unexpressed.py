@@ -17,7 +17,7 @@ Feature = Literal[
 def unexpressed(training: PlannedTraining, *expressed: Feature) -> tuple[str, ...]:
     """A sentence for each feature that the training has, but for those that the trainer has words for."""
     sentences = _sentences(training)
-    return tuple(sentence for feature, sentence in sentences.items() if sentence and feature not in expressed)
+    return tuple(str(sentence) for feature, sentence in sentences.items() if sentence and feature not in expressed)
 
 
 def uncommon_factors(training: PlannedTraining) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def uncommon_factors(training: PlannedTraining) -> tuple[str, ...]:
     )
 
 
-def _sentences(training: PlannedTraining) -> dict[Feature, str | None]:
+def _sentences(training: PlannedTraining) -> dict[Feature, object]:
     """What each feature of the training is; something false for one that it lacks."""
     recipe = training.recipe
     noise, clipping, noisy = recipe.regularization, recipe.clipping, recipe.gradient_noise
