@@ -27,7 +27,7 @@ def _key(name: str, value: object, reason: str = AS_IS) -> Line:
 
 def _solver(training: PlannedTraining) -> Iterator[Line]:
     optimizer, schedule = training.recipe.optimizer, training.recipe.schedule
-    decay, warmup = optimizer.weight_decay, training.reason("schedule.warmup_updates")
+    decay, warmup = optimizer.weight_decay, training.warmup_reason
     yield _key("IMS_PER_BATCH", training.recipe.batch.size, training.reason("batch.size") + "; of all devices")
     yield _key("REFERENCE_WORLD_SIZE", 0, "off: it would scale batch, rate and lengths by the number of devices")
     yield _key("BASE_LR", optimizer.lr, training.reason("optimizer.lr"))
@@ -39,7 +39,7 @@ def _solver(training: PlannedTraining) -> Iterator[Line]:
     yield _key("BIAS_LR_FACTOR", 1.0, "one rate for every parameter")
     yield _key("MAX_ITER", training.updates, training.reason("schedule.updates"))
     yield _key("WARMUP_METHOD", "linear")
-    yield _key("WARMUP_FACTOR", training.first_lr_factor, f"the first update's: {warmup}")
+    yield _key("WARMUP_FACTOR", training.first_lr_factor, f"of the first update: {warmup}")
     yield _key("WARMUP_ITERS", (schedule.warmup_updates or 1) - 1, f"updates before the full rate: {warmup}")
     if schedule.decay == "cosine":
         yield _key("LR_SCHEDULER_NAME", "WarmupCosineLR")
@@ -47,16 +47,16 @@ def _solver(training: PlannedTraining) -> Iterator[Line]:
     else:
         yield _key("LR_SCHEDULER_NAME", "WarmupMultiStepLR")
         yield _key("STEPS", [*training.lr_factors], training.reason("schedule.milestones"))
-        yield _key("GAMMA", training.common_factor, training.reason("schedule.milestones"))
+        yield _key("GAMMA", training.common_factor, "the factor from each milestone to the next")
 
 
 def _clipping(training: PlannedTraining) -> Iterator[Row]:
     clipping = training.recipe.clipping
     yield "  CLIP_GRADIENTS:"
-    yield _key("  ENABLED", clipping is not None)
+    yield _key("  ENABLED", clipping is not None, "")
     if clipping is not None:
         yield _key("  CLIP_TYPE", "norm", "of each parameter")
-        yield _key("  NORM_TYPE", 2.0)
+        yield _key("  NORM_TYPE", 2.0, "")
         yield _key("  CLIP_VALUE", clipping.max_norm, training.reason("clipping.max_norm"))
 
 

@@ -57,7 +57,7 @@ def _schedulers(training: PlannedTraining) -> Iterator[Row]:
     final, warmup = schedule.final_lr_factor or 0.0, schedule.warmup_updates or 1
     if warmup > 1:
         numbers = f"start_factor={training.first_lr_factor!r}, end={warmup}"
-        yield _scheduler("LinearLR", numbers, training.reason("schedule.warmup_updates"))
+        yield _scheduler("LinearLR", numbers, training.warmup_reason)
     if schedule.decay == "cosine":
         yield _scheduler("CosineAnnealingLR", f"T_max={updates}, eta_min_ratio={final!r}")
     elif schedule.decay == "linear":

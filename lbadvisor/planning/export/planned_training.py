@@ -68,6 +68,11 @@ class PlannedTraining:
         return f"{name} at batch size {self.recipe.batch.size:,}: {self.reason('batch.size')}"
 
     @property
+    def warmup_reason(self) -> str:
+        """Why the warm-up has its length."""
+        return self.reason("schedule.warmup_updates") if self.recipe.schedule.warmup_updates else "no warm-up"
+
+    @property
     def evaluation_reason(self) -> str:
         """Why it is evaluated as often as it is."""
         return self.reason("measurements.evaluate_every_updates")

@@ -73,7 +73,7 @@ def constants(training: PlannedTraining, imports: Iterable[str], *, clips: bool 
     else:
         yield Line(f"FINAL_LR_FACTOR = {schedule.final_lr_factor or 0.0!r}", AS_IS)
     if schedule.warmup_updates is not None:
-        yield Line(f"WARMUP_UPDATES = {schedule.warmup_updates}", training.reason("schedule.warmup_updates"))
+        yield Line(f"WARMUP_UPDATES = {schedule.warmup_updates}", training.warmup_reason)
     yield from ("", "", "def lr_factor(update):")
     yield '    """The learning rate of an update, the first being 0, as a factor of the optimizer\'s."""'
     yield {

@@ -12,7 +12,7 @@ def torch_code(training: PlannedTraining) -> Exported:
     reason = "from these updates on: " + training.reason("schedule.milestones.weight_decay")
     rows: list[Row] = [
         *constants(training, ["import torch"]),
-        *(["", Line(f"WEIGHT_DECAYS = {decays}", reason)] if decays else []),
+        *(("", "", Line(f"WEIGHT_DECAYS = {decays}", reason)) if decays else ()),
         *function("def train(model, data, loss_of=torch.nn.functional.cross_entropy):"),
         '    """Train `model` on the device that it is on, on `data`, a dataset of (input, target)."""',
         *ghost_rows(training, "model"),

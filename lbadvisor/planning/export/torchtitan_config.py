@@ -40,13 +40,13 @@ def _rows(training: PlannedTraining) -> Iterator[Row]:
         yield Line("    config.compile.enable = True", AS_IS)
     yield from (
         "    config.optimizer = OptimizersContainer.Config(param_groups=[ParamGroupConfig(",
-        '        pattern=".*",',
+        Line('        pattern=".*",', "every parameter"),
     )
     yield Line(f'        optimizer_name="{optimizer_class(training)}",', AS_IS)
     yield "        optimizer_kwargs={"
     yield from (Line(f'            "{a.name}": {a.text},', a.reason) for a in optimizer_arguments(training))
     yield from ("        },", "    )])", "    config.lr_scheduler = LRSchedulersContainer.Config(")
-    yield Line(f"        warmup_steps={schedule.warmup_updates or 0},", training.reason("schedule.warmup_updates"))
+    yield Line(f"        warmup_steps={schedule.warmup_updates or 0},", training.warmup_reason)
     yield Line("        decay_ratio=None,", "the decay begins right after the warm-up")
     yield Line(f'        decay_type="{"cosine" if schedule.decay == "cosine" else "linear"}",', AS_IS)
     yield Line(f"        min_lr_factor={final!r},", AS_IS if final < 1 else "no decay")

@@ -34,11 +34,17 @@ def transformers_code(training: PlannedTraining) -> Exported:
         "python",
         training,
         "Save it as planned.py, then: Trainer(model, planned.arguments('out'), train_dataset=..., "
-        "optimizers=planned.optimizers(model)). That pair decides. The arguments from optim on are the nearest for a "
-        "script without it: their warm-up begins at 0, the decay after it, and biases and norms have no weight decay"
-        + ("; without milestones, the rate never falls." if training.lr_factors else "."),
+        "optimizers=planned.optimizers(model)). That pair decides about optimizer and rates.",
         rows,
-        unexpressed(training, "ghosts", "bf16", "tf32", "compile"),
+        (_without_the_pair(training), *unexpressed(training, "ghosts", "bf16", "tf32", "compile")),
+    )
+
+
+def _without_the_pair(training: PlannedTraining) -> str:
+    return (
+        "the optimizer and rates in the arguments alone: from optim on they are the nearest for a script that cannot "
+        "take the pair. There, biases and norms have no weight decay, a warm-up begins at 0 and the decay after it"
+        + (", and as it has no milestones, the rate never falls" if training.lr_factors else "")
     )
 
 
@@ -87,5 +93,5 @@ def _schedule(training: PlannedTraining) -> list[Argument]:
     return [
         literal("lr_scheduler_type", name, "the nearest"),
         *([literal("lr_scheduler_kwargs", more)] if more else []),
-        literal("warmup_steps", schedule.warmup_updates or 0, training.reason("schedule.warmup_updates")),
+        literal("warmup_steps", schedule.warmup_updates or 0, training.warmup_reason),
     ]
