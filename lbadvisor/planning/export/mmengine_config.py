@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lbadvisor.planning.export.exported import Exported, Line, Row, exported
+from lbadvisor.planning.export.exported import Exported, ExportedLine, Row, exported
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
 from lbadvisor.planning.export.python_code import call, literal, optimizer_arguments, optimizer_class
 from lbadvisor.planning.export.unexpressed import unexpressed
@@ -12,7 +12,9 @@ def mmengine_config(training: PlannedTraining) -> Exported:
     """The training as a Python configuration file, to merge with one that has network and data."""
     schedule = training.recipe.schedule
     floor = schedule.decay == "cosine" and schedule.warmup_updates and schedule.final_lr_factor
-    own = ("the warm-up of the cosine's final rate: during the warm-up, rates are higher by less than that one",)
+    own = (
+        "the warm-up of the cosine's final rate: rates differ from the plan's by less than that one, in the warm-up",
+    )
     return exported(
         "mmengine",
         "python",
@@ -33,22 +35,24 @@ def _rows(training: PlannedTraining) -> Iterator[Row]:
         literal("val_interval", recipe.measurements.evaluate_every_updates, training.evaluation_reason),
     )
     yield "train_dataloader = dict("
-    yield Line(f"    batch_size={training.device_batch_size},", training.batch_reason)
-    yield Line("    sampler=dict(type='InfiniteSampler', shuffle=True),", "an endless stream: no short last batch")
-    yield from (")", "optim_wrapper = dict(", Line(f"    type={kind},", AS_IS))
-    yield Line("    accumulative_counts=1,", "an update is one batch of each device")
+    yield ExportedLine(f"    batch_size={training.device_batch_size},", training.batch_reason)
+    yield ExportedLine(
+        "    sampler=dict(type='InfiniteSampler', shuffle=True),", "an endless stream: no short last batch"
+    )
+    yield from (")", "optim_wrapper = dict(", ExportedLine(f"    type={kind},", AS_IS))
+    yield ExportedLine("    accumulative_counts=1,", "an update is one batch of each device")
     yield from call("optimizer=dict(", optimizer, "    ", "),")
     if clipping is not None:
-        yield Line(f"    clip_grad=dict(max_norm={clipping.max_norm!r}),", training.reason("clipping.max_norm"))
+        yield ExportedLine(f"    clip_grad=dict(max_norm={clipping.max_norm!r}),", training.reason("clipping.max_norm"))
     yield from (")", "param_scheduler = [", *_schedulers(training), "]")
     yield from call("train_cfg = dict(", loop)
     if average is not None:
         hook = f"type='EMAHook', ema_type='ExponentialMovingAverage', momentum={round(1 - average.decay, 12)!r}"
-        yield Line(f"custom_hooks = [dict({hook})]", training.reason("weight_ema.decay"))
+        yield ExportedLine(f"custom_hooks = [dict({hook})]", training.reason("weight_ema.decay"))
     if recipe.compute.compile:
-        yield Line("compile = True", AS_IS)
+        yield ExportedLine("compile = True", AS_IS)
     scale = f"auto_scale_lr = dict(enable=False, base_batch_size={recipe.batch.size})"
-    yield Line(scale, "off: the rate is for this batch size, and would be scaled linearly on top")
+    yield ExportedLine(scale, "off: the rate is for this batch size, and would be scaled linearly on top")
 
 
 def _schedulers(training: PlannedTraining) -> Iterator[Row]:
@@ -74,5 +78,5 @@ def _schedulers(training: PlannedTraining) -> Iterator[Row]:
         )
 
 
-def _scheduler(name: str, numbers: str, reason: str = AS_IS) -> Line:
-    return Line(f"    dict(type='{name}', by_epoch=False, {numbers}),", reason)
+def _scheduler(name: str, numbers: str, reason: str = AS_IS) -> ExportedLine:
+    return ExportedLine(f"    dict(type='{name}', by_epoch=False, {numbers}),", reason)
