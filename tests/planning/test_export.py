@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from lbadvisor.errors import PlanError
-from lbadvisor.planning.export.exported import Exported, ExportedLine
+from lbadvisor.planning.export.exported import Exported, TextLine
 from lbadvisor.planning.export.planned_training import planned_training
 from lbadvisor.planning.export.trainers import TRAINERS
 from lbadvisor.planning.plan import advise
@@ -257,7 +257,7 @@ def test_a_text_begins_with_what_it_is_and_what_it_lacks():
         "python",
         "small at batch size 8",
         "Run it.",
-        (ExportedLine("x = 1", "one"), ExportedLine("y = 22")),
+        (TextLine("x = 1", "one"), TextLine("y = 22")),
         ("z",),
     )
     assert export.text == (

@@ -1,6 +1,6 @@
 """A training for Composer: optimizer, schedule and algorithms for its Trainer."""
 
-from lbadvisor.planning.export.exported import Exported, ExportedLine, exported
+from lbadvisor.planning.export.exported import Exported, TextLine, exported
 from lbadvisor.planning.export.planned_training import PlannedTraining
 from lbadvisor.planning.export.python_code import Argument, call, constants, function, literal, optimizer_rows
 from lbadvisor.planning.export.unexpressed import unexpressed
@@ -49,12 +49,12 @@ def composer_code(training: PlannedTraining) -> Exported:
     )
 
 
-def _algorithms(training: PlannedTraining) -> list[ExportedLine]:
+def _algorithms(training: PlannedTraining) -> list[TextLine]:
     ghost, clipping, lines = training.recipe.batch_norm.ghost_batch_size, training.recipe.clipping, []
     if ghost is not None:
         text = f"        composer.algorithms.GhostBatchNorm(ghost_batch_size={ghost}),"
-        lines.append(ExportedLine(text, training.reason("batch_norm.ghost_batch_size")))
+        lines.append(TextLine(text, training.reason("batch_norm.ghost_batch_size")))
     if clipping is not None:
         text = f'        composer.algorithms.GradientClipping("norm", {clipping.max_norm!r}),'
-        lines.append(ExportedLine(text, training.reason("clipping.max_norm")))
+        lines.append(TextLine(text, training.reason("clipping.max_norm")))
     return lines

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lbadvisor.planning.export.exported import Exported, ExportedLine, Row, exported
+from lbadvisor.planning.export.exported import Exported, Row, TextLine, exported
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
 from lbadvisor.planning.export.unexpressed import uncommon_factors, unexpressed
 
@@ -19,13 +19,13 @@ def detectron2_config(training: PlannedTraining) -> Exported:
     )
 
 
-def _key(name: str, value: object, reason: str = AS_IS) -> ExportedLine:
+def _key(name: str, value: object, reason: str = AS_IS) -> TextLine:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     # YAML would read 1e-05, without a point, as a string.
-    return ExportedLine(f"  {name}: {text.replace('e-', '.0e-') if '.' not in text else text}", reason)
+    return TextLine(f"  {name}: {text.replace('e-', '.0e-') if '.' not in text else text}", reason)
 
 
-def _solver(training: PlannedTraining) -> Iterator[ExportedLine]:
+def _solver(training: PlannedTraining) -> Iterator[TextLine]:
     optimizer, schedule = training.recipe.optimizer, training.recipe.schedule
     decay, warmup = optimizer.weight_decay, training.warmup_reason
     yield _key("IMS_PER_BATCH", training.recipe.batch.size, training.reason("batch.size") + "; of all devices")
@@ -60,7 +60,7 @@ def _clipping(training: PlannedTraining) -> Iterator[Row]:
         yield _key("  CLIP_VALUE", clipping.max_norm, training.reason("clipping.max_norm"))
 
 
-def _evaluation(training: PlannedTraining) -> ExportedLine:
+def _evaluation(training: PlannedTraining) -> TextLine:
     return _key("EVAL_PERIOD", training.recipe.measurements.evaluate_every_updates, training.evaluation_reason)
 
 

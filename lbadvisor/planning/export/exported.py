@@ -13,7 +13,7 @@ ALIGNED = 44
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedLine:
+class TextLine:
     """One line of an export: what the trainer reads, and a comment; without the former, the comment alone."""
 
     text: str
@@ -31,7 +31,7 @@ class Exported:
     language: str
     title: str
     usage: str
-    lines: tuple[ExportedLine, ...]
+    lines: tuple[TextLine, ...]
     cannot: tuple[str, ...]
 
     @property
@@ -43,7 +43,7 @@ class Exported:
         return "\n".join([*above, "", *(_commented(line, column) for line in self.lines)]) + "\n"
 
 
-Row = str | ExportedLine
+Row = str | TextLine
 """A line; one without a comment may be text alone."""
 
 
@@ -51,7 +51,7 @@ def exported(
     trainer: str, language: str, training: PlannedTraining, usage: str, rows: Iterable[Row], cannot: tuple[str, ...]
 ) -> Exported:
     """The training, as `rows` for the trainer."""
-    lines = tuple(row if isinstance(row, ExportedLine) else ExportedLine(row) for row in rows)
+    lines = tuple(row if isinstance(row, TextLine) else TextLine(row) for row in rows)
     return Exported(trainer, language, training.title, usage, lines, cannot)
 
 
@@ -63,5 +63,5 @@ def _wrapped(sentence: str, bullet: str = "") -> list[str]:
     return wrapper.wrap(sentence)
 
 
-def _commented(line: ExportedLine, column: int) -> str:
+def _commented(line: TextLine, column: int) -> str:
     return f"{line.text.ljust(column)}  # {line.comment}" if line.comment else line.text

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lbadvisor.planning.export.exported import Exported, ExportedLine, Row, exported
+from lbadvisor.planning.export.exported import Exported, Row, TextLine, exported
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
 from lbadvisor.planning.export.python_code import call, literal, optimizer_arguments, optimizer_class
 from lbadvisor.planning.export.unexpressed import unexpressed
@@ -35,24 +35,22 @@ def _rows(training: PlannedTraining) -> Iterator[Row]:
         literal("val_interval", recipe.measurements.evaluate_every_updates, training.evaluation_reason),
     )
     yield "train_dataloader = dict("
-    yield ExportedLine(f"    batch_size={training.device_batch_size},", training.batch_reason)
-    yield ExportedLine(
-        "    sampler=dict(type='InfiniteSampler', shuffle=True),", "an endless stream: no short last batch"
-    )
-    yield from (")", "optim_wrapper = dict(", ExportedLine(f"    type={kind},", AS_IS))
-    yield ExportedLine("    accumulative_counts=1,", "an update is one batch of each device")
+    yield TextLine(f"    batch_size={training.device_batch_size},", training.batch_reason)
+    yield TextLine("    sampler=dict(type='InfiniteSampler', shuffle=True),", "an endless stream: no short last batch")
+    yield from (")", "optim_wrapper = dict(", TextLine(f"    type={kind},", AS_IS))
+    yield TextLine("    accumulative_counts=1,", "an update is one batch of each device")
     yield from call("optimizer=dict(", optimizer, "    ", "),")
     if clipping is not None:
-        yield ExportedLine(f"    clip_grad=dict(max_norm={clipping.max_norm!r}),", training.reason("clipping.max_norm"))
+        yield TextLine(f"    clip_grad=dict(max_norm={clipping.max_norm!r}),", training.reason("clipping.max_norm"))
     yield from (")", "param_scheduler = [", *_schedulers(training), "]")
     yield from call("train_cfg = dict(", loop)
     if average is not None:
         hook = f"type='EMAHook', ema_type='ExponentialMovingAverage', momentum={round(1 - average.decay, 12)!r}"
-        yield ExportedLine(f"custom_hooks = [dict({hook})]", training.reason("weight_ema.decay"))
+        yield TextLine(f"custom_hooks = [dict({hook})]", training.reason("weight_ema.decay"))
     if recipe.compute.compile:
-        yield ExportedLine("compile = True", AS_IS)
+        yield TextLine("compile = True", AS_IS)
     scale = f"auto_scale_lr = dict(enable=False, base_batch_size={recipe.batch.size})"
-    yield ExportedLine(scale, "off: the rate is for this batch size, and would be scaled linearly on top")
+    yield TextLine(scale, "off: the rate is for this batch size, and would be scaled linearly on top")
 
 
 def _schedulers(training: PlannedTraining) -> Iterator[Row]:
@@ -78,5 +76,5 @@ def _schedulers(training: PlannedTraining) -> Iterator[Row]:
         )
 
 
-def _scheduler(name: str, numbers: str, reason: str = AS_IS) -> ExportedLine:
-    return ExportedLine(f"    dict(type='{name}', by_epoch=False, {numbers}),", reason)
+def _scheduler(name: str, numbers: str, reason: str = AS_IS) -> TextLine:
+    return TextLine(f"    dict(type='{name}', by_epoch=False, {numbers}),", reason)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from lbadvisor.planning.export.exported import ExportedLine, Row
+from lbadvisor.planning.export.exported import Row, TextLine
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
@@ -44,7 +44,7 @@ def optimizer_arguments(training: PlannedTraining) -> tuple[Argument, ...]:
 
 def call(head: str, arguments: Iterable[Argument], indent: str = "", tail: str = ")") -> list[Row]:
     """A call with one argument to a line; `head` opens it, as `optimizer = torch.optim.SGD(`, and `tail` closes it."""
-    inner = [ExportedLine(f"{indent}    {a.name}={a.text},", a.reason) for a in arguments]
+    inner = [TextLine(f"{indent}    {a.name}={a.text},", a.reason) for a in arguments]
     return [indent + head, *inner, indent + tail]
 
 
@@ -62,20 +62,18 @@ def constants(training: PlannedTraining, imports: Iterable[str], *, clips: bool 
     """
     schedule, clipping = training.recipe.schedule, training.recipe.clipping
     yield from (*(["import math", ""] if schedule.decay == "cosine" else []), *imports, "")
-    yield ExportedLine(f"BATCH_SIZE = {training.device_batch_size}", training.batch_reason)
-    yield ExportedLine(f"UPDATES = {training.updates}", training.reason("schedule.updates"))
+    yield TextLine(f"BATCH_SIZE = {training.device_batch_size}", training.batch_reason)
+    yield TextLine(f"UPDATES = {training.updates}", training.reason("schedule.updates"))
     if clips and clipping is not None:
-        yield ExportedLine(f"MAX_NORM = {clipping.max_norm!r}", training.reason("clipping.max_norm"))
-        yield ExportedLine(
-            f"CLIPPED_UPDATES = {clipping.updates or training.updates}", training.reason("clipping.updates")
-        )
+        yield TextLine(f"MAX_NORM = {clipping.max_norm!r}", training.reason("clipping.max_norm"))
+        yield TextLine(f"CLIPPED_UPDATES = {clipping.updates or training.updates}", training.reason("clipping.updates"))
     if schedule.decay == "milestones":
         reason = "factors of the rate from these updates on: " + training.reason("schedule.milestones")
-        yield ExportedLine(f"MILESTONES = {training.lr_factors}", reason if training.lr_factors else "none")
+        yield TextLine(f"MILESTONES = {training.lr_factors}", reason if training.lr_factors else "none")
     else:
-        yield ExportedLine(f"FINAL_LR_FACTOR = {schedule.final_lr_factor or 0.0!r}", AS_IS)
+        yield TextLine(f"FINAL_LR_FACTOR = {schedule.final_lr_factor or 0.0!r}", AS_IS)
     if schedule.warmup_updates is not None:
-        yield ExportedLine(f"WARMUP_UPDATES = {schedule.warmup_updates}", training.warmup_reason)
+        yield TextLine(f"WARMUP_UPDATES = {schedule.warmup_updates}", training.warmup_reason)
     yield from ("", "", "def lr_factor(update):")
     yield '    """The learning rate of an update, the first being 0, as a factor of the optimizer\'s."""'
     yield {
@@ -105,4 +103,4 @@ def ghost_rows(training: PlannedTraining, model: str, indent: str = "    ") -> l
     named = "" if statistics.running_statistics == "sequential" else f", {statistics.running_statistics!r}"
     conversion = f"GhostBatchNorm.convert_ghost_batchnorm({model}, {statistics.ghost_batch_size}{named})"
     reason = training.reason("batch_norm.ghost_batch_size")
-    return [f"{indent}from lbadvisor import GhostBatchNorm", "", ExportedLine(indent + conversion, reason)]
+    return [f"{indent}from lbadvisor import GhostBatchNorm", "", TextLine(indent + conversion, reason)]

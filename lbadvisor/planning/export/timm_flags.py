@@ -5,7 +5,7 @@ An epoch has as many updates as there are whole batches: `timm.data.create_loade
 
 from collections.abc import Iterator
 
-from lbadvisor.planning.export.exported import Exported, ExportedLine, exported
+from lbadvisor.planning.export.exported import Exported, TextLine, exported
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
 from lbadvisor.planning.export.unexpressed import uncommon_factors, unexpressed
 from lbadvisor.records.numerals import value_text
@@ -24,7 +24,7 @@ def timm_flags(training: PlannedTraining) -> Exported:
         training,
         f"Save it as planned.sh, then: source planned.sh; {run} train.py --data-dir DATA --model MODEL "
         '"${planned[@]}"',
-        ["planned=(", *(ExportedLine(f"  {flag}", reason) for flag, reason in flags), ")"],
+        ["planned=(", *(TextLine(f"  {flag}", reason) for flag, reason in flags), ")"],
         (
             *_deviations(training),
             *uncommon_factors(training),

@@ -1,6 +1,6 @@
 """A training as plain torch code: a function that trains any network on any data."""
 
-from lbadvisor.planning.export.exported import Exported, ExportedLine, Row, exported
+from lbadvisor.planning.export.exported import Exported, Row, TextLine, exported
 from lbadvisor.planning.export.planned_training import PlannedTraining
 from lbadvisor.planning.export.python_code import constants, function, ghost_rows, optimizer_rows
 from lbadvisor.planning.export.unexpressed import unexpressed
@@ -12,7 +12,7 @@ def torch_code(training: PlannedTraining) -> Exported:
     reason = "from these updates on: " + training.reason("schedule.milestones.weight_decay")
     rows: list[Row] = [
         *constants(training, ["import torch"]),
-        *(("", "", ExportedLine(f"WEIGHT_DECAYS = {decays}", reason)) if decays else ()),
+        *(("", "", TextLine(f"WEIGHT_DECAYS = {decays}", reason)) if decays else ()),
         *function("def train(model, data, loss_of=torch.nn.functional.cross_entropy):"),
         '    """Train `model` on the device that it is on, on `data`, a dataset of (input, target)."""',
         *ghost_rows(training, "model"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lbadvisor.planning.export.exported import Exported, ExportedLine, Row, exported
+from lbadvisor.planning.export.exported import Exported, Row, TextLine, exported
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
 from lbadvisor.planning.export.python_code import optimizer_arguments, optimizer_class
 from lbadvisor.planning.export.unexpressed import unexpressed
@@ -26,34 +26,30 @@ def _rows(training: PlannedTraining) -> Iterator[Row]:
     precision = "bfloat16" if recipe.compute.precision == "bf16" else "float32"
     final = (schedule.final_lr_factor or 0.0) if schedule.decay in ("cosine", "linear") else 1.0
     yield "from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig"
-    yield ExportedLine(
-        "from torchtitan.models.llama3.config_registry import llama3_debugmodel as yours", "your model's"
-    )
+    yield TextLine("from torchtitan.models.llama3.config_registry import llama3_debugmodel as yours", "your model's")
     yield from ("", "", "def planned():", "    config = yours()", "    training = config.training")
-    yield ExportedLine(f"    training.global_batch_size = {recipe.batch.size}", training.reason("batch.size"))
-    yield ExportedLine(
-        f"    training.local_batch_size = {training.device_batch_size}", "each device's: no accumulation"
-    )
-    yield ExportedLine(f"    training.steps = {training.updates}", training.reason("schedule.updates"))
+    yield TextLine(f"    training.global_batch_size = {recipe.batch.size}", training.reason("batch.size"))
+    yield TextLine(f"    training.local_batch_size = {training.device_batch_size}", "each device's: no accumulation")
+    yield TextLine(f"    training.steps = {training.updates}", training.reason("schedule.updates"))
     if clipping is None:
-        yield ExportedLine('    training.max_norm = float("inf")', "no clipping: 1.0 is the default")
+        yield TextLine('    training.max_norm = float("inf")', "no clipping: 1.0 is the default")
     else:
-        yield ExportedLine(f"    training.max_norm = {clipping.max_norm!r}", training.reason("clipping.max_norm"))
-    yield ExportedLine(f'    training.mixed_precision_param = "{precision}"', f"{AS_IS}: bfloat16 is the default")
+        yield TextLine(f"    training.max_norm = {clipping.max_norm!r}", training.reason("clipping.max_norm"))
+    yield TextLine(f'    training.mixed_precision_param = "{precision}"', f"{AS_IS}: bfloat16 is the default")
     if recipe.compute.compile:
-        yield ExportedLine("    config.compile.enable = True", AS_IS)
+        yield TextLine("    config.compile.enable = True", AS_IS)
     yield from (
         "    config.optimizer = OptimizersContainer.Config(param_groups=[ParamGroupConfig(",
-        ExportedLine('        pattern=".*",', "every parameter"),
+        TextLine('        pattern=".*",', "every parameter"),
     )
-    yield ExportedLine(f'        optimizer_name="{optimizer_class(training)}",', AS_IS)
+    yield TextLine(f'        optimizer_name="{optimizer_class(training)}",', AS_IS)
     yield "        optimizer_kwargs={"
-    yield from (ExportedLine(f'            "{a.name}": {a.text},', a.reason) for a in optimizer_arguments(training))
+    yield from (TextLine(f'            "{a.name}": {a.text},', a.reason) for a in optimizer_arguments(training))
     yield from ("        },", "    )])", "    config.lr_scheduler = LRSchedulersContainer.Config(")
-    yield ExportedLine(f"        warmup_steps={schedule.warmup_updates or 0},", training.warmup_reason)
-    yield ExportedLine("        decay_ratio=None,", "the decay begins right after the warm-up")
-    yield ExportedLine(f'        decay_type="{"cosine" if schedule.decay == "cosine" else "linear"}",', AS_IS)
-    yield ExportedLine(f"        min_lr_factor={final!r},", AS_IS if final < 1 else "no decay")
+    yield TextLine(f"        warmup_steps={schedule.warmup_updates or 0},", training.warmup_reason)
+    yield TextLine("        decay_ratio=None,", "the decay begins right after the warm-up")
+    yield TextLine(f'        decay_type="{"cosine" if schedule.decay == "cosine" else "linear"}",', AS_IS)
+    yield TextLine(f"        min_lr_factor={final!r},", AS_IS if final < 1 else "no decay")
     yield from ("    )", "    return config")
 
 
