@@ -1,7 +1,7 @@
 """Hyperparameter advisor and resumable trainer for large-batch training.
 
-    from lbadvisor import Request, advise, load_recipe
-    plan = advise(load_recipe(Path("recipes/resnet44.toml")), Request(4096, ("lr", "ghost", "regime", "clip")))
+    import lbadvisor
+    plan = lbadvisor.plan("recipes/resnet44.toml", to=4096)
 
 Names are loaded on first use: planning needs no torch.
 """
@@ -14,8 +14,14 @@ from lbadvisor.version import __version__
 if TYPE_CHECKING:
     from lbadvisor.comparison.compare import compare_runs
     from lbadvisor.comparison.comparison import Comparison
+    from lbadvisor.library.example_order import UpdateBatchSampler
+    from lbadvisor.library.ghosts import convert_ghost_batchnorm
+    from lbadvisor.library.plans import plan
+    from lbadvisor.library.scheduling import schedule
+    from lbadvisor.nn.clipping import ClippingWarmup
     from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
     from lbadvisor.planning.adjustments import Adjustment
+    from lbadvisor.planning.numbers_plan import NumbersPlan
     from lbadvisor.planning.plan import Plan, advise
     from lbadvisor.planning.planned_arms import LadderRequest
     from lbadvisor.planning.request import Request
@@ -23,12 +29,19 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.records.run import Measurement, Run
     from lbadvisor.runs.ladder import train_ladder
+    from lbadvisor.runs.recorder import RunLog, record
     from lbadvisor.runs.runner import RunRequest, train_run
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.store import Store
     from lbadvisor.training.machine import Machine
 
 _HOMES = {
+    "ClippingWarmup": "lbadvisor.nn.clipping",
+    "NumbersPlan": "lbadvisor.planning.numbers_plan",
+    "UpdateBatchSampler": "lbadvisor.library.example_order",
+    "convert_ghost_batchnorm": "lbadvisor.library.ghosts",
+    "plan": "lbadvisor.library.plans",
+    "schedule": "lbadvisor.library.scheduling",
     "Adjustment": "lbadvisor.planning.adjustments",
     "Comparison": "lbadvisor.comparison.comparison",
     "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
@@ -39,6 +52,7 @@ _HOMES = {
     "Recipe": "lbadvisor.recipe.recipe",
     "Request": "lbadvisor.planning.request",
     "Run": "lbadvisor.records.run",
+    "RunLog": "lbadvisor.runs.recorder",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
     "Workspace": "lbadvisor.runs.workspace",
@@ -46,29 +60,38 @@ _HOMES = {
     "compare_runs": "lbadvisor.comparison.compare",
     "dump_recipe": "lbadvisor.recipe.file",
     "load_recipe": "lbadvisor.recipe.file",
+    "record": "lbadvisor.runs.recorder",
     "train_ladder": "lbadvisor.runs.ladder",
     "train_run": "lbadvisor.runs.runner",
 }
 
 __all__ = [
     "Adjustment",
+    "ClippingWarmup",
     "Comparison",
     "GhostBatchNorm",
     "LadderRequest",
     "Machine",
     "Measurement",
+    "NumbersPlan",
     "Plan",
     "Recipe",
     "Request",
     "Run",
+    "RunLog",
     "RunRequest",
     "Store",
+    "UpdateBatchSampler",
     "Workspace",
     "__version__",
     "advise",
     "compare_runs",
+    "convert_ghost_batchnorm",
     "dump_recipe",
     "load_recipe",
+    "plan",
+    "record",
+    "schedule",
     "train_ladder",
     "train_run",
 ]

@@ -54,9 +54,10 @@ def test_no_two_modules_have_one_name():
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
-def test_only_the_workspace_and_one_place_of_the_command_line_open_a_store():
+def test_only_the_workspace_the_recorder_and_one_place_of_the_command_line_open_a_store():
     assert _modules_with(r"\bStore\.(open|at)\(") == {
         "cli/options/places.py",
+        "runs/recorder.py",
         "runs/workspace.py",
     }
 

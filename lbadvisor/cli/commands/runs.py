@@ -100,7 +100,14 @@ def show(
         )
     else:
         saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
-        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown, readings)
+        print_run(
+            stdout(),
+            found,
+            "pruned" if found.recipe.recorded is None and pruned(folder, found) else saved,
+            measured,
+            shown,
+            readings,
+        )
 
 
 @runs.command("rename")
