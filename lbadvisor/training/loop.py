@@ -13,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.nn.clipping import ClippingWarmup, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
+from lbadvisor.nn.weight_distance import distance_of
 from lbadvisor.planning.parameter_groups import set_rates
 from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
 from lbadvisor.recipe.recipe import Recipe
@@ -182,6 +183,4 @@ def mean_loss(state: TrainState) -> float:
 
 def weight_distance(state: TrainState) -> float:
     """L2 norm of w_t - w_0 over all parameters, unitless."""
-    with torch.no_grad():
-        moves = [p - w for p, w in zip(state.parameters, state.initial, strict=True)]
-        return float(torch.nn.utils.get_total_norm(moves))
+    return distance_of(state.parameters, state.initial)

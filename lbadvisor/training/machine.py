@@ -43,9 +43,9 @@ class Machine:
     micro: MicroSize = None
 
     @classmethod
-    def here(cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None) -> Self:
+    def here(cls, device: str = "auto", data_dir: Path | str | None = None, micro: MicroSize = None) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), data_dir or default_data_dir(), micro)
+        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro)
 
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.

@@ -119,7 +119,7 @@ def rename(
 ) -> None:
     """Rename a run. It keeps its checkpoints and its place in ladders."""
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
 
     with opened(database) as store:
