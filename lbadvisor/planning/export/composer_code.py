@@ -31,9 +31,9 @@ def composer_code(training: PlannedTraining) -> Exported:
         "    algorithms = [",
         *_algorithms(training),
         "    ]",
-        *call("return composer.Trainer(", arguments, "    ")[:-1],
-        "        model=model, optimizers=optimizer, schedulers=schedule, algorithms=algorithms, **more,",
-        "    )",
+        *call("return composer.Trainer(**dict(", arguments, "    ")[:-1],
+        "        model=model, optimizers=optimizer, schedulers=schedule, algorithms=algorithms,",
+        "    ) | more)",
     ]
     ghosts = (
         "ghost batch norm's running statistics: Composer divides the momentum by the number of ghosts (per-update), "

@@ -36,7 +36,7 @@ def lightning_code(training: PlannedTraining) -> Exported:
         *function("def loader(data):"),
         "    return torch.utils.data.DataLoader(data, BATCH_SIZE, shuffle=True, drop_last=True)",
         *function("def trainer(**more):"),
-        *call("return lightning.Trainer(", arguments, "    ", "    **more)"),
+        *call("return lightning.Trainer(**dict(", arguments, "    ", ") | more)"),
     ]
     return exported(
         "lightning",

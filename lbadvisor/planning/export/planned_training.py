@@ -96,7 +96,7 @@ def _reason(line: Adjustment | None) -> str:
         return AS_IS
     by = ": ".join(dict.fromkeys((line.rule, line.formula))) + f" ({line.source})"
     if line.before == line.after:
-        return f"kept, {by}"
+        return by if line.rule.startswith(("keep", "kept")) else f"kept, {by}"
     return f"{value_text(line.before, 'none')} -> {value_text(line.after, 'none')}, {by}"
 
 

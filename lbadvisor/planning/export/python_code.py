@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from lbadvisor.planning.export.exported import Row, TextLine
 from lbadvisor.planning.export.planned_training import AS_IS, PlannedTraining
-
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
-"""The recipe's optimizers in `torch.optim`."""
+from lbadvisor.planning.parameter_groups import TORCH_CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ def literal(name: str, value: object, reason: str = AS_IS) -> Argument:
 
 def optimizer_class(training: PlannedTraining) -> str:
     """The name of the optimizer's class in `torch.optim`."""
-    return OPTIMIZERS[training.recipe.optimizer.name]
+    return next(name for name, known in TORCH_CLASSES.items() if known == training.recipe.optimizer.name)
 
 
 def optimizer_arguments(training: PlannedTraining) -> tuple[Argument, ...]:
@@ -101,6 +99,5 @@ def ghost_rows(training: PlannedTraining, model: str, indent: str = "    ") -> l
     if statistics.ghost_batch_size is None:
         return []
     named = "" if statistics.running_statistics == "sequential" else f", {statistics.running_statistics!r}"
-    conversion = f"GhostBatchNorm.convert_ghost_batchnorm({model}, {statistics.ghost_batch_size}{named})"
-    reason = training.reason("batch_norm.ghost_batch_size")
-    return [f"{indent}from lbadvisor import GhostBatchNorm", "", TextLine(indent + conversion, reason)]
+    conversion = f"{indent}lbadvisor.convert_ghost_batchnorm({model}, {statistics.ghost_batch_size}{named})"
+    return [f"{indent}import lbadvisor", "", TextLine(conversion, training.reason("batch_norm.ghost_batch_size"))]

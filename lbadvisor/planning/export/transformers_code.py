@@ -27,7 +27,7 @@ def transformers_code(training: PlannedTraining) -> Exported:
         *optimizer_rows(training, "model.parameters()"),
         "    return optimizer, schedule",
         *function("def arguments(output_dir, **more):"),
-        *call("return TrainingArguments(output_dir,", arguments, "    ", "    **more)"),
+        *call("return TrainingArguments(output_dir, **dict(", arguments, "    ", ") | more)"),
     ]
     return exported(
         "transformers",

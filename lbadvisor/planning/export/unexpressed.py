@@ -80,7 +80,7 @@ def _ghosts(training: PlannedTraining) -> str | None:
         )
     return (
         f"ghost batch norm: in the plan {ghost:,} examples share batch-norm statistics, here the {size:,} of a device; "
-        f"lbadvisor.GhostBatchNorm.convert_ghost_batchnorm(model, {ghost}) converts a model in its own script"
+        f"lbadvisor.convert_ghost_batchnorm(model, {ghost}) converts a model in its own script"
     )
 
 
@@ -92,5 +92,6 @@ def _batches(training: PlannedTraining) -> str | None:
         return None
     return (
         f"batches across the end of an epoch: a loader that drops the last partial batch leaves {left:,} of "
-        f"{examples:,} examples, {100 * left / examples:.2g}%, out of each epoch, others at each shuffle"
+        f"{examples:,} examples, {100 * left / examples:.2g}%, out of each epoch, others at each shuffle; "
+        "lbadvisor.UpdateBatchSampler gives a DataLoader the plan's batches"
     )
