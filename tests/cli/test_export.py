@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
+
+from lbadvisor.cli.commands.export import Trainer
+from lbadvisor.planning.export.trainers import TRAINERS
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RESNET44 = str(RECIPES / "resnet44.toml")
@@ -59,6 +63,10 @@ def test_devices_that_do_not_divide_the_batch_are_refused(place):
     done = place.run(*EXPORT, "timm", "--devices", "3")
     assert (done.returncode, done.stdout) == (2, "")
     assert "4,096 examples cannot be shared equally by 3 devices" in done.stderr
+
+
+def test_the_trainers_of_the_option_are_those_that_there_are():
+    assert get_args(Trainer) == tuple(TRAINERS)
 
 
 def test_an_unknown_trainer_is_refused_with_the_known_ones(place):

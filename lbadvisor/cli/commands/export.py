@@ -35,8 +35,10 @@ def export(
     """Write a training as another trainer's flags, configuration or code, with a reason for each line.
 
     With --to, the recipe is adapted first, as `plan` does. What the trainer cannot express stands in the text and on
-    stderr. Nothing in it is left to the trainer's own scaling.
+    stderr. The trainer's own scaling of batch, rate or length is off.
     """
+    from rich.text import Text
+
     from lbadvisor.cli.display.console import print_json, say, stderr
     from lbadvisor.cli.display.render_plan import caveat_text
     from lbadvisor.cli.options.adaptation import trained_recipe
@@ -57,7 +59,7 @@ def export(
     for caveat in plan.warnings if plan else ():
         say(stderr(), caveat_text(caveat))
     for sentence in exported.cannot:
-        say(stderr(), f"[yellow]not expressed[/yellow] in {trainer}: {sentence}")
+        say(stderr(), Text.assemble(("not expressed", "yellow"), f" in {trainer}: {sentence}"))
 
 
 def _body(exported: "Exported") -> dict[str, object]:
