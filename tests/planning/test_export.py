@@ -17,6 +17,7 @@ from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import LR_RULES
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import in_updates, rates_at
+from lbadvisor.recipe.settings import recipe_of_settings
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ALL_PARTS = ("lr", "ghost", "regime", "clip")
@@ -269,3 +270,25 @@ def test_the_linear_rule_is_named_with_its_source():
     plan = advise(recipe("resnet44"), Request(4096, ("lr",), lr_rule=LR_RULES["linear"]))
     said = comments(TRAINERS["timm"](planned_training(plan)))
     assert said["--lr 3.2"].startswith("0.1 -> 3.2, linear: lr * r (Goyal et al. 2017, arXiv:1706.02677)")
+
+
+def test_numbers_that_a_recorded_training_lacks_are_not_made_up():
+    known = {"batch_size": 32, "optimizer": "adamw", "lr": 0.001, "examples": 1000, "epochs": 3}
+    assert "lr=0.001," in comments(exported("mmengine", recipe_of_settings(known, "mine", "my trainer")))
+    del known["lr"]
+    with pytest.raises(PlanError, match=r"recorded without optimizer\.lr: add what it had"):
+        exported("mmengine", recipe_of_settings(known, "mine", "my trainer"))
+
+
+def test_the_loss_of_a_regression_and_a_users_own_are_told():
+    data, network = 'data={factory="mine:data", train_examples=1297}', 'model={factory="mine:network"}'
+    regression = exported("torch", recipe("digits", 'task={kind="regression"}', data, network))
+    assert "def train(model, data, loss_of=torch.nn.functional.mse_loss):" in regression.text
+    assert "the loss (the mean squared error)" in regression.cannot[-1]
+    own = exported("torch", recipe("digits", 'task={loss={factory="torch.nn:HuberLoss"}}', data, network))
+    assert "the loss (torch.nn:HuberLoss)" in own.cannot[-1]
+
+
+def test_timms_own_network_is_named_in_its_command():
+    assert "--model resnet18 " in exported("timm", recipe("digits", 'model.name="timm:resnet18"')).usage
+    assert "--model MODEL " in exported("timm", recipe("digits")).usage

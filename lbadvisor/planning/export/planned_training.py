@@ -7,7 +7,7 @@ from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.records.numerals import value_text
+from lbadvisor.records.numerals import listed, value_text
 
 AS_IS = "as in the recipe"
 
@@ -101,8 +101,17 @@ def _reason(line: Adjustment | None) -> str:
 
 
 def planned_training(plan: Plan | Recipe, devices: int = 1) -> PlannedTraining:
-    """The plan's adapted training, or a recipe's as it is. Raises `PlanError` if the devices cannot share a batch."""
+    """The plan's adapted training, or a recipe's as it is.
+
+    Raises `PlanError` if the devices cannot share a batch, or the recipe says that it does not know what is exported.
+    """
     recipe, lines = (plan.adapted, plan.adjustments) if isinstance(plan, Plan) else (in_updates(plan), ())
+    unknown = () if recipe.recorded is None else recipe.recorded.unknown
+    if exported := [field for field in unknown if field not in ("data.name", "model.name")]:
+        raise PlanError(
+            f"the recipe is of a training elsewhere that was recorded without {listed(exported)}: add what it had, and "
+            "remove it from `unknown` in [recorded]"
+        )
     if devices < 1 or recipe.batch.size % devices:
         raise PlanError(
             f"a batch of {recipe.batch.size:,} examples cannot be shared equally by {devices:,} devices: "

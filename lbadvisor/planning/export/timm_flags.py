@@ -17,12 +17,14 @@ _SCHEDULES = {"cosine": "cosine", "linear": "poly", "exponential": "step", "mile
 def timm_flags(training: PlannedTraining) -> Exported:
     """The training as a bash array of flags, with a comment for each."""
     flags = [*_batch_and_optimizer(training), *_schedule(training), *_rest(training)]
+    prefix, _, name = training.recipe.model.name.rpartition(":")
+    model = name if prefix == "timm" else "MODEL"
     run = f"torchrun --nproc_per_node={training.devices}" if training.devices > 1 else "python"
     return exported(
         "timm",
         "bash",
         training,
-        f"Save it as planned.sh, then: source planned.sh; {run} train.py --data-dir DATA --model MODEL "
+        f"Save it as planned.sh, then: source planned.sh; {run} train.py --data-dir DATA --model {model} "
         '"${planned[@]}"',
         ["planned=(", *(TextLine(f"  {flag}", reason) for flag, reason in flags), ")"],
         (

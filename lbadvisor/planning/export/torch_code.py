@@ -10,10 +10,11 @@ def torch_code(training: PlannedTraining) -> Exported:
     """The training as a Python module with a function `train(model, data)`; its learning rates are the recipe's."""
     decays = {m.update: m.weight_decay for m in training.recipe.schedule.milestones if m.weight_decay is not None}
     reason = "from these updates on: " + training.reason("schedule.milestones.weight_decay")
+    loss = "mse_loss" if training.recipe.task.kind == "regression" else "cross_entropy"
     rows: list[Row] = [
         *constants(training, ["import torch"]),
         *(("", "", TextLine(f"WEIGHT_DECAYS = {decays}", reason)) if decays else ()),
-        *function("def train(model, data, loss_of=torch.nn.functional.cross_entropy):"),
+        *function(f"def train(model, data, loss_of=torch.nn.functional.{loss}):"),
         '    """Train `model` on the device that it is on, on `data`, a dataset of (input, target)."""',
         *ghost_rows(training, "model"),
         *optimizer_rows(training, "model.parameters()"),

@@ -37,6 +37,8 @@ def _sentences(training: PlannedTraining) -> dict[Feature, object]:
     noise, clipping, noisy = recipe.regularization, recipe.clipping, recipe.gradient_noise
     average, statistics = recipe.weight_ema, recipe.batch_norm
     decays = [(m.update, m.weight_decay) for m in recipe.schedule.milestones if m.weight_decay is not None]
+    common = {"classification": "cross-entropy", "regression": "the mean squared error"}[recipe.task.kind]
+    loss = common if recipe.task.loss is None else recipe.task.loss.factory
     return {
         "ghosts": _ghosts(training),
         "clipping warm-up": clipping
@@ -64,8 +66,8 @@ def _sentences(training: PlannedTraining) -> dict[Feature, object]:
         "tf32": recipe.compute.tf32 and "TensorFloat-32: torch.set_float32_matmul_precision('high') allows it",
         "compile": recipe.compute.compile and "torch.compile",
         "batches": _batches(training),
-        "network": f"the network ({recipe.model.name}) and the data ({recipe.data.name}, augmentation "
-        f"{recipe.data.augmentation}): they are yours to give",
+        "network": f"the network ({recipe.model.name}), the data ({recipe.data.name}, augmentation "
+        f"{recipe.data.augmentation}) and the loss ({loss}): they are yours to give",
     }
 
 
