@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from lbadvisor.cli.app import app
 from lbadvisor.errors import UsageError
 from lbadvisor.planning.audit.audit import audit_of
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 TIMM = "./distributed_train.sh 8 /data --model resnet50 -b 512"
 
 
@@ -43,6 +45,16 @@ def test_words_after_a_double_dash_are_a_command_line_and_json_has_a_schema():
     assert (body["schema"], body["trainer"], body["batch_size"], body["baseline_batch_size"]) == (1, "timm", 4096, 128)
     assert {line["what"]: line["plan"] for line in body["lines"]}["learning rate"] == pytest.approx(0.1 * 32**0.5)
     assert body["caveats"] == body["notes"]
+
+
+@pytest.mark.parametrize("trainer", ["timm", "mmengine", "detectron2"])
+def test_what_export_writes_is_read(tmp_path, trainer):
+    """The exported learning rate is for its own batch size: no rule of the trainer scales it again."""
+    text = run("export", str(RECIPES / "resnet44.toml"), "--to", "4096", "--for", trainer).stdout
+    (tmp_path / "exported").write_text(text)
+    body = json.loads(run("audit", str(tmp_path / "exported"), "--from", "4096", "--json").stdout)
+    assert (body["batch_size"], body["lr_factor"]) == (4096, 1)
+    assert body["lr"] == pytest.approx(0.1 * 32**0.5)
 
 
 def test_a_wrong_setting_leaves_stdout_empty():
