@@ -1,7 +1,9 @@
 """Hyperparameter advisor and resumable trainer for large-batch training.
 
-    import lbadvisor
-    plan = lbadvisor.plan("recipes/resnet44.toml", to=4096)
+    >>> import lbadvisor
+    >>> plan = lbadvisor.plan("recipes/resnet44.toml", to=4096)
+    >>> plan.updates, plan.clipping.updates
+    (78125, 391)
 
 Names are loaded on first use: planning needs no torch.
 """

@@ -35,8 +35,8 @@ def plan(
         >>> plan = lbadvisor.plan(batch_size=128, to=4096, lr=0.1, optimizer="sgd", updates=78_125, examples=50_000)
         >>> round(plan.lr, 4), plan.updates, plan.epochs, plan.ghost_batch_size
         (0.5657, 78125, 6400.0, 128)
-        >>> plan.clipping
-        GradientClipping(max_norm=0.8838834764831844, updates=391)
+        >>> round(plan.clipping.max_norm, 4), plan.clipping.updates
+        (0.8839, 391)
 
     Loads no torch. Raises `PlanError` if a rule cannot be applied or an option has no effect, `RecipeError` or
     `UsageError` if the file cannot be read, and `RefusedError` for a recipe that is adapted already.
