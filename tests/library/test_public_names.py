@@ -4,13 +4,15 @@ import doctest
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import lbadvisor
 
-NAMES = [name for name in lbadvisor.__all__ if name != "__version__"]
+NAMES = [name for name in lbadvisor.__all__ if name not in ("__version__", "errors")]
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"^ {4,}(?!>>>|\.\.\. )(import |from \w+ import |with |for |if |\w+ = )", flags=re.M)
 
@@ -68,3 +70,21 @@ def test_the_examples_of_the_docstrings_run(tmp_path, monkeypatch):
         runner.run(test)
     assert runner.summarize(verbose=False).failed == 0
     assert {test.name for test in found} >= {"lbadvisor", "plan", "schedule", "train", "Watch", "ClippingWarmup"}
+
+
+def test_the_names_are_there_before_they_are_loaded(tmp_path):
+    """Its errors too, so that they can be named in `except`; and places may be given as strings."""
+    program = (
+        "import lbadvisor, sys\n"
+        "assert issubclass(lbadvisor.errors.PlanError, lbadvisor.errors.LbadvisorError)\n"
+        "assert {'plan', 'Watch', 'errors'} <= set(dir(lbadvisor))\n"
+        "assert not any(name in sys.modules for name in ('torch', 'pydantic', 'lbadvisor.planning.plan'))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    place = str(tmp_path / "a.db")
+    with lbadvisor.Workspace.open(place, lbadvisor.Machine.here("cpu", str(tmp_path))) as workspace:
+        workspace.store.make()
+    with lbadvisor.Store.open(place, create=False) as store:
+        assert store.runs() == []
+    with pytest.raises(AttributeError, match="has no attribute 'plam'"):
+        _ = lbadvisor.plam
