@@ -177,6 +177,9 @@ WITHOUT_EFFECT = [
     *(((*PLAN, *RATES, option), "without --rate measure") for option in ("--device", "--data-dir")),
     ((*TIMED, "--data-dir"), "comes with scikit-learn"),
     ((*PLAN, "--noise-scale", "100", "--db"), "a --noise-scale that names a run"),
+    (("export", DIGITS, "--for", "torch", "--to", "256", "--db"), "without --distances-from"),
+    (("export", DIGITS, "--for", "torch", "--adapt"), NO_TARGET),
+    (("export", DIGITS, "--for", "torch", "--force"), "without --out"),
 ]
 OF_STORED = ("--allow-code",)
 """Needs that only a stored run's recipe does not meet: `test_own_code.py` tries them."""

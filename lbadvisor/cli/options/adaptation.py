@@ -10,7 +10,8 @@ from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
-from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.cli.output import write_out
+from lbadvisor.errors import UsageError
 from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.arms import arm_of
 from lbadvisor.planning.baseline import Baseline, baseline_of
@@ -161,10 +162,7 @@ def write_recipe(path: Path, plan: Plan) -> None:
         for line in plan.adjustments
         if line.kind == "recipe" and line.before != line.after
     }
-    try:
-        path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
-    except OSError as error:
-        raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error
+    write_out(path, dump_recipe(plan.adapted, comments))
 
 
 def _commented_field(line: Adjustment) -> str:
