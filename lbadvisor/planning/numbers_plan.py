@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lbadvisor.errors import PlanError
-from lbadvisor.planning.adjustments import RELATIVE, Adjustment
+from lbadvisor.planning.adjustments import RELATIVE, Adjustment, Value
 from lbadvisor.planning.caveat import Caveat
 from lbadvisor.planning.forecast import Option
 from lbadvisor.planning.parameter_groups import HasParameterGroups, adapt
@@ -22,11 +22,13 @@ class GradientClipping:
 class NumbersPlan:
     """What a larger batch changes, each change with its reason, and what it costs: known from numbers alone.
 
-    `optimizer` is the name of the baseline's. As text it is its lines, old -> new, with rule and source.
+    `optimizer` is the name of the baseline's, `examples` the size of the training set; None: not known. As text it is
+    its lines, old -> new, with rule and source.
     """
 
     batch_ratio: float
     optimizer: str
+    examples: int | None
     adjustments: tuple[Adjustment, ...]
     warnings: tuple[Caveat, ...]
     forecast: tuple[Option, ...]
@@ -72,6 +74,16 @@ class NumbersPlan:
         if self.line("clipping.updates") is not None:
             length = int(self._number("clipping.updates", "updates= (or epochs=) and examples="))
         return GradientClipping(self._number("clipping.max_norm"), length)
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """The known settings of the training at the target batch size, for `lbadvisor.record`.
+
+        They are fields of a recipe; add what else you know, as in `plan.settings | {"data": "digits"}`. A plan of a
+        recipe has them all in `plan.adapted`.
+        """
+        known = [line for line in self.adjustments if line.kind == "recipe" and line.unit != RELATIVE]
+        return {line.field: line.after for line in known} | {"optimizer": self.optimizer, "examples": self.examples}
 
     def apply(self, optimizer: HasParameterGroups) -> None:
         """Give every parameter group of `optimizer`, made for the baseline, its value at the target batch size.

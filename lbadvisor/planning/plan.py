@@ -44,6 +44,7 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
     return Plan(
         plan.batch_ratio,
         plan.optimizer,
+        plan.examples,
         plan.adjustments,
         plan.warnings,
         plan.forecast,
@@ -63,6 +64,7 @@ def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, NumbersPlan
         plan = NumbersPlan(
             batch_ratio=scaling.batch_ratio,
             optimizer=baseline.optimizer,
+            examples=baseline.examples,
             adjustments=all_lines(scaling),
             warnings=caveats(scaling),
             forecast=forecast(scaling),
@@ -199,6 +201,7 @@ def plan_of_json(text: str) -> Plan:
         return Plan(
             baseline=baseline,
             optimizer=baseline.optimizer.name,
+            examples=baseline.data.train_examples,
             adapted=Recipe.model_validate_json(json.dumps(body["adapted"])),
             batch_ratio=body["batch_ratio"],
             adjustments=tuple(Adjustment(**_in_tuples(line)) for line in body["adjustments"]),

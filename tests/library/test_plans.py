@@ -119,3 +119,17 @@ def test_users_of_the_library_see_its_types():
     assert of_numbers.__annotations__["return"] is lbadvisor.NumbersPlan
     for name in ("lr", "updates", "epochs", "batch_size", "ghost_batch_size", "clipping"):
         assert "Any" not in str(getattr(lbadvisor.NumbersPlan, name).fget.__annotations__["return"])
+
+
+def test_the_settings_of_a_plan_are_what_record_takes(tmp_path):
+    """Only what is known: no length and no learning rate, if the baseline's are not given."""
+    told = lbadvisor.plan(batch_size=32, to=512, lr=0.01, optimizer="adamw", epochs=6, examples=1297).settings
+    assert (told["batch.size"], told["optimizer.lr"], told["examples"], told["optimizer"]) == (512, 0.04, 1297, "adamw")
+    with lbadvisor.record("told", told | {"data": "digits"}, database=tmp_path / "a.db") as run:
+        recipe = run.run.recipe
+    assert (recipe.schedule.updates, recipe.data.train_examples, recipe.optimizer.weight_decay) == (243, 1297, 0.0025)
+    bare = lbadvisor.plan(batch_size=32, to=512).settings
+    assert {"optimizer.lr", "schedule.updates", "schedule.epochs"}.isdisjoint(bare)
+    with lbadvisor.record("bare", bare, database=tmp_path / "a.db") as run:
+        assert run.run.recipe.batch.size == 512
+        assert {"optimizer.lr", "data.train_examples"} <= set(run.run.recipe.recorded.unknown)
