@@ -22,11 +22,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from contestants import Competitor, Updates, by_hand, measured, ours, overridden, random_images
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
+from contestants import Competitor, by_hand, measured, ours, overridden, random_images, usual
+from torch import nn
 
 from lbadvisor.errors import DataError
 from lbadvisor.recipe.file import load_recipe
@@ -37,47 +34,6 @@ from lbadvisor.training.models import MODELS
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "recipes"
-
-
-class OneByOne(TorchDataset[tuple[Tensor, Tensor]]):
-    """Single examples, transformed when they are asked for, as torchvision's data sets give them."""
-
-    def __init__(self, dataset: InMemory, *, crops: bool) -> None:
-        channels, height, _ = dataset.shape
-        images = dataset.train.images_NCHW
-        self._images = (images[:, 0] if channels == 1 else images.permute(0, 2, 3, 1)).numpy()
-        self._labels = dataset.train.labels_N
-        mean, deviation = (dataset.mean_C / 255).tolist(), (dataset.deviation_C / 255).tolist()
-        augmentation = [transforms.RandomCrop(height, padding=4), transforms.RandomHorizontalFlip()] if crops else []
-        self._transform = transforms.Compose(
-            [transforms.ToPILImage(), *augmentation, transforms.ToTensor(), transforms.Normalize(mean, deviation)]
-        )
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self._transform(self._images[index]), self._labels[index]
-
-
-def usual(recipe: Recipe, dataset: InMemory) -> Updates:
-    """The usual script."""
-    torch.manual_seed(0)
-    model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.optimizer.lr, momentum=0.9, weight_decay=recipe.optimizer.weight_decay
-    )
-    crops = recipe.data.augmentation == "pad-crop-flip"
-    loader = DataLoader(OneByOne(dataset, crops=crops), recipe.batch.size, shuffle=True, drop_last=True)
-    running = 0.0
-    while True:
-        for images, labels in loader:
-            optimizer.zero_grad()
-            loss = nn.CrossEntropyLoss()(model(images), labels)
-            loss.backward()
-            optimizer.step()
-            running += loss.item()
-            yield None
 
 
 def show(title: str, batch_size: int, competitors: list[Competitor], rounds: int) -> None:
