@@ -28,10 +28,11 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, chart: bool) -> None:
+def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", note: str | None, name: str, *, chart: bool) -> None:
     """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
 
-    `in_time` says which alternative saves time, if that is known. `name` is that of the recipe, if there is one.
+    `in_time` says which alternative saves time, if that is known; `note`, what else would. `name` is the recipe's, if
+    there is one.
     """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
@@ -55,6 +56,8 @@ def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, cha
         console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
+    if note is not None:
+        say(console, Text.assemble(("note ", "cyan"), ("bf16", "bold"), f": {note}"))
 
 
 def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:
