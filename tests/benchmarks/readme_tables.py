@@ -73,7 +73,7 @@ number is their share of our time."""
 
 def _pairs(by_part: Mapping[str, Sequence[Measured]]) -> str:
     """Two ways of the same training: one row a pair."""
-    races = [race for part in ("ghost", "memory", "bf16") for race in by_part.get(part, ())]
+    races = [race for part in ("ghost", "large", "memory", "bf16") for race in by_part.get(part, ())]
     rows = []
     for race in races:
         if len(race["values"]) < 2:

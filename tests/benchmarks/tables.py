@@ -47,16 +47,21 @@ def loops(task: Task, name: str, updates: int, rounds: int) -> Iterator[Race]:
 
 def ghosts() -> Iterator[Race]:
     """Ghost batch norm and plain batch norm, in our loop."""
+    yield Race("F1 at 4096", both_norms(replace(F1, batch=4096)), 4, 7)
+    yield Race("ResNet-20 at 1024", both_norms(RESNET20), 1, 5)
 
-    def pair(task: Task) -> tuple[Entry, ...]:
-        return Entry("ghosts of 128", replace(task, ghost=128)), Entry("plain batch norm", replace(task, ghost=None))
 
-    yield Race("F1 at 4096", pair(replace(F1, batch=4096)), 4, 7)
-    yield Race("ResNet-20 at 1024", pair(RESNET20), 1, 5)
+def large() -> Iterator[Race]:
+    """The same for a training that fills the memory."""
     if available_gib() >= GIB_OF_RESNET44_AT_4096:
-        yield Race("ResNet-44 at 4096", pair(replace(RESNET, batch=4096)), 1, 3, apart=True)
+        yield Race("ResNet-44 at 4096", both_norms(replace(RESNET, batch=4096)), 1, 3, apart=True)
     else:
         print(f"ResNet-44 at 4096: left out, it needs {GIB_OF_RESNET44_AT_4096} GiB of free memory", flush=True)
+
+
+def both_norms(task: Task) -> tuple[Entry, Entry]:
+    """The task with ghosts, and without."""
+    return Entry("ghosts of 128", replace(task, ghost=128)), Entry("plain batch norm", replace(task, ghost=None))
 
 
 def available_gib() -> float:
@@ -173,8 +178,8 @@ def _of_script(name: str, *words: str) -> Iterator[Figures]:
 
 
 PARTS: dict[str, Callable[..., Iterator[Figures]]] = {
-    "f1": lambda *, quick: races(loops(F1, "F1", 60, 7), quick=quick),
-    "resnet44": lambda *, quick: races(loops(RESNET, "ResNet-44", 3, 5), quick=quick),
+    "f1": lambda *, quick: races(loops(F1, "F1", 40, 7), quick=quick),
+    "resnet44": lambda *, quick: races(loops(RESNET, "ResNet-44", 2, 5), quick=quick),
     "layer": lambda *, quick: races(layers(), quick=quick),
     "ghost": lambda *, quick: races(ghosts(), quick=quick),
     "memory": lambda *, quick: races(memory(), quick=quick),
@@ -184,6 +189,7 @@ PARTS: dict[str, Callable[..., Iterator[Figures]]] = {
     "overhead": overhead,
     "accuracy": accuracy,
     "compare": comparing,
+    "large": lambda *, quick: races(large(), quick=quick),
 }
 
 
