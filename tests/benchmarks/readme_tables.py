@@ -65,10 +65,10 @@ def _loops(by_part: Mapping[str, Sequence[Measured]]) -> str:
     return table and f"{LEGEND}\n\n{table}"
 
 
-LEGEND = """How many times as fast our loop is as each other: its time over ours in the same round. By hand is plain
-torch with the data in memory. The usual script, Lightning and Accelerate read single examples through a `DataLoader`
-with transforms; from memory, they get the batches of the loop by hand. For the products (or convolutions) alone, the
-number is their share of our time."""
+LEGEND = """How many times as fast as each of the others our loop is: the other's time over ours, in the same round. By
+hand is plain torch with the data in memory. The usual script, Lightning and Accelerate read single examples through a
+`DataLoader` with transforms; from memory, they get the batches of the loop by hand. For the products (or convolutions)
+alone, the number is their share of our time."""
 
 
 def _pairs(by_part: Mapping[str, Sequence[Measured]]) -> str:
