@@ -75,6 +75,8 @@ def show_layers(bench: Bench, batch_size: int, ghost: int) -> None:
         for dtype in (torch.float32, torch.bfloat16):
             for shape in SHAPES:
                 x = torch.randn(batch_size, *shape, device=bench.device, dtype=dtype)
+                if x.dim() == 2 and memory_format == torch.channels_last:
+                    continue
                 _show_layer(bench, x.contiguous(memory_format=memory_format).requires_grad_(), ghost)
     torch.compiler.reset()
 
@@ -90,7 +92,7 @@ def _show_layer(bench: Bench, x: Tensor, ghost: int) -> None:
         return normalize_at_once(x, *arguments)
 
     forwards: dict[str, Callable[[Tensor], Tensor]] = {
-        "nn.BatchNorm2d": nn.BatchNorm2d(channels).to(bench.device),
+        "nn.BatchNorm": (nn.BatchNorm2d if space else nn.BatchNorm1d)(channels).to(bench.device),
         "at once, a run's": lambda x: AllGhostsAtOnce.apply(x, *arguments),
         "at once, autograd": at_once,
         "native per ghost": lambda x: _SliceBySlice.apply(x, *arguments),
@@ -109,8 +111,8 @@ def _show_layer(bench: Bench, x: Tensor, ghost: int) -> None:
     memory_format = "contiguous" if x.is_contiguous() else "channels_last"
     kind = f"{'x'.join(map(str, (channels, *space)))} {str(x.dtype).removeprefix('torch.')} {memory_format}"
     for name, seconds in its.items():
-        ratio = [a / b for a, b in zip(seconds, its["nn.BatchNorm2d"], strict=True)]
-        print(f"  {kind:<32} {name:<18} {spread(seconds, 1000)}  over nn.BatchNorm2d {spread(ratio)}", flush=True)
+        ratio = [a / b for a, b in zip(seconds, its["nn.BatchNorm"], strict=True)]
+        print(f"  {kind:<32} {name:<18} {spread(seconds, 1000)}  over nn.BatchNorm {spread(ratio)}", flush=True)
         bench.note(
             "layer", shape=(channels, *space), dtype=str(x.dtype), memory_format=memory_format, batch=batch_size,
             ghost=ghost, name=name, seconds=seconds,

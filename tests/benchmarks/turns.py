@@ -47,7 +47,8 @@ class Entry:
 class Race:
     """Entries that take turns of `updates` each, `rounds` times.
 
-    `apart`: one process at a time, started anew for each turn, if there is not enough memory for all.
+    `apart`: one process at a time, started anew for each turn, if there is not enough memory for all. `settles`: before
+    a turn as many updates are made unmeasured, in which a training notices what is beside it.
     """
 
     what: str
@@ -55,6 +56,7 @@ class Race:
     updates: int
     rounds: int
     apart: bool = False
+    settles: bool = False
 
 
 @dataclass(slots=True)
@@ -153,6 +155,8 @@ def _take_turn(race: Race, entry: Entry, living: Worker | None, figures: Figures
                 here = stack.enter_context(worker(entry.task))
                 here.turn(1)
             stack.enter_context(neighbours(entry.beside))
+            if race.settles and measured:
+                here.turn(race.updates)
             seconds = here.turn(race.updates if measured else 2)
     except WorkerFailedError as error:
         print(f"  {entry.name}: left out: {error}", flush=True)
