@@ -25,17 +25,21 @@ class Machine:
     """The device, the folder of the data sets, and how a batch is cut to save memory.
 
     `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
-    what the run had before, and at first the batch in one piece.
+    what the run had before, and at first the batch in one piece. `threads` are the CPU threads of new runs, None for
+    as many as there are cores, and one for a small network; a resumed run keeps its own.
     """
 
     device: torch.device
     data_dir: Path
     micro: MicroSize = None
+    threads: int | None = None
 
     @classmethod
-    def here(cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None) -> Self:
+    def here(
+        cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None, threads: int | None = None
+    ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), data_dir or default_data_dir(), micro)
+        return cls(chosen_device(device), data_dir or default_data_dir(), micro, threads)
 
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result."""
@@ -55,7 +59,10 @@ class Machine:
 
     def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
         """The state before the first update."""
-        return start_state(recipe, seed, dataset.shape, dataset.classes, self.device)
+        state = start_state(recipe, seed, dataset.shape, dataset.classes, self.device)
+        if self.threads is not None:
+            state.threads = self.threads
+        return state
 
     def micro_size(self, build: Callable[[], TrainState], dataset: Dataset) -> int | None:
         """The size asked for, or the one that fits. None is not asked for, or on a CPU: its memory is the machine's."""

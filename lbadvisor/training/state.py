@@ -20,6 +20,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     write_checkpoint,
 )
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
+from lbadvisor.training.cores import default_threads
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.models.adaptive_pooling import with_deterministic_pooling
@@ -100,7 +101,7 @@ def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: t
             averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
             interval=torch.zeros(3, dtype=torch.float64, device=device),
             dropout=dropout_in(model, recipe.regularization),
-            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
+            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else default_threads(),
         )
 
 

@@ -256,6 +256,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--data-dir": (LOOKED_FOR,),
     "--device": ALWAYS,
     "--micro": (MEMORY_SEEN,),
+    "--threads": ALWAYS,
     # The recipe.
     "--set": (RECIPE,),
     "--schedule-scale": (RECIPE,),

@@ -41,7 +41,7 @@ def machine_of(machine: options.MachineOptions, words: Words) -> "Machine":
     """
     from lbadvisor.training.machine import Machine
 
-    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro))
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), machine.threads)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
 
