@@ -46,13 +46,13 @@ def allowed_cores() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
-def quota_cores(groups: Path = CGROUPS, own: Path = PROCESSES / "self" / "cgroup") -> float | None:
+def quota_cores() -> float | None:
     """The cores of time that the process's control groups allow it, the least of them; None without a limit.
 
     Of cgroup v2 `cpu.max`, of v1 `cpu.cfs_quota_us`: see cgroups(7) and the kernel's admin-guide/cgroup-v2.
     """
     try:
-        lines = own.read_text().splitlines()
+        lines = (PROCESSES / "self" / "cgroup").read_text().splitlines()
     except OSError:
         return None
     found = []
@@ -60,7 +60,7 @@ def quota_cores(groups: Path = CGROUPS, own: Path = PROCESSES / "self" / "cgroup
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = groups / "cpu" if controllers else groups
+        root = CGROUPS / "cpu" if controllers else CGROUPS
         inside = root / path.lstrip("/")
         # Within a container its own group is often mounted at the root, while the path is that of the host.
         for folder in {root, inside, *inside.parents}:

@@ -104,7 +104,8 @@ class Worker:
 
     def times(self, seconds: float) -> tuple[float, float, float]:
         """Seconds of an update, the share of waiting, and the process's seconds of CPU, in so many seconds."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         print(seconds, file=self.process.stdin, flush=True)
         update, share, used = self.process.stdout.readline().split()
         return float(update), float(share), float(used)
