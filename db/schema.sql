@@ -1,4 +1,4 @@
--- Schema 0004. Generated: python -m lbadvisor.store.schema > db/schema.sql
+-- Schema 0005. Generated: python -m lbadvisor.store.schema > db/schema.sql
 
 CREATE TABLE lbadvisor_version (
     version_num VARCHAR(32) NOT NULL,
@@ -52,24 +52,6 @@ CREATE TABLE runs (
     CONSTRAINT fk_runs_plan_plans FOREIGN KEY("plan") REFERENCES plans (number)
 );
 
-CREATE TABLE measurements (
-    run INTEGER NOT NULL,
-    "update" INTEGER NOT NULL,
-    epoch FLOAT NOT NULL,
-    examples INTEGER NOT NULL,
-    loss FLOAT,
-    lr FLOAT NOT NULL,
-    gradient_norm FLOAT,
-    clipped_share FLOAT,
-    weight_distance FLOAT,
-    evaluation_loss FLOAT,
-    evaluation_accuracy_percent FLOAT,
-    seconds FLOAT NOT NULL,
-    CONSTRAINT pk_measurements PRIMARY KEY (run, "update"),
-    CONSTRAINT fk_measurements_run_runs FOREIGN KEY(run) REFERENCES runs (number) ON DELETE CASCADE
-)
- WITHOUT ROWID;
-
 CREATE TABLE ladders (
     number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
@@ -98,6 +80,24 @@ CREATE TABLE readings (
     value FLOAT,
     CONSTRAINT pk_readings PRIMARY KEY (run, quantity, part, "update"),
     CONSTRAINT fk_readings_run_runs FOREIGN KEY(run) REFERENCES runs (number) ON DELETE CASCADE
+)
+ WITHOUT ROWID;
+
+CREATE TABLE measurements (
+    run INTEGER NOT NULL,
+    "update" INTEGER NOT NULL,
+    epoch FLOAT,
+    examples INTEGER NOT NULL,
+    loss FLOAT,
+    lr FLOAT,
+    gradient_norm FLOAT,
+    clipped_share FLOAT,
+    weight_distance FLOAT,
+    evaluation_loss FLOAT,
+    evaluation_accuracy_percent FLOAT,
+    seconds FLOAT,
+    CONSTRAINT pk_measurements PRIMARY KEY (run, "update"),
+    CONSTRAINT fk_measurements_run_runs FOREIGN KEY(run) REFERENCES runs (number) ON DELETE CASCADE
 )
  WITHOUT ROWID;
 

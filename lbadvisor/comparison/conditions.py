@@ -87,6 +87,8 @@ def _kinds(field: str, text: str) -> frozenset[Kind]:
         return frozenset({float})
     if field in SHORT:
         return frozenset({SHORT[field][0]})
+    if field.startswith("recorded."):
+        return frozenset({str})
     known, path = recipe_fields(), re.sub(r"\[[0-9]+\]", "[]", field)
     if path not in known:
         near = difflib.get_close_matches(field, [*SHORT, *MEASURED, *known], n=1)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from lbadvisor.comparison.comparison import Position, RunResult, RunSummary, Standing
 from lbadvisor.records.axis import Axis
-from lbadvisor.records.quantities import ACCURACY, CLOCKS, RATED, SECONDS, Better, Quantity
+from lbadvisor.records.quantities import ACCURACY, CLOCKS, EVALUATED, QUANTITIES, RATED, SECONDS, Better, Quantity
 from lbadvisor.records.run import Measurement, Run, RunStatus
 
 
@@ -15,16 +17,26 @@ def result_of(run: Run, measurements: Sequence[Measurement]) -> RunResult:
     best = {quantity.key: _best(evaluated, quantity) for quantity in RATED}
     return RunResult(
         run=run,
-        last=measurements[-1] if measurements else None,
-        final=evaluated[-1] if evaluated else None,
+        last=_filled(measurements, evaluated=False),
+        final=_filled(evaluated, evaluated=True),
         best={key: found for key, found in best.items() if found is not None},
         clipped_percent=_clipped_percent(measurements),
     )
 
 
 def is_evaluated(measurement: Measurement) -> bool:
-    """Whether an evaluation is part of the measurement: every evaluation gives an accuracy."""
-    return getattr(measurement, ACCURACY.key) is not None
+    """Whether an evaluation is part of the measurement."""
+    return any(getattr(measurement, quantity.key) is not None for quantity in EVALUATED)
+
+
+def _filled(measurements: Sequence[Measurement], *, evaluated: bool) -> Measurement | None:
+    """The last one, with what it lacks of the quantities, `evaluated` or not, as they were told last before it."""
+    latest: dict[str, Any] = {
+        quantity.key: next((v for m in reversed(measurements) if (v := getattr(m, quantity.key)) is not None), None)
+        for quantity in QUANTITIES
+        if quantity.evaluated is evaluated
+    }
+    return replace(measurements[-1], **latest) if measurements else None
 
 
 def value_of(quantity: Quantity, measurement: Measurement | None) -> float | None:
@@ -45,14 +57,17 @@ def _clipped_percent(measurements: Sequence[Measurement]) -> float | None:
     # Each share is a mean over the updates since the measurement before, which are not equally many.
     clipped, before = 0.0, 0
     for measurement in measurements:
+        if measurement.clipped_share is None:
+            return None
         clipped += measurement.clipped_share * (measurement.update - before)
         before = measurement.update
     return 100 * clipped / before if before and math.isfinite(clipped) else None
 
 
 def position_of(measurement: Measurement, axis: Axis) -> float:
-    """Where the measurement stands on the axis: updates, epochs, examples or seconds."""
-    return float(getattr(measurement, CLOCKS[axis].key))
+    """Where the measurement stands on the axis: updates, epochs, examples or seconds; nan if it does not tell."""
+    position = getattr(measurement, CLOCKS[axis].key)
+    return math.nan if position is None else float(position)
 
 
 def reaches(last: Measurement, axis: Axis, value: float) -> bool:
@@ -70,9 +85,8 @@ def standing_of(runs: Sequence[Sequence[Measurement]], position: Position) -> St
     for measurements in runs:
         until = [m for m in measurements if position_of(m, position.axis) <= position.value]
         reached = bool(measurements) and reaches(measurements[-1], position.axis, position.value)
-        measured.append(until[-1] if until and reached else None)
-        seen = [m for m in until if is_evaluated(m)]
-        evaluated.append(seen[-1] if seen and reached else None)
+        measured.append(_filled(until, evaluated=False) if reached else None)
+        evaluated.append(_filled([m for m in until if is_evaluated(m)], evaluated=True) if reached else None)
     return Standing(position, tuple(measured), tuple(evaluated))
 
 

@@ -57,7 +57,13 @@ class Baseline:
 
 
 def baseline_of(recipe: "Recipe") -> Baseline:
-    """The baseline that `recipe` describes."""
+    """The baseline that `recipe` describes. Raises `PlanError` if a training elsewhere leaves unknown what it needs."""
+    unknown = () if recipe.recorded is None else recipe.recorded.unknown
+    lacking = [f for f in unknown if f.startswith(("optimizer.", "schedule.")) or f == "data.train_examples"]
+    if lacking:
+        raise PlanError(
+            f"the recipe {recipe.name} does not tell {', '.join(lacking)}, which a plan needs: give it in the recipe"
+        )
     examples, batch_size = recipe.data.train_examples, recipe.batch.size
     schedule, optimizer, clipping, cadence = recipe.schedule, recipe.optimizer, recipe.clipping, recipe.measurements
 

@@ -81,10 +81,14 @@ def check_measured(baseline: "Recipe") -> None:
 
 
 def _distance_at(update: int, name: str, measurements: Sequence["Measurement"]) -> float:
+    from lbadvisor.records.run import told
+
     for left, right in pairwise(measurements):
         if left.update <= update <= right.update:
             share = math.log(update / left.update) / math.log(right.update / left.update)
-            return left.weight_distance + share * (right.weight_distance - left.weight_distance)
+            before, after = told(left.weight_distance), told(right.weight_distance)
+            if math.isfinite(after - before):
+                return before + share * (after - before)
     raise PlanError(
         f"the run `{name}` was not measured both before and after its milestone at update {update}: train it to its "
         "end, and measure it more often (measurements.every_updates)"

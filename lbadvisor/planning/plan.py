@@ -12,6 +12,7 @@ from lbadvisor.planning.baseline import Baseline, baseline_of
 from lbadvisor.planning.caveat import Caveat
 from lbadvisor.planning.caveats import caveats
 from lbadvisor.planning.forecast import Option, forecast
+from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.planning.request import Request, options_of
 from lbadvisor.planning.scaling import Scaling, scaling_of
 from lbadvisor.version import __version__
@@ -20,17 +21,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True)
-class NumbersPlan:
-    """What a larger batch changes, each change with its reason, and what it costs: known from numbers alone."""
-
-    batch_ratio: float
-    adjustments: tuple[Adjustment, ...]
-    warnings: tuple[Caveat, ...]
-    forecast: tuple[Option, ...]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan(NumbersPlan):
     """The plan of a recipe: the baseline, and the same training at the target batch size."""
 
@@ -52,6 +43,7 @@ def advise(recipe: "Recipe", request: Request) -> Plan:
     scaling, plan = _planned(baseline_of(recipe), request)
     return Plan(
         plan.batch_ratio,
+        plan.optimizer,
         plan.adjustments,
         plan.warnings,
         plan.forecast,
@@ -70,6 +62,7 @@ def _planned(baseline: Baseline, request: Request) -> tuple[Scaling, NumbersPlan
         scaling = _checked(baseline, request)
         plan = NumbersPlan(
             batch_ratio=scaling.batch_ratio,
+            optimizer=baseline.optimizer,
             adjustments=all_lines(scaling),
             warnings=caveats(scaling),
             forecast=forecast(scaling),
@@ -202,8 +195,10 @@ def plan_of_json(text: str) -> Plan:
         body = json.loads(text)
         if body["schema"] != 1:
             raise PlanError(f"the plan has schema {body['schema']}, but this program reads 1: use a newer lbadvisor")
+        baseline = Recipe.model_validate_json(json.dumps(body["baseline"]))
         return Plan(
-            baseline=Recipe.model_validate_json(json.dumps(body["baseline"])),
+            baseline=baseline,
+            optimizer=baseline.optimizer.name,
             adapted=Recipe.model_validate_json(json.dumps(body["adapted"])),
             batch_ratio=body["batch_ratio"],
             adjustments=tuple(Adjustment(**_in_tuples(line)) for line in body["adjustments"]),

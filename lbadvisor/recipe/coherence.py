@@ -18,7 +18,7 @@ from lbadvisor.recipe.catalog import (
 )
 from lbadvisor.recipe.faults import Fault, FieldPath
 from lbadvisor.recipe.limits import MOST_COUNT
-from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model
+from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model, Recorded
 from lbadvisor.recipe.schedule_tables import Clipping, Schedule
 from lbadvisor.recipe.suggestion import nearest
 
@@ -56,10 +56,10 @@ def image_size_needed(data: Data) -> Iterator[Fault]:
         yield Fault(("augmentation",), "random-resized-crop needs an image_size", "image_size = 224 is ImageNet's")
 
 
-def network_known(model: Model) -> Iterator[Fault]:
-    """The network is one of the catalog, or one of torchvision's that can be trained here."""
+def network_known(model: Model, recorded: Recorded | None) -> Iterator[Fault]:
+    """The network is one of the catalog, or one of torchvision's that can be trained here, unless it is elsewhere."""
     name = model.name
-    if network_facts(name) is not None:
+    if recorded is not None or network_facts(name) is not None:
         return
     if reason := why_not_trained(name):
         yield Fault(("name",), reason, "choose another network")
@@ -179,7 +179,7 @@ def _too_short(span: _Span) -> Fault:
 
 RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
     "data": ((data_known, ()), (image_size_needed, ())),
-    "model": ((network_known, ()),),
+    "model": ((network_known, ("recorded",)),),
     "batch": ((batch_fits, ("data",)),),
     "schedule": ((schedule_fits, ("data", "batch")),),
     "batch_norm": (

@@ -27,13 +27,14 @@ MOST_SHOWN = 300
 _NO_COMMENTS: Mapping[str, str] = MappingProxyType({})
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the TOML file `path`, with the command line's `table.key=value` overrides applied.
 
     An override's value is a TOML literal, or else a plain string; arrays are indexed (`schedule.milestones[0].epoch` or
     `.0.epoch`). A length in one unit replaces the same length in the other. The last override of a key wins.
     Raises `RecipeError` with every problem, and `UsageError` if the file cannot be read.
     """
+    path = Path(path)
     text = _text_of(path)
     values = _parsed(path, text)
     given, findings = with_overrides(values, overrides)
@@ -193,6 +194,8 @@ def _fill(table: Table | tomlkit.TOMLDocument, model: BaseModel, path: str, comm
         if isinstance(item, Table) and not path:
             table.add(tomlkit.nl())
         table.append(key, item)
+    for key, value in (model.model_extra or {}).items():
+        table.append(key, tomlkit.item(value))
 
 
 def _table(model: BaseModel, path: str, comments: dict[str, str]) -> Table:

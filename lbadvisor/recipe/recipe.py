@@ -25,6 +25,7 @@ from lbadvisor.recipe.recipe_tables import (
     Measurements,
     Model,
     Optimizer,
+    Recorded,
     Regularization,
     WeightEma,
     first_default,
@@ -43,6 +44,8 @@ class Recipe(RecipeModel):
     schema_version: Literal[1] = Field(alias="schema", description="version of this format")
     name: Name = Field(description="the recipe's name, usually its file's name")
     description: str = Field("", description="what it trains, and where its numbers come from; changes no result")
+    # Before the tables that it excuses from what only our own trainer needs.
+    recorded: Recorded | None = None
     data: Data
     model: Model
     batch: Batch
@@ -101,9 +104,11 @@ def recipe_hash(recipe: Recipe) -> str:
 def fields_of(recipe: Recipe) -> tuple[tuple[str, Scalar], ...]:
     """Every value of `recipe`, defaults included, by its dotted path (`schedule.milestones[0].lr_factor`).
 
-    In the order of the format, without absent values (None) and the fields of absent tables.
+    In the order of the format, without absent values (None), the fields of absent tables, and what a training elsewhere
+    leaves unknown.
     """
-    return tuple(_leaves("", recipe.model_dump(by_alias=True)))
+    leaves, recorded = _leaves("", recipe.model_dump(by_alias=True)), recipe.recorded
+    return tuple(leaf for leaf in leaves if recorded is None or not recorded.hides(leaf[0]))
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Scalar]]:

@@ -3,11 +3,12 @@
 A length is given either in epochs or in updates, never in both.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from lbadvisor.recipe.faults import Fault, one_of
@@ -277,3 +278,27 @@ class AdaptedFrom(RecipeModel):
         None, description="the run of the baseline whose weight distances the milestones have"
     )
     program: str = Field(description="the program that adapted it, with its version")
+
+
+class Recorded(RecipeModel):
+    """What a training elsewhere was recorded with; its further keys are settings that the format has no field for.
+
+    A recipe with this table says what another program trained, and cannot be trained here.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    program: Annotated[str, Field(min_length=1)] = Field(description="the program that trained it, with its version")
+    unknown: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="fields of this recipe whose value is not known; what stands there fills the place"
+    )
+
+    def hides(self, field: str) -> bool:
+        """Whether the recipe's dotted `field` says nothing of the training: not known, or of our own trainer alone."""
+        return field in self.unknown or field.startswith(("recorded.unknown[", "measurements.", "checkpoints."))
+
+    def _faults(self) -> Iterator[Fault]:
+        """A further setting is one value."""
+        for key, value in (self.model_extra or {}).items():
+            if not isinstance(value, str | int | float) or value in (math.inf, -math.inf) or value != value:
+                yield Fault((key,), "must be a text, a finite number, true or false")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import AlsoMeasured
-from lbadvisor.recipe.schedule_tables import Clipping
+from lbadvisor.recipe.schedule_tables import Schedule
 
 Length = tuple[float | None, int | None]
 """A length of training: (epochs, updates), at most one of them given."""
@@ -98,16 +98,20 @@ class Rates:
 
 
 def rates_at(recipe: Recipe, update: int) -> Rates:
-    """Learning rate and weight decay of update `update` (the first is 0), for a recipe in updates.
+    """Learning rate and weight decay of update `update` (the first is 0), for a recipe in updates."""
+    return rates_of(recipe.schedule, recipe.optimizer.lr, recipe.optimizer.weight_decay, update)
+
+
+def rates_of(schedule: Schedule, lr: float, weight_decay: float, update: int) -> Rates:
+    """The same of a schedule in updates, for its learning rate and first weight decay.
 
     A milestone at update m holds for the updates m, m+1, ...; that is, after m updates have been made. A warm-up is
     linear, from `warmup_lr_factor` to 1 over its updates, and multiplies whatever the decay says.
     """
-    schedule, optimizer = recipe.schedule, recipe.optimizer
     length = schedule.updates
     if length is None:
         raise ValueError("the recipe is not in updates: pass in_updates(recipe)")
-    factor, weight_decay = 1.0, optimizer.weight_decay
+    factor = 1.0
     for milestone in sorted(schedule.milestones, key=lambda m: m.update or 0):
         if milestone.update is not None and update >= milestone.update:
             factor = milestone.lr_factor
@@ -118,14 +122,7 @@ def rates_at(recipe: Recipe, update: int) -> Rates:
     if schedule.warmup_updates is not None and update < schedule.warmup_updates:
         start = schedule.warmup_lr_factor
         factor *= start + (1 - start) * (update + 1) / schedule.warmup_updates
-    return Rates(optimizer.lr * factor, weight_decay)
-
-
-def clipping_at(recipe: Recipe, update: int) -> Clipping | None:
-    """The clipping of update `update` (the first is 0), for a recipe in updates; None if it is not clipped."""
-    clipping = recipe.clipping
-    clips = clipping is not None and (clipping.updates is None or update < clipping.updates)
-    return clipping if clips else None
+    return Rates(lr * factor, weight_decay)
 
 
 def _curve(decay: str, final: float, share: float) -> float:

@@ -42,8 +42,8 @@ class Quantity:
     `key` is its field in `Measurement` and its column in the database; `label` is what readers and users call it,
     `alias` another word that users may write. A comparison calls it `name` (default: its key) and that of a whole run
     `run_name` (default: its name). It shows the value times `factor` in `unit` and `format`, that of a whole run in
-    `run_format`. `axis` is what it is a clock of. `whole`: an integer. `always_finite`: not even a diverged run has nan
-    there. `rank` says how soon a narrow table of measurements leaves it out: 0 is never; None is not in that table.
+    `run_format`. `axis` is what it is a clock of. `whole`: an integer. `always_finite`: every run has it, and none
+    as nan. `rank` says how soon a narrow table of measurements leaves it out: 0 is never; None is not in that table.
     `also` is what a recipe's `measurements.also` must name to have it measured; None: it always is.
     """
 
@@ -151,7 +151,6 @@ LEARNING_RATE = Quantity(
     unit="",
     format=",.6g",
     explanation="As the schedule gives it to this update",
-    always_finite=True,
     rank=1,
     drawing=Drawing("Learning rate"),
 )
@@ -194,7 +193,6 @@ EPOCH = Quantity(
     explanation="Passes over the training examples so far",
     better=Better.LOWER,
     axis=Axis.EPOCH,
-    always_finite=True,
     rank=0,
     run_name="epochs",
     run_format=",.1f",
@@ -220,7 +218,6 @@ SECONDS = Quantity(
     explanation="Training time since the run started, without stops",
     better=Better.LOWER,
     axis=Axis.SECOND,
-    always_finite=True,
     rank=6,
 )
 

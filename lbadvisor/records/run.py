@@ -1,5 +1,6 @@
 """What training yields, the store keeps and comparing reads."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,20 +22,26 @@ class Measurement:
 
     `update` counts from 1; `loss` and `clipped_share` (0 to 1) are means over the updates since the measurement before;
     `lr` and `gradient_norm` (global L2, before clipping) are those of this very update; `weight_distance` is the L2
-    norm of w_t - w_0; `seconds` is training time since the run began, stops not counted.
+    norm of w_t - w_0; `seconds` is training time since the run began, stops not counted. A number that is not finite
+    is nan or infinite; None is what a training elsewhere did not tell, or of an evaluation that was not made.
     """
 
     update: int
-    epoch: float
+    epoch: float | None
     examples: int
-    loss: float
-    lr: float
-    gradient_norm: float
-    clipped_share: float
-    weight_distance: float
+    loss: float | None
+    lr: float | None
+    gradient_norm: float | None
+    clipped_share: float | None
+    weight_distance: float | None
     evaluation_loss: float | None
     evaluation_accuracy_percent: float | None
-    seconds: float
+    seconds: float | None
+
+
+def told(number: float | None) -> float:
+    """A measurement's number; nan if it does not tell it."""
+    return math.nan if number is None else number
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.recipe.identity import digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.records.run import Measurement, Run, RunStatus
+from lbadvisor.records.run import Measurement, Run, RunStatus, told
 from lbadvisor.refine.refine_request import RefineRequest, pruning_marks, trial_plan, value_of
 from lbadvisor.refine.refinement import Outcome, TrialMetric
 from lbadvisor.refine.search_space import Point
@@ -105,7 +105,7 @@ def _outcome(store: Store, request: RefineRequest, runs: list[Run], claim: Claim
         runs=tuple(run.name for run in runs),
         epochs=examples / request.baseline.data.train_examples,
         examples=examples,
-        seconds=sum(measurements[-1].seconds for _, measurements in own if measurements),
+        seconds=sum(told(measurements[-1].seconds) for _, measurements in own if measurements),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.records.run import Measurement
+from lbadvisor.records.run import Measurement, told
 
 MOST_CLIPPED = 0.5
 """Share above which the learning rate is too high: Google Tuning Playbook, github google-research/tuning_playbook."""
@@ -35,13 +35,15 @@ def clipped_share(recipe: Recipe, updates: int, measurements: Sequence[Measureme
     if clipping is None:
         return None
     if clipping.updates is not None:
-        norms = [m.gradient_norm for m in measurements if m.update > clipping.updates]
+        norms = [told(m.gradient_norm) for m in measurements if m.update > clipping.updates]
         if not norms:
             return None
         share = sum(norm > clipping.max_norm for norm in norms) / len(norms)
         return ClippedShare(share, clipping.updates, clipping.max_norm, clipped=False)
     # An interval counts if it begins after the first tenth.
-    intervals = [(b.update - a.update, b.clipped_share) for a, b in pairwise(measurements) if 10 * a.update >= updates]
+    intervals = [
+        (b.update - a.update, told(b.clipped_share)) for a, b in pairwise(measurements) if 10 * a.update >= updates
+    ]
     if not intervals:
         return None
     share = sum(length * part for length, part in intervals) / sum(length for length, _ in intervals)

@@ -5,6 +5,7 @@ import math
 from lbadvisor.diagnostics.landscape.potential import Reach
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.records.run import told
 from lbadvisor.store import Store
 
 
@@ -12,10 +13,10 @@ def farthest_run(store: Store, recipe: Recipe) -> Reach | None:
     """The largest weight distance of all runs that train `recipe`, with whatever seed; None if there are none."""
     runs = [run for run in store.runs() if digest_of(run.recipe) == digest_of(recipe)]
     reached = [
-        (measurement.weight_distance, run.name)
+        (distance, run.name)
         for run, measurements in zip(runs, store.measurements_of([run.number for run in runs]), strict=True)
         for measurement in measurements
-        if math.isfinite(measurement.weight_distance) and measurement.weight_distance > 0
+        if math.isfinite(distance := told(measurement.weight_distance)) and distance > 0
     ]
     if not reached:
         return None

@@ -10,7 +10,7 @@ from lbadvisor.diagnostics.landscape.landscape import landscape_of, statistics_s
 from lbadvisor.diagnostics.landscape.minima import Minima, Minimum, minima_of
 from lbadvisor.diagnostics.landscape.sharpness import largest_eigenvalue, largest_stable_lr, sharpness_percent
 from lbadvisor.errors import CheckpointError, UsageError
-from lbadvisor.records.run import RunStatus
+from lbadvisor.records.run import RunStatus, told
 from lbadvisor.runs.selection import Selection
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned
@@ -71,7 +71,7 @@ def _minimum(
         sharpness = sharpness_percent(landscape, epsilon)
         eigenvalue = largest_eigenvalue(landscape)
         loss = landscape.loss(landscape.weights_P)
-    rates = [m.lr for m in store.measurements(run.number) if m.update <= weights.update]
+    rates = [told(m.lr) for m in store.measurements(run.number) if m.update <= weights.update]
     if not rates:
         raise UsageError(f"the run {run.name} was not measured up to update {weights.update}: resume it")
     return Minimum(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.recipe.early_milestones import has_more
-from lbadvisor.records.run import Measured, Measurement, Run, RunStatus
+from lbadvisor.records.run import Measured, Measurement, Run, RunStatus, told
 from lbadvisor.runs.continuity import loss_jump
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.checkpoint_file import Images
@@ -115,7 +115,7 @@ class _Recording:
     def add(self, measured: Measured) -> None:
         """Take what was measured. Raises `DivergedError` if the loss is not finite."""
         self._pending.append(measured)
-        loss = measured.measurement.loss
+        loss = told(measured.measurement.loss)
         if not math.isfinite(loss):
             raise self._diverged(f"its loss is {loss}")
 
@@ -202,7 +202,7 @@ class _Recording:
 
 
 def _jump_note(before: Sequence[float], measurement: Measurement, run: Run) -> str | None:
-    jump = loss_jump(before, measurement.loss)
+    jump = loss_jump(before, told(measurement.loss))
     if jump is None:
         return None
     return (

@@ -12,7 +12,7 @@ from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.records.run import Environment, Guarantee, Run, RunStatus
+from lbadvisor.records.run import Environment, Guarantee, Run, RunStatus, told
 from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
@@ -120,7 +120,7 @@ def train_run(
             run, cadence_notes = _with_cadence(store, _with_length(store, run, state), request.recipe)
             notes += cadence_notes
             if saved_update is not None and not cadence_notes:
-                losses = [m.loss for m in store.measurements(run.number)]
+                losses = [told(m.loss) for m in store.measurements(run.number)]
             reasons = _departures(run, environment, state)
             if reasons:
                 notes.append(

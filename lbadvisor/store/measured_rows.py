@@ -4,14 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, or_, select
 
-from lbadvisor.records.quantities import ACCURACY, Quantity
+from lbadvisor.records.quantities import EVALUATED, Quantity
 from lbadvisor.records.run import Measurement, Reading
-from lbadvisor.store.rows import FIELDS, measurement_of
+from lbadvisor.store.rows import FIELDS, reader_of_run
 from lbadvisor.store.sqlite import insert_or
 from lbadvisor.store.tables import measurements
 from lbadvisor.store.tables import readings as table
+
+was_evaluated = or_(*(measurements.c[quantity.key].is_not(None) for quantity in EVALUATED))
+"""Whether an evaluation is part of a row."""
 
 
 def write_measured(
@@ -34,8 +37,9 @@ def read_measurements(connection: Connection, run_number: int, *, evaluated_only
     """The run's measurements, by update; all, or those with an evaluation."""
     query = select(*(measurements.c[name] for name in FIELDS)).where(measurements.c.run == run_number)
     if evaluated_only:
-        query = query.where(measurements.c[ACCURACY.key].is_not(None))
-    return [measurement_of(*row) for row in connection.execute(query.order_by(measurements.c["update"]))]
+        query = query.where(was_evaluated)
+    record = reader_of_run(connection, run_number)
+    return [record(*row) for row in connection.execute(query.order_by(measurements.c["update"]))]
 
 
 def read_readings(connection: Connection, run_number: int, quantities: Sequence[Quantity]) -> list[Reading]:

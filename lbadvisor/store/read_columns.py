@@ -22,5 +22,6 @@ _WIDTH = len(COLUMNS)
 def read_columns(connection: Connection, run_number: int) -> Columns:
     """What was measured in the run; empty columns if nothing was, or there is no such run."""
     values = array("d", chain.from_iterable(driver_rows(connection, _ROWS, math.inf, run_number)))
-    epochs, examples = next(driver_rows(connection, _CLOCK, run_number), (math.nan, math.nan))
+    rates = next(driver_rows(connection, _CLOCK, run_number), (None, None))
+    epochs, examples = (math.nan if rate is None else rate for rate in rates)
     return Columns(epochs, examples, {q.key: values[place::_WIDTH] for place, q in enumerate(COLUMNS)})

@@ -1,22 +1,22 @@
 """Reads runs' results for comparing, by SQL: of two million measurements, a few hundred rows become records."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, text
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.comparison.results import reaches
-from lbadvisor.records.quantities import ACCURACY, CLIPPED_SHARE, CLOCKS, RATED, Better, Quantity
+from lbadvisor.records.quantities import CLIPPED_SHARE, CLOCKS, QUANTITIES, RATED, Better, Quantity
 from lbadvisor.records.run import Measurement, Run
+from lbadvisor.store.measured_rows import was_evaluated
+from lbadvisor.store.rows import FIELDS, reader_of_run
 from lbadvisor.store.tables import measurements
 
 _M = measurements.c
-_EVALUATED = _M[ACCURACY.key].is_not(None)
-_ROW = tuple(measurements.c[field.name] for field in fields(Measurement))
-ReadMeasurement = Callable[..., Measurement]
-"""Makes the record of a row."""
+_ROW = tuple(_M[name] for name in FIELDS)
 
 
 def _best_of(quantity: Quantity) -> str:
@@ -37,9 +37,9 @@ FROM measurements AS here WHERE run = :run
 """)
 
 
-def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> RunResult:
+def read_result(connection: Connection, run: Run) -> RunResult:
     """The run's last, final and best measurements, and its share of clipped updates."""
-    of_run = _M.run == run.number
+    of_run, record = _M.run == run.number, reader_of_run(connection, run.number)
 
     def first(*conditions: ColumnElement[bool], newest: bool = False) -> Measurement | None:
         order = _M["update"].desc() if newest else _M["update"]
@@ -51,28 +51,45 @@ def read_result(connection: Connection, run: Run, record: ReadMeasurement) -> Ru
     best = {q.key: first(_M[q.key] == value) for q, value in zip(RATED, values, strict=True) if value is not None}
     return RunResult(
         run=run,
-        last=last,
-        final=first(_EVALUATED, newest=True),
+        last=_filled(connection, run.number, last, evaluated=False),
+        final=_filled(connection, run.number, first(was_evaluated, newest=True), evaluated=True),
         best={key: found for key, found in best.items() if found is not None},
         clipped_percent=None if last is None or unknown else 100 * clipped / last.update,
     )
 
 
-def read_standing(
-    connection: Connection, run_numbers: Sequence[int], position: Position, record: ReadMeasurement
-) -> Standing:
+def read_standing(connection: Connection, run_numbers: Sequence[int], position: Position) -> Standing:
     """The runs' measurements at the position; None for those that did not get there."""
     column = _M[CLOCKS[position.axis].key]
     measured, evaluated = [], []
     for number in run_numbers:
+        record = reader_of_run(connection, number)
         newest = select(*_ROW).where(_M.run == number).order_by(_M["update"].desc()).limit(1)
         last = connection.execute(newest).one_or_none()
         found: list[Measurement | None] = [None, None]
         if last is not None and reaches(record(*last), position.axis, position.value):
             until = newest.where(column <= position.value)
-            rows = (until, until.where(_EVALUATED))
+            rows = (until, until.where(was_evaluated))
             taken = (connection.execute(row).one_or_none() for row in rows)
-            found = [None if row is None else record(*row) for row in taken]
+            found = [
+                _filled(connection, number, None if row is None else record(*row), evaluated=evaluation)
+                for row, evaluation in zip(taken, (False, True), strict=True)
+            ]
         measured.append(found[0])
         evaluated.append(found[1])
     return Standing(position, tuple(measured), tuple(evaluated))
+
+
+def _filled(
+    connection: Connection, run_number: int, found: Measurement | None, *, evaluated: bool
+) -> Measurement | None:
+    """The measurement with what it lacks of the quantities, `evaluated` or not, as they were told last before it."""
+    if found is None:
+        return None
+    latest: dict[str, Any] = {}
+    for quantity in QUANTITIES:
+        if quantity.evaluated is evaluated and getattr(found, quantity.key) is None:
+            column = _M[quantity.key]
+            rows = select(column).where(_M.run == run_number, _M["update"] < found.update, column.is_not(None))
+            latest[quantity.key] = connection.scalar(rows.order_by(_M["update"].desc()).limit(1))
+    return replace(found, **latest)

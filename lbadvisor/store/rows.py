@@ -1,12 +1,13 @@
 """From rows of the database to records."""
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from lbadvisor.errors import StoreError
 from lbadvisor.recipe.recipe import Recipe
@@ -64,8 +65,18 @@ def run_of(row: Row[Any], path: Path) -> Run:
     )
 
 
-def measurement_of(*row: Any) -> Measurement:
-    """The record of a row of `FIELDS`; SQLite stores nan as NULL."""
+ReadMeasurement = Callable[..., Measurement]
+"""Makes the record of a row of `FIELDS`."""
+
+
+def reader_of_run(connection: Connection, run_number: int) -> ReadMeasurement:
+    """What reads the run's measurements: NULL is a nan of our own training, and what one elsewhere did not tell."""
+    query = select(recipes.c.body).join(runs, runs.c.recipe == recipes.c.number).where(runs.c.number == run_number)
+    body = connection.scalar(query)
+    return _measurement_of if body is None or recipe_of(body).recorded is None else Measurement
+
+
+def _measurement_of(*row: Any) -> Measurement:
     if None in row:
         missing = _MAY_BE_MISSING if row[_ACCURACY] is None else ()
         row = tuple(math.nan if value is None and place not in missing else value for place, value in enumerate(row))

@@ -22,7 +22,7 @@ from lbadvisor.store.measured_rows import delete_measured, read_measurements, re
 from lbadvisor.store.read_columns import read_columns
 from lbadvisor.store.read_ladders import all_ladders, find_ladder
 from lbadvisor.store.read_results import read_result, read_standing
-from lbadvisor.store.rows import RUNS, measurement_of, run_of
+from lbadvisor.store.rows import RUNS, run_of
 from lbadvisor.store.run_folder import checkpoint_folder, checkpoints_beside, is_in_training
 from lbadvisor.store.sqlite import (
     LOCK_TIMEOUT_SECONDS,
@@ -359,13 +359,13 @@ class Store:
                 row = connection.execute(RUNS.where(runs.c.number == number)).one_or_none()
                 if row is None:
                     raise unknown_number(number)
-                found.append(read_result(connection, self._run(row), measurement_of))
+                found.append(read_result(connection, self._run(row)))
             return found
 
     def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
         """The runs' measurements at each of the positions."""
         with self._reading() as connection:
-            return [read_standing(connection, run_numbers, position, measurement_of) for position in positions]
+            return [read_standing(connection, run_numbers, position) for position in positions]
 
     def rename_run(self, run_number: int, name: str) -> None:
         """Rename the run. Raises `UnknownRunError`, and `StoreError` if the name is invalid or in use."""

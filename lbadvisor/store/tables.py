@@ -105,7 +105,7 @@ runs = Table(
 
 
 def _measured(quantity: Quantity) -> Column[Any]:
-    # SQLite stores nan as NULL: columns that a diverged run fills with nan are nullable only for that.
+    # SQLite stores nan as NULL; what a run recorded elsewhere lacks is NULL as well.
     return Column(
         quantity.key,
         Integer if quantity.whole else Float,

@@ -1,9 +1,7 @@
 """What a run runs on, and whether its checkpoint was made there: only then are the bits the same."""
 
 import os
-import platform
 import re
-import subprocess
 from pathlib import Path
 
 import torch
@@ -11,7 +9,7 @@ import torch.utils.deterministic
 
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import Environment
-from lbadvisor.version import __version__
+from lbadvisor.training.host import environment_on, processor
 
 
 def chosen_device(name: str) -> torch.device:
@@ -55,16 +53,7 @@ def make_deterministic(device: torch.device) -> None:
 
 def environment_of(device: torch.device) -> Environment:
     """The environment of a run on `device`, now."""
-    commit = _git("rev-parse", "HEAD")
-    return Environment(
-        device=device.type,
-        device_name=device_name(device),
-        lbadvisor_version=__version__,
-        python_version=platform.python_version(),
-        torch_version=torch.__version__,
-        git_commit=commit,
-        git_dirty=None if commit is None else bool(_git("status", "--porcelain")),
-    )
+    return environment_on(device.type, device_name(device), torch.__version__)
 
 
 def device_name(device: torch.device) -> str:
@@ -75,7 +64,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         cudnn, driver = torch.backends.cudnn.version(), _driver(DRIVER)
         return f"{torch.cuda.get_device_name(device)} (cuDNN {cudnn}, driver {driver or 'unknown'})"
-    return f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def departures(before: Environment, now: Environment) -> list[str]:
@@ -107,23 +96,3 @@ def _driver(file: Path) -> str | None:
     except OSError:
         return None
     return found and found[1]
-
-
-def _processor() -> str:
-    # On Linux, Python only knows the architecture.
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        for line in facts.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says about the working folder; None without a repository or without git."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lbadvisor.nn.clipping import clip, gradient_norm
+from lbadvisor.nn.clipping import ClippingWarmup, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
+from lbadvisor.nn.weight_distance import distance_of
+from lbadvisor.planning.parameter_groups import set_rates
 from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.recipe.schedule import clipping_at, epochs_of, rates_at
+from lbadvisor.recipe.schedule import epochs_of, rates_at
 from lbadvisor.records.run import Measured, Measurement, Reading
 from lbadvisor.training.allocator import keep_freed_memory
 from lbadvisor.training.compilation import training_forward
@@ -23,7 +25,6 @@ from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.layer_readings import layer_readings
 from lbadvisor.training.micro_batches import logits_of, micro_slices
 from lbadvisor.training.noise_readings import noise_readings, reads_noise
-from lbadvisor.training.optimizers import set_rates
 from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
@@ -45,27 +46,24 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     set_tf32(recipe.compute)
     began = time.perf_counter() - state.seconds
     model.train()
+    clip = ClippingWarmup(parameters, recipe, update=state.update, clipped=state.interval[1])
     forward = training_forward(model, recipe.compute)
     while state.update < (updates := state.last_update):
         seed_torch(derived_seed(state.seed, "update", state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
-        clipping = clipping_at(recipe, state.update)
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
         state.optimizer.zero_grad(set_to_none=True)
         batch = update_batch(state, dataset, state.update)
         loss = add_gradients(state, batch, forward, micro_slices(recipe, state.micro_size))
-        norm = None
         readings: tuple[Reading, ...] = ()
         if measures and reads_noise(cadence, state.update + 1):
             readings = noise_readings(state, dataset, batch)
-        if clipping is not None:
-            norm = clip(parameters, clipping.max_norm)
-            state.interval[1].add_(norm > clipping.max_norm)
-        elif measures:
+        norm = clip.step()
+        if norm is None and measures:
             norm = gradient_norm(parameters)
-        set_rates(state.optimizer, rates)
+        set_rates(state.optimizer.param_groups, rates.lr, rates.weight_decay)
         state.optimizer.step()
         if average is not None:
             average(state.averages, parameters, state.update)
@@ -185,6 +183,4 @@ def mean_loss(state: TrainState) -> float:
 
 def weight_distance(state: TrainState) -> float:
     """L2 norm of w_t - w_0 over all parameters, unitless."""
-    with torch.no_grad():
-        moves = [p - w for p, w in zip(state.parameters, state.initial, strict=True)]
-        return float(torch.nn.utils.get_total_norm(moves))
+    return distance_of(state.parameters, state.initial)

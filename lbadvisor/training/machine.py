@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 import torch
 
+from lbadvisor.errors import RefusedError
 from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, Preparing
@@ -18,6 +19,15 @@ from lbadvisor.training.precision import check_compute
 from lbadvisor.training.state import TrainState, start_state
 
 MicroSize = int | Literal["auto"] | None
+
+
+def refuse_recorded(recipe: Recipe) -> None:
+    """Raise `RefusedError` for the recipe of a training elsewhere: here the same numbers would train something else."""
+    if recipe.recorded is not None:
+        raise RefusedError(
+            f"the recipe {recipe.name} says what {recipe.recorded.program} trained, which cannot be trained here: "
+            "remove its table [recorded] to train a recipe of your own"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +46,21 @@ class Machine:
 
     @classmethod
     def here(
-        cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None, threads: int | None = None
+        cls,
+        device: str = "auto",
+        data_dir: Path | str | None = None,
+        micro: MicroSize = None,
+        threads: int | None = None,
     ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), data_dir or default_data_dir(), micro, threads)
+        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, threads)
 
     def check(self, recipe: Recipe) -> None:
-        """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result."""
+        """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.
+
+        Raise `RefusedError` for the recipe of a training elsewhere.
+        """
+        refuse_recorded(recipe)
         check_compute(recipe.compute, self.device)
         facts = network_facts(recipe.model.name)
         if isinstance(self.micro, int) and facts is not None:
@@ -54,6 +72,7 @@ class Machine:
 
     def prepare(self, recipe: Recipe) -> Generator[Preparing, None, Dataset]:
         """Makes what is computed from here on reproducible, and prepares the recipe's data set: see `preparing`."""
+        refuse_recorded(recipe)
         make_deterministic(self.device)
         return (yield from preparing(recipe, self.data_dir, self.device))
 

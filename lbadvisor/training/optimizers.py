@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from lbadvisor.recipe import recipe_tables as tables
-from lbadvisor.recipe.schedule import Rates
 
 TorchOptimizer = TypeVar("TorchOptimizer", bound=torch.optim.Optimizer)
 
@@ -47,9 +46,3 @@ def _plain(kind: type[TorchOptimizer]) -> type[TorchOptimizer]:
     methods["step"] = torch.no_grad()(unwrap(kind.step))
     plain: type[TorchOptimizer] = type(kind.__name__, (kind,), methods)
     return plain
-
-
-def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
-    """Set the rates of the next update."""
-    for group in optimizer.param_groups:
-        group["lr"], group["weight_decay"] = rates.lr, rates.weight_decay

@@ -12,6 +12,7 @@ from lbadvisor.recipe.file import dump_recipe, load_recipe
 from lbadvisor.recipe.identity import CADENCE, LABELS, differences, digest_of, identity_of, with_cadence_of
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.recipe.recipe_tables import Recorded
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.refine.search_space import plan_at, search_space
 
@@ -81,8 +82,14 @@ def test_labels_provenance_and_cadence_leave_the_training_what_it_is(field):
 
 def test_every_table_of_the_format_is_one_or_the_other():
     """A table that the format gains has to be sorted here."""
-    assert set(Recipe.model_fields) == set(DECISIVE) | set(LABELS) | set(CADENCE)
+    assert set(Recipe.model_fields) == set(DECISIVE) | set(LABELS) | set(CADENCE) | {"recorded"}
     assert set(OTHER) == (set(LABELS) | set(CADENCE)) - {"schema_version"}
+
+
+def test_the_same_numbers_trained_elsewhere_are_another_training():
+    lightning, ours = (FULL.model_copy(update={"recorded": Recorded(program=one)}) for one in ("lightning", "my loop"))
+    assert len({digest_of(FULL), digest_of(lightning), digest_of(ours)}) == 3
+    assert differences(FULL, ours) == ["recorded.program: None there, my loop here"]
 
 
 def test_a_seed_is_part_of_it():

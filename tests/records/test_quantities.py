@@ -124,7 +124,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str
     package = folder / "lbadvisor"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     replaced(package / "records/quantities.py", "\nQUANTITIES = (", ROW)
-    replaced(package / "records/run.py", "    seconds: float\n", "    seconds: float\n    weight_norm: float\n")
+    replaced(
+        package / "records/run.py", "    seconds: float | None\n", "    seconds: float | None\n    weight_norm: float\n"
+    )
     replaced(package / "training/loop.py", LOSS, f"{MEASURED} {LOSS}")
     before = max(path.name[:4] for path in (package / "store/migrations/versions").glob("0*.py"))
     (package / "store/migrations/versions/9999_weight_norm.py").write_text(MIGRATION.format(before=before))

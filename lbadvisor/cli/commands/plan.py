@@ -14,7 +14,8 @@ from lbadvisor.cli.options.known_words import MEASURE, KnownWords
 if TYPE_CHECKING:
     from lbadvisor.diagnostics.update_timing import Timing
     from lbadvisor.planning.baseline import Baseline
-    from lbadvisor.planning.plan import NumbersPlan, Plan
+    from lbadvisor.planning.numbers_plan import NumbersPlan
+    from lbadvisor.planning.plan import Plan
     from lbadvisor.planning.request import Request
 
 

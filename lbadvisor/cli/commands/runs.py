@@ -100,7 +100,14 @@ def show(
         )
     else:
         saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
-        print_run(stdout(), found, "pruned" if pruned(folder, found) else saved, measured, shown, readings)
+        print_run(
+            stdout(),
+            found,
+            "pruned" if found.recipe.recorded is None and pruned(folder, found) else saved,
+            measured,
+            shown,
+            readings,
+        )
 
 
 @runs.command("rename")
@@ -112,7 +119,7 @@ def rename(
 ) -> None:
     """Rename a run. It keeps its checkpoints and its place in ladders."""
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
 
     with opened(database) as store:

@@ -11,7 +11,7 @@ from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.caveat import Caveat
 from lbadvisor.planning.forecast import Option
-from lbadvisor.planning.plan import NumbersPlan
+from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.records.numerals import duration_text, value_text
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Accuracy curves of groups of runs, drawn with characters."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,5 +46,5 @@ def _series(group: "GroupCurves", by: Axis) -> Series:
         positions: Sequence[float] = curve.seconds
     else:
         positions = [update * per_update[by] for update in curve.update]
-    points = [(x, y) for x, y in zip(positions, curve.mean, strict=True) if x > 0]
+    points = [(x, y) for x, y in zip(positions, curve.mean, strict=True) if 0 < x < math.inf]
     return Series(group.label, tuple(x for x, _ in points), tuple(y for _, y in points))

@@ -1,37 +1,17 @@
 """Where a command reads and writes, and what it computes on: from its words to values."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
+from lbadvisor.runs.databases import database_path, opened, opened_to_train
 
 if TYPE_CHECKING:
-    from lbadvisor.store import Store
     from lbadvisor.training.machine import Machine, MicroSize
 
-
-def database_path(database: Path | None) -> Path:
-    """The file that --db names, or the default one."""
-    from lbadvisor.store import default_database_path
-
-    return database or default_database_path()
-
-
-def opened(database: Path | None) -> "Store":
-    """The store of a command that reads, or changes what is there. Raises `StoreError` if there is no database."""
-    from lbadvisor.store import Store
-
-    return Store.open(database_path(database), create=False)
-
-
-def opened_to_train(database: Path | None) -> "Store":
-    """The store of a command that trains: its first run makes the file."""
-    from lbadvisor.store import Store
-
-    return Store.at(database_path(database))
+__all__ = ["database_path", "machine_of", "opened", "opened_to_train"]
 
 
 def machine_of(machine: options.MachineOptions, words: Words) -> "Machine":

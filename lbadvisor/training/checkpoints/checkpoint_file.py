@@ -141,7 +141,9 @@ def missing(folder: Path, run: Run) -> str | None:
 
 
 def pruned(folder: Path, run: Run) -> str | None:
-    """A message that the run's checkpoints were pruned; None if they were not."""
+    """A message that the run's checkpoints were pruned, or are another program's; None if neither."""
+    if run.recipe.recorded is not None:
+        return f"the run {run.name} was trained by {run.recipe.recorded.program}: its weights are not stored here"
     if checkpoints(folder) or not (folder / PRUNED).exists():
         return None
     return (

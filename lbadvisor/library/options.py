@@ -1,0 +1,153 @@
+"""The keywords of `plan`, `train` and `ladder`: the words of the command line, as a baseline and a request."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypedDict, get_args
+
+from lbadvisor.errors import PlanError
+from lbadvisor.planning.arms import arm_of
+from lbadvisor.planning.baseline import Baseline, baseline_of_numbers
+from lbadvisor.planning.knowledge import Knowledge
+from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.request import BetasRule, Request, WeightDecayRule
+from lbadvisor.planning.rules import parse_lr_rule
+from lbadvisor.recipe.limits import MOST_COUNT
+from lbadvisor.recipe.parts import Part, parse_parts
+from lbadvisor.recipe.suggestion import did_you_mean
+
+
+class BaselineNumbers(TypedDict, total=False):
+    """What is known of a baseline without a recipe; the optimizer's settings default to torch's.
+
+    `examples` is the number of training examples. The length is `updates`, or `epochs`. `weight_decay_value` is the
+    weight decay itself: `weight_decay` names its rule.
+    """
+
+    lr: float
+    optimizer: str
+    updates: int
+    epochs: float
+    examples: int
+    momentum: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay_value: float
+
+
+class PlanOptions(TypedDict, total=False):
+    """How to adapt a baseline, in the words of `lbadvisor plan`.
+
+    `adapt`: the parts, "all" (the default), "none", or some of lr, ghost, regime and clip; or `arm`, an arm of a
+    ladder. `lr_rule`: sqrt, linear, none, finite-population or exponent=x. `ghost_batch_size`: the baseline's batch
+    size by default. `betas`: auto, sde, half-life or keep. `weight_decay`: auto, keep or horizon. `stretch_share`: the
+    share of the baseline's updates, from 1/r to 1. `warmup_epochs`: at most so long a warm-up of the learning rate.
+    `noise_scale`, in examples, and `devices` change nothing: costs and warnings can tell more with them.
+    """
+
+    adapt: str | Sequence[Part]
+    arm: str
+    lr_rule: str
+    ghost_batch_size: int
+    betas: BetasRule
+    weight_decay: WeightDecayRule
+    stretch_share: float
+    warmup_epochs: float
+    noise_scale: float | NoiseScale
+    devices: int
+
+
+def baseline_by(batch_size: int, numbers: BaselineNumbers) -> Baseline:
+    """The baseline with these numbers. Raises `PlanError`."""
+    size, epochs, examples = count_of("batch_size", batch_size), numbers.get("epochs"), numbers.get("examples")
+    updates = None if "updates" not in numbers else count_of("updates", numbers["updates"])
+    if examples is not None:
+        count_of("examples", examples)
+    if updates is not None and epochs is not None:
+        raise PlanError("give the length as updates= or as epochs=, not as both")
+    if updates is not None and examples is not None:
+        epochs = updates * size / examples
+    baseline = baseline_of_numbers(
+        size,
+        numbers.get("lr"),
+        epochs,
+        examples,
+        numbers.get("optimizer", "sgd"),
+        momentum=numbers.get("momentum"),
+        beta1=numbers.get("beta1"),
+        beta2=numbers.get("beta2"),
+        epsilon=numbers.get("epsilon"),
+        weight_decay=numbers.get("weight_decay_value"),
+    )
+    return baseline if updates is None else replace(baseline, updates=float(updates))
+
+
+def request_by(to: int, options: PlanOptions) -> Request:
+    """The request that the options make. Raises `PlanError`."""
+    for name, rules in (("betas", BetasRule), ("weight_decay", WeightDecayRule)):
+        _check_rule(name, options.get(name), get_args(rules))
+    noise_scale = options.get("noise_scale")
+    scale = NoiseScale(noise_scale) if isinstance(noise_scale, int | float) else noise_scale
+    asked = Request(
+        count_of("to", to),
+        (),
+        ghost_batch_size=options.get("ghost_batch_size"),
+        betas=options.get("betas", "auto"),
+        weight_decay=options.get("weight_decay", "auto"),
+        warmup_epochs=options.get("warmup_epochs"),
+        known=Knowledge(scale, devices=options.get("devices")),
+    )
+    if "arm" in options:
+        return _of_arm(asked, options)
+    parts = options.get("adapt", "all")
+    return replace(
+        asked,
+        parts=parse_parts(parts if isinstance(parts, str) else ",".join(parts) or "none"),
+        lr_rule=parse_lr_rule(options.get("lr_rule", "sqrt")),
+        stretch_share=options.get("stretch_share", 1.0),
+    )
+
+
+def _of_arm(asked: Request, options: PlanOptions) -> Request:
+    arm = arm_of(options["arm"])
+    both = [name for name in ("adapt", "lr_rule", "stretch_share") if name in options]
+    if both:
+        raise PlanError(f"{both[0]}= cannot be combined with arm=, which says what is adapted")
+    if arm.request is None:
+        raise PlanError(f"the arm {arm.name} is the baseline itself, which needs no plan")
+    if arm.follows is not None:
+        raise PlanError(
+            f"the arm {arm.name} takes its distances from a run of the baseline: train it in a ladder, or with "
+            "`lbadvisor train --arm distance --distances-from RUN`"
+        )
+    return arm.request(asked)
+
+
+def count_of(name: str, value: object) -> int:
+    """`value`, if it is a whole number above 0 that floats can count to. Raises `PlanError` otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_COUNT:
+        raise PlanError(f"{name}={value!r}: give a whole number above 0 and at most 2**53")
+    return value
+
+
+def _check_rule(name: str, rule: object, rules: Sequence[str]) -> None:
+    if rule is not None and rule not in rules:
+        numbers = {"betas": "the numbers are beta1= and beta2=", "weight_decay": "the number is weight_decay_value="}
+        raise PlanError(f"{name}={rule!r} names a rule, one of {', '.join(rules)}; {numbers[name]}")
+
+
+def split_keywords(function: str, given: dict[str, Any]) -> tuple[BaselineNumbers, PlanOptions]:
+    """The keywords of a call of `function`, by what they are about. Raises `TypeError` for an unknown one."""
+    unknown = [name for name in given if name not in _NUMBERS | _OPTIONS]
+    if unknown:
+        raise TypeError(
+            f"{function}() has no keyword `{unknown[0]}`: {did_you_mean(unknown[0], sorted(_NUMBERS | _OPTIONS))}"
+        )
+    # None says nothing, as an option that is not given.
+    told = {name: value for name, value in given.items() if value is not None}
+    numbers = BaselineNumbers(**{name: told[name] for name in told if name in _NUMBERS})  # type: ignore[typeddict-item]
+    options = PlanOptions(**{name: told[name] for name in told if name in _OPTIONS})  # type: ignore[typeddict-item]
+    return numbers, options
+
+
+_NUMBERS, _OPTIONS = frozenset(BaselineNumbers.__annotations__), frozenset(PlanOptions.__annotations__)
