@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,12 +12,11 @@ from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.cores import Usage, allowed_cores, torch_threads_kept
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.loop import train
-from lbadvisor.training.neighbours import TELL_SECONDS, Crowding, Neighbours
+from lbadvisor.training.neighbours import Crowding
 from lbadvisor.training.state import start_state
 from lbadvisor.training.waiting import Patience
 
 DIGITS = Path(__file__).parents[2] / "recipes" / "digits.toml"
-LINUX = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux says it")
 
 
 def test_what_it_used_between_two_moments_is_added() -> None:
@@ -60,37 +57,6 @@ def test_it_is_told_with_numbers_and_what_to_do() -> None:
         "the machine is overloaded: other processes use 1.2 of its 2 CPU cores, and the run's threads waited 60% of "
         "their time for one; until those end it is slower, or stop it (Ctrl-C saves) and resume it later"
     )
-
-
-@contextmanager
-def busy(processes: int) -> Iterator[None]:
-    """While entered, so many processes each keep a core busy."""
-    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
-    try:
-        yield
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-@LINUX
-def test_beside_busy_processes_a_real_training_says_so_once(digits: Dataset) -> None:
-    """Twice as many as there are cores: however busy the machine is otherwise, one thread waits most of the time."""
-    recipe = in_updates(load_recipe(DIGITS))
-    told: list[str] = []
-    with torch_threads_kept(), busy(2 * len(allowed_cores())), Neighbours(1) as neighbours:
-        before = Usage.now()
-        while len(told) < 1 or neighbours._crowded.seconds < 2 * TELL_SECONDS:
-            for _ in train(start_state(recipe, 0, digits.shape, digits.classes, torch.device("cpu")), digits):
-                note = neighbours.look()
-                told += [] if note is None else [note]
-            now = Usage.now()
-            assert before is not None
-            assert now is not None
-            assert now.at < before.at + 60
-    assert len(told) == 1
-    assert told[0].startswith("the machine is overloaded: other processes use ")
 
 
 SPINNING = """
