@@ -58,8 +58,8 @@ class Crowding:
         """What to tell of it, and what to do."""
         return (
             f"the machine is overloaded: other processes use {self.others / self.seconds:.1f} of its {self.cores} CPU "
-            f"cores, and the run's threads waited {self.waited_share:.0%} of their time for one; until those end it is "
-            "slower, or stop it (Ctrl-C saves) and resume it later"
+            f"cores, and the run's threads waited {self.waited_share:.0%} of their time for one; it is slower until "
+            "they end: stop them, or stop it (Ctrl-C saves) and resume it later"
         )
 
 

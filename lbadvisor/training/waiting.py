@@ -24,14 +24,9 @@ class Patience:
         self._threads = threads
         self._end: threading.Event | None = None
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the threads are held now."""
-        return self._end is not None
-
     def hold(self) -> None:
         """From now on. Sets torch's number of threads to the training's."""
-        if self.is_held or self._threads == 1:
+        if self._end is not None or self._threads == 1:
             return
         torch.set_num_threads(self._threads)
         self._end = end = threading.Event()
@@ -52,6 +47,8 @@ class Patience:
 
 def _lead_team(threads: int, ready: threading.Event, end: threading.Event) -> None:
     """Have OpenMP make a team of so many threads with this one, which lives as long as it does."""
-    torch.zeros(threads * ELEMENTS_OF_A_THREAD).add_(1)
-    ready.set()
+    try:
+        torch.zeros(threads * ELEMENTS_OF_A_THREAD).add_(1)
+    finally:
+        ready.set()
     end.wait()

@@ -55,7 +55,7 @@ def test_cores_are_crowded_if_it_waits_and_others_leave_too_few(
 def test_it_is_told_with_numbers_and_what_to_do() -> None:
     assert Crowding(2, 2, seconds=10.0, own=8.0, others=12.0, waited=12.0).text() == (
         "the machine is overloaded: other processes use 1.2 of its 2 CPU cores, and the run's threads waited 60% of "
-        "their time for one; until those end it is slower, or stop it (Ctrl-C saves) and resume it later"
+        "their time for one; it is slower until they end: stop them, or stop it (Ctrl-C saves) and resume it later"
     )
 
 
