@@ -15,6 +15,7 @@ from lbadvisor.planning.arms import parse_arms
 from lbadvisor.planning.noise_scale import NoiseScale
 from lbadvisor.planning.planned_arms import LadderRequest, planned_arms
 from lbadvisor.planning.request import BetasRule, WeightDecayRule
+from lbadvisor.recipe.file import code_folders
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.runs.databases import opened
@@ -72,7 +73,7 @@ def train(
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.training.machine import Machine
 
-    with Workspace.open(database, Machine.here(device, data_dir, micro)) as workspace:
+    with Workspace.open(database, Machine.here(device, data_dir, micro, _code(recipe))) as workspace:
         store = workspace.store
         default = run_name_of(trained, seed)
         own = name_of_training(store, trained, seed, default).name if name is None else checked_name(name, "run")
@@ -113,7 +114,7 @@ def ladder(
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.training.machine import Machine
 
-    with Workspace.open(database, Machine.here(device, data_dir, micro)) as workspace:
+    with Workspace.open(database, Machine.here(device, data_dir, micro, _code(recipe))) as workspace:
         default = ladder_name_of(baseline, asked)
         own = None if name is None else checked_name(name, "ladder")
         own = own or name_of_ladder(workspace.store, baseline, to, planned, default).name
@@ -169,3 +170,8 @@ def _finish(events: Generator[Followed, None, None]) -> None:
         if ended.signal_name is not None:
             signal.raise_signal(signal.Signals[ended.signal_name])
         raise KeyboardInterrupt
+
+
+def _code(recipe: "Recipe | Path | str") -> tuple[Path, ...] | None:
+    """Where the code that the recipe names is looked for: only a recipe's file is the user's word to run it."""
+    return code_folders(Path(recipe)) if isinstance(recipe, Path | str) else None

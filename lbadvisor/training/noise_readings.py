@@ -70,8 +70,8 @@ def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
     own = [p.grad for p in state.parameters]
     for parameter in state.parameters:
         parameter.grad = None
-    whole, rest = divmod(len(batch.labels_B), state.micro_size or len(batch.labels_B))
-    sizes = (state.micro_size or len(batch.labels_B),) * whole + ((rest,) if rest else ())
+    whole, rest = divmod(len(batch.targets), state.micro_size or len(batch.targets))
+    sizes = (state.micro_size or len(batch.targets),) * whole + ((rest,) if rest else ())
     try:
         with untracked(state.model):
             add_gradients(state, batch, state.model, sizes)

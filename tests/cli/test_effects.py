@@ -176,7 +176,12 @@ WITHOUT_EFFECT = [
     *(((*PLAN, *RATES, option), "without --rate measure") for option in ("--device", "--data-dir")),
     ((*TIMED, "--data-dir"), "comes with scikit-learn"),
     ((*PLAN, "--noise-scale", "100", "--db"), "a --noise-scale that names a run"),
+    (("export", DIGITS, "--for", "torch", "--to", "256", "--db"), "without --distances-from"),
+    (("export", DIGITS, "--for", "torch", "--adapt"), NO_TARGET),
+    (("export", DIGITS, "--for", "torch", "--force"), "without --out"),
 ]
+OF_STORED = ("--allow-code",)
+"""Needs that only a stored run's recipe does not meet: `test_own_code.py` tries them."""
 
 
 @pytest.mark.parametrize(("words", "reason"), WITHOUT_EFFECT, ids=lambda value: " ".join(value[-3:]))
@@ -190,6 +195,7 @@ def test_an_option_without_effect_is_refused_with_the_reason(place, words, reaso
 
 def test_every_option_with_a_need_is_tried_without_it():
     tried = {effect_of(c, o) for c, o in ALL for words, _ in WITHOUT_EFFECT if words[0] == c.split()[0] and o in words}
+    tried |= set(OF_STORED)
     assert {option for option, needs in EFFECTS.items() if needs != ALWAYS} <= tried
 
 

@@ -10,7 +10,8 @@ from rich.markup import escape
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.options.places import database_path, opened
+from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
+from lbadvisor.cli.options.places import allowed_code, database_path, opened
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
 
@@ -212,6 +213,7 @@ def prune(
 @runs.command("export-weights")
 @command
 def export_weights(
+    words: Words,
     run: RunName,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     as_torch: Annotated[
@@ -222,6 +224,7 @@ def export_weights(
         typer.Option("--weights", help="Default: averaged if the recipe averages weights, else last."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
+    allow_code: options.AllowCode = False,
     database: options.Database = None,
 ) -> None:
     """Write a run's weights as a state dict of the plain network, with batch norm in place of ghost batch norm.
@@ -243,7 +246,8 @@ def export_weights(
 
     with opened(database) as store:
         found = store.run(run)
-        weights = read_weights(store.checkpoint_folder(found), found, which)
+        refuse_without_effect(words, TrainedOn.of(found.recipe))
+        weights = read_weights(store.checkpoint_folder(found), found, which, allowed_code(words, allow_code=allow_code))
     write_weights(out, weights, as_torch=as_torch)
     for note in weights.notes:
         say(stderr(), escape(f"note {note}"))

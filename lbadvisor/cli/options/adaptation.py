@@ -10,7 +10,8 @@ from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
-from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.cli.output import write_out
+from lbadvisor.errors import UsageError
 from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.arms import arm_of
 from lbadvisor.planning.baseline import Baseline, baseline_of
@@ -39,7 +40,7 @@ def baseline_recipe(path: Path, changes: Changes, words: Words) -> "Recipe":
     if changes.precision is not None:
         overrides.append(f"compute.precision={changes.precision}")
     recipe = load_recipe(path, overrides)
-    refuse_without_effect(words, TrainedOn(recipe.data.name))
+    refuse_without_effect(words, TrainedOn.of(recipe))
     if not 0 < scale <= 1000:
         raise UsageError(f"--schedule-scale {scale:g}: give a number above 0 and at most 1000")
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")
@@ -160,10 +161,7 @@ def write_recipe(path: Path, plan: Plan) -> None:
         for line in plan.adjustments
         if line.kind == "recipe" and line.before != line.after
     }
-    try:
-        path.write_text(dump_recipe(plan.adapted, comments), encoding="utf-8")
-    except OSError as error:
-        raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error
+    write_out(path, dump_recipe(plan.adapted, comments))
 
 
 def _commented_field(line: Adjustment) -> str:
