@@ -8,9 +8,10 @@ import pytest
 
 from lbadvisor.cli.lazy import COMMANDS, loaded
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
+from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, refuse_without_effect
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.option_needs import Planned
 from lbadvisor.planning.plan import all_lines
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import FINITE_POPULATION, LR_RULES, SQRT

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from lbadvisor.cli.options.command_line import MOST, Words
-from lbadvisor.cli.options.effects import Planned, TrainedOn, refuse_without_effect
+from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.cli.output import write_out
@@ -18,6 +18,7 @@ from lbadvisor.planning.baseline import Baseline, baseline_of
 from lbadvisor.planning.distances import Distances, distances_of
 from lbadvisor.planning.knowledge import Knowledge
 from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.option_needs import Planned
 from lbadvisor.planning.plan import Plan, advise
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import parse_lr_rule
