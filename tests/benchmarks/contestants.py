@@ -58,7 +58,10 @@ def by_hand(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
 def with_accelerate(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
     """The same through Hugging Face Accelerate: its `prepare` and its `backward`."""
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    # A process has one precision, unless it forgets the last one.
+    AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=True, mixed_precision="bf16" if recipe.compute.precision == "bf16" else "no")
     model, optimizer = accelerator.prepare(*model_and_optimizer(recipe, dataset, device))
     for batch, labels in batches(recipe, dataset, device):
