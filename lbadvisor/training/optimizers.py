@@ -45,6 +45,6 @@ def _plain(kind: type[TorchOptimizer]) -> type[TorchOptimizer]:
     names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods: dict[str, object] = {name: unwrap(getattr(kind, name)) for name in names}
     methods["step"] = step = torch.no_grad()(unwrap(kind.step))
-    step.hooked = True  # type: ignore[attr-defined]  # how torch marks a method that it has already wrapped
+    step.hooked = True  # how torch marks a method that it has already wrapped
     plain: type[TorchOptimizer] = type(kind.__name__, (kind,), methods)
     return plain
