@@ -35,9 +35,11 @@ def tensorboard():
     pytest.importorskip("tensorboard")
 
 
-@pytest.fixture
-def mlflow():
-    return pytest.importorskip("mlflow")
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory):
+    """The folder of one MLflow for all tests: it takes seconds to make its database."""
+    pytest.importorskip("mlflow")
+    return tmp_path_factory.mktemp("tracked")
 
 
 def scalars_in(folder):
@@ -117,16 +119,21 @@ def test_a_folder_without_event_files_says_so(tmp_path):
         events_sheet(tmp_path)
 
 
-def runs_in(mlflow, folder):
-    client = mlflow.MlflowClient(tracking_uri=tracking_uri_of(str(folder)))
+def runs_in(tracked, store):
+    """The runs that MLflow has of this store's runs."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri_of(str(tracked)))
     (experiment,) = client.search_experiments(filter_string="name = 'lbadvisor'")
-    return client, client.search_runs([experiment.experiment_id])
+    begun = {run.created_at.isoformat() for run in store.runs()}
+    runs = client.search_runs([experiment.experiment_id])
+    return client, [run for run in runs if run.data.tags["lbadvisor.run"].split()[1] in begun]
 
 
-def test_mlflow_holds_settings_measurements_and_facts_once(store, mlflow, tmp_path):
+def test_mlflow_holds_settings_measurements_and_facts_once(store, tracked):
     for _ in range(2):
-        list(write_to_mlflow(store, store.run("mine"), str(tmp_path / "tracked")))
-    client, (found,) = runs_in(mlflow, tmp_path / "tracked")
+        list(write_to_mlflow(store, store.run("mine"), str(tracked)))
+    client, (found,) = runs_in(tracked, store)
     assert (found.info.run_name, found.info.status) == ("mine", "FINISHED")
     assert {key: found.data.params[key] for key in ("batch.size", "optimizer.lr", "recorded.layers")} == {
         "batch.size": "50",
@@ -143,32 +150,34 @@ def test_mlflow_holds_settings_measurements_and_facts_once(store, mlflow, tmp_pa
     assert found.data.metrics["group_norm/linear 1"] == 3.0
 
     log_in(store)
-    list(write_to_mlflow(store, store.run("mine"), str(tmp_path / "tracked")))
-    client, (replaced,) = runs_in(mlflow, tmp_path / "tracked")
+    list(write_to_mlflow(store, store.run("mine"), str(tracked)))
+    _, (replaced,) = runs_in(tracked, store)
     assert replaced.info.run_id != found.info.run_id
     assert replaced.data.metrics["loss"] == 0.75
 
 
-def test_what_was_written_in_part_is_replaced(store, mlflow, tmp_path):
-    """As after a kill: its tag says that it was not finished."""
-    events = write_to_mlflow(store, store.run("mine"), str(tmp_path / "tracked"))
+def test_what_was_written_in_part_is_replaced(store, tracked):
+    """As after a kill: it has no tag that says it is whole."""
+    events = write_to_mlflow(store, store.run("mine"), str(tracked))
     next(events)
     events.close()
-    list(write_to_mlflow(store, store.run("mine"), str(tmp_path / "tracked")))
-    _, (found,) = runs_in(mlflow, tmp_path / "tracked")
+    list(write_to_mlflow(store, store.run("mine"), str(tracked)))
+    _, (found,) = runs_in(tracked, store)
     assert found.info.status == "FINISHED"
 
 
-def test_a_server_that_is_not_there_is_named(store, mlflow, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(LbadvisorError, match="MLflow at http://127.0.0.1:9"):
-        list(write_to_mlflow(store, store.run("mine"), "http://127.0.0.1:9"))
-
-
-def test_a_diverged_run_keeps_its_infinite_loss(store, mlflow, tmp_path):
+def test_a_diverged_run_keeps_its_infinite_loss(store, tracked):
+    store.delete_run(1)
     with lbadvisor.record("gone", SETTINGS, 0, store.path) as run:
         run.log(1, loss=math.inf)
-    list(write_to_mlflow(store, store.run("gone"), str(tmp_path / "tracked")))
-    _, (found,) = runs_in(mlflow, tmp_path / "tracked")
+    list(write_to_mlflow(store, store.run("gone"), str(tracked)))
+    _, (found,) = runs_in(tracked, store)
     assert found.info.status == "FAILED"
-    assert found.data.metrics["loss"] > 1e300
+    assert found.data.metrics["loss"] > 1e300  # MLflow's infinity
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_server_that_is_not_there_is_named(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(LbadvisorError, match=r"MLflow at http://127\.0\.0\.1:9"):
+        list(write_to_mlflow(store, store.run("mine"), "http://127.0.0.1:9"))
