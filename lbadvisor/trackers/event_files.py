@@ -36,7 +36,10 @@ def events_sheet(path: Path) -> Sheet:
         arrays = [(one, make_ndarray(one.tensor_proto)) for one in files.Tensors(tag)]
         points += [(tag, one, float(value)) for one, value in arrays if value.ndim == 0 and value.dtype.kind in "fiu"]
     if not points:
-        raise UsageError(f"{path}: it has no scalars of TensorBoard: give a folder with event files, or one of them")
+        raise UsageError(
+            f"{path}: it has no scalars of TensorBoard: give one of its event files, a folder of them, or a table "
+            "whose name ends in .csv"
+        )
     began = min(one.wall_time for _, one, _ in points)
     steps: dict[int, dict[str, Any]] = {}
     for tag, one, value in points:

@@ -117,7 +117,9 @@ def test_shares_below_one_percent_are_taken_if_that_is_said(place):
     assert measured(place)[1][0].evaluation_accuracy_percent == 0.5
 
 
-def test_it_needs_settings_and_a_name_that_is_free(place):
+def test_it_needs_a_file_settings_and_a_name_that_is_free(place):
+    absent = place.run("runs", "import", "absent.csv", "--name", "a", *BASELINE)
+    assert (absent.returncode, absent.stderr) == (2, "error: absent.csv: there is no such file or folder\n")
     file = written(place, HEAD)
     assert "--recipe RECIPE, or --setting batch_size=B" in place.run("runs", "import", file, "--name", "a").stderr
     dry = place.run("runs", "import", file, "--name", "a", *BASELINE, "--dry-run")

@@ -1,6 +1,8 @@
 """Runs in TensorBoard's event files and in MLflow: written and read back by these libraries themselves."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -174,6 +176,18 @@ def test_a_diverged_run_keeps_its_infinite_loss(store, tracked):
     _, (found,) = runs_in(tracked, store)
     assert found.info.status == "FAILED"
     assert found.data.metrics["loss"] > 1e300  # MLflow's infinity
+
+
+@pytest.mark.usefixtures("tensorboard")
+def test_the_command_writes_every_run_to_both_and_says_where(store, tracked, tmp_path):
+    words = ("runs", "export", "--tensorboard", "logs", "--mlflow", str(tracked), "--db", str(store.path))
+    command = (sys.executable, "-m", "lbadvisor", *words)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
+    assert "wrote 1 run to logs: `tensorboard --logdir logs` shows them" in ended.stderr
+    assert f"wrote 1 run to MLflow at {tracked}: `mlflow ui --backend-store-uri sqlite:///{tracked}/" in ended.stderr
+    assert scalars_in(tmp_path / "logs" / "mine")["loss"] == [(10, 2.5), (20, 1.25)]
+    assert len(runs_in(tracked, store)[1]) == 1
 
 
 @pytest.mark.usefixtures("tracked")

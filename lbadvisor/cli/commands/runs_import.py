@@ -60,6 +60,8 @@ def import_run(
         trained = recorded(load_recipe(recipe), program)
     else:
         trained = recipe_of_settings(dict(map(_setting, settings or ())), name, program)
+    if not file.exists():
+        raise UsageError(f"{file}: there is no such file or folder")
     if file.suffix.lower() == ".csv":
         sheet = csv_sheet(file)
     else:
