@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lbadvisor.library.ghosts import convert_ghost_batchnorm
     from lbadvisor.library.plans import plan
     from lbadvisor.library.scheduling import schedule
+    from lbadvisor.library.training_runs import compare, ladder, train
+    from lbadvisor.library.watch import Watch
     from lbadvisor.nn.clipping import ClippingWarmup
     from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
     from lbadvisor.planning.adjustments import Adjustment
@@ -36,18 +38,14 @@ if TYPE_CHECKING:
     from lbadvisor.training.machine import Machine
 
 _HOMES = {
-    "ClippingWarmup": "lbadvisor.nn.clipping",
-    "NumbersPlan": "lbadvisor.planning.numbers_plan",
-    "UpdateBatchSampler": "lbadvisor.library.example_order",
-    "convert_ghost_batchnorm": "lbadvisor.library.ghosts",
-    "plan": "lbadvisor.library.plans",
-    "schedule": "lbadvisor.library.scheduling",
     "Adjustment": "lbadvisor.planning.adjustments",
+    "ClippingWarmup": "lbadvisor.nn.clipping",
     "Comparison": "lbadvisor.comparison.comparison",
     "GhostBatchNorm": "lbadvisor.nn.ghost_batch_norm",
     "LadderRequest": "lbadvisor.planning.planned_arms",
     "Machine": "lbadvisor.training.machine",
     "Measurement": "lbadvisor.records.run",
+    "NumbersPlan": "lbadvisor.planning.numbers_plan",
     "Plan": "lbadvisor.planning.plan",
     "Recipe": "lbadvisor.recipe.recipe",
     "Request": "lbadvisor.planning.request",
@@ -55,12 +53,20 @@ _HOMES = {
     "RunLog": "lbadvisor.runs.recorder",
     "RunRequest": "lbadvisor.runs.runner",
     "Store": "lbadvisor.store",
+    "UpdateBatchSampler": "lbadvisor.library.example_order",
+    "Watch": "lbadvisor.library.watch",
     "Workspace": "lbadvisor.runs.workspace",
     "advise": "lbadvisor.planning.plan",
+    "compare": "lbadvisor.library.training_runs",
     "compare_runs": "lbadvisor.comparison.compare",
+    "convert_ghost_batchnorm": "lbadvisor.library.ghosts",
     "dump_recipe": "lbadvisor.recipe.file",
+    "ladder": "lbadvisor.library.training_runs",
     "load_recipe": "lbadvisor.recipe.file",
+    "plan": "lbadvisor.library.plans",
     "record": "lbadvisor.runs.recorder",
+    "schedule": "lbadvisor.library.scheduling",
+    "train": "lbadvisor.library.training_runs",
     "train_ladder": "lbadvisor.runs.ladder",
     "train_run": "lbadvisor.runs.runner",
 }
@@ -82,16 +88,20 @@ __all__ = [
     "RunRequest",
     "Store",
     "UpdateBatchSampler",
+    "Watch",
     "Workspace",
     "__version__",
     "advise",
+    "compare",
     "compare_runs",
     "convert_ghost_batchnorm",
     "dump_recipe",
+    "ladder",
     "load_recipe",
     "plan",
     "record",
     "schedule",
+    "train",
     "train_ladder",
     "train_run",
 ]

@@ -8,6 +8,7 @@ LbadvisorError          1   something failed
 ├── OutOfMemoryError    1   the device's memory does not hold a micro-batch
 ├── CompilationError    1   the network cannot be compiled
 ├── DivergedError       1   the loss is no longer finite
+├── OwnCodeError        1   the code that a recipe names failed
 ├── NotIdenticalError   1   a resumed run did not end with the bits of one that was not stopped
 ├── UsageError          2   the request makes no sense
 │   ├── RecipeError     2   a recipe is wrong; carries every problem with its place
@@ -53,6 +54,10 @@ class CompilationError(LbadvisorError):
 
 class DivergedError(LbadvisorError):
     """A training's loss is no longer finite."""
+
+
+class OwnCodeError(LbadvisorError):
+    """Code of the user's, which a recipe names, raised an exception."""
 
 
 class NotIdenticalError(LbadvisorError):

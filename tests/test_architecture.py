@@ -54,12 +54,8 @@ def test_no_two_modules_have_one_name():
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
-def test_only_the_workspace_the_recorder_and_one_place_of_the_command_line_open_a_store():
-    assert _modules_with(r"\bStore\.(open|at)\(") == {
-        "cli/options/places.py",
-        "runs/recorder.py",
-        "runs/workspace.py",
-    }
+def test_one_module_opens_a_store():
+    assert _modules_with(r"\bStore\.(open|at)\(") == {"runs/databases.py"}
 
 
 def test_what_only_sqlite_understands_is_in_one_module():

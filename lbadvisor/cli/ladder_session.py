@@ -12,13 +12,11 @@ from lbadvisor.cli.display.render_ladder import ladder_csv, ladder_json, ladder_
 from lbadvisor.cli.display.render_sweep import Form, show_sweep
 from lbadvisor.cli.display.reporting import command_line, write_reports
 from lbadvisor.cli.follow import Stop, follow
-from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
-from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.comparison.sweep import sweep_of
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.runs.ladder import RunBegins, RunEvents, train_ladder
-from lbadvisor.runs.ladder_runs import planned_runs
-from lbadvisor.runs.selection import Selection, compare_selection
+from lbadvisor.runs.ladder_runs import compare_ladder, planned_runs
+from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
     from lbadvisor.cli.options.words import Shown
@@ -48,7 +46,7 @@ def follow_runs(events: RunEvents, store: "Store", requests: Sequence[LadderRequ
 
 def show_results(store: "Store", requests: Sequence[LadderRequest], form: Form, shown: "Shown") -> None:
     """On stdout, the arms' table of one ladder, or error and gap of several against the batch size; and the reports."""
-    comparisons = tuple(_compared(store, request) for request in requests)
+    comparisons = tuple(compare_ladder(store, request) for request in requests)
     if len(requests) > 1:
         show_sweep(sweep_of(comparisons), _bodies(store, requests), form, shown)
         return
@@ -63,18 +61,6 @@ def show_results(store: "Store", requests: Sequence[LadderRequest], form: Form, 
         case "table":
             print_ladder(stdout(), comparison)
     write_reports(store, comparison, shown.html, shown.png, (command_line(),))
-
-
-def _compared(store: "Store", request: LadderRequest) -> Comparison:
-    """The runs that the request asks for, in the order of its arms: the ladder may have further arms and seeds.
-
-    What may be concluded is of the last arm.
-    """
-    order = [arm.arm.name for arm in request.arms]
-    by_arm = sorted(planned_runs(store, request), key=lambda planned: order.index(planned.arm.arm.name))
-    found = [(planned.run, planned.arm.arm.label) for planned in by_arm if planned.run is not None]
-    selection = Selection(tuple(run for run, _ in found), tuple((run.number, label) for run, label in found))
-    return compare_selection(store, selection)
 
 
 def _bodies(store: "Store", requests: Sequence[LadderRequest]) -> list[dict[str, Any]]:

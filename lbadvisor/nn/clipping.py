@@ -36,8 +36,9 @@ class ClippingWarmup:
     """Clips the gradients' global L2 norm in the first updates, as a plan or a recipe in updates says.
 
     Call `step` once per update, before `optimizer.step()`; with a gradient scaler, after `scaler.unscale_(optimizer)`.
-    `update` counts the updates made (the first is 0), and `clipped` those that were clipped: a tensor of shape () on
-    the device of the first parameter, so that counting waits for no GPU.
+    `update` counts the updates made (the first is 0), `clipped` those that were clipped, and `norm` is that of the last
+    update before clipping, None after the warm-up. They are tensors of shape () on the device of the first parameter,
+    so that no GPU is waited for.
 
     Source: Hoffer et al. 2017, arXiv:1705.08741, which clips in the first updates but gives neither norm nor length.
     Raises `PlanError` if the plan's length is not known.
@@ -49,17 +50,17 @@ class ClippingWarmup:
         self._parameters = list(parameters)
         self._clipping = plan.clipping
         self.update = update
+        self.norm: Tensor | None = None
         self.clipped = torch.zeros((), device=self._parameters[0].device) if clipped is None else clipped
 
     def step(self) -> Tensor | None:
         """Clip the gradients of this update; returns their norm before, shape (), or None if the warm-up is over."""
         clipping, update = self._clipping, self.update
-        self.update += 1
-        if clipping is None or (clipping.updates is not None and update >= clipping.updates):
-            return None
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, clipping.max_norm)
-        self.clipped.add_(norm > clipping.max_norm)
-        return norm
+        self.update, self.norm = update + 1, None
+        if clipping is not None and (clipping.updates is None or update < clipping.updates):
+            self.norm = torch.nn.utils.clip_grad_norm_(self._parameters, clipping.max_norm)
+            self.clipped.add_(self.norm > clipping.max_norm)
+        return self.norm
 
     def state_dict(self) -> dict[str, Any]:
         """The updates made, and how many of them were clipped."""

@@ -4,10 +4,11 @@ Gradients of M examples have E|G|^2 = |g|^2 + tr S v: of the mean gradient g, th
 gradient, and a factor v, which is 1/M for examples drawn with replacement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def two_batch_moments(of_small: float, of_big: float, v_small: float, v_big: float) -> tuple[float, float]:
@@ -18,6 +19,16 @@ def two_batch_moments(of_small: float, of_big: float, v_small: float, v_big: flo
     """
     variance = (of_small - of_big) / (v_small - v_big)
     return of_big - variance * v_big, variance
+
+
+def squared_norm(gradients: Sequence[Tensor]) -> float:
+    """|G|^2 over all parameters."""
+    return float(torch.nn.utils.get_total_norm(gradients).double() ** 2)
+
+
+def rest_of(both: Sequence[Tensor], one: Sequence[Tensor], size: int, first: int) -> list[Tensor]:
+    """The mean gradient of the other examples: `both` is that of `size` of them, `one` that of the `first`."""
+    return [(size * of_both - first * of_one) / (size - first) for of_both, of_one in zip(both, one, strict=True)]
 
 
 def variance_factor(first: int, size: int, examples: int) -> float:

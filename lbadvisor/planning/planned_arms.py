@@ -101,8 +101,13 @@ def planned_arms(
 ) -> tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]:
     """The arms of a ladder, each with its seeds, and the skipped ones. Raises like `planned`.
 
-    An arm is skipped if it changes nothing in the one it builds on, such as +GBN without batch norm.
+    An arm is skipped if it changes nothing in the one it builds on, such as +GBN without batch norm. Raises
+    `PlanError` also if there is nothing to compare.
     """
+    if asked.target_batch_size == baseline.batch.size:
+        raise PlanError(
+            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder needs a larger one"
+        )
     names = [arm.name for arm, _ in wanted]
     for arm, _ in wanted:
         if arm.follows is not None and arm.follows not in names:
@@ -116,6 +121,11 @@ def planned_arms(
             arms.append(planned(arm, baseline, asked, seeds))
         else:
             left_out.append(LeftOut(arm, why))
+    if sum(arm.seeds for arm in arms) < 2:
+        raise PlanError(
+            "a ladder of one run has nothing to compare: give more arms or seeds, or `lbadvisor train ... --arm "
+            f"{wanted[0][0].name}`"
+        )
     return tuple(arms), tuple(left_out)
 
 

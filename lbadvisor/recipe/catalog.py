@@ -54,6 +54,9 @@ NETWORKS: dict[str, NetworkFacts] = {
 TORCHVISION = "torchvision:"
 """Prefix for the name of a torchvision network."""
 
+TIMM = "timm:"
+"""Prefix for the name of a network of timm's, of which nothing is known without timm."""
+
 _TORCHVISION_WITH_BATCH_NORM = """
 densenet121 densenet161 densenet169 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from lbadvisor.recipe.catalog import (
     DATASETS,
     NETWORKS,
+    TIMM,
     TORCHVISION,
     TORCHVISION_NETWORKS,
     network_facts,
@@ -18,7 +19,8 @@ from lbadvisor.recipe.catalog import (
 )
 from lbadvisor.recipe.faults import Fault, FieldPath
 from lbadvisor.recipe.limits import MOST_COUNT
-from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model, Recorded
+from lbadvisor.recipe.own_tables import Task
+from lbadvisor.recipe.recipe_tables import Batch, BatchNorm, Data, Model, Recorded, Regularization
 from lbadvisor.recipe.schedule_tables import Clipping, Schedule
 from lbadvisor.recipe.suggestion import nearest
 
@@ -27,6 +29,9 @@ def data_known(data: Data) -> Iterator[Fault]:
     """A named data set does not have more examples than there are; those held out are of the same ones."""
     facts, held_out = DATASETS.get(data.name), data.validation_examples or 0
     if facts is None:
+        return
+    if data.factory is not None:
+        yield Fault(("name",), f"{data.name} is a data set known by name", "give the factory's data another name")
         return
     if data.train_examples > facts.train_examples:
         yield Fault(
@@ -52,14 +57,31 @@ def image_size_needed(data: Data) -> Iterator[Fault]:
             yield Fault(
                 (field,), f"the images of {data.name} are not resized: they are {facts.shape[1]}x{facts.shape[2]}"
             )
-    elif crops and data.image_size is None:
+    elif crops and data.image_size is None and data.factory is None:
         yield Fault(("augmentation",), "random-resized-crop needs an image_size", "image_size = 224 is ImageNet's")
 
 
+def own_data_as_they_are(data: Data) -> Iterator[Fault]:
+    """A factory's data are used as they come."""
+    for key in ("augmentation", "image_size") if data.factory is not None else ():
+        if getattr(data, key) != type(data).model_fields[key].default:
+            yield Fault((key,), "has no effect on a factory's data, used as they come", "do it in their Dataset")
+
+
+def task_fits_data(task: Task, data: Data, recorded: Recorded | None) -> Iterator[Fault]:
+    """The data sets known by name, and class folders, have classes."""
+    if task.kind == "regression" and data.factory is None and recorded is None:
+        yield Fault(("kind",), f"regression needs numbers, but {data.name} has classes", "give data.factory")
+
+
 def network_known(model: Model, recorded: Recorded | None) -> Iterator[Fault]:
-    """The network is one of the catalog, or one of torchvision's that can be trained here, unless it is elsewhere."""
+    """The network can be trained here: of the catalog, torchvision, timm or a factory; or it is trained elsewhere."""
     name = model.name
-    if recorded is not None or network_facts(name) is not None:
+    if model.factory is not None:
+        if network_facts(name) is not None or name.startswith(TIMM):
+            yield Fault(("name",), f"{name} is another network's name", "give the factory's network another name")
+        return
+    if recorded is not None or network_facts(name) is not None or (name.startswith(TIMM) and name != TIMM):
         return
     if reason := why_not_trained(name):
         yield Fault(("name",), reason, "choose another network")
@@ -131,6 +153,12 @@ def batch_norm_fits_network(batch_norm: BatchNorm, model: Model) -> Iterator[Fau
             yield Fault((key,), f"has no meaning: {model.name} has no batch norm", "remove it")
 
 
+def labels_are_classes(regularization: Regularization, task: Task) -> Iterator[Fault]:
+    """Only class numbers are redrawn."""
+    if regularization.label_noise and task.kind == "regression":
+        yield Fault(("label_noise",), "has no meaning: a regression has no classes", "remove it")
+
+
 def recomputes_ghosts(batch_norm: BatchNorm, data: Data, batch: Batch) -> Iterator[Fault]:
     """The training set can be cut into ghosts of more than one example."""
     ghost = batch_norm.ghost_batch_size or batch.size
@@ -178,7 +206,8 @@ def _too_short(span: _Span) -> Fault:
 
 
 RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...]] = {
-    "data": ((data_known, ()), (image_size_needed, ())),
+    "data": ((data_known, ()), (image_size_needed, ()), (own_data_as_they_are, ())),
+    "task": ((task_fits_data, ("data", "recorded")),),
     "model": ((network_known, ("recorded",)),),
     "batch": ((batch_fits, ("data",)),),
     "schedule": ((schedule_fits, ("data", "batch")),),
@@ -187,6 +216,7 @@ RULES: dict[str, tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], .
         (batch_norm_fits_network, ("model",)),
         (recomputes_ghosts, ("data", "batch")),
     ),
+    "regularization": ((labels_are_classes, ("task",)),),
     "clipping": ((clipping_fits, ("schedule", "data", "batch")),),
 }
 """For each table of the recipe, the rules that relate it to earlier tables."""

@@ -57,6 +57,28 @@ def checked(recipe: Recipe, origin: str) -> Recipe:
         raise RecipeError(origin, tuple(problems)) from error
 
 
+def code_folders(path: Path) -> tuple[Path, ...]:
+    """Where the code that a recipe's file names is looked for: beside the file, and in the working folder."""
+    return tuple(dict.fromkeys((path.resolve().parent, Path.cwd())))
+
+
+def located(error: RecipeError, path: Path) -> RecipeError:
+    """The error of a recipe in use, each problem of a value that its file `path` has at its place there."""
+    text = _text_of(path)
+    values = places_of(text).values
+    lines, by_name = text.split("\n"), {dotted(place): where for place, where in values.items()}
+
+    def placed(problem: RecipeProblem) -> RecipeProblem:
+        where = by_name.get(problem.field)
+        if where is None or problem.line is not None:
+            return problem
+        line = _source_line(lines, where.line)
+        return replace(problem, line=where.line, column=where.column, source_line=line)
+
+    problems = tuple(map(placed, error.problems))
+    return RecipeError(str(path) if problems != error.problems else error.origin, problems)
+
+
 def dump_recipe(recipe: Recipe, comments: Mapping[str, str] = _NO_COMMENTS) -> str:
     """`recipe` as TOML: tables in the format's order, without absent values and defaults.
 
@@ -181,6 +203,8 @@ def _fill(table: Table | tomlkit.TOMLDocument, model: BaseModel, path: str, comm
         commented = any(re.match(re.escape(inner) + r"(?![^.\[])", other) for other in comments)
         if value is None or (value == field.default and not commented and first_default(field) is None):
             continue
+        if key == "name" and value == getattr(model, "factory", None):
+            continue
         item: Any
         if isinstance(value, BaseModel):
             item = _table(value, inner, comments)
@@ -195,7 +219,7 @@ def _fill(table: Table | tomlkit.TOMLDocument, model: BaseModel, path: str, comm
             table.add(tomlkit.nl())
         table.append(key, item)
     for key, value in (model.model_extra or {}).items():
-        table.append(key, tomlkit.item(value))
+        table.append(key, _commented(tomlkit.item(value), f"{path}.{key}", comments))
 
 
 def _table(model: BaseModel, path: str, comments: dict[str, str]) -> Table:

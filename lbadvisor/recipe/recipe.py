@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lbadvisor.recipe.coherence import RULES
 from lbadvisor.recipe.faults import refuse
+from lbadvisor.recipe.own_tables import OwnLoss, OwnMetric, Task
 from lbadvisor.recipe.recipe_model import Name, RecipeModel
 from lbadvisor.recipe.recipe_tables import (
     AdaptedFrom,
@@ -47,6 +48,7 @@ class Recipe(RecipeModel):
     # Before the tables that it excuses from what only our own trainer needs.
     recorded: Recorded | None = None
     data: Data
+    task: Task = Task()
     model: Model
     batch: Batch
     optimizer: Optimizer
@@ -61,6 +63,17 @@ class Recipe(RecipeModel):
     measurements: Measurements = Measurements(every_epochs=0.25, evaluate_every_epochs=2.5)
     checkpoints: Checkpoints = Checkpoints()
     adapted_from: AdaptedFrom | None = None
+
+    @property
+    def own_code(self) -> "dict[str, Data | Model | OwnLoss | OwnMetric]":
+        """The tables with a factory, which name the user's own code, by their paths."""
+        tables = {
+            "data": self.data,
+            "model": self.model,
+            "task.loss": self.task.loss,
+            "task.metric": self.task.metric,
+        }
+        return {path: table for path, table in tables.items() if table is not None and table.factory is not None}
 
     @field_validator(*RULES)
     @classmethod

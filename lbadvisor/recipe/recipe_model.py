@@ -15,7 +15,10 @@ Epochs = Annotated[float, Field(gt=0, le=MOST_EPOCHS)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
-ModelName = Annotated[str, Field(pattern=r"^(torchvision:)?[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+ModelName = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_.]*:)?[A-Za-z0-9_][A-Za-z0-9._+-]*$", max_length=200)]
+DataName = Annotated[
+    str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_.]*:[A-Za-z0-9_.]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$", max_length=200)
+]
 
 
 class RecipeModel(BaseModel):

@@ -6,14 +6,16 @@ A length is given either in epochs or in updates, never in both.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from lbadvisor.recipe.faults import Fault, one_of
+from lbadvisor.recipe.own_tables import Arguments, factory_faults, named_by_factory
 from lbadvisor.recipe.parts import Addition, Part
 from lbadvisor.recipe.recipe_model import (
+    DataName,
     Epochs,
     ModelName,
     Momentum,
@@ -29,8 +31,14 @@ from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
 class Data(RecipeModel):
     """What is trained on."""
 
-    name: Name = Field(
-        description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name"
+    name: DataName = Field(
+        description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name; with a "
+        "factory, any other name, by default the factory's"
+    )
+    factory: str | None = Field(
+        None,
+        description='the user\'s own data: "module:function", which returns (training set, evaluation set), each a map-'
+        "style torch Dataset of (input, target) or a pair of tensors",
     )
     train_examples: PositiveInt = Field(description="examples in the training set, N")
     validation_examples: PositiveInt | None = Field(
@@ -48,12 +56,43 @@ class Data(RecipeModel):
         description="of class folders: the side, in pixels, of the square to which each image is resized (its short "
         "side to 256/224 of it) and cropped; absent: the images are of one size",
     )
+    classes: PositiveInt | None = Field(
+        None,
+        description="of a factory's data: the number of classes, K, if a network of `lbadvisor models` or label noise "
+        "needs it; absent: that of the class numbers, if they are tensors",
+    )
+    arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        return named_by_factory(values)
+
+    def _faults(self) -> Iterator[Fault]:
+        yield from factory_faults(self.factory, self.arguments)
+        if self.factory is None and self.classes is not None:
+            yield Fault(("classes",), "has no effect without a factory: the data set has its classes")
 
 
 class Model(RecipeModel):
     """Which network is trained."""
 
-    name: ModelName = Field(description="network, one of `lbadvisor models`, or torchvision:NAME")
+    name: ModelName = Field(
+        description="network, one of `lbadvisor models`, torchvision:NAME, or timm:NAME; with a factory, any other "
+        "name, by default the factory's"
+    )
+    factory: str | None = Field(
+        None, description='the user\'s own network: "module:function", which returns a torch.nn.Module'
+    )
+    arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory, or of timm.create_model")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        return named_by_factory(values)
+
+    def _faults(self) -> Iterator[Fault]:
+        yield from factory_faults(self.factory, self.arguments, alone=self.name.startswith("timm:"))
 
 
 class Batch(RecipeModel):

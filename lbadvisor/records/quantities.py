@@ -258,13 +258,21 @@ GRADIENT_VARIANCE = Quantity(
     also="noise",
 )
 
+METRIC = Quantity(
+    key="metric",
+    label="metric",
+    unit="",
+    format=",.6g",
+    explanation="What task.metric gives of an evaluation",
+)
+
 QUANTITIES = (
     ACCURACY, EVALUATION_LOSS, LOSS, GRADIENT_NORM, CLIPPED_SHARE, LEARNING_RATE, WEIGHT_DISTANCE, UPDATE, EPOCH,
     EXAMPLES, SECONDS,
 )  # fmt: skip
 """Those of every measurement, in the order in which they are told and drawn."""
 
-READINGS = (GROUP_DISTANCE, GROUP_NORM, GRADIENT_SQUARE, GRADIENT_VARIANCE)
+READINGS = (GROUP_DISTANCE, GROUP_NORM, GRADIENT_SQUARE, GRADIENT_VARIANCE, METRIC)
 """What is measured, at the same updates, only if the recipe asks for it; a reading is of one of them."""
 
 BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}

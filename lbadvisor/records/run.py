@@ -83,7 +83,8 @@ class Guarantee(StrEnum):
     """What a stopped and resumed run is promised to share with one that was not.
 
     BIT_EXACT: every bit of the weights. SAME_ORDER: the examples of every update and all that is drawn at random; the
-    bits are not, because the run resumed on another device, with other micro-batches or another torch.
+    bits are not, because the run resumed on another device, with other micro-batches, another torch or changed code of
+    the user's, or the user's own data draw random numbers that no seed decides.
     """
 
     BIT_EXACT = "bit-exact"

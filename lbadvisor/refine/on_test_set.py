@@ -5,7 +5,7 @@ from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.checkpoints.checkpoint_file import pruned
 from lbadvisor.training.data.preparation import load_dataset
-from lbadvisor.training.loop import evaluate
+from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.state import checkpoints, load_checkpoint
 
 
@@ -21,6 +21,8 @@ def test_accuracy(workspace: Workspace, name: str) -> float:
     if run.status is not RunStatus.COMPLETE or run.recipe.data.validation_examples is None:
         raise UsageError(f"the run {name} is not complete, or did not hold out validation examples")
     loss, accuracy = _measured(workspace, run)
+    if accuracy is None:
+        raise UsageError(f"the run {name} is a regression, which has no accuracy")
     workspace.store.set_test(run.number, loss, accuracy)
     return accuracy
 
@@ -28,9 +30,9 @@ def test_accuracy(workspace: Workspace, name: str) -> float:
 test_accuracy.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
 
 
-def _measured(workspace: Workspace, run: Run) -> tuple[float, float]:
+def _measured(workspace: Workspace, run: Run) -> tuple[float, float | None]:
     machine, folder = workspace.machine, workspace.store.checkpoint_folder(run)
-    dataset = load_dataset(run.recipe, machine.data_dir, machine.device)
+    dataset = load_dataset(run.recipe, machine.data_dir, machine.device, machine.code)
     state = machine.start(run.recipe, run.seed, dataset)
     found = checkpoints(folder)
     if not found:

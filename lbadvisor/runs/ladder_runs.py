@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.errors import RefusedError
 from lbadvisor.planning.distances import distances_of
 from lbadvisor.planning.planned_arms import LadderRequest, PlannedArm, with_distances
@@ -10,6 +11,7 @@ from lbadvisor.recipe.identity import Identity, differences, identity_of
 from lbadvisor.records.run import Ladder, Run, RunStatus
 from lbadvisor.runs.reuse import RESULTS, preferred, refuse_another, refuse_differing
 from lbadvisor.runs.runner import resume_point
+from lbadvisor.runs.selection import Selection, compare_selection
 from lbadvisor.store import Store
 
 
@@ -69,6 +71,18 @@ def planned_runs(store: Store, *requests: LadderRequest) -> tuple[PlannedRun, ..
         if planned.run is not None and planned.run.status not in (RunStatus.RUNNING, *RESULTS):
             resume_point(store, planned.run)
     return tuple(runs.values())
+
+
+def compare_ladder(store: Store, request: LadderRequest) -> Comparison:
+    """The runs that the request asks for, in the order of its arms: the ladder may have further arms and seeds.
+
+    What may be concluded is of the last arm.
+    """
+    order = [arm.arm.name for arm in request.arms]
+    by_arm = sorted(planned_runs(store, request), key=lambda planned: order.index(planned.arm.arm.name))
+    found = [(planned.run, planned.arm.arm.label) for planned in by_arm if planned.run is not None]
+    selection = Selection(tuple(run for run, _ in found), tuple((run.number, label) for run, label in found))
+    return compare_selection(store, selection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.recipe.settings import recipe_of_settings, recorded
 from lbadvisor.records.quantities import ACCURACY, LOSS, SECONDS
 from lbadvisor.records.run import Environment, Measured, Run, RunStatus, told
+from lbadvisor.runs.databases import opened_to_train
 from lbadvisor.runs.reuse import refuse_differing
 from lbadvisor.runs.told_numbers import Told, checked_numbers, checked_update, measured_of
-from lbadvisor.store import Store, default_database_path
+from lbadvisor.store import Store
 from lbadvisor.store.run_folder import only_process
 from lbadvisor.training.host import environment_on, processor
 
@@ -53,7 +54,7 @@ def record(
     training, or while another process records the run.
     """
     recipe = in_updates(_recipe_of(recipe_or_settings, name, program))
-    with Store.at(Path(database) if database is not None else default_database_path()) as store:
+    with opened_to_train(database) as store:
         run, is_new = _found_or_added(store, name, recipe, seed, resume=resume)
         with only_process(store.checkpoint_folder(run), run.name):
             log = RunLog(store, run, resumed=not is_new)

@@ -18,8 +18,15 @@ from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import error_of_training, only_process
-from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, clear_parts, header_of, newest_sound
+from lbadvisor.training.checkpoints.checkpoint_file import (
+    Header,
+    checkpoints,
+    clear_parts,
+    header_of,
+    newest_sound,
+)
 from lbadvisor.training.data.dataset import Dataset, Preparing
+from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import (
     departures,
@@ -95,7 +102,7 @@ def train_run(
     recipe = in_updates(request.recipe) if earlier is None else earlier.recipe
     make_deterministic(machine.device)
     if dataset is None:
-        dataset = yield from preparing(recipe, machine.data_dir, machine.device)
+        dataset = yield from preparing(recipe, machine.data_dir, machine.device, code=machine.code)
         yield Preparing(f"building {recipe.model.name}")
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)
@@ -104,12 +111,15 @@ def train_run(
         check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
         state.micro_size = micro_size
     environment = environment_of(machine.device)
-    run, is_new = _found_or_added(store, recipe, request, environment)
+    draws_note = own_draws_note(dataset)
+    guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
+    run, is_new = _found_or_added(store, recipe, request, environment, guarantee)
     folder = store.checkpoint_folder(run)
     with only_process(folder, run.name):
         _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
-        saved_update, notes = (None, []) if is_new else _resumed(folder, run, state)
+        header, notes = (None, []) if is_new else _resumed(folder, run, state)
+        saved_update = None if header is None else header.update
         other_micro, micro_notes = _micro_notes(state, micro_size)
         notes += micro_notes
         losses: list[float] = []
@@ -119,16 +129,12 @@ def train_run(
             notes += cadence_notes
             if saved_update is not None and not cadence_notes:
                 losses = [told(m.loss) for m in store.measurements(run.number)]
-            reasons = _departures(run, environment, state)
-            if reasons:
-                notes.append(
-                    f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the "
-                    "same, but the bits are not"
-                )
-            if reasons or other_micro:
+            departed = _departure_notes(run, environment, state, header)
+            notes += departed
+            if departed or other_micro:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
-        notes += _machine_notes(state)
+        notes += [*_machine_notes(state), *filter(None, [draws_note])]
         state.recipe = run.recipe
         store.set_sums(run.number, state.threads, state.micro_size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
@@ -191,16 +197,30 @@ def _with_length(store: Store, run: Run, state: TrainState) -> Run:
     return replace(run, updates=state.last_update)
 
 
-def _departures(run: Run, environment: Environment, state: TrainState) -> list[str]:
-    """Why the bits will differ from those of an uninterrupted run."""
+def _departure_notes(run: Run, environment: Environment, state: TrainState, header: Header | None) -> list[str]:
+    """Why the bits will, or may, differ from those of an uninterrupted run."""
     reasons = departures(run.environment, environment)
     # A GPU's bits do not depend on the CPU's threads.
     if state.interval.device.type == "cpu" and not threads_kept(state.threads):
         reasons.append(f"threads: {state.threads} there, fewer here")
-    return reasons
+    notes = []
+    if reasons:
+        notes = [
+            f"resuming in a different environment ({'; '.join(reasons)}): the order of examples is the same, but the "
+            "bits are not"
+        ]
+    before = {} if header is None else header.sources or {}
+    changed = [name for name, digest in state.sources.items() if before.get(name, digest) != digest]
+    return notes + [
+        f"the file that defines {name} has changed since update {state.update} was saved: from here on, the run may be "
+        "another training"
+        for name in changed
+    ]
 
 
-def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environment: Environment) -> tuple[Run, bool]:
+def _found_or_added(
+    store: Store, recipe: Recipe, request: RunRequest, environment: Environment, guarantee: Guarantee
+) -> tuple[Run, bool]:
     """The run of the request's name, and whether it is new: another process may have begun it by now."""
     found = find_earlier(store, request)
     if found is not None:
@@ -210,7 +230,6 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
     updates = recipe.schedule.updates
     if updates is None:
         raise ValueError("the recipe is not in updates")
-    guarantee = Guarantee.BIT_EXACT
     try:
         return store.add_run(request.name, recipe, request.seed, updates, environment, plan_number, guarantee), True
     except StoreError:
@@ -220,8 +239,8 @@ def _found_or_added(store: Store, recipe: Recipe, request: RunRequest, environme
         return found, False
 
 
-def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, list[str]]:
-    """Load the newest sound checkpoint into `state`: its update, None if there is none yet; what there is to say.
+def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[Header | None, list[str]]:
+    """Load the newest sound checkpoint into `state`: its header, None if there is none yet; what there is to say.
 
     Raises what `newest_sound` raises.
     """
@@ -232,8 +251,7 @@ def _resumed(folder: Path, run: Run, state: TrainState) -> tuple[int | None, lis
             "unless the hardware was at fault"
         )
     header, damaged = newest_sound(folder, run, lambda path: load_checkpoint(path, state))
-    notes += _passed_over(damaged)
-    return None if header is None else header.update, notes
+    return header, notes + _passed_over(damaged)
 
 
 def _passed_over(damaged: list[str]) -> list[str]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lbadvisor.store import Store, default_database_path
+from lbadvisor.runs.databases import opened_to_train
+from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
 
 
@@ -22,11 +23,11 @@ class Workspace:
 
     @classmethod
     @contextmanager
-    def open(cls, database: Path | None = None, machine: Machine | None = None) -> Iterator[Self]:
+    def open(cls, database: Path | str | None = None, machine: Machine | None = None) -> Iterator[Self]:
         """The workspace of a database file, the default one if none is given; its first run makes a missing file.
 
         Without a `machine` it is `Machine.here()`. Raises `StoreError` and `UsageError`.
         """
         machine = machine or Machine.here()
-        with Store.at(database or default_database_path()) as store:
+        with opened_to_train(database) as store:
             yield cls(store, machine)

@@ -10,7 +10,7 @@ from lbadvisor.errors import CompilationError
 from lbadvisor.recipe.recipe_tables import Compute
 
 Forward = Callable[[Tensor], Tensor]
-"""Maps images (B, C, H, W) to logits (B, K): a network, or its compiled form."""
+"""Maps inputs, such as images (B, C, H, W), to outputs, such as logits (B, K): a network, or its compiled form."""
 
 
 def training_forward(model: nn.Module, compute: Compute) -> Forward:

@@ -1,28 +1,28 @@
-"""The training loop. B examples of a batch, K classes."""
+"""The training loop."""
 
 import itertools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.nn.clipping import ClippingWarmup, gradient_norm
 from lbadvisor.nn.population import set_population_statistics, whole_batches
+from lbadvisor.nn.weight_distance import distance_of
 from lbadvisor.planning.parameter_groups import set_rates
 from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import epochs_of, rates_at
+from lbadvisor.records.quantities import METRIC
 from lbadvisor.records.run import Measured, Measurement, Reading
 from lbadvisor.training.allocator import keep_freed_memory
 from lbadvisor.training.compilation import training_forward
-from lbadvisor.training.data.dataset import Dataset, LabelledImages
+from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.evaluation import Evaluation, evaluated_weights, evaluation_of
 from lbadvisor.training.layer_readings import layer_readings
-from lbadvisor.training.micro_batches import logits_of, micro_slices
+from lbadvisor.training.micro_batches import micro_slices
 from lbadvisor.training.noise_readings import noise_readings, reads_noise
 from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.seeds import derived_seed, seed_torch
@@ -76,7 +76,9 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         measured = None
         if measures and norm is not None:
             readings += layer_readings(state) if "layers" in cadence.also else ()
-            evaluation = evaluate(state, dataset) if evaluates else (None, None)
+            evaluation = evaluation_of(state, dataset) if evaluates else None
+            if evaluation is not None and evaluation.metric is not None:
+                readings += (Reading(state.update, METRIC.key, "", evaluation.metric),)
             measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)
         state.seconds = time.perf_counter() - began
         yield measured
@@ -91,9 +93,7 @@ def _with_checked_milestone(state: TrainState, recipe: Recipe) -> Recipe:
     return with_milestones(state.recipe, state.milestones)
 
 
-def _measurement(
-    state: TrainState, lr: float, norm: float, evaluation: tuple[float | None, float | None], began: float
-) -> Measurement:
+def _measurement(state: TrainState, lr: float, norm: float, evaluation: Evaluation | None, began: float) -> Measurement:
     """What is known after the last update, of gradient norm `norm`; begins a new interval."""
     recipe = state.recipe
     loss_sum, clipped, count = state.interval.tolist()
@@ -107,37 +107,14 @@ def _measurement(
         gradient_norm=norm,
         clipped_share=clipped / count,
         weight_distance=weight_distance(state),
-        evaluation_loss=evaluation[0],
-        evaluation_accuracy_percent=evaluation[1],
+        evaluation_loss=None if evaluation is None else evaluation.loss,
+        evaluation_accuracy_percent=None if evaluation is None else evaluation.accuracy_percent,
         seconds=time.perf_counter() - began,
     )
 
 
 def _is_due(every: int | None, update: int, updates: int) -> bool:
     return update == updates or (every is not None and update % every == 0)
-
-
-def evaluate(state: TrainState, dataset: Dataset, *, test: bool = False) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy in percent, on the evaluation examples; with `test` on the test split.
-
-    The two are the same unless the recipe holds out validation examples.
-    Uses the averaged weights, if any, and batch norm's running statistics. Leaves the state unchanged.
-    """
-    state.model.eval()
-    totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
-    with evaluated_weights(state), torch.inference_mode():
-        for images_BCHW, labels_B in _in_slices(dataset.evaluation_batches(test=test), state.micro_size):
-            logits_BK = logits_of(state.model, images_BCHW, state.recipe.compute)
-            totals[0].add_(cross_entropy(logits_BK, labels_B, reduction="sum"))
-            totals[1].add_((logits_BK.argmax(1) == labels_B).sum())
-    state.model.train()
-    loss, correct = (totals / (dataset.test_examples if test else dataset.evaluation_examples)).tolist()
-    return loss, 100 * correct
-
-
-def _in_slices(batches: Iterator[LabelledImages], size: int | None) -> Iterator[LabelledImages]:
-    for images_BCHW, labels_B in batches:
-        yield from zip(images_BCHW.split(size or len(labels_B)), labels_B.split(size or len(labels_B)), strict=True)
 
 
 def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
@@ -154,26 +131,6 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
         set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
 
 
-@contextmanager
-def evaluated_weights(state: TrainState, *, averaged: bool = True) -> Iterator[None]:
-    """While entered, the model has the weights that evaluations use: the averages, if any and if `averaged`."""
-    if state.averages is None or not averaged:
-        yield
-        return
-    current = [p.detach().clone() for p in state.parameters]
-    _put_weights(state, state.averages)
-    try:
-        yield
-    finally:
-        _put_weights(state, current)
-
-
-def _put_weights(state: TrainState, weights: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, weight in zip(state.parameters, weights, strict=True):
-            parameter.copy_(weight)
-
-
 def mean_loss(state: TrainState) -> float:
     """Mean training loss of the updates since the last measurement, in nats; nan directly after one."""
     loss_sum, _, updates = state.interval.tolist()
@@ -182,6 +139,4 @@ def mean_loss(state: TrainState) -> float:
 
 def weight_distance(state: TrainState) -> float:
     """L2 norm of w_t - w_0 over all parameters, unitless."""
-    with torch.no_grad():
-        moves = [p - w for p, w in zip(state.parameters, state.initial, strict=True)]
-        return float(torch.nn.utils.get_total_norm(moves))
+    return distance_of(state.parameters, state.initial)

@@ -13,8 +13,10 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import default_data_dir, preparing
 from lbadvisor.training.environment import chosen_device, make_deterministic
+from lbadvisor.training.evaluation import check_fit
 from lbadvisor.training.memory import largest_micro_size
 from lbadvisor.training.micro_batches import check_micro_size
+from lbadvisor.training.own_code import CodeFolders, factories_of
 from lbadvisor.training.precision import check_compute
 from lbadvisor.training.state import TrainState, start_state
 
@@ -35,17 +37,25 @@ class Machine:
     """The device, the folder of the data sets, and how a batch is cut to save memory.
 
     `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
-    what the run had before, and at first the batch in one piece.
+    what the run had before, and at first the batch in one piece. `code` are the folders in which a recipe's factories
+    are looked for; None: the user has not allowed to run code that a recipe names.
     """
 
     device: torch.device
     data_dir: Path
     micro: MicroSize = None
+    code: CodeFolders = None
 
     @classmethod
-    def here(cls, device: str = "auto", data_dir: Path | None = None, micro: MicroSize = None) -> Self:
+    def here(
+        cls,
+        device: str = "auto",
+        data_dir: Path | str | None = None,
+        micro: MicroSize = None,
+        code: CodeFolders = None,
+    ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), data_dir or default_data_dir(), micro)
+        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code)
 
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.
@@ -66,11 +76,14 @@ class Machine:
         """Makes what is computed from here on reproducible, and prepares the recipe's data set: see `preparing`."""
         refuse_recorded(recipe)
         make_deterministic(self.device)
-        return (yield from preparing(recipe, self.data_dir, self.device))
+        return (yield from preparing(recipe, self.data_dir, self.device, code=self.code))
 
     def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
-        """The state before the first update."""
-        return start_state(recipe, seed, dataset.shape, dataset.classes, self.device)
+        """The state before the first update; of the user's own code, it was tried whether its parts fit together."""
+        state = start_state(recipe, seed, dataset.shape, dataset.classes, self.device, self.code)
+        if factories_of(recipe):
+            check_fit(state, dataset)
+        return state
 
     def micro_size(self, build: Callable[[], TrainState], dataset: Dataset) -> int | None:
         """The size asked for, or the one that fits. None is not asked for, or on a CPU: its memory is the machine's."""

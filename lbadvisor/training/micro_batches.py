@@ -2,13 +2,14 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from lbadvisor.errors import UsageError
+from lbadvisor.errors import DataError, UsageError
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.compilation import Forward
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal
+from lbadvisor.training.own_code import described
 from lbadvisor.training.precision import autocast
 from lbadvisor.training.regularization import Dropout
 
@@ -81,15 +82,16 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 def backward(
     forward: Forward,
-    images_BCHW: Tensor,
-    labels_B: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
     sizes: tuple[int, ...],
     compute: Compute,
     weights_B: Tensor | None = None,
     dropout: Dropout | None = None,
     factors_BF: Tensor | None = None,
+    goal: Goal = CROSS_ENTROPY,
 ) -> Tensor:
-    """Add the gradients of the batch's mean cross-entropy to those of the parameters; that loss in nats, shape ().
+    """Add the gradients of the batch's mean loss to those of the parameters; that loss, shape ().
 
     With `weights_B` the gradients are those of the weighted mean; the returned loss is unweighted. With `factors_BF` it
     is the loss under that dropout.
@@ -102,16 +104,16 @@ def backward(
     """
     losses = []
     optional = _split(weights_B, sizes), _split(factors_BF, sizes)
-    slices = zip(images_BCHW.split(sizes), labels_B.split(sizes), *optional, strict=True)
-    for images, labels, weights, factors in slices:
+    slices = zip(inputs.split(sizes), targets.split(sizes), *optional, strict=True)
+    for own_inputs, own_targets, weights, factors in slices:
         if dropout is not None:
             dropout.factors_BF = factors
-        logits = logits_of(forward, images, compute)
-        share = len(labels) / len(labels_B)
-        loss = objective = cross_entropy(logits, labels) * share
+        outputs = outputs_of(forward, own_inputs, compute)
+        share = len(own_targets) / len(targets)
+        loss = weighted = goal.mean(outputs, own_targets) * share
         if weights is not None:
-            objective = (weights * cross_entropy(logits, labels, reduction="none")).mean() * share
-        objective.backward()
+            weighted = (weights * goal.each(outputs, own_targets)).mean() * share
+        weighted.backward()
         losses.append(loss.detach())
     if dropout is not None:
         dropout.factors_BF = None
@@ -122,9 +124,17 @@ def _split(rows: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | None, 
     return (None,) * len(sizes) if rows is None else rows.split(sizes)
 
 
-def logits_of(forward: Forward, images_BCHW: Tensor, compute: Compute) -> Tensor:
-    """The network's logits for the images, computed in the recipe's precision: (B, K), at least float32."""
-    with autocast(compute, images_BCHW.device):
-        logits_BK = forward(images_BCHW)
+def outputs_of(forward: Forward, inputs: Tensor, compute: Compute) -> Tensor:
+    """The network's outputs, such as logits (B, K), computed in the recipe's precision: at least float32.
+
+    Raises `DataError` if they are not one tensor with a row for each example.
+    """
+    with autocast(compute, inputs.device):
+        outputs = forward(inputs)
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
+        raise DataError(
+            f"the network must give one tensor with a row for each of the {len(inputs)} examples, gives "
+            f"{described(outputs)}"
+        )
     # The loss is computed outside autocast: bfloat16's 8 bits would be too coarse.
-    return logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))

@@ -1,10 +1,9 @@
 """What is read of the gradient's noise: its two moments, from the update's own gradient and one further pass."""
 
-import torch
 from torch import Tensor, nn
 
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
-from lbadvisor.nn.two_batches import two_batch_moments, untracked, variance_factor
+from lbadvisor.nn.two_batches import rest_of, squared_norm, two_batch_moments, untracked, variance_factor
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.records.quantities import GRADIENT_SQUARE, GRADIENT_VARIANCE
 from lbadvisor.records.run import Reading
@@ -39,7 +38,7 @@ def noise_readings(state: TrainState, dataset: Dataset, batch: UpdateBatch) -> t
     start, own, first = state.update * size, _own(state), _first_half(state)
     if first:
         one = _gradients(state, batch.first(first))
-        two = [(size * of_both - first * of_one) / (size - first) for of_both, of_one in zip(own, one, strict=True)]
+        two = rest_of(own, one, size, first)
         both, sizes = own, (first, size - first)
     else:
         one, two = own, _gradients(state, update_batch(state, dataset, state.update + 1))
@@ -48,7 +47,7 @@ def noise_readings(state: TrainState, dataset: Dataset, batch: UpdateBatch) -> t
     v_big = variance_factor(start, sum(sizes), examples)
     if v_small <= v_big:
         return ()
-    moments = two_batch_moments((_square(one) + _square(two)) / 2, _square(both), v_small, v_big)
+    moments = two_batch_moments((squared_norm(one) + squared_norm(two)) / 2, squared_norm(both), v_small, v_big)
     return tuple(
         Reading(state.update + 1, quantity.key, "", value)
         for quantity, value in zip((GRADIENT_SQUARE, GRADIENT_VARIANCE), moments, strict=True)
@@ -71,8 +70,8 @@ def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
     own = [p.grad for p in state.parameters]
     for parameter in state.parameters:
         parameter.grad = None
-    whole, rest = divmod(len(batch.labels_B), state.micro_size or len(batch.labels_B))
-    sizes = (state.micro_size or len(batch.labels_B),) * whole + ((rest,) if rest else ())
+    whole, rest = divmod(len(batch.targets), state.micro_size or len(batch.targets))
+    sizes = (state.micro_size or len(batch.targets),) * whole + ((rest,) if rest else ())
     try:
         with untracked(state.model):
             add_gradients(state, batch, state.model, sizes)
@@ -84,7 +83,3 @@ def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
 
 def _own(state: TrainState) -> list[Tensor]:
     return [p.grad for p in state.parameters if p.grad is not None]
-
-
-def _square(gradients: list[Tensor]) -> float:
-    return float(torch.nn.utils.get_total_norm(gradients).double() ** 2)

@@ -21,13 +21,13 @@ from lbadvisor.training.transfer import sent
 
 
 def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update: int) -> Tensor:
-    """The labels, each redrawn with probability `share` uniformly from all classes: int64 (B,).
+    """The labels (B, ...), each redrawn with probability `share` uniformly from all classes: int64.
 
     So a label is wrong with probability share * (K - 1) / K. Source: DisturbLabel, Xie et al. 2016, arXiv:1605.00055.
     """
     draws = generator(seed, "label noise", update)
-    drawn_B = torch.rand(len(labels_B), generator=draws) < share
-    others_B = torch.randint(classes, (len(labels_B),), generator=draws)
+    drawn_B = torch.rand(labels_B.shape, generator=draws) < share
+    others_B = torch.randint(classes, labels_B.shape, generator=draws)
     return torch.where(sent(drawn_B, labels_B.device), sent(others_B, labels_B.device), labels_B)
 
 
@@ -58,8 +58,15 @@ class Dropout:
     factors_BF: Tensor | None = None
 
     def __call__(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """The classifier's inputs after dropout; None: unchanged."""
-        return None if self.factors_BF is None else (inputs[0] * self.factors_BF, *inputs[1:])
+        """The classifier's inputs after dropout; None: unchanged. Raises `DataError` if they are not (B, F)."""
+        if self.factors_BF is None:
+            return None
+        if inputs[0].shape != self.factors_BF.shape:
+            shape = tuple(inputs[0].shape)
+            raise DataError(
+                f"regularization.dropout needs a last layer with inputs (B, F), but they are {shape}: remove it"
+            )
+        return inputs[0] * self.factors_BF, *inputs[1:]
 
 
 def dropout_in(model: nn.Module, regularization: Regularization) -> Dropout | None:

@@ -2,8 +2,8 @@
 
 from lbadvisor.errors import DataError
 
-Shape = tuple[int, int, int]
-"""Shape of one image: (channels, height, width)."""
+Shape = tuple[int, ...]
+"""Shape of one input; of an image: (channels, height, width)."""
 
 
 def require_pixels(network: str, shape: Shape, least: int) -> None:

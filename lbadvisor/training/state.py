@@ -20,11 +20,14 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     write_checkpoint,
 )
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal, goal_of
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
 from lbadvisor.training.models.adaptive_pooling import with_deterministic_pooling
+from lbadvisor.training.models.own_network import own_network
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.out_of_memory import naming_memory
+from lbadvisor.training.own_code import CodeFolders, source_digests
 from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.shape import Shape
@@ -45,7 +48,8 @@ class TrainState:
     `initial` are the weights w_0, a function of the seed, for the weight distance. `threads` is the number of CPU
     threads: sums are split over them, so another number gives other bits, and a resumed run keeps it. The same holds
     for `micro_size`, the examples of a micro-batch (None: the batch is in one piece). `dropout` is that of the model's
-    classifier, if the recipe has any. `milestones` are the updates of the schedule's milestones: as planned, until the
+    classifier, if the recipe has any. `sources` are digests of the files that define the recipe's factories, by
+    their names. `milestones` are the updates of the schedule's milestones: as planned, until the
     weight distance brings one forward.
     """
 
@@ -61,6 +65,8 @@ class TrainState:
     seconds: float = 0.0
     micro_size: int | None = None
     dropout: Dropout | None = None
+    goal: Goal = CROSS_ENTROPY
+    sources: dict[str, str] = field(default_factory=dict)
     parameters: list[Tensor] = field(init=False)
     milestones: Milestones = field(init=False)
 
@@ -74,21 +80,22 @@ class TrainState:
         return last_update(self.recipe, self.milestones)
 
 
-def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: torch.device) -> TrainState:
-    """The state before the first update of a recipe in updates, for images of (C, H, W) `shape`.
+def start_state(
+    recipe: Recipe, seed: int, shape: Shape, classes: int | None, device: torch.device, code: CodeFolders = None
+) -> TrainState:
+    """The state before the first update of a recipe in updates, for inputs of `shape`, such as images (C, H, W).
 
     The weights are a function of the seed, drawn on the CPU: equal on every device. Seeds torch's global generator.
     Raises `DataError` if the network lacks a layer that the recipe's batch norm or regularization needs, or cannot
     take such images, and `OutOfMemoryError` if it does not fit on `device`.
     """
-    _, height, width = shape
     too_large = (
-        f"the network {recipe.model.name} for images of {height}x{width} pixels in {classes} classes does not fit into "
-        f"the memory of the device {device}: free memory, or choose a smaller network or smaller images"
+        f"the network {recipe.model.name} for {_inputs(shape, classes)} does not fit into the memory of the device "
+        f"{device}: free memory, or choose a smaller network or smaller images"
     )
     with naming_memory(too_large):
         torch.manual_seed(derived_seed(seed, "weights", 0))
-        model = _network(recipe, shape, classes, device)
+        model = _network(recipe, seed, shape, classes, device, code)
         optimizer = build_optimizer(recipe.optimizer, model.parameters())
         initial = [p.detach().clone() for p in model.parameters()]
         return TrainState(
@@ -100,13 +107,26 @@ def start_state(recipe: Recipe, seed: int, shape: Shape, classes: int, device: t
             averages=[w.clone() for w in initial] if recipe.weight_ema is not None else None,
             interval=torch.zeros(3, dtype=torch.float64, device=device),
             dropout=dropout_in(model, recipe.regularization),
+            goal=goal_of(recipe, device, code),
+            sources=source_digests(recipe),
             threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
         )
 
 
-def _network(recipe: Recipe, shape: Shape, classes: int, device: torch.device) -> nn.Module:
+def _inputs(shape: Shape, classes: int | None) -> str:
+    if len(shape) != 3 or classes is None:
+        return f"inputs of shape {shape}"
+    return f"images of {shape[1]}x{shape[2]} pixels in {classes} classes"
+
+
+def _network(
+    recipe: Recipe, seed: int, shape: Shape, classes: int | None, device: torch.device, code: CodeFolders
+) -> nn.Module:
     """The recipe's network on `device`, with its batch norm, in the fastest memory format."""
-    model = build_model(recipe.model.name, shape, classes)
+    if recipe.model.factory is not None:
+        model = own_network(recipe, seed, code)
+    else:
+        model = build_model(recipe.model.name, shape, classes, recipe.model.arguments.given)
     batch_norm = recipe.batch_norm
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
@@ -164,6 +184,7 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
         images=images,
         training=digest_of(state.recipe),
         milestones=state.milestones,
+        sources=state.sources,
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 

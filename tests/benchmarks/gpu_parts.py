@@ -24,7 +24,8 @@ from lbadvisor.recipe.schedule_tables import Clipping
 from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import make_deterministic
-from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
 from lbadvisor.training.state import TrainState, save_checkpoint, start_state
 

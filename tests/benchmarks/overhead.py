@@ -27,8 +27,9 @@ from lbadvisor.records.run import Environment, Measurement
 from lbadvisor.runs.recording import FLUSH_SECONDS
 from lbadvisor.store import Store
 from lbadvisor.training.data.preparation import load_dataset
+from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.layer_readings import layer_readings
-from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.loop import train
 from lbadvisor.training.micro_batches import micro_slices
 from lbadvisor.training.noise_readings import NOISE_EVERY_UPDATES, noise_readings
 from lbadvisor.training.state import save_checkpoint, start_state

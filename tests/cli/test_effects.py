@@ -177,6 +177,8 @@ WITHOUT_EFFECT = [
     ((*TIMED, "--data-dir"), "comes with scikit-learn"),
     ((*PLAN, "--noise-scale", "100", "--db"), "a --noise-scale that names a run"),
 ]
+OF_STORED = ("--allow-code",)
+"""Needs that only a stored run's recipe does not meet: `test_own_code.py` tries them."""
 
 
 @pytest.mark.parametrize(("words", "reason"), WITHOUT_EFFECT, ids=lambda value: " ".join(value[-3:]))
@@ -190,6 +192,7 @@ def test_an_option_without_effect_is_refused_with_the_reason(place, words, reaso
 
 def test_every_option_with_a_need_is_tried_without_it():
     tried = {effect_of(c, o) for c, o in ALL for words, _ in WITHOUT_EFFECT if words[0] == c.split()[0] and o in words}
+    tried |= set(OF_STORED)
     assert {option for option, needs in EFFECTS.items() if needs != ALWAYS} <= tried
 
 

@@ -47,7 +47,8 @@ def test_the_readmes_loop_ends_with_our_trainers_bits(digits):
 
 def test_f1_on_mnist_after_100_updates_has_the_same_bits(real_data_dir, tmp_path):
     small = lbadvisor.load_recipe(
-        ROOT / "recipes" / "mnist_f1.toml", ["schedule.updates=100", "schedule.milestones=[]"]
+        ROOT / "recipes" / "mnist_f1.toml",
+        ["schedule.updates=100", "schedule.milestones=[]"],
     )
     path = tmp_path / "f1.toml"
     path.write_text(lbadvisor.dump_recipe(small))

@@ -13,7 +13,8 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training import loop
 from lbadvisor.training.data.pixels import normalized
-from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import train
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")

@@ -22,6 +22,7 @@ BODY = {
     "name": "full",
     "description": "all tables",
     "data": {"name": "own", "train_examples": 1000, "validation_examples": 100, "augmentation": "none"},
+    "task": {"kind": "classification"},
     "model": {"name": "resnet44"},
     "batch": {"size": 50},
     "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
@@ -41,8 +42,12 @@ BODY = {
 }  # fmt: skip
 DECISIVE = {
     "data": [{"name": "other"}, {"train_examples": 999}, {"validation_examples": 99},
-             {"augmentation": "pad-crop-flip"}, {"image_size": 32}],
-    "model": [{"name": "resnet20"}],
+             {"augmentation": "pad-crop-flip"}, {"image_size": 32},
+             {"factory": "own:load"}, {"factory": "own:load", "arguments": {"size": 3}},
+             {"factory": "own:load", "classes": 3}],
+    "task": [{"loss": {"factory": "own:loss"}}, {"metric": {"factory": "own:score", "better": "higher"}}],
+    "model": [{"name": "resnet20"}, {"name": "net", "factory": "own:net"},
+              {"name": "net", "factory": "own:net", "arguments": {"widths": [8, 8]}}],
     "batch": [{"size": 100}],
     "optimizer": [{"lr": 0.2}, {"momentum": 0.8}, {"nesterov": True}, {"weight_decay": 0.0}],
     "schedule": [{"updates": 300}, {"milestones": []}, {"warmup_updates": 11}, {"warmup_lr_factor": 0.5},
@@ -70,6 +75,14 @@ def test_a_field_that_decides_bits_makes_another_training(table, changed):
     other = Recipe.model_validate(BODY | {table: BODY[table] | changed})
     assert digest_of(other) != digest_of(FULL)
     assert differences(FULL, other)[0].startswith(f"{table}.{next(iter(changed))}")
+
+
+def test_the_arguments_of_a_factory_decide_the_training():
+    one, two = (
+        Recipe.model_validate(BODY | {"model": {"factory": "own:net", "arguments": {"width": w}}}) for w in (8, 9)
+    )
+    assert digest_of(one) != digest_of(two)
+    assert differences(one, two) == ["model.arguments.width: 8 there, 9 here"]
 
 
 @pytest.mark.parametrize("field", OTHER)

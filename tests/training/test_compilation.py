@@ -15,7 +15,8 @@ from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
-from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 

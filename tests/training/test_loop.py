@@ -12,7 +12,8 @@ from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.pixels import normalized
-from lbadvisor.training.loop import evaluate, train, weight_distance
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import train, weight_distance
 from lbadvisor.training.state import checkpoints, load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")

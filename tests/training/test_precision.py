@@ -11,7 +11,8 @@ from lbadvisor.errors import UsageError
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.pixels import normalized
-from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.precision import check_capability, check_compute
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state

@@ -13,7 +13,8 @@ from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.training.loop import evaluate, recompute_statistics, train
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import recompute_statistics, train
 from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.regularization import (
     classifier_of,

@@ -19,7 +19,8 @@ from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.preparation import load_dataset, preparing
 from lbadvisor.training.data.streaming import Streamed
-from lbadvisor.training.loop import evaluate, train
+from lbadvisor.training.evaluation import evaluate
+from lbadvisor.training.loop import train
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")

@@ -64,11 +64,11 @@ def ladder(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, targets_of, with_requests
     from lbadvisor.cli.options.known_words import noise_scale_of
-    from lbadvisor.cli.options.names import checked_name, ladder_name_of
     from lbadvisor.cli.options.places import machine_of, opened_to_train
     from lbadvisor.planning.arms import parse_arms
     from lbadvisor.planning.knowledge import Knowledge
     from lbadvisor.planning.planned_arms import LadderRequest
+    from lbadvisor.runs.names import checked_name, ladder_name_of
     from lbadvisor.runs.reuse import name_of_ladder
 
     sizes = targets_of(targets)
@@ -121,16 +121,6 @@ def _planned(
     from lbadvisor.planning.baseline import baseline_of
     from lbadvisor.planning.planned_arms import planned_arms
 
-    if asked.target_batch_size == baseline.batch.size:
-        raise UsageError(
-            f"the target batch size {asked.target_batch_size} is the baseline's own: a ladder needs a larger one"
-        )
     requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
     refuse_without_effect(words, Planned(baseline_of(baseline), requests))
-    planned, left_out = planned_arms(wanted, baseline, asked)
-    if sum(arm.seeds for arm in planned) < 2:
-        raise UsageError(
-            "a ladder of one run has nothing to compare: give more arms or seeds, or `lbadvisor train ... --arm "
-            f"{wanted[0][0].name}`"
-        )
-    return planned, left_out
+    return planned_arms(wanted, baseline, asked)

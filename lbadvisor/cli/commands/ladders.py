@@ -72,7 +72,7 @@ def rename(
 ) -> None:
     """Rename a ladder. Its runs keep their names, and the command that made it still finds it."""
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.names import checked_name
     from lbadvisor.runs.selection import ladder_called
 
     with opened(database) as store:

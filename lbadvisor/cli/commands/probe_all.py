@@ -15,6 +15,7 @@ def everything(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs of one baseline, or ladders of it.")],
     *,
     machine: options.MachineOptions,
+    allow_code: options.AllowCode = False,
     database: options.Database = None,
     html: options.HtmlPage = None,
     as_json: options.AsJson = False,
@@ -40,14 +41,14 @@ def everything(
         from lbadvisor.runs.subject import subject_of
 
         subject = subject_of(store, runs)
-        refuse_without_effect(words, TrainedOn(subject.baseline.data.name))
+        refuse_without_effect(words, TrainedOn.of(subject.baseline))
         display.show_loading()
 
         from lbadvisor.cli.follow import follow_probe
         from lbadvisor.runs.examination import examine, planned
         from lbadvisor.runs.workspace import Workspace
 
-        plans = planned(Workspace(store, machine_of(machine, words)), subject)
+        plans = planned(Workspace(store, machine_of(machine, words, allow_code=allow_code)), subject)
         for name, plan in plans.items():
             display.show_line(f"{name}: {plan.cost}")
         if dry_run:

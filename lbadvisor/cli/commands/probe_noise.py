@@ -46,7 +46,7 @@ def noise(
     a training, of which nothing is stored. It predicts speed, not generalization.
     """
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.effects import names_recipe
+    from lbadvisor.cli.options.command_line import names_recipe
     from lbadvisor.cli.options.places import machine_of, opened
     from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis
 

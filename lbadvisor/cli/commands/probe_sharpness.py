@@ -22,6 +22,7 @@ def sharpness(
     examples: options.ProbedExamples = None,
     device: options.Device = "auto",
     data_dir: options.DataDir = None,
+    allow_code: options.AllowCode = False,
     database: options.Database = None,
     dry_run: options.DryProbe = False,
     shown: options.Shown,
@@ -53,8 +54,9 @@ def sharpness(
         selection = select(store, runs, conditions)
         size = examples or (default_examples(selection.runs[0].recipe) if selection.runs else 0)
         check_minima(store, selection, size)
-        refuse_without_effect(words, TrainedOn(selection.runs[0].recipe.data.name))
-        machine = machine_of(options.MachineOptions(device=device, data_dir=data_dir), words)
+        refuse_without_effect(words, TrainedOn.of(selection.runs[0].recipe))
+        asked = options.MachineOptions(device=device, data_dir=data_dir)
+        machine = machine_of(asked, words, allow_code=allow_code)
         cost = (
             f"probing {counted(len(selection.runs), 'run')} on {size:,} training examples: for each about 15 "
             "gradients and 20 products with the Hessian, at 2 to 3 times the cost of a gradient"

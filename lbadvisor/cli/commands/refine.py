@@ -9,7 +9,7 @@ import typer
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.signals import STOPPED_BY_SIGNAL
+from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display

@@ -18,6 +18,7 @@ def resume(
     ] = None,
     micro: options.Micro = None,
     measure: options.MeasureToo = None,
+    allow_code: options.AllowCode = False,
     database: options.Database = None,
     data_dir: options.DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
@@ -35,7 +36,7 @@ def resume(
 
     with opened(database) as store:
         found = store.run(run)
-        refuse_without_effect(words, TrainedOn(found.recipe.data.name))
+        refuse_without_effect(words, TrainedOn.of(found.recipe))
         display = Display(quiet=quiet)
         display.show_recipe(found.name, found.recipe, None, found.seed)
         display.show_loading()
@@ -44,7 +45,8 @@ def resume(
         from lbadvisor.runs.runner import RunRequest
         from lbadvisor.runs.workspace import Workspace
 
-        machine = machine_of(options.MachineOptions(device or found.environment.device, micro, data_dir), words)
+        asked = options.MachineOptions(device or found.environment.device, micro, data_dir)
+        machine = machine_of(asked, words, allow_code=allow_code)
         recipe = found.recipe if measure is None else measuring(found.recipe, also_measured(measure))
         request = RunRequest(recipe, None, found.name, found.seed)
         train_to_the_end(Workspace(store, machine), request, display, dry_run=dry_run)

@@ -11,7 +11,8 @@ from lbadvisor.cli.commands.runs_import import import_run
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.options.places import database_path, opened
+from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
+from lbadvisor.cli.options.places import allowed_code, database_path, opened
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
 
@@ -120,7 +121,7 @@ def rename(
 ) -> None:
     """Rename a run. It keeps its checkpoints and its place in ladders."""
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.cli.options.names import checked_name
+    from lbadvisor.runs.names import checked_name
     from lbadvisor.runs.stored_runs import rename_run
 
     with opened(database) as store:
@@ -213,6 +214,7 @@ def prune(
 @runs.command("export-weights")
 @command
 def export_weights(
+    words: Words,
     run: RunName,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
     as_torch: Annotated[
@@ -223,6 +225,7 @@ def export_weights(
         typer.Option("--weights", help="Default: averaged if the recipe averages weights, else last."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
+    allow_code: options.AllowCode = False,
     database: options.Database = None,
 ) -> None:
     """Write a run's weights as a state dict of the plain network, with batch norm in place of ghost batch norm.
@@ -244,7 +247,8 @@ def export_weights(
 
     with opened(database) as store:
         found = store.run(run)
-        weights = read_weights(store.checkpoint_folder(found), found, which)
+        refuse_without_effect(words, TrainedOn.of(found.recipe))
+        weights = read_weights(store.checkpoint_folder(found), found, which, allowed_code(words, allow_code=allow_code))
     write_weights(out, weights, as_torch=as_torch)
     for note in weights.notes:
         say(stderr(), escape(f"note {note}"))

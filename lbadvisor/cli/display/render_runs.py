@@ -111,7 +111,7 @@ def _readings_text(readings: list[Reading]) -> str | None:
     """Such as `layers at 41 updates (runs export --json has the values)`."""
     updates: dict[str, set[int]] = {}
     for one in readings:
-        updates.setdefault(READINGS_BY_KEY[one.quantity].also or "", set()).add(one.update)
+        updates.setdefault(READINGS_BY_KEY[one.quantity].also or one.quantity, set()).add(one.update)
     counts = ", ".join(f"{also} at {len(at):,} updates" for also, at in updates.items())
     return f"{counts} (`runs export --json` has the values)" if counts else None
 

@@ -39,7 +39,7 @@ def baseline_recipe(path: Path, changes: Changes, words: Words) -> "Recipe":
     if changes.precision is not None:
         overrides.append(f"compute.precision={changes.precision}")
     recipe = load_recipe(path, overrides)
-    refuse_without_effect(words, TrainedOn(recipe.data.name))
+    refuse_without_effect(words, TrainedOn.of(recipe))
     if not 0 < scale <= 1000:
         raise UsageError(f"--schedule-scale {scale:g}: give a number above 0 and at most 1000")
     return checked(scaled(recipe, scale), f"{path} with --schedule-scale {scale:g}")

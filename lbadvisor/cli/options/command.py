@@ -7,13 +7,15 @@ value. A parameter of type `Words` receives the command line itself.
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import typer
 
-from lbadvisor.cli.options.command_line import Words, check_numbers, words_of
+from lbadvisor.cli.options.command_line import Words, check_numbers, recipe_file, words_of
 from lbadvisor.cli.options.effects import refuse_without_effect
+from lbadvisor.errors import RecipeError
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -25,7 +27,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         words = words_of(context)
         check_numbers(words)
         refuse_without_effect(words, words)
-        function(**{name: _gathered(p.annotation, name, values, words) for name, p in parameters.items()})
+        with _in_its_file(words):
+            function(**{name: _gathered(p.annotation, name, values, words) for name, p in parameters.items()})
 
     spread = [p for parameter in parameters.values() for p in _spread(parameter)]
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
@@ -34,6 +37,20 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     checked.__doc__ = _in_paragraphs(inspect.getdoc(function) or "")
     checked.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
     return checked
+
+
+@contextmanager
+def _in_its_file(words: Words) -> Iterator[None]:
+    """While entered, an error in the recipe that only its training finds gets its place in the file."""
+    try:
+        yield
+    except RecipeError as error:
+        file = recipe_file(words)
+        if file is None or error.origin.startswith("--set"):
+            raise
+        from lbadvisor.recipe.file import located
+
+        raise located(error, file) from error
 
 
 def _in_paragraphs(text: str) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -40,6 +41,19 @@ def words_of(context: typer.Context) -> Words:
         names.append(level.info_name)
         level = level.parent
     return Words(" ".join(reversed(names)), values, tuple(given), context.invoked_subcommand)
+
+
+def names_recipe(words: Words) -> bool:
+    """Whether the argument `source` of a command for runs or a recipe is a recipe's file."""
+    source = words.values["source"]
+    return len(source) == 1 and (source[0].endswith(".toml") or Path(source[0]).is_file())
+
+
+def recipe_file(words: Words) -> Path | None:
+    """The recipe's file that the command line names, if it names one."""
+    if words.values.get("recipe") is not None:
+        return Path(words.values["recipe"])
+    return Path(words.values["source"][0]) if "source" in words.values and names_recipe(words) else None
 
 
 MOST = 2**63 - 1

@@ -7,10 +7,9 @@ line, whatever its value.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.command_line import Words, names_recipe
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.catalog import BUNDLED
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from lbadvisor.planning.baseline import Baseline
     from lbadvisor.planning.request import Request
     from lbadvisor.recipe.parts import Part
+    from lbadvisor.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,16 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class TrainedOn:
-    """The data set of the recipe that is trained, by its name."""
+    """The data set of the recipe that is trained, by its name; and whether its data, or any of it, are own code."""
 
     dataset: str
+    has_own_data: bool
+    has_own_code: bool
+
+    @classmethod
+    def of(cls, recipe: "Recipe") -> Self:
+        """What is known of the recipe."""
+        return cls(recipe.data.name, "data" in recipe.own_code, bool(recipe.own_code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,10 @@ LOOKED_FOR = Need(
     lambda trained: trained.dataset not in BUNDLED,
     "has no effect: the recipe's data set comes with scikit-learn and needs no folder",
 )
+FOUND_BY_FACTORY = Need(
+    TrainedOn, lambda trained: not trained.has_own_data, "has no effect: the recipe's data.factory finds its data"
+)
+OWN_CODE = Need(TrainedOn, lambda trained: trained.has_own_code, "has no effect: the recipe names no code of its own")
 ADAPTED = Need(
     Planned,
     lambda planned: planned.requests != (),
@@ -199,12 +210,6 @@ MEMORY_SEEN = Need(
     lambda computed: (computed.device, computed.micro) != ("cpu", "auto"),
     "auto has no effect on the CPU, whose memory is not measured: give a number, or leave it out",
 )
-
-
-def names_recipe(words: Words) -> bool:
-    """Whether the argument `source` of a command for runs or a recipe is a recipe's file."""
-    source = words.values["source"]
-    return len(source) == 1 and (source[0].endswith(".toml") or Path(source[0]).is_file())
 
 
 OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have their readings: give a recipe file")
@@ -259,7 +264,8 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--name": ALWAYS,
     # Where everything lies, and what computes.
     "--db": ALWAYS,
-    "--data-dir": (LOOKED_FOR,),
+    "--data-dir": (LOOKED_FOR, FOUND_BY_FACTORY),
+    "--allow-code": (OWN_CODE,),
     "--device": ALWAYS,
     "--micro": (MEMORY_SEEN,),
     # The recipe.
@@ -294,7 +300,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "plan --html": (IN_TIME,),
     "plan --png": (DEVICES, RATE),
     "plan --device": (TIMED,),
-    "plan --data-dir": (TIMED, LOOKED_FOR),
+    "plan --data-dir": (TIMED, LOOKED_FOR, FOUND_BY_FACTORY),
     "plan --from": (NO_RECIPE,),
     "plan --lr": (NO_RECIPE, FROM),
     "plan --epochs": (NO_RECIPE, FROM),
@@ -343,7 +349,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "probe noise --schedule-scale": (OF_RECIPE,),
     "probe noise --precision": (OF_RECIPE,),
     "probe noise --device": (OF_RECIPE,),
-    "probe noise --data-dir": (OF_RECIPE, LOOKED_FOR),
+    "probe noise --data-dir": (OF_RECIPE, LOOKED_FOR, FOUND_BY_FACTORY),
     "probe noise --dry-run": (OF_RECIPE,),
     "probe noise --db": (OF_RUNS,),
     "probe noise --json": (DONE,),

@@ -4,46 +4,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbadvisor.cli.options import words as options
-from lbadvisor.cli.options.command_line import Words
+from lbadvisor.cli.options.command_line import Words, recipe_file
 from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
+from lbadvisor.runs.databases import database_path, opened, opened_to_train
 
 if TYPE_CHECKING:
-    from lbadvisor.store import Store
     from lbadvisor.training.machine import Machine, MicroSize
 
-
-def database_path(database: Path | None) -> Path:
-    """The file that --db names, or the default one."""
-    from lbadvisor.store import default_database_path
-
-    return database or default_database_path()
+__all__ = ["database_path", "machine_of", "opened", "opened_to_train"]
 
 
-def opened(database: Path | None) -> "Store":
-    """The store of a command that reads, or changes what is there. Raises `StoreError` if there is no database."""
-    from lbadvisor.store import Store
-
-    return Store.open(database_path(database), create=False)
-
-
-def opened_to_train(database: Path | None) -> "Store":
-    """The store of a command that trains: its first run makes the file."""
-    from lbadvisor.store import Store
-
-    return Store.at(database_path(database))
-
-
-def machine_of(machine: options.MachineOptions, words: Words) -> "Machine":
+def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: bool = False) -> "Machine":
     """The machine that the options name. Imports torch, which takes seconds.
 
     Raises `UsageError`, also for an option that has no effect on it.
     """
     from lbadvisor.training.machine import Machine
 
-    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro))
+    code = allowed_code(words, allow_code=allow_code)
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
+
+
+def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:
+    """Where to look for a recipe's own code.
+
+    None, unless the user names the file, or says --allow-code: a stored recipe runs no code unasked.
+    """
+    file = recipe_file(words)
+    if file is not None:
+        from lbadvisor.recipe.file import code_folders
+
+        return code_folders(file)
+    return (Path.cwd(),) if allow_code else None
 
 
 def _micro(text: str | None) -> "MicroSize":

@@ -26,6 +26,12 @@ HtmlPage = Annotated[
 PngPicture = Annotated[
     Path | None, typer.Option("--png", metavar="FILE", help="Write the charts as a picture. Overwrites only its own.")
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Run the code that the stored recipe names, from the working folder, if you trust it."
+    ),
+]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.")]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Targets = Annotated[

@@ -1,6 +1,6 @@
 """The training loss as a function of the weights, on examples that stay the same.
 
-B examples of a batch, C channels, H height, W width, K classes, P parameters.
+P parameters.
 """
 
 import copy
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from lbadvisor.errors import UsageError
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Compute
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
+from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.state import TrainState
@@ -27,7 +27,7 @@ ORDER = 0
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """The mean cross-entropy of all `batches`, in nats, over the parameters of `model` as one vector, float64 (P).
+    """The mean loss of all `batches` over the parameters of `model` as one vector, float64 (P).
 
     Each batch passes through the network alone. Network and derivatives have the parameters' precision; the loss is
     computed and summed in float64. The model belongs to the landscape, which sets its parameters; `weights_P` are those
@@ -37,6 +37,7 @@ class Landscape:
     model: nn.Module
     batches: tuple[LabelledImages, ...]
     weights_P: Tensor
+    goal: Goal = CROSS_ENTROPY
 
     @property
     def normalized_over(self) -> int | None:
@@ -46,9 +47,9 @@ class Landscape:
     @property
     def too_large(self) -> str:
         """The message if memory runs out."""
-        images_BCHW, _ = self.batches[0]
+        inputs, _ = self.batches[0]
         return (
-            f"{len(images_BCHW):,} examples at once do not fit into the memory of the device {images_BCHW.device}: "
+            f"{len(inputs):,} examples at once do not fit into the memory of the device {inputs.device}: "
             "give fewer --examples"
         )
 
@@ -83,10 +84,10 @@ class Landscape:
 
     def _losses(self) -> Iterator[Tensor]:
         """Each batch's share of the loss, shape ()."""
-        examples = sum(len(labels_B) for _, labels_B in self.batches)
-        for images_BCHW, labels_B in self.batches:
-            logits_BK: Tensor = self.model(images_BCHW)
-            yield cross_entropy(logits_BK.double(), labels_B, reduction="sum") / examples
+        examples = sum(len(targets) for _, targets in self.batches)
+        for inputs, targets in self.batches:
+            outputs: Tensor = self.model(inputs)
+            yield self.goal.total(outputs.double(), targets) / examples
 
     def _parts(self, vector_P: Tensor) -> list[Tensor]:
         """The vector in the shapes of the parameters, and their precision."""
@@ -122,9 +123,9 @@ def landscape_of(state: TrainState, dataset: Dataset, examples: int) -> Landscap
             layer.running_mean = layer.running_var = None
     data = state.recipe.data.model_copy(update={"augmentation": "none"})
     recipe = state.recipe.model_copy(update={"batch": Batch(size=examples), "data": data})
-    images_BCHW, labels_B = dataset.training_batch(recipe, ORDER, 0)
-    batches = tuple(zip(images_BCHW.split(sizes), labels_B.split(sizes), strict=True))
-    return Landscape(model, batches, _flat(p.detach() for p in model.parameters()))
+    inputs, targets = dataset.training_batch(recipe, ORDER, 0)
+    batches = tuple(zip(inputs.split(sizes), targets.split(sizes), strict=True))
+    return Landscape(model, batches, _flat(p.detach() for p in model.parameters()), state.goal)
 
 
 def statistics_slices(recipe: Recipe, train_examples: int, examples: int) -> tuple[int, ...]:

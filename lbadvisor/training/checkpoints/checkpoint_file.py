@@ -28,13 +28,14 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A network's inputs: images of `shape` (C, H, W) in `classes` classes.
+    """A network's inputs: images of `shape` (C, H, W) in `classes` classes, or the user's own, of any shape.
 
-    Each channel's pixels, from 0 to 255, are normalized: minus `mean`, divided by `deviation`.
+    Each channel's pixels, from 0 to 255, are normalized: minus `mean`, divided by `deviation`; the user's own inputs
+    are not: both are empty.
     """
 
     shape: Shape
-    classes: int
+    classes: int | None
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
@@ -44,9 +45,9 @@ class Header:
     """A checkpoint's description: its training, its progress, and what made it.
 
     `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
-    the run's name; `milestones` are the updates of the schedule's milestones, as far as they are known. These two,
-    `training`, `micro_size` (examples) and `images` are None in checkpoints of earlier versions, which did not store
-    them.
+    the run's name; `milestones` are the updates of the schedule's milestones, as far as they are known; `sources` are
+    the SHA-256 of the files that define the recipe's factories, by their names. These three, `training`, `micro_size`
+    (examples) and `images` are None in checkpoints of earlier versions, which did not store them.
     """
 
     recipe: str
@@ -61,6 +62,7 @@ class Header:
     images: Images | None = None
     training: str | None = None
     milestones: tuple[Count, ...] | None = None
+    sources: dict[str, str] | None = None
 
 
 _HEADER = TypeAdapter(Header)

@@ -12,8 +12,9 @@ from lbadvisor.errors import CheckpointError, LbadvisorError, UsageError
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.records.run import Run
 from lbadvisor.training.checkpoints.checkpoint_file import Header, header_of, newest_sound
+from lbadvisor.training.evaluation import evaluated_weights
 from lbadvisor.training.files import write_atomically
-from lbadvisor.training.loop import evaluated_weights
+from lbadvisor.training.own_code import CodeFolders
 from lbadvisor.training.shape import Shape
 from lbadvisor.training.state import load_checkpoint, start_state
 
@@ -36,10 +37,11 @@ class Weights:
     notes: tuple[str, ...]
 
 
-def read_weights(folder: Path, run: Run, which: Which | None) -> Weights:
+def read_weights(folder: Path, run: Run, which: Which | None, code: CodeFolders = None) -> Weights:
     """The weights of the newest sound checkpoint in `folder`; by default the averaged ones, if there are any.
 
-    Raises `UsageError` if averaged weights are wanted but missing, and `CheckpointError` if no checkpoint can be read,
+    `code` says whether the network's code may be run, if it is the user's own. Raises `RefusedError` if not,
+    `UsageError` if averaged weights are wanted but missing, and `CheckpointError` if no checkpoint can be read,
     for example because they were pruned.
     """
     averages = run.recipe.weight_ema is not None
@@ -49,7 +51,7 @@ def read_weights(folder: Path, run: Run, which: Which | None) -> Weights:
     if found is None:
         raise CheckpointError(f"the run {run.name} has no checkpoint yet: `lbadvisor resume {run.name}`")
     path, header = found
-    state = start_state(run.recipe, run.seed, *_images(path, header, run), torch.device("cpu"))
+    state = start_state(run.recipe, run.seed, *_images(path, header, run), torch.device("cpu"), code)
     load_checkpoint(path, state)
     chosen = which or ("averaged" if averages else "last")
     with evaluated_weights(state, averaged=chosen == "averaged"):
@@ -77,7 +79,7 @@ def write_weights(path: Path, weights: Weights, *, as_torch: bool) -> None:
         raise LbadvisorError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _images(path: Path, header: Header, run: Run) -> tuple[Shape, int]:
+def _images(path: Path, header: Header, run: Run) -> tuple[Shape, int | None]:
     """The images' (C, H, W) and the number of classes."""
     if header.images is not None:
         return header.images.shape, header.images.classes
@@ -106,7 +108,7 @@ def _metadata(header: Header, run: Run, which: Which) -> dict[str, str]:
     }
     if header.images is not None:
         known |= {
-            "classes": str(header.images.classes),
+            "classes": json.dumps(header.images.classes),
             "shape": json.dumps(header.images.shape),
             "mean": json.dumps(header.images.mean),
             "deviation": json.dumps(header.images.deviation),

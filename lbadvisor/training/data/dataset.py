@@ -17,18 +17,19 @@ LabelledImages = tuple[Tensor, Tensor]
 class Dataset(Protocol):
     """Images in classes: to train on, to test on and, if the recipe says so, held out of the training set.
 
-    They are in memory (`InMemory`) or read as needed (`Streamed`).
+    They are in memory (`InMemory`) or read as needed (`Streamed`); or they are the user's own (`OwnData`): inputs and
+    targets of any shape and type.
 
     `mean_C` and `deviation_C` are those of the stored pixels (0 to 255), float32, on the training's device.
     """
 
     @property
-    def classes(self) -> int:
-        """The number of classes."""
+    def classes(self) -> int | None:
+        """The number of classes; None if it is not known, or there are none."""
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W) of an image as seen by the network."""
+        """Shape of one input as seen by the network, (C, H, W) of an image."""
 
     @property
     def train_examples(self) -> int:

@@ -17,10 +17,12 @@ from lbadvisor.training.data.dataset import Dataset, Preparing, Split
 from lbadvisor.training.data.decoding import size_of
 from lbadvisor.training.data.held_out import parted
 from lbadvisor.training.data.in_memory import in_memory
+from lbadvisor.training.data.own_data import own_data
 from lbadvisor.training.data.packing import counted, packed
 from lbadvisor.training.data.pixels import imagenet_statistics, statistics_of
 from lbadvisor.training.data.streaming import Streamed
 from lbadvisor.training.out_of_memory import naming_memory
+from lbadvisor.training.own_code import CodeFolders
 
 PACKED_SHARE = 0.25
 """A class folder is kept decoded if that takes at most this share of the machine's memory. This affects how fast images
@@ -37,9 +39,9 @@ def _cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("lbadvisor")) / "data"
 
 
-def load_dataset(recipe: Recipe, data_dir: Path, device: torch.device) -> Dataset:
+def load_dataset(recipe: Recipe, data_dir: Path, device: torch.device, code: CodeFolders = None) -> Dataset:
     """The recipe's data set, prepared silently; `preparing` also yields progress, and says what is done and raised."""
-    progress = preparing(recipe, data_dir, device)
+    progress = preparing(recipe, data_dir, device, code=code)
     while True:
         try:
             next(progress)
@@ -55,6 +57,7 @@ def preparing(
     *,
     workers: int | None = None,
     packed_at_most_bytes: float | None = None,
+    code: CodeFolders = None,
 ) -> Generator[Preparing, None, Dataset]:
     """Prepares the recipe's data set: yields the progress, and returns the data set.
 
@@ -63,6 +66,8 @@ def preparing(
     decoded once and packed into a file in the user's cache folder, unless that is larger than `packed_at_most_bytes`
     (default: `PACKED_SHARE` of the memory) or each epoch needs other pixels (random-resized-crop): then they are
     streamed. `workers` threads decode (default: one per CPU).
+
+    If the recipe has a factory, its data are used as they are: see `own_data`. `code` says whether it may be run.
 
     If the recipe holds out validation examples, `held_out` picks them among the training images. Pixels are normalized
     with the exact mean and deviation of the training images; with random-resized-crop, as in the code of Hoffer et al.
@@ -74,6 +79,8 @@ def preparing(
     most = packed_at_most_bytes if packed_at_most_bytes is not None else PACKED_SHARE * _memory_bytes()
     yield Preparing(f"reading {name}")
     with naming_memory(f"the data set {name} does not fit into memory: free some"):
+        if recipe.data.factory is not None:
+            return own_data(recipe, device, code)
         if name == "digits":
             return _in_one_piece(recipe, sources.digits(), "scikit-learn", device)
         _require_folder(data_dir)

@@ -28,11 +28,11 @@ def torchvision_network(name: str, shape: Shape, classes: int) -> nn.Module:
     if shape[0] != 3:
         raise DataError(f"torchvision's networks take images with 3 channels, but these have {shape[0]}")
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-    _require_fit(name, network, shape, classes)
+    require_fit(f"{TORCHVISION}{name}", network, shape, classes)
     return network
 
 
-def _require_fit(name: str, network: nn.Module, shape: Shape, classes: int) -> None:
+def require_fit(name: str, network: nn.Module, shape: Shape, classes: int) -> None:
     """Raise `DataError` unless the network makes logits from images of `shape`, computing with shapes only.
 
     Only the weights are on the meta device, not the constructor: some networks compute their widths with tensors.
@@ -45,8 +45,8 @@ def _require_fit(name: str, network: nn.Module, shape: Shape, classes: int) -> N
         raise
     except (RuntimeError, AssertionError, ValueError) as error:
         raise DataError(
-            f"{TORCHVISION}{name} cannot take images of {height}x{width} pixels ({reason_of(error)}): "
+            f"{name} cannot take images of {height}x{width} pixels ({reason_of(error)}): "
             "choose another network, or images of another size"
         ) from error
     if logits.shape != (2, classes):
-        raise DataError(f"{TORCHVISION}{name} gives {tuple(logits.shape)} for 2 images, not (2, {classes}) logits")
+        raise DataError(f"{name} gives {tuple(logits.shape)} for 2 images, not (2, {classes}) logits")

@@ -1,6 +1,7 @@
 """Signals that ask a long command to stop."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -49,6 +50,8 @@ def interrupted_by_all() -> Iterator[None]:
 
 def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Callable[[], None]:
     """Let `handler` receive the signals; returns a function that undoes this."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None  # only the main thread receives signals
     # Under `nohup` SIGHUP is ignored, and stays so.
     taken = [n for n in ASKED_TO_STOP if n.name != "SIGHUP" or signal.getsignal(n) is not signal.SIG_IGN]
     earlier = {number: signal.signal(number, handler) for number in taken}
