@@ -47,11 +47,11 @@ def import_run(
     need no --column. Accuracies are in percent. Nothing is stored if a row is wrong.
     """
     from lbadvisor.cli.display.console import say, stderr
-    from lbadvisor.cli.options.names import checked_name
     from lbadvisor.recipe.file import load_recipe
     from lbadvisor.recipe.settings import recipe_of_settings, recorded
     from lbadvisor.records.numerals import counted
     from lbadvisor.runs.importing import csv_sheet, import_measured, measured_in, sources_of
+    from lbadvisor.runs.names import checked_name
 
     if recipe is None and not settings:
         raise UsageError("say what it trained: --recipe RECIPE, or --setting batch_size=B and whatever else is known")
