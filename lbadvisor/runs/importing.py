@@ -23,7 +23,7 @@ UNKNOWN = Environment("unknown", "unknown", __version__, "unknown", "unknown", N
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SheetRow:
     """One row of a table: the place to name if it is wrong, and its cells by column, as text or numbers."""
 
     place: str
@@ -36,11 +36,11 @@ class Sheet:
 
     path: Path
     columns: Sequence[str]
-    rows: Iterable[Row]
+    rows: Iterable[SheetRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ColumnSource:
     """Where a quantity comes from: `factor` times the column, plus `offset`."""
 
     column: str
@@ -61,23 +61,23 @@ def csv_sheet(path: Path) -> Sheet:
     return Sheet(path, columns, _csv_rows(path, columns, reader))
 
 
-def _csv_rows(path: Path, columns: Sequence[str], reader: Any) -> Iterator[Row]:
+def _csv_rows(path: Path, columns: Sequence[str], reader: Any) -> Iterator[SheetRow]:
     for cells in reader:
         place = f"{path}:{reader.line_num}"
         if cells and len(cells) != len(columns):
             raise UsageError(f"{place}: the row has {len(cells)} cells, but there are {len(columns)} columns")
         if cells:
-            yield Row(
+            yield SheetRow(
                 place, {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if cell.strip()}
             )
 
 
-def sources_of(sheet: Sheet, given: Sequence[str]) -> dict[str, Source]:
+def sources_of(sheet: Sheet, given: Sequence[str]) -> dict[str, ColumnSource]:
     """Which column each quantity comes from: as `given`, such as `accuracy=100*val_acc`, or else of its own name.
 
     Raises `UsageError`.
     """
-    sources = {KEYS[column]: Source(column) for column in sheet.columns if column in KEYS}
+    sources = {KEYS[column]: ColumnSource(column) for column in sheet.columns if column in KEYS}
     for text in given:
         word, equals, column = text.partition("=")
         if not equals or word not in KEYS:
@@ -98,20 +98,20 @@ def sources_of(sheet: Sheet, given: Sequence[str]) -> dict[str, Source]:
     return sources
 
 
-def _source(text: str, column: str, sheet: Sheet) -> Source:
+def _source(text: str, column: str, sheet: Sheet) -> ColumnSource:
     if column in sheet.columns:
-        return Source(column)
+        return ColumnSource(column)
     parts = re.fullmatch(r"(?:([0-9.eE-]+)\*)?(.+?)(?:\+([0-9.]+))?", column)
     name = parts[2] if parts else column
     if parts is None or name not in sheet.columns:
         raise UsageError(f"--column {text}: {sheet.path} has no column {name!r}: {did_you_mean(name, sheet.columns)}")
     try:
-        return Source(name, float(parts[1]) if parts[1] else None, float(parts[3] or 0))
+        return ColumnSource(name, float(parts[1]) if parts[1] else None, float(parts[3] or 0))
     except ValueError:
         raise UsageError(f"--column {text}: give FACTOR*COLUMN+OFFSET, as in 100*{name} or {name}+1") from None
 
 
-def measured_in(sheet: Sheet, sources: Mapping[str, Source], recipe: Recipe) -> list[Measured]:
+def measured_in(sheet: Sheet, sources: Mapping[str, ColumnSource], recipe: Recipe) -> list[Measured]:
     """What the rows say, by update; several rows of one update are put together.
 
     Without updates, they follow from the examples, else the epochs. Raises `UsageError` with the place of the fault.
@@ -135,7 +135,7 @@ def measured_in(sheet: Sheet, sources: Mapping[str, Source], recipe: Recipe) -> 
     return [measured_of(recipe, update, numbers) for update, numbers in numbers_at.items()]
 
 
-def _value(row: Row, source: Source) -> Any:
+def _value(row: SheetRow, source: ColumnSource) -> Any:
     cell = row.cells[source.column]
     try:
         return (1.0 if source.factor is None else source.factor) * float(cell) + source.offset
@@ -159,7 +159,7 @@ def _whole(update: float) -> Any:
     return int(update) if update.is_integer() else update
 
 
-def _refuse_shares(sheet: Sheet, sources: Mapping[str, Source], accuracies: Sequence[float]) -> None:
+def _refuse_shares(sheet: Sheet, sources: Mapping[str, ColumnSource], accuracies: Sequence[float]) -> None:
     source = sources.get(ACCURACY.key)
     if source is not None and source.factor is None and 0 < max(accuracies, default=0.0) <= 1:
         raise UsageError(

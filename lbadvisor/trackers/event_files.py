@@ -8,7 +8,7 @@ from typing import Any
 from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.records.run import Run
-from lbadvisor.runs.importing import Row, Sheet
+from lbadvisor.runs.importing import SheetRow, Sheet
 from lbadvisor.store import Store
 from lbadvisor.trackers.scalars import scalars_of
 
@@ -45,7 +45,9 @@ def events_sheet(path: Path) -> Sheet:
     for tag, one, value in points:
         steps.setdefault(one.step, {STEP: one.step, WALL_TIME: one.wall_time - began})[tag] = value
     tags = dict.fromkeys(tag for tag, *_ in points)
-    return Sheet(path, [*tags, STEP, WALL_TIME], [Row(f"{path}: step {step}", steps[step]) for step in sorted(steps)])
+    return Sheet(
+        path, [*tags, STEP, WALL_TIME], [SheetRow(f"{path}: step {step}", steps[step]) for step in sorted(steps)]
+    )
 
 
 def write_events(store: Store, run: Run, folder: Path) -> Iterator[Advance]:
