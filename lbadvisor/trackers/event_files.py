@@ -8,7 +8,7 @@ from typing import Any
 from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.records.run import Run
-from lbadvisor.runs.importing import SheetRow, Sheet
+from lbadvisor.runs.importing import Sheet, SheetRow
 from lbadvisor.store import Store
 from lbadvisor.trackers.scalars import scalars_of
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.places import database_path, opened
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 @command
 def export(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN...]",
+            help="Runs by name or number, or ladders; default: all.",
+            autocompletion=completion.runs_or_ladders,
+        ),
     ] = None,
     where: options.Where = None,
     out: Annotated[
