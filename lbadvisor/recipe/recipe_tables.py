@@ -93,6 +93,9 @@ class Model(RecipeModel):
 
     def _faults(self) -> Iterator[Fault]:
         yield from factory_faults(self.factory, self.arguments, alone=self.name.startswith("timm:"))
+        for name in self.arguments.given if self.factory is None else ():
+            if name.startswith(("pretrained", "checkpoint")):
+                yield Fault(("arguments", name), "has no effect: weights are drawn from the seed", "remove it")
 
 
 class Batch(RecipeModel):
