@@ -1,7 +1,9 @@
 """Hyperparameter advisor and resumable trainer for large-batch training.
 
-    import lbadvisor
-    plan = lbadvisor.plan("recipes/resnet44.toml", to=4096)
+    >>> import lbadvisor
+    >>> plan = lbadvisor.plan("recipes/resnet44.toml", to=4096)
+    >>> plan.updates, plan.clipping.updates
+    (78125, 391)
 
 Names are loaded on first use: planning needs no torch.
 """
@@ -9,6 +11,7 @@ Names are loaded on first use: planning needs no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lbadvisor import errors
 from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ __all__ = [
     "compare_runs",
     "convert_ghost_batchnorm",
     "dump_recipe",
+    "errors",
     "ladder",
     "load_recipe",
     "plan",
@@ -105,6 +109,10 @@ __all__ = [
     "train_ladder",
     "train_run",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> object:

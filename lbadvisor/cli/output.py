@@ -107,3 +107,11 @@ def check_out(path: Path, *, force: bool, source: Path | None = None) -> None:
         raise UsageError(f"--out {path} is the input file, which would be lost: give another name")
     if path.exists() and not force:
         raise UsageError(f"{path} exists: give another --out, or --force to replace it")
+
+
+def write_out(path: Path, text: str) -> None:
+    """Write the file that `check_out` has looked at. Raises `LbadvisorError`."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error

@@ -13,7 +13,13 @@ from lbadvisor.training.data.order import batch_indices
 class UpdateBatchSampler(Sampler[list[int]]):
     """A batch sampler of the examples that each update of a plan sees, in the order that `lbadvisor.train` uses.
 
-        loader = DataLoader(dataset, batch_sampler=UpdateBatchSampler(dataset, plan, seed=0))
+        >>> import lbadvisor, torch
+        >>> plan = lbadvisor.plan(batch_size=2, to=4, updates=5, examples=10)
+        >>> dataset = torch.utils.data.TensorDataset(torch.arange(10))
+        >>> sampler = lbadvisor.UpdateBatchSampler(dataset, plan, seed=0)
+        >>> sampler.set_update(2)
+        >>> [len(examples) for examples, in torch.utils.data.DataLoader(dataset, batch_sampler=sampler)]
+        [4, 4, 4]
 
     Update u (the first is 0) sees the examples [u*B, (u+1)*B) of an endless stream of shuffled epochs: every batch is
     full, and may straddle two epochs. One pass over the loader is the whole training, `plan.updates` batches. The order

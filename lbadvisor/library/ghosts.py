@@ -20,6 +20,11 @@ def convert_ghost_batchnorm(
     (arXiv:1705.08741), Algorithm 1. Parameters, buffers and `state_dict` stay the same, so an optimizer that was
     made before goes on working. See `GhostBatchNorm` for `running_statistics` and `layout`, and for several GPUs.
 
+        >>> import lbadvisor, torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4))
+        >>> lbadvisor.convert_ghost_batchnorm(model, 128)[1].ghost_batch_size
+        128
+
     Raises `UsageError` if the model has no batch norm, and `ValueError` for a size below 1.
     """
     if not has_batch_norm(model):

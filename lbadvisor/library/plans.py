@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from lbadvisor.errors import PlanError
 from lbadvisor.library.options import BaselineNumbers, PlanOptions, baseline_by, request_by, split_keywords
+from lbadvisor.planning.baseline import baseline_of
 from lbadvisor.planning.numbers_plan import NumbersPlan
+from lbadvisor.planning.option_needs import Planned, refuse_idle
 from lbadvisor.planning.plan import Plan, advise, advise_numbers
 
 if TYPE_CHECKING:
@@ -33,25 +35,29 @@ def plan(
         >>> plan = lbadvisor.plan(batch_size=128, to=4096, lr=0.1, optimizer="sgd", updates=78_125, examples=50_000)
         >>> round(plan.lr, 4), plan.updates, plan.epochs, plan.ghost_batch_size
         (0.5657, 78125, 6400.0, 128)
-        >>> plan.clipping
-        GradientClipping(max_norm=0.8838834764831844, updates=391)
+        >>> round(plan.clipping.max_norm, 4), plan.clipping.updates
+        (0.8839, 391)
 
-    Loads no torch. Raises `PlanError` if a rule cannot be applied, `RecipeError` or `UsageError` if the file cannot be
-    read, and `RefusedError` for a recipe that is adapted already.
+    Loads no torch. Raises `PlanError` if a rule cannot be applied or an option has no effect, `RecipeError` or
+    `UsageError` if the file cannot be read, and `RefusedError` for a recipe that is adapted already.
     """
     numbers, options = split_keywords("plan", given)
     request = request_by(to, options)
     if recipe is None:
         if batch_size is None:
             raise PlanError("give a recipe, or the baseline batch size: batch_size=")
-        return advise_numbers(baseline_by(batch_size, numbers), request)
+        baseline = baseline_by(batch_size, numbers)
+        refuse_idle(options, Planned(baseline, (request,)))
+        return advise_numbers(baseline, request)
     of_numbers = (["batch_size"] if batch_size is not None else []) + list(numbers)
     if of_numbers:
         raise PlanError(
             f"{of_numbers[0]}= belongs to a plan without a recipe: change the recipe instead, as in "
             'load_recipe("r.toml", ["optimizer.lr=0.2"])'
         )
-    return advise(loaded(recipe), request)
+    recipe = loaded(recipe)
+    refuse_idle(options, Planned(baseline_of(recipe), (request,)))
+    return advise(recipe, request)
 
 
 def loaded(recipe: "Recipe | Path | str") -> "Recipe":

@@ -63,6 +63,17 @@ def schedule(optimizer: Optimizer, plan: NumbersPlan) -> PlanSchedule:
     Of a recipe it is the recipe's schedule at the target batch size, weight decays included; of numbers alone it is
     constant after the warm-up, if there is one: for another curve use a scheduler of your own, over `plan.updates`.
 
+        >>> import lbadvisor, torch
+        >>> plan = lbadvisor.plan("recipes/digits.toml", to=512)
+        >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+        >>> plan.apply(optimizer)
+        >>> schedule = lbadvisor.schedule(optimizer, plan)
+        >>> for update in range(203):  # the recipe's first milestone, at epoch 5 of batches of 32
+        ...     optimizer.step()
+        ...     schedule.step()
+        >>> [round(lr, 6) for lr in schedule.get_last_lr()]
+        [0.02]
+
     Raises `RefusedError` if the plan was not applied, and `PlanError` if its length is not known or its milestones come
     at weight distances, which only `lbadvisor.train` follows.
     """

@@ -12,7 +12,9 @@ from lbadvisor.errors import PlanError, UsageError
 from lbadvisor.library.options import PlanOptions, count_of, request_by, split_keywords
 from lbadvisor.library.plans import loaded, plan
 from lbadvisor.planning.arms import parse_arms
+from lbadvisor.planning.baseline import baseline_of
 from lbadvisor.planning.noise_scale import NoiseScale
+from lbadvisor.planning.option_needs import Planned, refuse_idle
 from lbadvisor.planning.planned_arms import LadderRequest, planned_arms
 from lbadvisor.planning.request import BetasRule, WeightDecayRule
 from lbadvisor.recipe.file import code_folders
@@ -109,6 +111,8 @@ def ladder(
     baseline, asked = loaded(recipe), request_by(to, _options_of(rules))
     wanted = parse_arms(arms if isinstance(arms, str) else ",".join(arms), count_of("seeds", seeds))
     planned, _ = planned_arms(wanted, baseline, asked)
+    requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)
+    refuse_idle(rules, Planned(baseline_of(baseline), requests))
     from lbadvisor.runs.ladder import train_ladder
     from lbadvisor.runs.ladder_runs import compare_ladder
     from lbadvisor.runs.workspace import Workspace

@@ -22,8 +22,17 @@ class Watch:
     Make it before the first update: it keeps a copy of the first weights, which takes as much memory as they do. Call
     `read` between `optimizer.step()` and `schedule.step()`, whenever a measurement is due, and log it into a run:
 
-        if update % 100 == 0:
-            run.log(update, loss=loss.item(), **watch.read())
+        >>> import lbadvisor, torch
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        >>> watch = lbadvisor.Watch(model, optimizer)
+        >>> with lbadvisor.record("a-run", {"batch_size": 1, "optimizer": "sgd", "lr": 0.5}) as run:
+        ...     loss = model(torch.tensor([3.0, 4.0])).sum()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     run.log(1, loss=loss.item(), **watch.read())
+        >>> watch.weight_distance()
+        2.5
 
     `clip` is the loop's `ClippingWarmup`, if it has one: the gradient's norm is then that before clipping.
     """
@@ -78,9 +87,16 @@ class Watch:
         whole ghost batches. The gradient of the others follows, so it takes one pass of half a batch, say once in 100
         updates (1% of their time):
 
-            with watch.untracked():
-                first_loss = loss_of(model(images[:half]), labels[:half])
-            watch.read_noise(first_loss, half, len(images))
+        >>> import lbadvisor, torch
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> watch = lbadvisor.Watch(model, torch.optim.SGD(model.parameters(), lr=0.5))
+        >>> images = torch.tensor([[3.0, 4.0], [3.0, 3.0], [2.0, 4.0], [4.0, 4.0]])
+        >>> model(images).mean().backward()
+        >>> with watch.untracked():
+        ...     first_loss = model(images[:2]).mean()
+        >>> watch.read_noise(first_loss, 2, 4)
+        >>> round(watch.noise_scale().examples, 4)
+        0.0109
 
         Both parts must compute as in the update: not so with dropout, which draws other masks, nor with plain batch
         norm, whose statistics span the batch. The estimators are those of McCandlish et al. 2018 (arXiv:1812.06162),

@@ -40,6 +40,14 @@ class ClippingWarmup:
     update before clipping, None after the warm-up. They are tensors of shape () on the device of the first parameter,
     so that no GPU is waited for.
 
+        >>> import lbadvisor, torch
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> plan = lbadvisor.plan(batch_size=128, to=2048, updates=1000, examples=50_000)
+        >>> clip = lbadvisor.ClippingWarmup(model.parameters(), plan)
+        >>> model(torch.tensor([3.0, 4.0])).backward()
+        >>> clip.step(), model.weight.grad
+        (tensor(5.), tensor([[0.7500, 1.0000]]))
+
     Source: Hoffer et al. 2017, arXiv:1705.08741, which clips in the first updates but gives neither norm nor length.
     Raises `PlanError` if the plan's length is not known.
     """

@@ -71,8 +71,11 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
     whatever makes it: Lightning's `sync_batchnorm=True`, timm's `--sync-bn`), or convert to ghosts last, which in turn
     replaces the synchronized layers:
 
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        model = GhostBatchNorm.convert_ghost_batchnorm(model, 128)
+        >>> import lbadvisor
+        >>> from torch import nn
+        >>> model = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(8)))
+        >>> type(lbadvisor.convert_ghost_batchnorm(model, 128)[0]).__name__
+        'GhostBatchNorm'
 
     For a ghost that spans several processes, use `nn.SyncBatchNorm` instead, in process groups of
     ghost batch size / batch size of a process.

@@ -16,7 +16,7 @@ ParameterGroup = dict[str, Any]
 LR_RATIO, WEIGHT_DECAY_RATIO = "plan_lr_ratio", "plan_weight_decay_ratio"
 """Keys of a group: its rates as multiples of the plan's. A ratio of None: the group keeps its own weight decay."""
 
-_CLASSES = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "RMSprop": "rmsprop", "Adagrad": "adagrad"}
+TORCH_CLASSES = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "RMSprop": "rmsprop", "Adagrad": "adagrad"}
 
 
 class HasParameterGroups(Protocol):
@@ -99,12 +99,12 @@ def _check_unadapted(groups: Sequence[ParameterGroup]) -> None:
 
 
 def _check_kind(optimizer: HasParameterGroups, planned: str) -> None:
-    kinds = (kind for cls in type(optimizer).__mro__ if (kind := _CLASSES.get(cls.__name__)))
+    kinds = (kind for cls in type(optimizer).__mro__ if (kind := TORCH_CLASSES.get(cls.__name__)))
     kind = next(kinds, None)
     if kind == "adam" and optimizer.param_groups[0].get("decoupled_weight_decay"):
         kind = "adamw"
     if kind != planned:
-        remedy = f'plan with optimizer="{kind}"' if kind else f"plans are for {', '.join(_CLASSES)}"
+        remedy = f'plan with optimizer="{kind}"' if kind else f"plans are for {', '.join(TORCH_CLASSES)}"
         raise PlanError(f"the plan is for {planned}, and the optimizer is {type(optimizer).__name__}: {remedy}")
 
 

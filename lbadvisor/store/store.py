@@ -46,20 +46,20 @@ class Store:
     """
 
     @classmethod
-    def open(cls, path: Path, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
+    def open(cls, path: Path | str, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
         """The store in the file `path`; only with `create` are a missing file and its folders created.
 
         Raises `StoreError` if it is missing, not a database, or has another schema than this program's.
         """
-        return cls(DatabaseFile.open(path, create=create, lock_timeout_seconds=lock_timeout_seconds))
+        return cls(DatabaseFile.open(Path(path), create=create, lock_timeout_seconds=lock_timeout_seconds))
 
     @classmethod
-    def at(cls, path: Path) -> Self:
+    def at(cls, path: Path | str) -> Self:
         """The store in the file `path`. Its first change makes a missing file; until then the store reads as empty.
 
         Raises `StoreError` if the file is no database, or has another schema than this program's.
         """
-        return cls(DatabaseFile.at(path))
+        return cls(DatabaseFile.at(Path(path)))
 
     def __init__(self, file: DatabaseFile) -> None:
         self.path = file.path

@@ -8,9 +8,10 @@ import pytest
 
 from lbadvisor.cli.lazy import COMMANDS, loaded
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, Planned, refuse_without_effect
+from lbadvisor.cli.options.effects import ALWAYS, EFFECTS, refuse_without_effect
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.option_needs import Planned
 from lbadvisor.planning.plan import all_lines
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import FINITE_POPULATION, LR_RULES, SQRT
@@ -176,6 +177,9 @@ WITHOUT_EFFECT = [
     *(((*PLAN, *RATES, option), "without --rate measure") for option in ("--device", "--data-dir")),
     ((*TIMED, "--data-dir"), "comes with scikit-learn"),
     ((*PLAN, "--noise-scale", "100", "--db"), "a --noise-scale that names a run"),
+    (("export", DIGITS, "--for", "torch", "--to", "256", "--db"), "without --distances-from"),
+    (("export", DIGITS, "--for", "torch", "--adapt"), NO_TARGET),
+    (("export", DIGITS, "--for", "torch", "--force"), "without --out"),
 ]
 OF_STORED = ("--allow-code",)
 """Needs that only a stored run's recipe does not meet: `test_own_code.py` tries them."""

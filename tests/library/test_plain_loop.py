@@ -32,17 +32,24 @@ def trained_by_both(recipe, dataset, loop):
     return ours.model.state_dict(), names["model"].state_dict()
 
 
-@pytest.fixture
-def in_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """The recipes and nothing else; runs are recorded in a database of its own."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LBADVISOR_DB", str(tmp_path / "a.db"))
 
 
-@pytest.mark.usefixtures("in_root")
 def test_the_readmes_loop_ends_with_our_trainers_bits(digits):
     """405 updates at 512 in ghosts of 32, clipped at the start, dropped twice."""
     plan = lbadvisor.plan("recipes/digits.toml", to=512)
     ours, theirs = trained_by_both(plan.adapted, digits, LOOP)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
+    lbadvisor.train("recipes/digits.toml", to=512)
+    comparison = lbadvisor.compare("digits-512-all-s0", "my-run")
+    distance = next(metric for metric in comparison.metrics if metric.name == "weight_distance")
+    # Its last logged update is 400, after which the rate is a hundredth.
+    assert distance.values[1] == pytest.approx(distance.values[0], rel=1e-4)
 
 
 def test_f1_on_mnist_after_100_updates_has_the_same_bits(real_data_dir, tmp_path):

@@ -78,6 +78,9 @@ def test_what_is_not_known_is_said_with_what_to_give():
         ({"batch_size": 8192}, PlanError, "below the baseline's 8192"),
         ({"recipe": RECIPES / "digits.toml", "lr": 0.1}, PlanError, "belongs to a plan without a recipe"),
         ({"recipe": RECIPES / "digits.toml", "batch_size": 32}, PlanError, "batch_size= belongs to"),
+        ({"batch_size": 128, "adapt": "ghost", "lr_rule": "linear"}, PlanError, "lr_rule= has no effect without `lr`"),
+        ({"batch_size": 128, "betas": "keep"}, PlanError, "betas= has no effect: the optimizer has no betas"),
+        ({"batch_size": 4096, "stretch_share": 1.0}, PlanError, "stretch_share= has no effect: the target"),
         ({"recipe": "no.toml"}, UsageError, "no such file"),
     ],
 )  # fmt: skip

@@ -117,8 +117,9 @@ def _planned(
     baseline: "Recipe", asked: "Request", wanted: "Sequence[tuple[Arm, int]]", words: Words
 ) -> "tuple[tuple[PlannedArm, ...], tuple[LeftOut, ...]]":
     """The arms to train, each with its seeds, and those skipped. Raises `UsageError` for rules that no arm uses."""
-    from lbadvisor.cli.options.effects import Planned, refuse_without_effect
+    from lbadvisor.cli.options.effects import refuse_without_effect
     from lbadvisor.planning.baseline import baseline_of
+    from lbadvisor.planning.option_needs import Planned
     from lbadvisor.planning.planned_arms import planned_arms
 
     requests = tuple(arm.request(asked) for arm, _ in wanted if arm.request is not None)

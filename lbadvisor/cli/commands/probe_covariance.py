@@ -44,9 +44,10 @@ def covariance(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of
-    from lbadvisor.cli.options.effects import Planned, refuse_without_effect
+    from lbadvisor.cli.options.effects import refuse_without_effect
     from lbadvisor.cli.options.places import machine_of
     from lbadvisor.planning.baseline import baseline_of
+    from lbadvisor.planning.option_needs import Planned
 
     check_reports(shown.html, shown.png)
     baseline = baseline_recipe(recipe, changes, words)

@@ -93,10 +93,11 @@ def stretch(
 
 def _check(baseline: "Recipe", asked: "Request", words: Words) -> None:
     """Raise `UsageError` for a target that is not larger than the baseline, and for rules that no arm uses."""
-    from lbadvisor.cli.options.effects import Planned, refuse_without_effect
+    from lbadvisor.cli.options.effects import refuse_without_effect
     from lbadvisor.errors import UsageError
     from lbadvisor.planning.arms import ARMS
     from lbadvisor.planning.baseline import baseline_of
+    from lbadvisor.planning.option_needs import Planned
 
     if asked.target_batch_size <= baseline.batch.size:
         raise UsageError(

@@ -6,26 +6,16 @@ line, whatever its value.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lbadvisor.cli.options.command_line import Words, names_recipe
 from lbadvisor.errors import UsageError
+from lbadvisor.planning.option_needs import NEEDS, Planned
 from lbadvisor.recipe.catalog import BUNDLED
 
 if TYPE_CHECKING:
-    from lbadvisor.planning.baseline import Baseline
-    from lbadvisor.planning.request import Request
-    from lbadvisor.recipe.parts import Part
     from lbadvisor.recipe.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What the words plan: a baseline, and the requests made of it, one for each arm; none for the baseline itself."""
-
-    baseline: "Baseline"
-    requests: "tuple[Request, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +73,9 @@ def _draws(words: Words) -> bool:
     return bool(_is_table(words) and words.values.get("--curve"))
 
 
-def _adapts(part: "Part") -> Need[Planned]:
-    return Need(
-        Planned,
-        lambda planned: any(part in request.parts for request in planned.requests),
-        f"has no effect without `{part}` among the parts to adapt: name it in --adapt, or choose an arm that adapts it",
-    )
-
-
-def _horizon_moves(planned: Planned) -> bool:
-    from lbadvisor.planning.scaling import scaling_of
-
-    asked = (replace(request, weight_decay="horizon") for request in planned.requests)
-    return any(abs(scaling_of(planned.baseline, request).decay_factor - 1) > 1e-9 for request in asked)
-
-
-def _has_horizon(planned: Planned) -> bool:
-    from lbadvisor.planning.weight_decay import has_horizon
-
-    return has_horizon(planned.baseline)
+def _planned(option: str) -> tuple[Need[Planned], ...]:
+    """The needs of an option of the request, by its name in Python."""
+    return tuple(Need(Planned, need.met, need.otherwise) for need in NEEDS[option])
 
 
 def names_a_run(noise_scale: str) -> bool:
@@ -171,26 +145,7 @@ SEEDED = Need(
     lambda words: any(":" not in arm for arm in words.values["--arms"].split(",")),
     "has no effect: every arm of --arms has its own number of seeds",
 )
-LARGER = Need(
-    Planned,
-    lambda planned: any(r.target_batch_size != planned.baseline.batch_size for r in planned.requests),
-    "has no effect: the target batch size is the baseline's own",
-)
-BATCH_NORM = Need(
-    Planned,
-    lambda planned: planned.baseline.has_batch_norm,
-    "has no effect: the network has no batch norm, so no ghost batches",
-)
-BETAS = Need(
-    Planned,
-    lambda planned: planned.baseline.beta1 is not None or planned.baseline.beta2 is not None,
-    "has no effect: the optimizer has no betas, as adam, adamw and rmsprop have",
-)
-DECAY = Need(Planned, _has_horizon, "has no effect: the baseline has no weight decay above 0 with a horizon to keep")
-HORIZON = Need(
-    Planned, _horizon_moves, "has no effect: learning rate and length leave the weight decay's horizon as it is"
-)
-
+(LARGER,) = _planned("noise_scale")
 LOOKED_FOR = Need(
     TrainedOn,
     lambda trained: trained.dataset not in BUNDLED,
@@ -274,11 +229,11 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--to": (ADAPTED,),
     "--arm": (TARGET,),
     "--adapt": (TARGET, NO_ARM),
-    "--lr-rule": (TARGET, NO_ARM, _adapts("lr"), LARGER),
-    "--ghost": (TARGET, BATCH_NORM, _adapts("ghost")),
-    "--betas": (TARGET, BETAS, _adapts("lr"), LARGER),
-    "--weight-decay": (TARGET, DECAY, HORIZON),
-    "--stretch-share": (TARGET, NO_ARM, _adapts("regime"), LARGER),
+    "--lr-rule": (TARGET, NO_ARM, *_planned("lr_rule")),
+    "--ghost": (TARGET, *_planned("ghost_batch_size")),
+    "--betas": (TARGET, *_planned("betas")),
+    "--weight-decay": (TARGET, *_planned("weight_decay")),
+    "--stretch-share": (TARGET, NO_ARM, *_planned("stretch_share")),
     "--distances-from": (TARGET, RECIPE, BY_DISTANCE),
     # Of one command each.
     "--noise-scale": (TARGET, LARGER),
@@ -306,6 +261,9 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "plan --epsilon": (NO_RECIPE, FROM),
     "plan --weight-decay-value": (NO_RECIPE, FROM),
     "plan --out": (RECIPE,),
+    "export --for": ALWAYS,
+    "export --devices": ALWAYS,
+    "export --db": (FOLLOWS,),
     "verify-resume --updates": ALWAYS,
     "verify-resume --at": ALWAYS,
     "ladder --arms": ALWAYS,
