@@ -269,6 +269,7 @@ def test_a_changed_file_is_noticed_when_the_run_resumes(place, own):
     assert place.runs()[0].guarantee == "same order"
 
 
+LAYERS = THINGS[: THINGS.index("layers = ")].count("\n") + 1
 WRONG = {
     'factory = "{package}.things:net"': [
         ('factory = "{package}.things:nett"', "has no nett", 11),
@@ -277,7 +278,7 @@ WRONG = {
         ('factory = "{package}.things"', 'must be "module:function"', 11),
         ('factory = "{package}.things:torch"', "is a module, which cannot be called", 11),
         ('factory = "{package}.things:net"\narguments = {{ wdth = 3 }}', "unexpected keyword argument 'wdth'", 11),
-        ('factory = "{package}.things:net"\narguments = {{ width = "x" }}', "things.py:10)", 11),
+        ('factory = "{package}.things:net"\narguments = {{ width = "x" }}', f"things.py:{LAYERS})", 11),
     ],
     'factory = "{package}.things:tensors"': [
         ('factory = "{package}.things:net"', "returned a Sequential", 6),
@@ -306,6 +307,7 @@ def test_what_is_wrong_with_a_factory_is_said_at_its_line(place, own, right, wro
     [
         ({"model_lines": "arguments = { inputs = 5 }"}, "failed: RuntimeError: mat1 and mat2 shapes"),
         ({"model_lines": "arguments = { outputs = 2 }"}, "a target is not one of the classes 0 to 1"),
+        ({"model_lines": "batch_norm = false"}, "model.batch_norm is false, but"),
         ({"data": "numbers"}, 'for numbers set task.kind = "regression"'),
         ({"data": "numbers", "tables": REGRESSION.split("[task.loss]")[0]}, "do not have the shape of the targets"),
     ],
@@ -322,10 +324,7 @@ def test_an_exception_of_the_users_data_is_shown_with_its_place(place, own):
     done = place.run("train", own.recipe(data="noisy"))
     assert done.returncode == 1
     line = THINGS[: THINGS.index("noise = random")].count("\n") + 1
-    assert (
-        f"example 57 of data.factory's Dataset failed: AssertionError: AssertionError ({own.file}:{line})"
-        in done.stderr
-    )
+    assert f"example 57 of data.factory's Dataset failed: AssertionError ({own.file}:{line})" in done.stderr
 
 
 def test_validation_examples_of_own_data_are_held_out_of_its_training_set(place, own):

@@ -3,8 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
+from lbadvisor.planning.plan import advise
+from lbadvisor.planning.request import Request
 from lbadvisor.recipe.file import dump_recipe, load_recipe
-from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe, json_schema
 
 BODY = {
     "schema": 1, "name": "own", "data": {"factory": "own.data:load", "train_examples": 100},
@@ -54,3 +56,16 @@ def test_a_factory_may_have_a_name():
 def test_what_makes_no_sense_is_refused(changed, said):
     with pytest.raises(ValidationError, match=said):
         Recipe.model_validate(BODY | changed)
+
+
+def test_the_plan_of_an_own_network_without_batch_norm_has_no_ghosts():
+    bodies = [BODY | {"model": BODY["model"] | said} for said in ({}, {"batch_norm": False})]
+    plans = [advise(Recipe.model_validate(body), Request(40, ("lr", "ghost"))) for body in bodies]
+    assert [plan.adapted.batch_norm.ghost_batch_size for plan in plans] == [10, None]
+
+
+def test_the_schema_asks_for_a_name_or_a_factory():
+    for table in ("Data", "Model"):
+        described = json_schema()["$defs"][table]
+        assert described["anyOf"] == [{"required": ["name"]}, {"required": ["factory"]}]
+        assert "name" not in described["required"]
