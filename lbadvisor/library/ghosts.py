@@ -18,7 +18,7 @@ def convert_ghost_batchnorm(
 
     In training each slice of `ghost_batch_size` examples of a batch is normalized on its own: Hoffer et al. 2017
     (arXiv:1705.08741), Algorithm 1. Parameters, buffers and `state_dict` stay the same, so an optimizer that was
-    made before goes on working. See `GhostBatchNorm` for `running_statistics` and `layout`, and for several GPUs.
+    made before still fits. See `GhostBatchNorm` for `running_statistics` and `layout`, and for several GPUs.
 
         >>> import lbadvisor, torch
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4))

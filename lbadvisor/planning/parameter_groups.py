@@ -64,7 +64,7 @@ def adapt(optimizer: HasParameterGroups, planned: str, lines: Sequence[Adjustmen
 
 
 def put(group: ParameterGroup, key: str, value: float) -> None:
-    """Set a group's value, in place if it is a tensor, which a compiled or captured step goes on reading."""
+    """Set a group's value, in place if it is a tensor, which a compiled or captured step keeps reading."""
     if hasattr(group[key], "fill_"):
         group[key].fill_(value)
     else:

@@ -84,6 +84,19 @@ def test_from_numbers_the_rate_is_constant_after_the_warmup():
     assert found[99:] == pytest.approx([1.6] * 51)
 
 
+def test_a_scheduler_of_the_users_own_begins_at_the_adapted_rates():
+    """Half a cosine is at half the rate in the middle of the plan's updates."""
+    plan = lbadvisor.plan(batch_size=10, to=160, lr=0.1, updates=40)
+    optimizer = optimizer_of(0.1, 0.01)
+    plan.apply(optimizer)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.updates)
+    assert [lr for lr, _ in rates(optimizer)] == pytest.approx([0.4, 0.04])
+    for _ in range(20):
+        optimizer.step()
+        cosine.step()
+    assert [lr for lr, _ in rates(optimizer)] == pytest.approx([0.2, 0.02])
+
+
 def test_without_a_known_rate_the_schedule_keeps_each_groups_own():
     plan = lbadvisor.plan(batch_size=10, to=160, updates=20)
     optimizer = optimizer_of(0.3, 0.03, decay=0.5)
