@@ -53,7 +53,9 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
-        state.optimizer.zero_grad(set_to_none=True)
+        # What the optimizer's own method does, in a fraction of its time.
+        for parameter in parameters:
+            parameter.grad = None
         batch = update_batch(state, dataset, state.update)
         loss = add_gradients(state, batch, forward, micro_slices(recipe, state.micro_size))
         readings: tuple[Reading, ...] = ()

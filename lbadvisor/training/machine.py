@@ -37,13 +37,15 @@ class Machine:
 
     `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
     what the run had before, and at first the batch in one piece. `code` are the folders in which a recipe's factories
-    are looked for; None: the user has not allowed to run code that a recipe names.
+    are looked for; None: the user has not allowed to run code that a recipe names. `threads` are the CPU threads of new
+    runs, None for as many as there are cores, and one for a small network; a resumed run keeps its own.
     """
 
     device: torch.device
     data_dir: Path
     micro: MicroSize = None
     code: CodeFolders = None
+    threads: int | None = None
 
     @classmethod
     def here(
@@ -52,9 +54,10 @@ class Machine:
         data_dir: Path | str | None = None,
         micro: MicroSize = None,
         code: CodeFolders = None,
+        threads: int | None = None,
     ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code)
+        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code, threads)
 
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.
@@ -80,6 +83,8 @@ class Machine:
     def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
         """The state before the first update; of the user's own code, it was tried whether its parts fit together."""
         state = start_state(recipe, seed, dataset.shape, dataset.classes, self.device, self.code)
+        if self.threads is not None:
+            state.threads = self.threads
         if factories_of(recipe):
             check_fit(state, dataset)
         return state

@@ -20,6 +20,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     write_checkpoint,
 )
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
+from lbadvisor.training.cores import default_threads
 from lbadvisor.training.goal import CROSS_ENTROPY, Goal, goal_of
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
@@ -109,7 +110,7 @@ def start_state(
             dropout=dropout_in(model, recipe.regularization),
             goal=goal_of(recipe, device, code),
             sources=source_digests(recipe),
-            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
+            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else default_threads(),
         )
 
 

@@ -217,6 +217,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--allow-code": (OWN_CODE,),
     "--device": ALWAYS,
     "--micro": (MEMORY_SEEN,),
+    "--threads": ALWAYS,
     # The recipe.
     "--set": (RECIPE,),
     "--schedule-scale": (RECIPE,),
