@@ -8,7 +8,6 @@ from typing import Literal, Self
 import torch
 
 from lbadvisor.errors import RefusedError
-from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import default_data_dir, preparing
@@ -67,9 +66,9 @@ class Machine:
         """
         refuse_recorded(recipe)
         check_compute(recipe.compute, self.device)
-        facts = network_facts(recipe.model.name)
-        if isinstance(self.micro, int) and facts is not None:
-            check_micro_size(recipe, self.micro, has_batch_norm=facts.batch_norm)
+        has_batch_norm = recipe.model.has_batch_norm
+        if isinstance(self.micro, int) and has_batch_norm is not None:
+            check_micro_size(recipe, self.micro, has_batch_norm=has_batch_norm)
 
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""
