@@ -33,6 +33,7 @@ from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.neighbours import Neighbours
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -79,6 +80,14 @@ def recipe_of(task: Task) -> Recipe:
     )
 
 
+def as_a_run(training: Updates, threads: int) -> Updates:
+    """The training beside others as a run makes it."""
+    with Neighbours(threads) as around:
+        for made in training:
+            around.look()
+            yield made
+
+
 def layer(task: Task) -> Updates:
     """Forward and backward through one batch-norm layer."""
     channels, *space = task.shape
@@ -116,7 +125,7 @@ def main() -> None:
         dataset = random_images(recipe.data.train_examples, CPU, DATASETS[recipe.data.name].shape)
         match task.kind:
             case "ours":
-                updates = ours(recipe, dataset, CPU, task.threads)
+                updates = as_a_run(ours(recipe, dataset, CPU, task.threads), task.threads)
             case "by hand":
                 updates = by_hand(recipe, dataset, CPU)
             case "usual script":
