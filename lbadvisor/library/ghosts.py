@@ -10,7 +10,7 @@ from lbadvisor.training.micro_batches import has_batch_norm
 
 def convert_ghost_batchnorm(
     model: nn.Module,
-    ghost_batch_size: int,
+    ghost_batch_size: int | None,
     running_statistics: RunningStatistics = "sequential",
     layout: Layout = "contiguous",
 ) -> nn.Module:
@@ -25,8 +25,10 @@ def convert_ghost_batchnorm(
         >>> lbadvisor.convert_ghost_batchnorm(model, 128)[1].ghost_batch_size
         128
 
-    Raises `UsageError` if the model has no batch norm, and `ValueError` for a size below 1.
+    Raises `UsageError` if the model has no batch norm, or the plan no ghosts, and `ValueError` for a size below 1.
     """
+    if ghost_batch_size is None:
+        raise UsageError("ghost_batch_size is None, as in a plan without ghost batches: leave this out")
     if not has_batch_norm(model):
         raise UsageError(f"{type(model).__name__} has no batch norm, so ghost batches have no effect: leave this out")
     return GhostBatchNorm.convert_ghost_batchnorm(model, ghost_batch_size, running_statistics, layout)

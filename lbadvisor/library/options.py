@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any, TypedDict, get_args
 
 from lbadvisor.errors import PlanError
@@ -62,7 +63,7 @@ def baseline_by(batch_size: int, numbers: BaselineNumbers) -> Baseline:
     size, epochs, examples = count_of("batch_size", batch_size), numbers.get("epochs"), numbers.get("examples")
     updates = None if "updates" not in numbers else count_of("updates", numbers["updates"])
     if examples is not None:
-        count_of("examples", examples)
+        examples = count_of("examples", examples)
     if updates is not None and epochs is not None:
         raise PlanError("give the length as updates= or as epochs=, not as both")
     if updates is not None and examples is not None:
@@ -88,6 +89,8 @@ def request_by(to: int, options: PlanOptions) -> Request:
         _check_rule(name, options.get(name), get_args(rules))
     noise_scale = options.get("noise_scale")
     scale = NoiseScale(noise_scale) if isinstance(noise_scale, int | float) else noise_scale
+    if scale is not None and not scale.examples >= 0:
+        raise PlanError(f"noise_scale={noise_scale!r}: give a number of examples, which is not negative")
     asked = Request(
         count_of("to", to),
         (),
@@ -125,9 +128,20 @@ def _of_arm(asked: Request, options: PlanOptions) -> Request:
 
 def count_of(name: str, value: object) -> int:
     """`value`, if it is a whole number above 0 that floats can count to. Raises `PlanError` otherwise."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_COUNT:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 < value <= MOST_COUNT:
         raise PlanError(f"{name}={value!r}: give a whole number above 0 and at most 2**53")
-    return value
+    return int(value)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A keyword's value: a number, also that of another library, as Python's own. Raises `PlanError`."""
+    if name in _COUNTS:
+        return count_of(name, value)
+    if name not in _REALS or isinstance(value, NoiseScale):
+        return value
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise PlanError(f"{name}={value!r}: give a number")
+    return float(value)
 
 
 def _check_rule(name: str, rule: object, rules: Sequence[str]) -> None:
@@ -144,10 +158,15 @@ def split_keywords(function: str, given: dict[str, Any]) -> tuple[BaselineNumber
             f"{function}() has no keyword `{unknown[0]}`: {did_you_mean(unknown[0], sorted(_NUMBERS | _OPTIONS))}"
         )
     # None says nothing, as an option that is not given.
-    told = {name: value for name, value in given.items() if value is not None}
+    told = {name: _checked(name, value) for name, value in given.items() if value is not None}
     numbers = BaselineNumbers(**{name: told[name] for name in told if name in _NUMBERS})  # type: ignore[typeddict-item]
     options = PlanOptions(**{name: told[name] for name in told if name in _OPTIONS})  # type: ignore[typeddict-item]
     return numbers, options
 
 
+_COUNTS = ("updates", "examples", "ghost_batch_size", "devices")
+_REALS = (
+    "lr", "epochs", "momentum", "beta1", "beta2", "epsilon", "weight_decay_value", "stretch_share", "warmup_epochs",
+    "noise_scale",
+)  # fmt: skip
 _NUMBERS, _OPTIONS = frozenset(BaselineNumbers.__annotations__), frozenset(PlanOptions.__annotations__)

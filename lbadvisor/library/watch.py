@@ -62,8 +62,13 @@ class Watch:
         return distance_of(self._parameters, self._initial)
 
     def gradient_norm(self) -> float:
-        """Global L2 norm of the last update's gradient, before the warm-up clipped it; before `zero_grad()`."""
+        """Global L2 norm of the last update's gradient, before the warm-up clipped it.
+
+        Raises `UsageError` after `zero_grad()`.
+        """
         norm = None if self._clip is None else self._clip.norm
+        if norm is None and all(p.grad is None for p in self._parameters):
+            raise UsageError("there are no gradients: read their norm between backward() and zero_grad()")
         return float(gradient_norm(list(self._parameters)) if norm is None else norm)
 
     def read(self) -> dict[str, float]:

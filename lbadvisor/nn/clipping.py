@@ -49,13 +49,15 @@ class ClippingWarmup:
         (tensor(5.), tensor([[0.7500, 1.0000]]))
 
     Source: Hoffer et al. 2017, arXiv:1705.08741, which clips in the first updates but gives neither norm nor length.
-    Raises `PlanError` if the plan's length is not known.
+    Raises `PlanError` if the plan's length is not known, and `TypeError` without parameters.
     """
 
     def __init__(
         self, parameters: Iterable[Tensor], plan: HasClipping, *, update: int = 0, clipped: Tensor | None = None
     ) -> None:
         self._parameters = list(parameters)
+        if not self._parameters or not isinstance(self._parameters[0], Tensor):
+            raise TypeError("there are no parameters to clip: give those of the model, model.parameters()")
         self._clipping = plan.clipping
         self.update = update
         self.norm: Tensor | None = None

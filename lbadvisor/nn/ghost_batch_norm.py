@@ -95,8 +95,8 @@ class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
         running_statistics: RunningStatistics = "sequential",
         layout: Layout = "contiguous",
     ) -> None:
-        if ghost_batch_size < 1:
-            raise ValueError(f"ghost_batch_size is {ghost_batch_size}: it must be at least 1")
+        if not isinstance(ghost_batch_size, int) or ghost_batch_size < 1:
+            raise ValueError(f"ghost_batch_size is {ghost_batch_size}: it must be a whole number of at least 1")
         if running_statistics not in DEFINITIONS:
             raise ValueError(f"unknown running statistics `{running_statistics}`: choose from {', '.join(DEFINITIONS)}")
         if running_statistics == "per-update" and momentum is None:

@@ -19,6 +19,7 @@ from lbadvisor.recipe.settings import recipe_of_settings, recorded
 from lbadvisor.records.quantities import ACCURACY, LOSS, SECONDS
 from lbadvisor.records.run import Environment, Measured, Run, RunStatus, told
 from lbadvisor.runs.databases import opened_to_train
+from lbadvisor.runs.names import checked_name
 from lbadvisor.runs.reuse import refuse_differing
 from lbadvisor.runs.told_numbers import Told, checked_numbers, checked_update, measured_of
 from lbadvisor.store import Store
@@ -41,11 +42,11 @@ def record(
 ) -> Iterator["RunLog"]:
     """A run of a training elsewhere, to log into: `with lbadvisor.record("mine", {"batch_size": 128}) as run:`.
 
-    `recipe_or_settings` is a recipe, the path of one, or a mapping of settings: `batch_size`, and as far as they are
-    known `examples`, `optimizer`, `lr`, `momentum`, `weight_decay`, `updates` or `epochs`, `ghost_batch_size`, `model`,
-    `data`; any other setting is kept and compared as well. `program` says what trains it, such as "lightning 2.6". Runs
-    of equal settings and several seeds are one group. `database` is a file, by default that of the command line. Of
-    several processes that train one run, only one records it.
+    `recipe_or_settings` is a recipe, the path of one, or a mapping of settings, such as a plan's: `batch_size`, and as
+    far as they are known `examples`, `optimizer`, `lr`, `momentum`, `weight_decay`, `updates` or `epochs`,
+    `ghost_batch_size`, `model`, `data`; any other setting is kept and compared as well. `program` says what trains it,
+    such as "lightning 2.6". Runs of equal settings and several seeds are one group. `database` is a file, by default
+    that of the command line. Of several processes that train one run, only one records it.
 
     When the block ends, the run is complete, or diverged if its last loss is not finite; an interrupt stops it, another
     error makes it failed, and both are raised on; a run whose process is killed is interrupted. An existing name is
@@ -53,6 +54,7 @@ def record(
     settings and seed must be the same. Raises `UsageError`, `RecipeError`, `StoreError`, and `RefusedError` for another
     training, or while another process records the run.
     """
+    checked_name(name, "run")
     recipe = in_updates(_recipe_of(recipe_or_settings, name, program))
     with opened_to_train(database) as store:
         run, is_new = _found_or_added(store, name, recipe, seed, resume=resume)
@@ -72,6 +74,11 @@ def record(
 def _recipe_of(given: Recipe | str | Path | Mapping[str, Any], name: str, program: str) -> Recipe:
     if isinstance(given, Mapping):
         return recipe_of_settings(given, name, program)
+    if not isinstance(given, Recipe | str | Path):
+        raise UsageError(
+            f"a {type(given).__name__} is not what was trained: give a recipe, such as plan.adapted, or a mapping of "
+            "settings, such as plan.settings or vars(arguments)"
+        )
     return recorded(given if isinstance(given, Recipe) else load_recipe(Path(given)), program)
 
 

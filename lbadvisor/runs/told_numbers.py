@@ -51,8 +51,9 @@ def checked_numbers(told: Mapping[str, Told]) -> dict[str, Any]:
 
 def _number(word: str, value: SupportsFloat) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        # A tensor's own number: torch warns of `float` of one that requires a gradient.
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
         raise UsageError(f"{word} is {value!r}: it must be a number") from None
 
 

@@ -115,3 +115,9 @@ WORDS = """train.py main_gbn.py -b 64 --lr 0.1 --opt adamw --nproc_per_node 0 SO
 def test_any_command_line_is_read_or_refused(words):
     with contextlib.suppress(UsageError):
         assert audit_of(words, None, None, 128).batch_size >= 1
+
+
+def test_a_folder_is_called_one(tmp_path):
+    done = run_process("audit", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {tmp_path}: is a folder; give a file")

@@ -51,7 +51,8 @@ def setting_text(words: Sequence[str]) -> SettingText:
         values = _values_of(text, Path(words[0]))
         return SettingText((), values) if values else _command_line(_one_command(text))
     if len(words) == 1 and " " not in words[0]:
-        raise UsageError(f"{words[0]}: there is no such file; give a file, or a command line in quotes")
+        what = "is a folder" if Path(words[0]).is_dir() else "there is no such file"
+        raise UsageError(f"{words[0]}: {what}; give a file, or a command line in quotes")
     return _command_line(_one_command(words[0]) if len(words) == 1 else words)
 
 
