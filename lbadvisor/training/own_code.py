@@ -83,7 +83,7 @@ class Factory:
                 )
             found = getattr(found, part)
         if not callable(found):
-            raise self.wrong(f"is a {type(found).__name__}, which cannot be called", "name a function or a class")
+            raise self.wrong(f"is {described(found)}, which cannot be called", "name a function or a class")
         function: Callable[..., Any] = found
         return function
 
@@ -171,4 +171,5 @@ def described(value: Any) -> str:
         return f"{str(value.dtype).removeprefix('torch.')} ({', '.join(map(str, value.shape))})"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {', '.join(map(described, value[:4])) or 'nothing'}"
-    return f"a {type(value).__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeioAEIO' else 'a'} {kind}"

@@ -276,6 +276,7 @@ WRONG = {
         ('factory = "nothere.things:net"', "there is no module nothere", 11),
         ('factory = "{package}.things:tensors"', "not a network", 11),
         ('factory = "{package}.things"', 'must be "module:function"', 11),
+        ('factory = "builtins:int"', "builtins:int returned an int, not a network", 11),
         ('factory = "{package}.things:torch"', "is a module, which cannot be called", 11),
         ('factory = "{package}.things:net"\narguments = {{ wdth = 3 }}', "unexpected keyword argument 'wdth'", 11),
         ('factory = "{package}.things:net"\narguments = {{ width = "x" }}', f"things.py:{LAYERS})", 11),

@@ -73,7 +73,7 @@ def test_the_gap_to_a_baseline_trained_elsewhere_is_that_of_the_accuracies(elsew
 
 
 @pytest.mark.parametrize(
-    "words", [("train", "mine.toml"), ("resume", "mine-s0"), ("ladder", "mine.toml", "--to", "512"),
+    "words", [("train", "mine.toml"), ("ladder", "mine.toml", "--to", "512"),
               ("probe", "noise", "mine.toml"), ("verify-resume", "mine.toml")], ids=lambda words: " ".join(words)
 )  # fmt: skip
 def test_what_was_trained_elsewhere_is_not_trained_here(elsewhere, words):
@@ -82,6 +82,16 @@ def test_what_was_trained_elsewhere_is_not_trained_here(elsewhere, words):
     ended = elsewhere.run(*words)
     assert (ended.returncode, ended.stdout) == (3, "")
     assert "says what my loop trained, which cannot be trained here" in ended.stderr
+
+
+def test_it_is_resumed_where_it_was_trained(elsewhere):
+    """Whatever is known of it: settings without an optimizer too."""
+    with lbadvisor.record("bare", {"batch_size": 32}, 0, elsewhere.database, program="my loop"):
+        pass
+    for name in ("mine-s0", "bare"):
+        ended = elsewhere.run("resume", name)
+        assert (ended.returncode, ended.stdout) == (3, "")
+        assert ended.stderr == f"error: the run {name} was trained by my loop: resume it there\n"
 
 
 def test_its_weights_are_not_here(elsewhere):

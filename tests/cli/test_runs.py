@@ -288,6 +288,7 @@ def test_models_lists_every_network_and_data_set() -> None:
     assert [network["name"] for network in body["torchvision_networks"]] == list(TORCHVISION_NETWORKS)
     assert [dataset["name"] for dataset in body["datasets"]] == list(DATASETS)
     table = invoke("models").stdout
+    assert "lbadvisor[timm]" in table
     torchvisions = (name.removeprefix("torchvision:") for name in TORCHVISION_NETWORKS)
     assert all(name in table for name in (*NETWORKS, *DATASETS, *torchvisions))
     assert "60,000" in table

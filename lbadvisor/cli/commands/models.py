@@ -58,5 +58,5 @@ def models(as_json: AsJson = False) -> None:
         names = ", ".join(name.removeprefix(TORCHVISION) for name in own)
         say(console, f"{TORCHVISION}NAME is torchvision's own network, {words} batch norm: {names}.")
         console.print()
-    say(console, f"{TIMM}NAME is timm's own network, with lbadvisor[timm]; model.factory and data.factory are yours.")
+    say(console, f"{TIMM}NAME is timm's own network, with lbadvisor\\[timm]; model.factory and data.factory are yours.")
     say(console, "Any other data set is a folder of class folders under the data folder: NAME/train/CLASS/*.")

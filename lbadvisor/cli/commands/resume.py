@@ -33,10 +33,14 @@ def resume(
     from lbadvisor.cli.options.adaptation import also_measured
     from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
     from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.errors import RefusedError
     from lbadvisor.recipe.schedule import measuring
 
     with opened(database) as store:
         found = store.run(run)
+        if found.recipe.recorded is not None:
+            trainer = found.recipe.recorded.program
+            raise RefusedError(f"the run {found.name} was trained by {trainer}: resume it there")
         refuse_without_effect(words, TrainedOn.of(found.recipe))
         display = Display(quiet=quiet)
         display.show_recipe(found.name, found.recipe, None, found.seed)
