@@ -254,7 +254,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two or more runs side by side, in groups: those of the first group come first, then those of the second."""
+    """Two or more runs side by side, in groups: those of the first group come first, then those of the second.
+
+    Accuracies are in percent, `gap` in points of validation error above the first group's; intervals are of 95%.
+    """
 
     runs: tuple[RunSummary, ...]
     groups: tuple[Group, ...]

@@ -128,9 +128,10 @@ def _of_arm(asked: Request, options: PlanOptions) -> Request:
 
 def count_of(name: str, value: object) -> int:
     """`value`, if it is a whole number above 0 that floats can count to. Raises `PlanError` otherwise."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 < value <= MOST_COUNT:
+    count = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
+    if not 0 < count <= MOST_COUNT:
         raise PlanError(f"{name}={value!r}: give a whole number above 0 and at most 2**53")
-    return int(value)
+    return count
 
 
 def _checked(name: str, value: Any) -> Any:

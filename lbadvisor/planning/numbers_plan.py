@@ -58,7 +58,10 @@ class NumbersPlan:
 
     @property
     def ghost_batch_size(self) -> int | None:
-        """Examples that share batch norm's training statistics; None: the whole batch, or no batch norm."""
+        """Examples that share batch norm's training statistics; None: the whole batch, or no batch norm.
+
+        By default the baseline's batch size, as in Hoffer et al. 2017 (arXiv:1705.08741), Algorithm 1.
+        """
         ghost = self.line("batch_norm.ghost_batch_size")
         return None if ghost is None or ghost.after is None else int(self._number(ghost.field))
 
@@ -66,7 +69,8 @@ class NumbersPlan:
     def clipping(self) -> GradientClipping | None:
         """The clipping warm-up, or the baseline's own clipping; None: no update is clipped.
 
-        Raises `PlanError` if its length is not known.
+        `max_norm` is of the gradient's global L2 norm, `updates` counts from the first. Hoffer et al. 2017
+        (arXiv:1705.08741) clip at the start, and give neither number: the lines say where these are from. Raises `PlanError` if its length is not known.
         """
         if self.line("clipping.max_norm") is None:
             return None
@@ -88,7 +92,9 @@ class NumbersPlan:
     def apply(self, optimizer: HasParameterGroups) -> None:
         """Give every parameter group of `optimizer`, made for the baseline, its value at the target batch size.
 
-        See `parameter_groups.adapt`, which says what it raises.
+        Learning rates and weight decays keep their ratios between groups; betas and epsilon become the plan's. Apply
+        it once, before a scheduler is made. Raises `PlanError` for an optimizer of another kind or with other numbers
+        than the baseline's, and `RefusedError` if a plan was applied or a scheduler made before.
         """
         adapt(optimizer, self.optimizer, self.adjustments)
 

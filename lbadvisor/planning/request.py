@@ -22,7 +22,8 @@ class Request:
     `stretch_share` is the share of the baseline's updates that the regime keeps: 1 for all, 0.5 for half the stretch.
     The rest adds to the adaptation: a learning-rate warm-up of at most `warmup_epochs`, a kind of multiplicative noise,
     the probabilities of a `[regularization]` table, and the weight distances of the milestones; None adds nothing.
-    `known` changes nothing: it is what the forecast and the warnings can tell more with.
+    `known` changes nothing: it is what the forecast and the warnings can tell more with. Batch sizes are in examples.
+    The defaults are those of Hoffer et al. 2017 (arXiv:1705.08741); each line of a plan names its rule's own source.
     """
 
     target_batch_size: int
