@@ -159,7 +159,7 @@ def test_mmengine_reads_the_alpha_of_rmsprop(written):
 
 
 def test_big_batch_says_which_program_it_takes_and_resets_only_a_momentum():
-    found = audit(*"-b 2048 --lr_bb_fix --model cifar10_shallow".split())
+    found = audit("-b", "2048", "--lr_bb_fix", "--model", "cifar10_shallow")
     assert any("does not name the program: this is main_gbn.py" in note for note in found.notes)
     assert not any("momentum" in note for note in found.notes)
     named = audit("python main_gbn.py --model resnet -b 2048")
