@@ -87,7 +87,7 @@ def test_the_two_questions_left_open_are_explained():
 
 
 def test_the_released_codes_further_updates_come_from_whole_epochs():
-    """Of 50,000 examples: 391 updates an epoch at 128, and the ratio's epochs of ceil(N / B) each; the ratio is whole."""
+    """Of 50,000 examples: 391 updates an epoch at 128, and r epochs of ceil(N / B) each, r whole."""
     text = explanation("regime").replace("\n", " ")
     for size, told in ((4096, "6.4% more updates at 4,096"), (8192, "15% more at 8,192")):
         more = size / 128 * math.ceil(50_000 / size) / 391 - 1
@@ -109,8 +109,8 @@ def test_the_square_root_at_fixed_epochs_keeps_one_rth_of_the_diffusion_and_not_
 def test_numbers_of_table_1_are_the_papers():
     """Hoffer et al. 2017, Table 1: SB, LB and +RA of F1, C1, ResNet-44, VGG, C3, WResNet16-4."""
     table = (
-        (98.27, 97.05, 98.53), (87.80, 83.95, 88.20), (92.83, 86.10, 93.07), (92.30, 84.1, 93.03), (61.25, 51.50, 63.20),
-        (73.70, 68.15, 73.57),
+        (98.27, 97.05, 98.53), (87.80, 83.95, 88.20), (92.83, 86.10, 93.07), (92.30, 84.1, 93.03),
+        (61.25, 51.50, 63.20), (73.70, 68.15, 73.57),
     )  # fmt: skip
     below, above = [round(sb - lb, 2) for sb, lb, _ in table], [round(ra - sb, 2) for sb, _, ra in table]
     text = explanation("gap").replace("\n", " ")

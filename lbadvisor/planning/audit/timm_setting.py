@@ -76,7 +76,8 @@ def timm_setting(text: SettingText, devices: int | None) -> Foreign:
 
 def _optimizer(text: SettingText, found: Settings) -> ForeignOptimizer:
     name, epsilon = optimizer_name(found.value("opt")), found.value("opt_eps")
-    beta1, beta2, *_ = (*(found.value("opt_betas") or ()), None, None)
+    betas: tuple[float, ...] = found.value("opt_betas") or ()
+    beta1, beta2, *_ = (*betas, None, None)
     if name == "rmsprop":
         given = [word.removeprefix("alpha=") for word in text.words if word.startswith("alpha=")]
         alpha = given[-1] if given else text.value("opt_kwargs.alpha", _ALPHA)
