@@ -48,7 +48,9 @@ def interleaved_order(batch_size: int, ghost_batch_size: int) -> Tensor:
 class GhostBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W) with statistics per ghost batch.
 
-    Source: Hoffer et al. 2017 (arXiv:1705.08741), Algorithm 1. In training each contiguous slice of `ghost_batch_size` examples (see `ghost_slices`) is normalized with its own
+    Source: Hoffer et al. 2017 (arXiv:1705.08741), Algorithm 1.
+
+    In training each contiguous slice of `ghost_batch_size` examples (see `ghost_slices`) is normalized with its own
     mean and variance. With `layout="interleaved"` a ghost is every K-th example instead (see `interleaved_order`): one
     native batch norm on a view does it, faster than slices, and much faster beside a busy process, if the input is
     contiguous; in another memory format it is copied. In `eval()` it is plain batch norm. The `state_dict` is that of

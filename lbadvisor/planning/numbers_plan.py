@@ -70,7 +70,8 @@ class NumbersPlan:
         """The clipping warm-up, or the baseline's own clipping; None: no update is clipped.
 
         `max_norm` is of the gradient's global L2 norm, `updates` counts from the first. Hoffer et al. 2017
-        (arXiv:1705.08741) clip at the start, and give neither number: the lines say where these are from. Raises `PlanError` if its length is not known.
+        (arXiv:1705.08741) clip at the start, and give neither number: the lines say where these are from. Raises
+        `PlanError` if its length is not known.
         """
         if self.line("clipping.max_norm") is None:
             return None
