@@ -5,8 +5,10 @@
 Each competitor makes some updates in turn, round after round, so that all meet the same machine. A ratio is that of one
 round; what is printed is the median with the range, next to the median of each competitor's own times. "ours" is
 `lbadvisor.training.loop.train` as a run drives it; "by hand" is the same training (network, memory format, optimizer,
-augmentation, schedule) written out in plain torch, the data normalized once, in memory; "usual" is the script one finds
-everywhere: a `DataLoader` over single examples with transforms, `loss.item()` at each step.
+augmentation, schedule) written out in plain torch, the data normalized once, in memory; Accelerate and Lightning get
+the same batches, if they are installed; "usual" is the script one finds everywhere: a `DataLoader` over single examples
+with transforms, `loss.item()` at each step. "products alone" are an update's matrix products and convolutions: the
+floor.
 
 MNIST and CIFAR-10 are read from LBADVISOR_DATA. Where it has no CIFAR-10, random images of its shape stand in, which
 is said.
@@ -16,13 +18,23 @@ import argparse
 import os
 import platform
 import statistics
-import time
-from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from contestants import Competitor, Updates, by_hand, measured, ours, overridden, random_images
+from contestants import (
+    Competitor,
+    Updates,
+    by_hand,
+    measured,
+    ours,
+    overridden,
+    products_alone,
+    random_images,
+    with_accelerate,
+    with_lightning,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -96,39 +108,6 @@ def show(title: str, batch_size: int, competitors: list[Competitor], rounds: int
         )
 
 
-def matrix_rate(inner: int, rows: int, rounds: int) -> float:
-    """Multiplications and additions per second of (rows, inner) @ (inner, inner), float32: the median."""
-    left, right, out = torch.randn(rows, inner), torch.randn(inner, inner), torch.empty(rows, inner)
-    repeats = max(1, round(4e9 / (2 * rows * inner * inner)))
-    rates = []
-    for _ in range(rounds + 1):
-        begin = time.perf_counter()
-        for _ in range(repeats):
-            torch.mm(left, right, out=out)
-        rates.append(repeats * 2 * rows * inner * inner / (time.perf_counter() - begin))
-    return statistics.median(rates[1:])
-
-
-def show_bound(recipe: Recipe, dataset: InMemory, threads: int, rounds: int, updates: int) -> None:
-    """F1's matrix products at the rate of the machine, against our updates: the share reached."""
-    model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
-    layers = [layer for layer in model if isinstance(layer, nn.Linear)]
-    # Forward, and backward to the weights; to the input too, but for the first layer's.
-    products = sum((3 if i else 2) * 2 * layer.weight.numel() for i, layer in enumerate(layers)) * recipe.batch.size
-    of_shape, of_large = matrix_rate(512, recipe.batch.size, rounds), matrix_rate(2048, 2048, rounds)
-    (seconds,) = measured([Competitor("ours", ours(recipe, dataset, CPU, threads), updates)], rounds)
-    middle = statistics.median(seconds)
-    print(
-        f"\nF1's matrix products, batch {recipe.batch.size}: {products / 1e9:.3f} GFLOP an update; n = {rounds} rounds"
-    )
-    for name, rate in ((f"({recipe.batch.size}, 512) @ (512, 512)", of_shape), ("2048 cubed", of_large)):
-        bound = products / rate
-        print(
-            f"  at the rate of {name:<23} {rate / 1e9:6.0f} GFLOP/s: {1000 * bound:6.2f} ms; "
-            f"ours {1000 * middle:.2f} ms, share reached {bound / middle:.0%}"
-        )
-
-
 def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
     """The recipe's data set, from LBADVISOR_DATA; else 10 000 random images of CIFAR-10's shape."""
     try:
@@ -145,7 +124,7 @@ def real_or_random(recipe: Recipe) -> tuple[Recipe, InMemory, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("f1", "bound", "resnet44", "bf16", "ghost")
+    parts = ("f1", "resnet44", "bf16", "ghost")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the updates of a round")
@@ -160,53 +139,52 @@ def main() -> None:
     def times(updates: int) -> int:
         return max(1, round(updates * options.scale))
 
-    made = partial(race, rounds=options.rounds, threads=options.threads, times=times)
+    made = partial(race, rounds=options.rounds, threads=options.threads)
     f1 = load_recipe(RECIPES / "mnist_f1.toml")
-    if {"f1", "bound"} & set(options.only):
+    if {"f1", "ghost"} & set(options.only):
         dataset = load_dataset(f1, Path(os.environ["LBADVISOR_DATA"]), CPU)
         if "f1" in options.only:
-            made(f1, dataset, "F1 on mnist", (100, 100, 50))
-        if "bound" in options.only:
-            show_bound(f1, dataset, options.threads, options.rounds, times(100))
+            made(f1, dataset, "F1 on mnist", times(100), times(50))
+        if "ghost" in options.only:
+            show_ghosts(f1, dataset, "F1 on mnist", options.threads, options.rounds, times(2))
     if {"resnet44", "bf16", "ghost"} & set(options.only):
         resnet44, dataset, name = real_or_random(load_recipe(RECIPES / "resnet44.toml"))
         if "resnet44" in options.only:
-            made(resnet44, dataset, f"ResNet-44 on {name}", (4, 4, 4))
+            made(resnet44, dataset, f"ResNet-44 on {name}", times(4), times(4))
         if "bf16" in options.only:
             bf16 = overridden(resnet44, {"compute": resnet44.compute.model_copy(update={"precision": "bf16"})})
-            competitors = [
-                Competitor("ours, bf16", ours(bf16, dataset, CPU, options.threads), times(4)),
-                Competitor("by hand, bf16", by_hand(bf16, dataset, CPU), times(4)),
-                Competitor("ours, float32", ours(resnet44, dataset, CPU, options.threads), times(4)),
-                Competitor("usual script, float32", usual(resnet44, dataset), times(4)),
-            ]
-            show(f"ResNet-44 on {name}, batch 128, bfloat16", 128, competitors, options.rounds)
+            made(bf16, dataset, f"ResNet-44 on {name}, bf16 but for the usual script", times(4), times(4))
         if "ghost" in options.only:
-            size = min(4096, len(dataset.train.labels_N))
-            large = overridden(resnet44, {"batch": resnet44.batch.model_copy(update={"size": size})})
-            ghost = overridden(large, {"batch_norm": large.batch_norm.model_copy(update={"ghost_batch_size": 128})})
-            competitors = [
-                Competitor("ghost 128", ours(ghost, dataset, CPU, options.threads), 1),
-                Competitor("plain batch norm", ours(large, dataset, CPU, options.threads), 1),
-            ]
-            show(f"ResNet-44 on {name}, batch {size}", size, competitors, options.rounds)
+            show_ghosts(resnet44, dataset, f"ResNet-44 on {name}", options.threads, options.rounds, 1)
+
+
+def show_ghosts(recipe: Recipe, dataset: InMemory, title: str, threads: int, rounds: int, updates: int) -> None:
+    """Our loop at 4096 in ghosts of 128 next to the same loop with plain batch norm."""
+    size = min(4096, len(dataset.train.labels_N))
+    large = overridden(recipe, {"batch": recipe.batch.model_copy(update={"size": size})})
+    ghost = overridden(large, {"batch_norm": large.batch_norm.model_copy(update={"ghost_batch_size": 128})})
+    competitors = [
+        Competitor("ghost 128", ours(ghost, dataset, CPU, threads), updates),
+        Competitor("plain batch norm", ours(large, dataset, CPU, threads), updates),
+        Competitor("products alone", products_alone(large, dataset, CPU), updates),
+    ]
+    show(f"{title}, batch {size}", size, competitors, rounds)
 
 
 def race(
-    recipe: Recipe,
-    dataset: InMemory,
-    title: str,
-    updates: tuple[int, int, int],
-    *,
-    rounds: int,
-    threads: int,
-    times: Callable[[int], int],
+    recipe: Recipe, dataset: InMemory, title: str, updates: int, usual_updates: int, *, rounds: int, threads: int
 ) -> None:
-    """Ours, by hand and the usual script on one recipe."""
+    """Ours and the others on one recipe."""
+    others = {"by hand, in memory": by_hand}
+    if find_spec("accelerate"):
+        others["Accelerate"] = with_accelerate
+    if find_spec("lightning"):
+        others["Lightning"] = with_lightning
     competitors = [
-        Competitor("ours", ours(recipe, dataset, CPU, threads), times(updates[0])),
-        Competitor("by hand, in memory", by_hand(recipe, dataset, CPU), times(updates[1])),
-        Competitor("usual script", usual(recipe, dataset), times(updates[2])),
+        Competitor("ours", ours(recipe, dataset, CPU, threads), updates),
+        *(Competitor(name, training(recipe, dataset, CPU), updates) for name, training in others.items()),
+        Competitor("usual script", usual(recipe, dataset), usual_updates),
+        Competitor("products alone", products_alone(recipe, dataset, CPU), updates),
     ]
     show(f"{title}, batch {recipe.batch.size}", recipe.batch.size, competitors, rounds)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -60,7 +61,10 @@ class Numbers:
 def plan(
     words: Words,
     recipe: Annotated[
-        Path | None, typer.Argument(help="Recipe file; without one, give --from.", metavar="[RECIPE]")
+        Path | None,
+        typer.Argument(
+            help="Recipe file; without one, give --from.", metavar="[RECIPE]", autocompletion=completion.recipes
+        ),
     ] = None,
     *,
     numbers: Numbers,

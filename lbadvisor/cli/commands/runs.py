@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -23,7 +24,7 @@ runs = typer.Typer(
     invoke_without_command=True,
     help="List, show, rename, prune, delete and export runs.",
 )
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.", autocompletion=completion.runs)]
 
 
 @runs.callback()
@@ -35,7 +36,10 @@ def list_runs(
     recipe: Annotated[
         str | None, typer.Option("--recipe", metavar="NAME", help="Only runs of this recipe, adapted or not.")
     ] = None,
-    ladder: Annotated[str | None, typer.Option("--ladder", metavar="NAME", help="Only runs of this ladder.")] = None,
+    ladder: Annotated[
+        str | None,
+        typer.Option("--ladder", metavar="NAME", help="Only runs of this ladder.", autocompletion=completion.ladders),
+    ] = None,
     where: options.Where = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the N newest.")] = None,
     database: options.Database = None,
@@ -135,7 +139,9 @@ def rename(
 @runs.command("delete")
 @command
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names or numbers of runs.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Names or numbers of runs.", autocompletion=completion.runs)
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,
@@ -172,7 +178,12 @@ def delete(
 @command
 def prune(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN...]",
+            help="Runs by name or number, or ladders; default: all.",
+            autocompletion=completion.runs_or_ladders,
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
@@ -262,7 +273,12 @@ def export_weights(
 @command
 def export(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs by name or number, or ladders; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN...]",
+            help="Runs by name or number, or ladders; default: all.",
+            autocompletion=completion.runs_or_ladders,
+        ),
     ] = None,
     where: options.Where = None,
     out: Annotated[

@@ -10,6 +10,7 @@ from lbadvisor.cli.display.console import say, stdout
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.explanation import topic_of
 from lbadvisor.planning.forecast import Option
 from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.records.numerals import duration_text, value_text
@@ -55,6 +56,8 @@ def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, cha
         console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
+    topics = dict.fromkeys(topic_of(line) for line in told if line.before != line.after)
+    say(console, f"half a page on a line: lbadvisor explain {' | '.join(topics)}")
 
 
 def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:

@@ -217,6 +217,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--allow-code": (OWN_CODE,),
     "--device": ALWAYS,
     "--micro": (MEMORY_SEEN,),
+    "--threads": ALWAYS,
     # The recipe.
     "--set": (RECIPE,),
     "--schedule-scale": (RECIPE,),
@@ -261,6 +262,9 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "plan --epsilon": (NO_RECIPE, FROM),
     "plan --weight-decay-value": (NO_RECIPE, FROM),
     "plan --out": (RECIPE,),
+    "audit --format": ALWAYS,
+    "audit --devices": ALWAYS,
+    "audit --from": ALWAYS,
     "export --for": ALWAYS,
     "export --devices": ALWAYS,
     "export --db": (FOLLOWS,),
