@@ -53,8 +53,9 @@ class CharTransformer(nn.Module):
         for embedding in (self.characters, self.positions):
             nn.init.normal_(embedding.weight, std=0.02)
 
-    def forward(self, characters_BT: Tensor) -> Tensor:  # noqa: N803
-        hidden_BTD = self.characters(characters_BT) + self.positions.weight  # noqa: N806
+    def forward(self, characters_BT: Tensor) -> Tensor:
+        """Logits (B, T, 128) of the characters that follow `characters_BT`."""
+        hidden_BTD = self.characters(characters_BT) + self.positions.weight
         for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD, src_mask=self.mask, is_causal=True)  # noqa: N806
+            hidden_BTD = layer(hidden_BTD, src_mask=self.mask, is_causal=True)
         return self.output(hidden_BTD)
