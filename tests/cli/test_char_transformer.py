@@ -125,9 +125,10 @@ def test_each_of_adamws_rules_can_be_chosen(place):
 
 def test_the_probes_measure_its_noise_and_its_sharpness(beside_the_recipe):
     place = beside_the_recipe
-    done = place.run("train", RECIPE, *SHORT, "--measure", "noise,layers", "--name", "short", "--device", "cpu")
+    narrow = ("--set", "model.arguments.width=16", "--set", "model.arguments.layers=1", "--device", "cpu")
+    done = place.run("train", RECIPE, *SHORT, *narrow, "--measure", "noise,layers", "--name", "short")
     assert done.returncode == 0, done.stderr
-    noise = place.run("probe", "noise", RECIPE, "--to", "256", "--updates", "20", "--device", "cpu", "--json")
+    noise = place.run("probe", "noise", RECIPE, *narrow, "--to", "256", "--updates", "20", "--json")
     assert noise.returncode == 0, noise.stderr
     words = ("probe", "sharpness", "short", "--examples", "16", "--device", "cpu", "--json")
     assert place.run(*words).returncode == 3
