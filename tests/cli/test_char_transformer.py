@@ -130,7 +130,15 @@ def test_the_probes_measure_its_noise_and_its_sharpness(beside_the_recipe):
     assert done.returncode == 0, done.stderr
     noise = place.run("probe", "noise", RECIPE, *narrow, "--to", "256", "--updates", "20", "--json")
     assert noise.returncode == 0, noise.stderr
+    body = json.loads(noise.stdout)
+    assert sum(window["readings"] for window in body["windows"]) == 20
+    assert 0 < body["noise_scale"]["low"] < body["noise_scale"]["examples"] < body["noise_scale"]["high"]
+    assert body["larger"]["stretch"]["value"] * body["larger"]["gain"]["value"] == pytest.approx(16)
     words = ("probe", "sharpness", "short", "--examples", "16", "--device", "cpu", "--json")
     assert place.run(*words).returncode == 3
     sharp = place.run(*words, "--allow-code")
     assert sharp.returncode == 0, sharp.stderr
+    (minimum,) = json.loads(sharp.stdout)["minima"]
+    assert (minimum["batch_size"], minimum["normalized_over"]) == (16, None)
+    assert minimum["largest_eigenvalue"] > 0
+    assert 2 < minimum["loss"] < math.log(128)
