@@ -20,11 +20,7 @@ from lbadvisor.training.micro_batches import has_batch_norm
 
 
 class AdaptedTraining:
-    """A plan's rates, clipping and measurements for one model and optimizer; a library may use it as its scheduler.
-
-    Make it before the first update, with the model on its device. It applies the plan to the optimizer. The loss that
-    is logged into the `run` is the mean of what was added since it was logged last.
-    """
+    """Applies a plan to an optimizer before the first update; has its rates (as a scheduler), clipping and measurements."""
 
     def __init__(self, plan: NumbersPlan, model: nn.Module, optimizer: Optimizer, run: RunLog | None) -> None:
         plan.apply(optimizer)
@@ -33,22 +29,19 @@ class AdaptedTraining:
         self._clip = ClippingWarmup(model.parameters(), plan)
         self._watch = None if run is None else Watch(model, optimizer, self._clip)
         self._losses, self._logged = torch.zeros_like(self._clip.clipped), 0
+        self.clip, self.step, self.get_last_lr = self._clip.step, self._schedule.step, self._schedule.get_last_lr
 
     @property
     def update(self) -> int:
         """The number of updates made."""
         return self._schedule.last_epoch
 
-    def clip(self) -> None:
-        """Clip the gradients, whole and unscaled, before the optimizer steps."""
-        self._clip.step()
-
     def add_loss(self, loss: Tensor) -> None:
-        """Add a share of an update's mean loss."""
+        """Add a share of an update's mean loss, to be logged as the mean over the updates since the last log."""
         self._losses.add_(loss.detach())
 
     def measure(self, every: int, *, with_loss: bool = True) -> None:
-        """Log the update just made if it is the last one or one in `every`: before `step`, and before `zero_grad`."""
+        """Log the update just made if it is the last one or one in `every`; before `step` and `zero_grad`."""
         update = self.update + 1
         if self._run is None or self._watch is None or (update % every and update != self._plan.updates):
             return
@@ -58,38 +51,24 @@ class AdaptedTraining:
         self._logged = update
 
     def log(self, **numbers: float | Tensor) -> None:
-        """Log what else is known of the updates made, such as an evaluation, if any was made."""
-        if self._run is not None and self.update:
+        """Log what else is known after the last update, if any was made."""
+        if self._run is not None and self.update and numbers:
             self._run.log(self.update, **numbers)
-
-    def step(self) -> None:
-        """Set the rates of the next update."""
-        self._schedule.step()
-
-    def get_last_lr(self) -> list[Any]:
-        """The learning rate of each parameter group, as a scheduler tells it."""
-        return self._schedule.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
         """The plan, and all that changes."""
         return {
-            "plan": str(self._plan),
-            "schedule": self._schedule.state_dict(),
-            "clip": self._clip.state_dict(),
-            "losses": (self._losses, self._logged),
-            "watch": None if self._watch is None else self._watch.state_dict(),
-        }
+            "plan": str(self._plan), "schedule": self._schedule.state_dict(), "clip": self._clip.state_dict(),
+            "losses": (self._losses, self._logged), "watch": None if self._watch is None else self._watch.state_dict(),
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a `state_dict`. Raises `RefusedError` if it is of another plan, or was not measured."""
+        """Resume from a `state_dict`. Raises `RefusedError` if it is of another plan, or lacks the first weights."""
         if state["plan"] != str(self._plan):
             raise RefusedError("the checkpoint is of another plan: resume with that one, or train from the start")
         if self._watch is not None:
             if state["watch"] is None:
-                raise RefusedError(
-                    "the checkpoint is of a training that was not recorded, so its first weights are not known: resume "
-                    "without a run, or train from the start"
-                )
+                raise RefusedError("the checkpoint is of a training that was not recorded: resume without a run")
             self._watch.load_state_dict(state["watch"])
         self._clip.load_state_dict(state["clip"])
         self._losses.copy_(state["losses"][0])
@@ -98,56 +77,47 @@ class AdaptedTraining:
 
     def check_resumed(self, update: int) -> None:
         """Raise `RefusedError` unless the library, which has made `update` updates, resumed this training."""
-        if update != self.update or not is_adapted(self._optimizer):
-            raise RefusedError(
-                f"{update:,} updates were made, and {self.update:,} of them with the plan: resume from a checkpoint of "
-                "the adapted training, or train from the start"
-            )
+        if bool(update) != bool(self.update) or not is_adapted(self._optimizer):
+            made = f"the trainer has made {update:,} updates, and {self.update:,} of them with the plan"
+            raise RefusedError(f"{made}: resume from a checkpoint of the adapted training, or make all anew")
 
 
 def in_ghosts(model: nn.Module, plan: NumbersPlan) -> nn.Module:
-    """The model with the plan's ghost batch norm, if it has any.
+    """The model with the plan's ghost batch norm, if it has any; numbers alone do not know if the model has batch norm.
 
-    A plan of numbers does not know the model: one without batch norm stays as it is. Raises `UsageError` if a recipe's
-    plan has ghosts and the model no batch norm, and `RefusedError` if its batch norm is synchronized.
+    Raises `UsageError` if the model of a recipe's plan has none, and `RefusedError` if it is synchronized.
     """
     ghost_batch_size = plan.ghost_batch_size
-    of_recipe = isinstance(plan, Plan)
-    if ghost_batch_size is None or not (of_recipe or has_batch_norm(model)):
+    recipe = plan.adapted if isinstance(plan, Plan) else None
+    if ghost_batch_size is None or (recipe is None and not has_batch_norm(model)):
         return model
     if any(isinstance(layer, nn.SyncBatchNorm) for layer in model.modules()):
-        raise RefusedError(
-            f"synchronized batch norm computes its statistics over the whole batch, the plan's over ghosts of "
-            f"{ghost_batch_size}: do not synchronize it, or plan without ghosts (adapt='lr,regime,clip')"
-        )
-    running_statistics = plan.adapted.batch_norm.running_statistics if isinstance(plan, Plan) else "sequential"
+        spans = f"synchronized batch norm computes its statistics over the whole batch, not over {ghost_batch_size}"
+        raise RefusedError(f"{spans}: do not synchronize it, or plan without ghosts (adapt='lr,regime,clip')")
+    running_statistics = "sequential" if recipe is None else recipe.batch_norm.running_statistics
     return convert_ghost_batchnorm(model, ghost_batch_size, running_statistics)
 
 
-def check_length(plan: NumbersPlan, updates: int, setting: str) -> None:
+def check_length(plan: NumbersPlan, max_steps: int) -> None:
     """Raise `UsageError` unless training ends with the plan; warn if it ends before."""
-    if not 0 < updates <= plan.updates:
-        raise UsageError(f"{setting}={updates}, and the plan ends after {plan.updates} updates: {setting}={plan.updates}")
-    if updates < plan.updates:
-        warnings.warn(f"{setting}={updates} ends the training before the plan's {plan.updates:,} updates", stacklevel=2)
+    if not 0 < max_steps <= plan.updates:
+        raise UsageError(f"max_steps={max_steps}, but the plan has {plan.updates} updates: max_steps={plan.updates}")
+    if max_steps < plan.updates:
+        warnings.warn(f"max_steps={max_steps} ends before the plan's {plan.updates:,} updates", stacklevel=2)
 
 
 def check_batches(plan: NumbersPlan, loader: Any, devices: int, accumulated: int) -> None:
-    """Raise `UsageError` if an update does not see the plan's batch, in whole ghosts; warn of partial batches.
+    """Raise `UsageError` if an update does not see the plan's batch, in whole ghosts; warn of smaller last batches.
 
-    Each of the `devices` gets batches of the `loader` of its own, and accumulates so many. A loader that does not tell
-    the size of its batches is not checked.
+    Each of the `devices` accumulates so many batches. A loader that does not tell their size is not checked.
     """
-    batches = getattr(loader, "batch_sampler", None)
+    batches, ghost_batch_size = getattr(loader, "batch_sampler", None), plan.ghost_batch_size
     size = getattr(batches, "batch_size", None)
     if size is None:
         return
     if size * devices * accumulated != plan.batch_size:
-        raise UsageError(
-            f"an update would see {size:,} examples x {accumulated} accumulated x {devices} devices, the plan's "
-            f"batch is {plan.batch_size:,}: change the loader's batch size or the accumulation"
-        )
-    ghost_batch_size = plan.ghost_batch_size
+        seen = f"an update would see {size:,} examples x {accumulated} accumulated x {devices} devices"
+        raise UsageError(f"{seen}, the plan's batch is {plan.batch_size:,}: change the loader or the accumulation")
     if ghost_batch_size is not None and size != plan.batch_size and size % ghost_batch_size:
         raise UsageError(f"batches of {size} would cut the plan's ghosts of {ghost_batch_size}: use a multiple of it")
     if not getattr(batches, "drop_last", True) and len(loader.dataset) % size:

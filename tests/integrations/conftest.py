@@ -34,7 +34,8 @@ class ShortDigits:
         self.recipe = lbadvisor.load_recipe(DIGITS, SHORT)
         self.plan = lbadvisor.plan(self.recipe, to=256)
         train_set, test_set = (
-            TensorDataset(normalized(digits, split.images_NCHW), split.labels_N) for split in (digits.train, digits.test)
+            TensorDataset(normalized(digits, split.images_NCHW), split.labels_N)
+            for split in (digits.train, digits.test)
         )
         self.examples, self.held_out = train_set, test_set
         state = self._started(self.plan.adapted)

@@ -168,9 +168,9 @@ class Synchronized(Digits):
         (Scheduled, {}, "a scheduler from configure_optimizers"),
         (ByHand, {}, "manual optimization"),
         (Digits, {"gradient_clip_val": 1.0}, "gradient_clip_val"),
-        (Digits, {"updates": 101}, "max_steps=101, and the plan ends after 100 updates: max_steps=100"),
+        (Digits, {"updates": 101}, "max_steps=101, but the plan has 100 updates: max_steps=100"),
         (Digits, {"updates": -1, "max_epochs": 3}, "max_steps=-1"),
-        (Digits, {"plugins": "scaler"}, "a fused optimizer with 16-bit precision"),
+        (Digits, {"plugins": "scaler"}, "a fused optimizer, which unscales 16-bit gradients after clipping"),
         (Digits, {"accumulate_grad_batches": 2}, "256 examples x 2 accumulated x 1 devices, the plan's batch is 256"),
     ],
 )
@@ -191,13 +191,13 @@ def test_a_checkpoint_of_a_training_that_was_not_adapted_is_refused(training, tm
     saved = ModelCheckpoint(tmp_path, every_n_train_steps=5)
     trainer(saved, updates=5).fit(Digits(training), training.loader())
     path = tmp_path / "epoch=0-step=5.ckpt"
-    with pytest.raises(RefusedError, match="5 updates were made, and 0 of them with the plan"):
+    with pytest.raises(RefusedError, match="has made 5 updates, and 0 of them with the plan"):
         trainer(LightningLargeBatch(training.plan), saved).fit(Digits(training), training.loader(), ckpt_path=path)
 
 
 def test_a_checkpoint_of_another_plan_is_refused(training, tmp_path):
     saved = ModelCheckpoint(tmp_path, every_n_train_steps=5)
-    with pytest.warns(UserWarning, match="max_steps=5 ends the training before the plan's 100 updates"):
+    with pytest.warns(UserWarning, match="max_steps=5 ends before the plan's 100 updates"):
         trainer(LightningLargeBatch(training.plan), saved, updates=5).fit(Digits(training), training.loader())
     other = lbadvisor.plan(training.recipe, to=256, lr_rule="linear")
     path = tmp_path / "epoch=0-step=5.ckpt"
@@ -209,6 +209,4 @@ def test_a_metric_that_the_model_does_not_log_is_named(training, database):
     with lbadvisor.record("theirs", training.plan.adapted, database=database) as run:
         callback = LightningLargeBatch(training.plan, run, accuracy="acc")
         with pytest.raises(UsageError, match="the model logged no 'acc' in validation, only "):
-            trainer(callback).fit(
-                Validated(training), training.loader(), DataLoader(training.held_out, batch_size=500)
-            )
+            trainer(callback).fit(Validated(training), training.loader(), DataLoader(training.held_out, batch_size=500))

@@ -129,6 +129,7 @@ def test_a_stopped_training_resumes_from_the_trainers_checkpoint_bit_for_bit(
 
 def test_the_trainers_own_loader_trains_in_batches_of_the_plan(training, arguments):
     """Its order is another, so its weights are as well; that it learns is all that can be said of them."""
+
     class InItsOwnOrder(InOurOrder):
         get_train_dataloader = Trainer.get_train_dataloader
 
@@ -140,9 +141,9 @@ def test_the_trainers_own_loader_trains_in_batches_of_the_plan(training, argumen
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"max_grad_norm": 1.0}, "max_grad_norm=1 clips every update"),
-        ({"max_steps": 101}, "max_steps=101, and the plan ends after 100 updates: max_steps=100"),
-        ({"max_steps": -1}, "max_steps=-1, and the plan ends after 100 updates"),
+        ({"max_grad_norm": 1.0}, "max_grad_norm=1 would clip every update"),
+        ({"max_steps": 101}, "max_steps=101, but the plan has 100 updates: max_steps=100"),
+        ({"max_steps": -1}, "max_steps=-1, but the plan has 100 updates"),
         ({"gradient_accumulation_steps": 2}, "256 examples x 2 accumulated x 1 devices, the plan's batch is 256"),
     ],
 )
