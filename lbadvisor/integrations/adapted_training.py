@@ -20,7 +20,7 @@ from lbadvisor.training.micro_batches import has_batch_norm
 
 
 class AdaptedTraining:
-    """Applies a plan to an optimizer before the first update; has its rates (as a scheduler), clipping and measurements."""
+    """Applies a plan before the first update; has its rates, as a scheduler has, its clipping and measurements."""
 
     def __init__(self, plan: NumbersPlan, model: nn.Module, optimizer: Optimizer, run: RunLog | None) -> None:
         plan.apply(optimizer)

@@ -24,9 +24,9 @@ SHORT = [
 
 
 class ShortDigits:
-    """100 updates on the digits at 256 in ghosts of 32, clipped in the first 40, dropped at 50; our trainer's are known.
+    """100 updates on the digits at 256 in ghosts of 32, clipped in the first 40, dropped at 50.
 
-    Weights are a function of the seed: each network begins as our trainer's does.
+    What our trainer makes of it is known. Weights are a function of the seed: each network begins as ours does.
     """
 
     def __init__(self, digits: Any) -> None:

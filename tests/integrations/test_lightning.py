@@ -66,7 +66,8 @@ class Killed(lightning.Callback):
 
 def trainer(*callbacks, updates=100, **settings):
     quiet = {
-        "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "devices": 1,
+        "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu",
+        "devices": 1,
         "enable_checkpointing": any(isinstance(one, ModelCheckpoint) for one in callbacks), "log_every_n_steps": 10,
     }  # fmt: skip
     return lightning.Trainer(max_steps=updates, callbacks=[*callbacks], **quiet | settings)
@@ -145,18 +146,24 @@ def test_a_plan_of_numbers_leaves_a_model_without_batch_norm_as_it_is(training):
 
 
 class Scheduled(Digits):
+    """With a scheduler of its own."""
+
     def configure_optimizers(self):
         optimizer = super().configure_optimizers()
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 30)]
 
 
 class ByHand(Digits):
+    """Steps its optimizer itself."""
+
     def __init__(self, training):
         super().__init__(training)
         self.automatic_optimization = False
 
 
 class Synchronized(Digits):
+    """With synchronized batch norm."""
+
     def __init__(self, training):
         super().__init__(training)
         self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)

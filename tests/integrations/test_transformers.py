@@ -65,8 +65,8 @@ def share_of_right_ones(evaluated):
 def arguments(tmp_path):
     def of(**more):
         settings = {
-            "max_steps": 100, "max_grad_norm": 0, "per_device_train_batch_size": 256, "logging_steps": 10, "use_cpu": True,
-            "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "dataloader_pin_memory": False,
+            "max_steps": 100, "max_grad_norm": 0, "per_device_train_batch_size": 256, "logging_steps": 10,
+            "use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "dataloader_pin_memory": False,
             "dataloader_drop_last": True, "label_names": ["labels"], "per_device_eval_batch_size": 500,
         }  # fmt: skip
         return TrainingArguments(str(tmp_path / "out"), **settings | more)
@@ -153,7 +153,7 @@ def test_arguments_that_would_not_follow_the_plan_are_refused(training, argument
 
 
 def test_a_trainer_with_a_schedule_of_its_own_is_refused(training, arguments):
-    with pytest.raises(UsageError, match="give it optimizers=large.optimizers"):
+    with pytest.raises(UsageError, match=r"give it optimizers=large\.optimizers"):
         trainer(training, arguments(), optimizers=(None, None)).train()
 
 
