@@ -66,8 +66,9 @@ def arguments(tmp_path):
     def of(**more):
         settings = {
             "max_steps": 100, "max_grad_norm": 0, "per_device_train_batch_size": 256, "logging_steps": 10,
-            "use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "dataloader_pin_memory": False,
-            "dataloader_drop_last": True, "label_names": ["labels"], "per_device_eval_batch_size": 500,
+            "use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no",
+            "dataloader_pin_memory": False, "dataloader_drop_last": True, "label_names": ["labels"],
+            "per_device_eval_batch_size": 500,
         }  # fmt: skip
         return TrainingArguments(str(tmp_path / "out"), **settings | more)
 
