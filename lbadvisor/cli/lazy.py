@@ -8,6 +8,8 @@ from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = {
     "plan": "Show what a larger batch changes: each line old -> new with formula and source, then what it costs.",
+    "audit": "Say what another trainer will really do with its batch size, and where it departs from the plan.",
+    "explain": "Explain a rule or a measurement in half a page: formula, source, and when it fails.",
     "export": "Write a training as another trainer's flags, configuration or code, with a reason for each line.",
     "train": "Train a recipe; with --to, adapt it to a larger batch first. The same command resumes a stopped run.",
     "resume": "Resume a stored run where it stopped, with its recipe and seed from the database.",
@@ -22,7 +24,7 @@ COMMANDS = {
     "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then wherever most improvement is "
     "expected.",
     "ladders": "List, show, rename and delete ladders.",
-    "runs": "List, show, rename, prune, delete and export runs.",
+    "runs": "List, show, rename, prune, delete, import and export runs.",
     "models": "List the networks, and the data sets known by name.",
     "db": "Locate, upgrade, check and query the database.",
     "schema": "Print the JSON Schema of a recipe.",

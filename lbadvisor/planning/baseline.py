@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import PlanError
-from lbadvisor.recipe.catalog import OPTIMIZERS, network_facts
+from lbadvisor.recipe.catalog import OPTIMIZERS
 from lbadvisor.recipe.limits import MOST_COUNT, MOST_EPOCHS
 from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
 
@@ -71,7 +71,6 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         return updates if epochs is None else epochs * examples / batch_size
 
     updates = in_updates(schedule.epochs, schedule.updates) or 0.0
-    network = network_facts(recipe.model.name)
     return Baseline(
         batch_size=batch_size,
         optimizer=optimizer.name,
@@ -90,7 +89,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         epsilon=getattr(optimizer, "epsilon", None),
         weight_decay=optimizer.weight_decay,
         ema_decay=recipe.weight_ema.decay if recipe.weight_ema else None,
-        has_batch_norm=network is None or network.batch_norm,
+        has_batch_norm=recipe.model.has_batch_norm is not False,
         ghost_batch_size=recipe.batch_norm.ghost_batch_size,
         batch_norm_momentum=recipe.batch_norm.momentum,
         running_statistics=recipe.batch_norm.running_statistics,

@@ -165,7 +165,7 @@ def noise_variance(batch_size: int, examples: int | None, noise_ratio: float | N
 CLIPPING_LENGTH = Rule(
     "clipping warm-up",
     "min(N / B_S, updates / 10)",
-    f"the paper gives no length; one epoch of the baseline is {OWN_CHOICE}, at most a tenth of the run {PLAYBOOK}",
+    f"the paper gives no length; one epoch of the baseline is {OWN_CHOICE}; at most a tenth of the run: {PLAYBOOK}",
     "if most updates are still clipped after the warm-up, lower the learning rate",
 )
 

@@ -54,7 +54,8 @@ def test_a_plan_from_numbers_needs_no_pydantic():
 def test_a_mistyped_command_gets_a_suggestion():
     done = subprocess.run([sys.executable, "-m", "lbadvisor", "pln"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "Did you mean 'plan'?" in done.stderr
+    assert "Did you mean" in done.stderr
+    assert "'plan'" in done.stderr
 
 
 def test_a_paragraph_of_help_is_one_line_that_the_terminal_wraps():

@@ -43,3 +43,13 @@ def test_without_the_compilers_wrappers_every_bit_and_the_saved_state_are_torchs
     again = build_optimizer(recipe, [ours])
     again.load_state_dict(expected)
     assert again.state_dict()["param_groups"] == expected["param_groups"]
+
+
+def test_a_step_skips_the_hooks_that_torch_wraps_around_it():
+    weight, called = torch.ones(3, requires_grad=True), []
+    optimizer = build_optimizer(tables.Sgd(name="sgd", lr=0.5, momentum=0.0, weight_decay=0.0), [weight])
+    optimizer.register_step_post_hook(lambda *_: called.append("hook"))
+    weight.sum().backward()
+    optimizer.step()
+    assert weight.tolist() == [0.5] * 3
+    assert not called

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.errors import UsageError
@@ -14,7 +15,11 @@ from lbadvisor.records.axis import Axis
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN RUN...", help="Runs by name or number, or ladders; the first is the baseline."),
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Runs by name or number, or ladders; the first is the baseline.",
+            autocompletion=completion.runs_or_ladders,
+        ),
     ] = None,
     where: options.Where = None,
     columns: Annotated[
@@ -22,6 +27,7 @@ def compare(
         typer.Option(
             "--columns",
             metavar="COLUMNS",
+            autocompletion=completion.columns,
             help="Metrics to show, such as: best accuracy, update of best, accuracy at 5000, weight distance.",
         ),
     ] = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -31,6 +32,7 @@ def ladder(
         typer.Option(
             "--arms",
             metavar="ARM,ARM...",
+            autocompletion=completion.arms,
             help="Some of sb, lb, lr, gbn, ra (the paper's), distance, ra-half, ra-0.25 or another share of the "
             "regime, linear, noise, dropout, label-noise, dropconnect; ra:1 is ra with one seed.",
         ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -22,7 +23,9 @@ ladders = typer.Typer(
     invoke_without_command=True,
     help="List, show, rename and delete ladders.",
 )
-LadderName = Annotated[str, typer.Argument(metavar="LADDER", help="Name of a ladder.")]
+LadderName = Annotated[
+    str, typer.Argument(metavar="LADDER", help="Name of a ladder.", autocompletion=completion.ladders)
+]
 
 
 @ladders.callback()

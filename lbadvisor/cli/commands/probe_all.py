@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -12,7 +13,12 @@ from lbadvisor.cli.options.command_line import Words
 @command
 def everything(
     words: Words,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs of one baseline, or ladders of it.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs of one baseline, or ladders of it.", autocompletion=completion.runs_or_ladders
+        ),
+    ],
     *,
     machine: options.MachineOptions,
     allow_code: options.AllowCode = False,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 
@@ -12,7 +13,11 @@ from lbadvisor.cli.options.command import command
 def diffusion(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs by name or number, or ladders; the first is the baseline."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs by name or number, or ladders; the first is the baseline.",
+            autocompletion=completion.runs_or_ladders,
+        ),
     ],
     shown: options.Shown,
     database: options.Database = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -23,7 +24,11 @@ def noise(
     words: Words,
     source: Annotated[
         list[str],
-        typer.Argument(metavar="RECIPE|RUN...", help="A recipe file, or runs that differ only in their seed."),
+        typer.Argument(
+            metavar="RECIPE|RUN...",
+            help="A recipe file, or runs that differ only in their seed.",
+            autocompletion=completion.recipes_or_runs,
+        ),
     ],
     *,
     target: options.Target = None,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -12,7 +13,7 @@ from lbadvisor.cli.options.command_line import Words
 @command
 def resume(
     words: Words,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.", autocompletion=completion.runs)],
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu or cuda. Default: where the run started.")
     ] = None,

@@ -10,6 +10,7 @@ from lbadvisor.cli.display.console import say, stdout
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.planning.adjustments import Adjustment
 from lbadvisor.planning.caveat import Caveat
+from lbadvisor.planning.explanation import topic_of
 from lbadvisor.planning.forecast import Option
 from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.records.numerals import duration_text, value_text
@@ -28,10 +29,11 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, chart: bool) -> None:
+def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", note: str | None, name: str, *, chart: bool) -> None:
     """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
 
-    `in_time` says which alternative saves time, if that is known. `name` is that of the recipe, if there is one.
+    `in_time` says which alternative saves time, if that is known; `note`, what else would. `name` is the recipe's, if
+    there is one.
     """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
@@ -55,6 +57,10 @@ def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, cha
         console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
+    if note is not None:
+        say(console, Text.assemble(("note ", "cyan"), ("bf16", "bold"), f": {note}"))
+    topics = dict.fromkeys(topic_of(line) for line in told if line.before != line.after)
+    say(console, f"half a page on a line: lbadvisor explain {' | '.join(topics)}")
 
 
 def caveat_text(caveat: Caveat, arms: Sequence[str] = ()) -> Text:

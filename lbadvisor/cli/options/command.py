@@ -46,7 +46,8 @@ def _in_its_file(words: Words) -> Iterator[None]:
         yield
     except RecipeError as error:
         file = recipe_file(words)
-        if file is None or error.origin.startswith("--set"):
+        # What reading the file found has its place already, and such a file may not even be TOML.
+        if file is None or error.origin == str(file) or error.origin.startswith("--set"):
             raise
         from lbadvisor.recipe.file import located
 

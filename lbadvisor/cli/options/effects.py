@@ -196,6 +196,12 @@ SIZED = Need(
 COUNTED = Need(
     Words, lambda words: words.values["--rate"] != "measure", "has no effect: --rate measure counts the parameters"
 )
+UNTRACKED = Need(
+    Words,
+    lambda words: words.values["--tensorboard"] is None and words.values["--mlflow"] is None,
+    "cannot be combined with --tensorboard or --mlflow, which write their own formats",
+)
+SETTINGS = Need(Words, lambda words: words.values["--recipe"] is None, "belongs to a run without --recipe")
 ALWAYS: tuple[Need[Any], ...] = ()
 
 EFFECTS: dict[str, tuple[Need[Any], ...]] = {
@@ -217,6 +223,7 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "--allow-code": (OWN_CODE,),
     "--device": ALWAYS,
     "--micro": (MEMORY_SEEN,),
+    "--threads": ALWAYS,
     # The recipe.
     "--set": (RECIPE,),
     "--schedule-scale": (RECIPE,),
@@ -261,6 +268,9 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "plan --epsilon": (NO_RECIPE, FROM),
     "plan --weight-decay-value": (NO_RECIPE, FROM),
     "plan --out": (RECIPE,),
+    "audit --format": ALWAYS,
+    "audit --devices": ALWAYS,
+    "audit --from": ALWAYS,
     "export --for": ALWAYS,
     "export --devices": ALWAYS,
     "export --db": (FOLLOWS,),
@@ -327,5 +337,13 @@ EFFECTS: dict[str, tuple[Need[Any], ...]] = {
     "runs export-weights --pt": ALWAYS,
     "runs export-weights --weights": ALWAYS,
     "runs export --where": ALWAYS,
+    "runs export --out": (UNTRACKED,),
+    "runs export --json": (UNTRACKED,),
+    "runs export --tensorboard": ALWAYS,
+    "runs export --mlflow": ALWAYS,
+    "runs import --recipe": ALWAYS,
+    "runs import --setting": (SETTINGS,),
+    "runs import --column": ALWAYS,
+    "runs import --program": ALWAYS,
     "db query --sql": ALWAYS,
 }

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lbadvisor.cli.options import completion
+
 Database = Annotated[
     Path | None,
     typer.Option("--db", metavar="FILE", help="Database file. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
@@ -32,7 +34,7 @@ AllowCode = Annotated[
         "--allow-code", help="Run the code that the stored recipe names, from the working folder, if you trust it."
     ),
 ]
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", autocompletion=completion.recipes)]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Targets = Annotated[
     str | None,
@@ -70,6 +72,7 @@ NoiseScaleText = Annotated[
     typer.Option(
         "--noise-scale",
         metavar="N|LOW..HIGH|RUN",
+        autocompletion=completion.runs,
         help="Gradient noise scale in examples, as `probe noise` measures it, or a run trained with --measure noise.",
     ),
 ]
@@ -100,6 +103,16 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1
 Micro = Annotated[
     str | None,
     typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        max=4096,
+        help="CPU threads of new runs. Default: one per core, shared by the processes that train for this database.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Where = Annotated[
@@ -140,7 +153,12 @@ class Adapt:
     target: Target = None
     arm: Annotated[
         str | None,
-        typer.Option("--arm", metavar="ARM", help="Adapt like this arm of a ladder (see `lbadvisor ladder`)."),
+        typer.Option(
+            "--arm",
+            metavar="ARM",
+            help="Adapt like this arm of a ladder (see `lbadvisor ladder`).",
+            autocompletion=completion.arms,
+        ),
     ] = None
     parts: Parts = None
     lr_rule: Annotated[
@@ -159,6 +177,7 @@ class Adapt:
         typer.Option(
             "--distances-from",
             metavar="RUN",
+            autocompletion=completion.runs,
             help="Let milestones come early, at the weight distances of this run of the baseline.",
         ),
     ] = None
@@ -177,11 +196,12 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
-    """Which device computes, and where the data sets are."""
+    """Which device computes, on how many threads, and where the data sets are."""
 
     device: Device = "auto"
     micro: Micro = None
     data_dir: DataDir = None
+    threads: Threads = None
 
 
 @dataclass(frozen=True, slots=True)

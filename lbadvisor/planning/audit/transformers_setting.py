@@ -1,0 +1,59 @@
+"""The Hugging Face Trainer: its `TrainingArguments`, as JSON or as a command line.
+
+Source: transformers 5, training_args.py: the effective batch is per_device_train_batch_size * devices *
+gradient_accumulation_steps, and nothing else depends on it.
+"""
+
+from typing import Any
+
+from lbadvisor.errors import UsageError
+from lbadvisor.planning import rules
+from lbadvisor.planning.audit.foreign import Foreign, ForeignOptimizer, optimizer_name
+from lbadvisor.planning.audit.setting_text import SettingText
+from lbadvisor.planning.audit.trainer_settings import counted, devices_of, settings_of
+
+SIGNS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "log_history")
+
+_DEFAULTS: dict[str, Any] = {
+    "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "learning_rate": 5e-5,
+    "optim": "adamw_torch_fused", "weight_decay": 0.0, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
+    "max_grad_norm": 1.0, "max_steps": -1, "auto_find_batch_size": False,
+}  # fmt: skip
+
+
+def transformers_setting(text: SettingText, devices: int | None) -> Foreign:
+    """What the Trainer will do. Raises `UsageError`."""
+    if "log_history" in text.values:
+        raise UsageError(
+            "a trainer_state.json does not say how gradients are accumulated: give the arguments instead, as "
+            "`TrainingArguments.to_json_string()` writes them"
+        )
+    found = settings_of(text, "Transformers", _DEFAULTS, {})
+    in_updates = found.value("max_steps") > 0
+    halves = (
+        "auto_find_batch_size halves the batch when memory runs out, and leaves the learning rate as it is: the "
+        "numbers here then no longer hold"
+    )
+    adam = optimizer_name(found.value("optim")) in ("adam", "adamw")
+    return Foreign(
+        trainer="Transformers",
+        factors=(
+            counted(found.fact("examples per device", "per_device_train_batch_size")),
+            devices_of(text, devices),
+            counted(found.fact("passes accumulated", "gradient_accumulation_steps")),
+        ),
+        optimizer=ForeignOptimizer(
+            optimizer_name(found.value("optim")),
+            beta1=found.value("adam_beta1") if adam else None,
+            beta2=found.value("adam_beta2") if adam else None,
+            epsilon=found.value("adam_epsilon") if adam else None,
+            weight_decay=found.value("weight_decay"),
+        ),
+        lr=found.fact("learning rate", "learning_rate"),
+        rule=rules.NO_RULE,
+        rule_source="the Trainer has no rule",
+        length="updates" if in_updates else "epochs",
+        length_source="max_steps" if in_updates else "num_train_epochs",
+        clipping=found.fact("clipping norm", "max_grad_norm") if found.value("max_grad_norm") else None,
+        notes=(halves,) if found.value("auto_find_batch_size") else (),
+    )
