@@ -1,5 +1,8 @@
 """A plan in a loop of Accelerate."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -137,3 +140,43 @@ def test_a_smaller_last_batch_is_told(training):
     loader = DataLoader(training.examples, batch_sampler=BatchSampler(range(1297), 256, drop_last=False))
     with pytest.warns(UserWarning, match="the last batch of each epoch is smaller than the plan's"):
         Loop(training, Accelerator(cpu=True), loader)
+
+
+SCRIPT = """
+import sys
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+import lbadvisor
+from lbadvisor.integrations.accelerate_loop import AccelerateLargeBatch
+
+network, examples, recipe = torch.load(sys.argv[1], weights_only=False)
+plan = lbadvisor.plan(recipe, to=256)
+accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(split_batches=True))
+large = AccelerateLargeBatch(accelerator, plan)
+optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+order = lbadvisor.UpdateBatchSampler(examples, plan)
+model, optimizer, loader = large.prepare(network, optimizer, DataLoader(examples, batch_sampler=order))
+for images, labels in loader:
+    loss = cross_entropy(model(images), labels)
+    accelerator.backward(loss)
+    large.step(loss)
+    optimizer.zero_grad()
+assert (accelerator.num_processes, len(images), large.update) == (2, 128, 100)
+if accelerator.is_main_process:
+    torch.save(dict(network.named_parameters()), sys.argv[2])
+"""
+
+
+def test_two_processes_share_a_batch_and_step_the_rates_once_an_update(training, tmp_path):
+    """Running statistics aside: those of plain ddp are the main process's."""
+    script, given, made = tmp_path / "script.py", tmp_path / "given", tmp_path / "made"
+    script.write_text(SCRIPT)
+    torch.save((training.network(), training.examples, training.recipe), given)
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script), str(given), str(made)]
+    subprocess.run([sys.executable, *launch], check=True, timeout=120)
+    for name, theirs in torch.load(made).items():
+        ours = training.weights[name]
+        assert (theirs - ours).norm() <= 1e-5 * ours.norm(), name
