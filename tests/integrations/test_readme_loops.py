@@ -15,14 +15,15 @@ from lbadvisor.training.loop import train
 from lbadvisor.training.state import start_state
 
 ROOT = Path(__file__).parents[2]
+SHORT = lbadvisor.load_recipe(ROOT / "recipes" / "digits.toml", ["schedule.updates=60", "schedule.milestones=[]"])
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
 
 
 class Script:
-    """What a reader has: 405 updates of the digits at 512, and the names that the examples use."""
+    """What a reader has: 60 updates of the digits at 512, and the names that the examples use."""
 
     def __init__(self, digits):
-        self.plan = lbadvisor.plan(ROOT / "recipes" / "digits.toml", to=512)
+        self.plan = lbadvisor.plan(SHORT, to=512)
         self.dataset = TensorDataset(normalized(digits, digits.train.images_NCHW), digits.train.labels_N)
         recipe = self.plan.baseline
         self.model = start_state(recipe, 0, digits.shape, digits.classes, torch.device("cpu")).model
@@ -38,8 +39,9 @@ class Script:
 
 @pytest.fixture
 def script(digits, tmp_path, monkeypatch):
-    """In a folder that holds the recipes and nothing else."""
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    """In a folder that holds the recipe and nothing else."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "digits.toml").write_text(lbadvisor.dump_recipe(SHORT))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LBADVISOR_DB", raising=False)
     return Script(digits)
@@ -47,8 +49,7 @@ def script(digits, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def ours(digits):
-    recipe = lbadvisor.plan(ROOT / "recipes" / "digits.toml", to=512).adapted
-    state = start_state(recipe, 0, digits.shape, digits.classes, torch.device("cpu"))
+    state = start_state(lbadvisor.plan(SHORT, to=512).adapted, 0, digits.shape, digits.classes, torch.device("cpu"))
     list(train(state, digits))
     return state.model.state_dict()
 
@@ -72,7 +73,7 @@ def test_the_example_of_lightning(script, ours, differing):
     script.run("LightningLargeBatch", module=Module())
     assert differing(ours, script.model) == []
     with opened(None) as store:
-        assert store.run("digits-lightning").ended_because == "all 405 updates made"
+        assert store.run("digits-lightning").ended_because == "all 60 updates made"
 
 
 def test_the_example_of_accelerate(script, ours, differing):
@@ -100,5 +101,5 @@ def test_the_example_of_transformers(script, monkeypatch):
     examples = [{"images": x, "labels": y} for x, y in script.dataset]
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     trainer = script.run("TransformersLargeBatch", model=Digits(), dataset=examples)["trainer"]
-    assert trainer.state.global_step == 405
-    assert trainer.state.log_history[-1]["train_loss"] < 0.2
+    assert trainer.state.global_step == 60
+    assert trainer.state.log_history[-1]["train_loss"] < 1
