@@ -116,8 +116,8 @@ class UpdateLoader(DataLoader[Any]):
         super().__init__(dataset, batch_sampler=self._order, **more)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        for batch in super().__iter__():
-            self._given += 1
+        for given, batch in enumerate(super().__iter__(), start=self._order.update + 1):
+            self._given = given
             yield batch
 
     def __len__(self) -> int:
@@ -130,4 +130,3 @@ class UpdateLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume after those batches. Raises `RefusedError` if the order is another one."""
         self._order.load_state_dict(state)
-        self._given = self._order.update

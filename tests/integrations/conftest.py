@@ -1,6 +1,7 @@
 """What the tests of the libraries' loops share: the same small training in each of them."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,6 +64,7 @@ class ShortDigits:
         order = [i for batch in lbadvisor.UpdateBatchSampler(self.examples, self.plan) for i in batch]
         return DataLoader(self.examples, batch_sampler=BatchSampler(order, 64, drop_last=True))
 
+    @cached_property
     def weights_by_micro_batches(self) -> dict[str, torch.Tensor]:
         """Our trainer's, 64 examples at a time: sums in another order."""
         state = self._started(self.plan.adapted)

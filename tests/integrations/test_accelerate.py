@@ -54,7 +54,7 @@ def test_the_weights_after_100_updates_are_our_trainers_bits(training, differing
 
 def test_accumulated_batches_make_one_update(training, differing):
     loop = Loop(training, Accelerator(cpu=True, gradient_accumulation_steps=4), training.micro_loader())
-    assert differing(training.weights_by_micro_batches(), loop.train()) == []
+    assert differing(training.weights_by_micro_batches, loop.train()) == []
     assert loop.large.update == 100
 
 

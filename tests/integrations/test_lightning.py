@@ -82,7 +82,7 @@ def test_the_weights_after_100_updates_are_our_trainers_bits(training, differing
 def test_accumulated_batches_make_one_update(training, differing):
     module = Digits(training)
     trainer(LightningLargeBatch(training.plan), accumulate_grad_batches=4).fit(module, training.micro_loader())
-    assert differing(training.weights_by_micro_batches(), module.network) == []
+    assert differing(training.weights_by_micro_batches, module.network) == []
 
 
 def test_a_run_tells_what_our_trainer_measures(training, database, stored, assert_measured):

@@ -97,7 +97,7 @@ def test_accumulated_batches_make_one_update(training, arguments, differing):
     small = arguments(per_device_train_batch_size=64, gradient_accumulation_steps=4)
     made = trainer(training, small, kind=InMicroBatches)
     made.train()
-    assert differing(training.weights_by_micro_batches(), made.model.network) == []
+    assert differing(training.weights_by_micro_batches, made.model.network) == []
 
 
 def test_a_run_tells_what_our_trainer_measures(training, arguments, database, stored, assert_measured):
