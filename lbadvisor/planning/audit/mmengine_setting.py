@@ -76,11 +76,12 @@ def _optimizer(text: SettingText) -> ForeignOptimizer:
     betas = text.value(f"{_OPTIMIZER}.betas")
     pair = betas if isinstance(betas, list | tuple) and len(betas) == 2 else ()
     beta1, beta2 = [fact_of("beta", beta, f"{_OPTIMIZER}.betas").value for beta in pair] or (None, None)
+    name = optimizer_name(str(text.value(f"{_OPTIMIZER}.type", "SGD")))
     return ForeignOptimizer(
-        optimizer_name(str(text.value(f"{_OPTIMIZER}.type", "SGD"))),
+        name,
         setting("momentum", "momentum"),
         beta1,
-        beta2,
+        setting("alpha", "alpha") if name == "rmsprop" else beta2,
         setting("epsilon", "eps"),
         setting("weight decay", "weight_decay"),
     )
