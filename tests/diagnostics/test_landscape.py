@@ -69,6 +69,34 @@ def test_the_product_with_the_hessian_is_that_of_the_whole_hessian(batch_norm):
         torch.testing.assert_close(product, hessian @ direction, rtol=1e-9, atol=1e-9)
 
 
+class Attention(nn.Module):
+    """Torch's attention, whose fused kernel can be differentiated only once."""
+
+    def __init__(self):
+        super().__init__()
+        self.inputs, self.output = nn.Linear(4, 24), nn.Linear(8, 4)
+
+    def forward(self, x):
+        queries, keys, values = (part.unflatten(-1, (2, 4)).mT for part in self.inputs(x).chunk(3, -1))
+        return self.output(nn.functional.scaled_dot_product_attention(queries, keys, values).mT.flatten(-2)).mean(1)
+
+
+def test_the_product_with_the_hessian_is_known_of_a_network_with_attention():
+    """Against the difference of the gradient on both sides of the weights, to which attention is nothing special."""
+    draws = torch.Generator().manual_seed(0)
+    model = Attention().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draws, dtype=torch.float64))
+    batch = torch.randn(6, 3, 4, generator=draws, dtype=torch.float64), torch.randint(4, (6,), generator=draws)
+    landscape = Landscape(model, (batch,), torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
+    direction = torch.randn(len(landscape.weights_P), generator=draws, dtype=torch.float64)
+    product = landscape.curvature(landscape.weights_P, direction)
+    above, below = (landscape.gradient(landscape.weights_P + step * direction)[1] for step in (1e-5, -1e-5))
+    assert product.abs().max() > 0.1
+    torch.testing.assert_close(product, (above - below) / 2e-5, rtol=1e-5, atol=1e-7)
+
+
 def test_the_gradient_is_the_slope_of_the_loss_and_the_weights_are_put_back_by_no_one():
     landscape = tiny()
     start, step = landscape.weights_P, 1e-6 * torch.ones_like(landscape.weights_P)

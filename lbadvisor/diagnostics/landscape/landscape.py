@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lbadvisor.errors import UsageError
 from lbadvisor.nn.ghost_batch_norm import ghost_slices
@@ -73,9 +74,11 @@ class Landscape:
         self._put(weights_P)
         product_P = torch.zeros_like(weights_P)
         parts = self._parts(direction_P)
-        for loss in self._losses():
-            gradients = torch.autograd.grad(loss, self._parameters, create_graph=True)
-            product_P += _flat(torch.autograd.grad(gradients, self._parameters, grad_outputs=parts))
+        # Torch's fused attention can be differentiated only once.
+        with sdpa_kernel(SDPBackend.MATH):
+            for loss in self._losses():
+                gradients = torch.autograd.grad(loss, self._parameters, create_graph=True)
+                product_P += _flat(torch.autograd.grad(gradients, self._parameters, grad_outputs=parts))
         return product_P
 
     @property
