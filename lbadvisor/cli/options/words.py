@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from lbadvisor.cli.options import completion
+from lbadvisor.planning.request import BetasRule, WeightDecayRule
 
 Database = Annotated[
     Path | None,
@@ -50,18 +51,16 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size. Default: the baseline's batch size."),
 ]
-BetasName = Literal["auto", "sde", "half-life", "keep"]
 Betas = Annotated[
-    BetasName,
+    BetasRule,
     typer.Option(
         "--betas",
         help="Adam, RMSprop: sde scales both betas; half-life keeps beta1 and beta2's half-life in examples; keep "
         "changes neither; auto: sde while it holds, then half-life.",
     ),
 ]
-WeightDecayName = Literal["auto", "keep", "horizon"]
 WeightDecayBy = Annotated[
-    WeightDecayName,
+    WeightDecayRule,
     typer.Option(
         "--weight-decay",
         help="keep: unchanged, as in the paper; horizon: keep its share of the run; auto: AdamW horizon, others keep.",

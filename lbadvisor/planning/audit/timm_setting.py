@@ -11,17 +11,6 @@ from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer, op
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import counted, devices_of, settings_of
 
-SIGNS = (
-    "train.py",
-    "distributed_train.sh",
-    "lr_base",
-    "lr_base_size",
-    "lr_base_scale",
-    "grad_accum_steps",
-    "opt",
-    "sched",
-)
-
 _DEFAULTS: dict[str, Any] = {
     "batch_size": 128, "grad_accum_steps": 1, "lr": None, "lr_base": 0.1, "lr_base_size": 256, "lr_base_scale": "",
     "opt": "sgd", "momentum": 0.9, "weight_decay": 2e-5, "opt_eps": None, "opt_betas": (), "clip_grad": None,
@@ -60,8 +49,11 @@ def timm_setting(text: SettingText, devices: int | None) -> Foreign:
         trainer="timm",
         factors=factors,
         optimizer=ForeignOptimizer(
-            optimizer_name(found.value("opt")), found.value("momentum"), betas[0], betas[1], found.value("opt_eps"),
-            found.value("weight_decay"),
+            optimizer_name(found.value("opt")),
+            {
+                "momentum": found.value("momentum"), "beta1": betas[0], "beta2": betas[1],
+                "epsilon": found.value("opt_eps"), "weight_decay": found.value("weight_decay"),
+            },
         ),
         lr=found.fact("learning rate", "lr" if reference is None else "lr_base"),
         rule=rule,

@@ -11,8 +11,7 @@ from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import counted, devices_of, settings_of
-
-SIGNS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "log_history")
+from lbadvisor.planning.baseline import OptimizerSettings
 
 _DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "learning_rate": 5e-5,
@@ -34,7 +33,11 @@ def transformers_setting(text: SettingText, devices: int | None) -> Foreign:
         "auto_find_batch_size halves the batch when memory runs out, and leaves the learning rate as it is: the "
         "numbers here then no longer hold"
     )
-    adam = optimizer_name(found.value("optim")) in ("adam", "adamw")
+    optimizer = optimizer_name(found.value("optim"))
+    settings: OptimizerSettings = {"weight_decay": found.value("weight_decay")}
+    if optimizer in ("adam", "adamw"):
+        beta1, beta2, epsilon = (found.value(f"adam_{name}") for name in ("beta1", "beta2", "epsilon"))
+        settings |= {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return Foreign(
         trainer="Transformers",
         factors=(
@@ -42,13 +45,7 @@ def transformers_setting(text: SettingText, devices: int | None) -> Foreign:
             devices_of(text, devices),
             counted(found.fact("passes accumulated", "gradient_accumulation_steps")),
         ),
-        optimizer=ForeignOptimizer(
-            optimizer_name(found.value("optim")),
-            beta1=found.value("adam_beta1") if adam else None,
-            beta2=found.value("adam_beta2") if adam else None,
-            epsilon=found.value("adam_epsilon") if adam else None,
-            weight_decay=found.value("weight_decay"),
-        ),
+        optimizer=ForeignOptimizer(optimizer, settings),
         lr=found.fact("learning rate", "learning_rate"),
         rule=rules.NO_RULE,
         rule_source="the Trainer has no rule",
