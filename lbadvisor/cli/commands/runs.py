@@ -85,12 +85,13 @@ def show(
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import print_run
+    from lbadvisor.comparison.results import summary_of
     from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
     with opened(database) as store:
         found = store.run(run)
         measured, readings = store.measurements(found.number), store.readings(found.number)
-        folder = store.checkpoint_folder(found)
+        folder, (result,) = store.checkpoint_folder(found), store.results_of([found.number])
     saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
     if as_json:
@@ -105,14 +106,8 @@ def show(
         )
     else:
         saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
-        print_run(
-            stdout(),
-            found,
-            "pruned" if found.recipe.recorded is None and pruned(folder, found) else saved,
-            measured,
-            shown,
-            readings,
-        )
+        kept = "pruned" if found.recipe.recorded is None and pruned(folder, found) else saved
+        print_run(stdout(), found, summary_of(result), kept, shown, len(measured), readings)
 
 
 @runs.command("rename")
