@@ -24,7 +24,7 @@ COMMANDS = {
     "refine": "Search the exponent a of lr * r^a by training: 0.5, 1.0 and 0 first, then wherever most improvement is "
     "expected.",
     "ladders": "List, show, rename and delete ladders.",
-    "runs": "List, show, rename, prune, delete and export runs.",
+    "runs": "List, show, rename, prune, delete, import and export runs.",
     "models": "List the networks, and the data sets known by name.",
     "db": "Locate, upgrade, check and query the database.",
     "schema": "Print the JSON Schema of a recipe.",

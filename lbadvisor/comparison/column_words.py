@@ -8,9 +8,9 @@ from lbadvisor.comparison.comparison import Position
 from lbadvisor.comparison.metrics import TEST_ACCURACY, Column
 from lbadvisor.errors import UsageError
 from lbadvisor.records.axis import Axis
-from lbadvisor.records.quantities import ACCURACY, CLOCKS, QUANTITIES, RATED, Quantity
+from lbadvisor.records.quantities import ACCURACY, CLOCKS, METRIC, QUANTITIES, RATED, Quantity
 
-WORDS = {word: quantity for quantity in QUANTITIES for word in (quantity.label, quantity.alias) if word}
+WORDS = {word: quantity for quantity in (*QUANTITIES, METRIC) for word in (quantity.label, quantity.alias) if word}
 _AT = re.compile(r"(.+?) +at +([0-9][0-9_,.eE+]*)(?: +([a-z]+))?")
 
 
@@ -35,6 +35,8 @@ def _column(text: str, axis: Axis) -> Column:
         return TEST_ACCURACY
     if match := _AT.fullmatch(text):
         quantity, number, unit = match.groups()
+        if quantity == METRIC.label:
+            raise UsageError(f"no column `{text}`: of the metric only the last value is compared: give `metric`")
         return Column(_quantity(quantity, text), Position(_axis(unit, axis, text), _number(number, text)))
     for lead in ("update of best", "best"):
         if text == lead or text.startswith(f"{lead} "):

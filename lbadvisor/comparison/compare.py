@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from lbadvisor.comparison.comparison import Change, Comparison, RunResult, Standing
 from lbadvisor.comparison.gap import gap_of
 from lbadvisor.comparison.groups import Members, group_of, grouped
-from lbadvisor.comparison.metrics import DEFAULT_COLUMNS, TEST_ACCURACY, Column, metrics_of
+from lbadvisor.comparison.metrics import DEFAULT_COLUMNS, TEST_ACCURACY, Column, metric_column, metrics_of
 from lbadvisor.comparison.results import summary_of
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.identity import LABELS
@@ -47,7 +47,9 @@ def compare_runs(
     ]
     tested = [TEST_ACCURACY] if any(result.run.test_accuracy_percent is not None for result in results) else []
     at_equal_lengths = (Column(ACCURACY, standing.position, shared=True) for standing in standings)
-    wanted = tuple(columns) or (*DEFAULT_COLUMNS[:1], *tested, *at_equal_lengths, *DEFAULT_COLUMNS[1:])
+    own = metric_column([result.run.recipe for result in results])
+    extra = (*tested, *filter(None, [own]), *at_equal_lengths)
+    wanted = tuple(columns) or (*DEFAULT_COLUMNS[:1], *extra, *DEFAULT_COLUMNS[1:])
     datasets = {result.run.recipe.data.name for result in results}
     return Comparison(
         runs=tuple(map(summary_of, ordered)),

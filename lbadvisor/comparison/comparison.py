@@ -24,7 +24,7 @@ class RunResult:
 
     `last` is the last measurement and `final` the last one with an evaluation; `best` has, by the key of each quantity
     that can be best, the first with the best finite value, if there is one; `clipped_percent` is the share of all
-    updates that were clipped.
+    updates that were clipped; `metric` is the user's own of the last evaluation, None if the recipe has none.
     """
 
     run: Run
@@ -32,6 +32,7 @@ class RunResult:
     final: Measurement | None
     best: Mapping[str, Measurement]
     clipped_percent: float | None
+    metric: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

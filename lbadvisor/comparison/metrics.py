@@ -1,16 +1,18 @@
 """The numbers of a comparison: one of each run, and their spread in each group."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lbadvisor.comparison.comparison import Metric, Position, RunResult, Standing
 from lbadvisor.comparison.groups import Members, spread
 from lbadvisor.comparison.results import finite, value_of
+from lbadvisor.recipe.recipe import Recipe, metric_name
 from lbadvisor.records.quantities import (
     ACCURACY,
     CLIPPED_SHARE,
     CLOCKS,
     LOSS,
+    METRIC,
     RATED,
     UPDATE,
     WEIGHT_DISTANCE,
@@ -76,6 +78,15 @@ DEFAULT_COLUMNS = (
 """What is compared by default."""
 
 
+def metric_column(recipes: Sequence[Recipe]) -> Column | None:
+    """The user's own metric, by its name, of runs that have one and the same; None without, or of several."""
+    found = {(metric_name(recipe), recipe.task.metric.better) for recipe in recipes if recipe.task.metric is not None}
+    if len(found) != 1:
+        return None
+    name, better = found.pop()
+    return Column(replace(METRIC, label=name, better=Better(better)), "last")
+
+
 def metrics_of(
     members: Sequence[Members], standings: Sequence[Standing], columns: Sequence[Column]
 ) -> tuple[Metric, ...]:
@@ -135,6 +146,8 @@ def value_in(column: Column, result: RunResult) -> float | None:
         return value_of(quantity, result.best.get(quantity.key))
     if column.where == "update of best":
         return value_of(UPDATE, result.best.get(quantity.key))
+    if quantity.key == METRIC.key:
+        return finite(result.metric)
     if quantity is CLIPPED_SHARE:
         return finite(result.clipped_percent)
     return value_of(quantity, result.final if quantity.evaluated else result.last)

@@ -1,7 +1,7 @@
 """What the paper watches in a training, for any model in any loop."""
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,17 @@ from lbadvisor.nn.two_batches import rest_of, squared_norm, two_batch_moments, u
 from lbadvisor.nn.weight_distance import distance_of
 from lbadvisor.planning.noise_scale import NoiseScale
 from lbadvisor.planning.parameter_groups import LR_RATIO
+
+
+class _Watched(NamedTuple):
+    """What is read at once, by its keys in a run's log."""
+
+    lr: float
+    gradient_norm: float
+    weight_distance: float
+    clipped_share: float
+    gradient_square: float | None
+    gradient_variance: float | None
 
 
 class Watch:
@@ -65,16 +76,19 @@ class Watch:
         counts, before = self._counts(), self._counted
         clipped, updates = counts[0] - before[0], counts[1] - before[1]
         self._counted = counts
-        numbers = {
-            "lr": float(group["lr"]) / group.get(LR_RATIO, 1.0),
-            "gradient_norm": self.gradient_norm(),
-            "weight_distance": self.weight_distance(),
-            "clipped_share": clipped / updates if updates else 0.0,
-        }
+        square = variance = None
         if self._has_new_noise:
-            numbers |= {"gradient_square": self._squares[-1], "gradient_variance": self._variances[-1]}
+            square, variance = self._squares[-1], self._variances[-1]
             self._has_new_noise = False
-        return numbers
+        numbers = _Watched(
+            lr=float(group["lr"]) / group.get(LR_RATIO, 1.0),
+            gradient_norm=self.gradient_norm(),
+            weight_distance=self.weight_distance(),
+            clipped_share=clipped / updates if updates else 0.0,
+            gradient_square=square,
+            gradient_variance=variance,
+        )
+        return {key: number for key, number in numbers._asdict().items() if number is not None}
 
     def untracked(self) -> AbstractContextManager[None]:
         """While entered, batch norm computes as in training but leaves its running statistics as they are."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from lbadvisor.errors import PlanError
-from lbadvisor.recipe.catalog import OPTIMIZERS, network_facts
+from lbadvisor.recipe.catalog import OPTIMIZERS
 from lbadvisor.recipe.limits import MOST_COUNT, MOST_EPOCHS
 from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
 
@@ -71,7 +71,6 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         return updates if epochs is None else epochs * examples / batch_size
 
     updates = in_updates(schedule.epochs, schedule.updates) or 0.0
-    network = network_facts(recipe.model.name)
     return Baseline(
         batch_size=batch_size,
         optimizer=optimizer.name,
@@ -86,7 +85,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         warmup_updates=in_updates(schedule.warmup_epochs, schedule.warmup_updates),
         **{name: getattr(optimizer, name, None) for name in SETTINGS},
         ema_decay=recipe.weight_ema.decay if recipe.weight_ema else None,
-        has_batch_norm=network is None or network.batch_norm,
+        has_batch_norm=recipe.model.has_batch_norm is not False,
         ghost_batch_size=recipe.batch_norm.ghost_batch_size,
         batch_norm_momentum=recipe.batch_norm.momentum,
         running_statistics=recipe.batch_norm.running_statistics,

@@ -12,7 +12,6 @@ from lbadvisor.planning.caveats import of_distance_signal
 from lbadvisor.planning.distances import Distances, check_measured
 from lbadvisor.planning.plan import Plan, advise
 from lbadvisor.planning.request import Request
-from lbadvisor.recipe.catalog import network_facts
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
@@ -136,8 +135,7 @@ def _why_idle(arm: Arm, baseline: "Recipe", asked: Request) -> str | None:
     lines = changes(planned(arm, baseline, asked).plan, planned(upon, baseline, asked).plan)
     if any(line.kind == "recipe" for line in lines):
         return None
-    facts = network_facts(baseline.model.name)
-    reason = f": {baseline.model.name} has no batch norm" if facts is not None and not facts.batch_norm else ""
+    reason = f": {baseline.model.name} has no batch norm" if baseline.model.has_batch_norm is False else ""
     return f"changes nothing in {upon.label}{reason}"
 
 

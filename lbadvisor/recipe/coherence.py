@@ -145,8 +145,7 @@ def ghost_fits_batch(batch_norm: BatchNorm, batch: Batch) -> Iterator[Fault]:
 
 def batch_norm_fits_network(batch_norm: BatchNorm, model: Model) -> Iterator[Fault]:
     """Settings of batch norm are for a network that has it."""
-    facts = network_facts(model.name)
-    if facts is None or facts.batch_norm:
+    if model.has_batch_norm is not False:
         return
     for key, field in type(batch_norm).model_fields.items():
         if getattr(batch_norm, key) != field.default:

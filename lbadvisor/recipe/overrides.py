@@ -22,13 +22,13 @@ def with_overrides(values: dict[str, Any], texts: Sequence[str]) -> tuple[dict[T
             if not equals or not _PATH.fullmatch(name):
                 raise ValueError("is not of the form table.key=value")
             parts = re.findall(r"[A-Za-z0-9_-]+", name)
-            given[_put(values, parts, _value(literal.strip()), given, override)] = override
+            given[_put(values, parts, value_of_text(literal.strip()), given, override)] = override
         except ValueError as error:
             findings.append(Finding((name,) if equals and name else (), str(error), override=override))
     return given, tuple(findings)
 
 
-def _value(literal: str) -> Any:
+def value_of_text(literal: str) -> Any:
     """The value of a TOML literal; any other text is a string, unless it begins like a string or a collection."""
     if not literal:
         raise ValueError('has no value: an empty string is ""')

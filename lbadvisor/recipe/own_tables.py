@@ -61,6 +61,12 @@ def named_by_factory(values: Any) -> Any:
     return {"name": factory if is_sound else "own", **values}
 
 
+def name_or_factory(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema of a table ask for its name or its factory."""
+    schema["required"] = [key for key in schema["required"] if key != "name"]
+    schema["anyOf"] = [{"required": ["name"]}, {"required": ["factory"]}]
+
+
 class OwnLoss(RecipeModel):
     """The user's own loss: a factory of a function (outputs, targets) -> each example's loss, or their mean."""
 

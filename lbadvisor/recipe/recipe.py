@@ -6,6 +6,7 @@ updates only.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -87,6 +88,11 @@ class Recipe(RecipeModel):
             for fault in rule(table, *(others[name] for name in needs))
         )
         return refuse(table, faults)
+
+
+def metric_name(recipe: Recipe) -> str:
+    """What the user's metric is called: the last word of its factory; empty if there is none."""
+    return "" if recipe.task.metric is None else re.split("[:.]", recipe.task.metric.factory)[-1]
 
 
 def hashed_body(recipe: Recipe, without: set[str]) -> dict[str, Any]:

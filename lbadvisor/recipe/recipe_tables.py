@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from lbadvisor.recipe.catalog import TIMM, network_facts
 from lbadvisor.recipe.faults import Fault, one_of
-from lbadvisor.recipe.own_tables import Arguments, factory_faults, named_by_factory
+from lbadvisor.recipe.own_tables import Arguments, factory_faults, name_or_factory, named_by_factory
 from lbadvisor.recipe.parts import Addition, Part
 from lbadvisor.recipe.recipe_model import (
     DataName,
@@ -30,6 +31,8 @@ from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
 
 class Data(RecipeModel):
     """What is trained on."""
+
+    model_config = ConfigDict(json_schema_extra=name_or_factory)
 
     name: DataName = Field(
         description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name; with a "
@@ -77,12 +80,19 @@ class Data(RecipeModel):
 class Model(RecipeModel):
     """Which network is trained."""
 
+    model_config = ConfigDict(json_schema_extra=name_or_factory)
+
     name: ModelName = Field(
         description="network, one of `lbadvisor models`, torchvision:NAME, or timm:NAME; with a factory, any other "
         "name, by default the factory's"
     )
     factory: str | None = Field(
         None, description='the user\'s own network: "module:function", which returns a torch.nn.Module'
+    )
+    batch_norm: bool | None = Field(
+        None,
+        description="of a factory's or timm's network: whether it has batch norm; absent: that is only known when it "
+        "is built, and planning assumes it",
     )
     arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory, or of timm.create_model")
 
@@ -92,7 +102,19 @@ class Model(RecipeModel):
         return named_by_factory(values)
 
     def _faults(self) -> Iterator[Fault]:
-        yield from factory_faults(self.factory, self.arguments, alone=self.name.startswith("timm:"))
+        is_timm = self.name.startswith(TIMM)
+        yield from factory_faults(self.factory, self.arguments, alone=is_timm)
+        if self.batch_norm is not None and self.factory is None and not is_timm:
+            yield Fault(("batch_norm",), f"has no effect: {self.name} is a network that is known", "remove it")
+        for name in self.arguments.given if self.factory is None else ():
+            if name.startswith(("pretrained", "checkpoint")):
+                yield Fault(("arguments", name), "has no effect: weights are drawn from the seed", "remove it")
+
+    @property
+    def has_batch_norm(self) -> bool | None:
+        """Whether the network has batch norm; None if that is not known."""
+        facts = network_facts(self.name)
+        return self.batch_norm if facts is None else facts.batch_norm
 
 
 class Batch(RecipeModel):

@@ -87,9 +87,10 @@ def price_epochs(request: RefineRequest, point: Point) -> float:
 
 def value_of(measurement: Measurement, metric: TrialMetric) -> float | None:
     """The value of an evaluation; None without one."""
-    if measurement.evaluation_accuracy_percent is None:
-        return None
-    return 100 - measurement.evaluation_accuracy_percent if metric == "error" else measurement.evaluation_loss
+    accuracy = measurement.evaluation_accuracy_percent
+    if metric == "loss":
+        return measurement.evaluation_loss
+    return None if accuracy is None else 100 - accuracy
 
 
 def pruning_marks(recipe: Recipe) -> tuple[int, ...]:

@@ -43,6 +43,8 @@ def _concluded(workspace: Workspace, request: RefineRequest, study: str, trials:
     kept, conclusion = conclude(request.space, found, request.metric, len(request.seeds), epochs, seconds)
     judged = dict.fromkeys((request.space.theory, *(() if found is None else (found.chosen,))))
     tested = [trial for point in judged if (trial := _of_point(trials, point)) is not None]
+    if request.baseline.task.kind == "regression":
+        tested = []  # it has no accuracy
     return Refinement(
         study=study,
         baseline=request.baseline.name,

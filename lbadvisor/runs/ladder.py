@@ -8,8 +8,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from lbadvisor.errors import DivergedError, InTrainingError
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.recipe.schedule import in_updates
@@ -75,8 +73,6 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
         request.name: store.add_ladder(request.name, in_updates(request.baseline), request.target_batch_size).number
         for request in requests
     }
-    # A run that was begun with another number of CPU threads keeps that; the runs behind it have this process's.
-    threads = torch.get_num_threads()
     left = [one.places for one in runs]
     while left:
         planned = _next(store, requests, left)
@@ -85,7 +81,6 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
             yield Waits(len(left))
             time.sleep(POLL_SECONDS)
             continue
-        torch.set_num_threads(threads)
         if dataset is not None and not planned.is_done:
             try:
                 yield from _trained(workspace, planned, dataset, ladders)

@@ -63,7 +63,7 @@ def _minimum(
     store: Store, machine: Machine, dataset: Dataset, result: RunResult, arm: str, examples: int, epsilon: float
 ) -> Minimum:
     run = result.run
-    weights = read_weights(store.checkpoint_folder(run), run, None)
+    weights = read_weights(store.checkpoint_folder(run), run, None, machine.code)
     state = machine.start(run.recipe, run.seed, dataset)
     state.model.load_state_dict(weights.tensors)
     landscape = landscape_of(state, dataset, examples)

@@ -44,7 +44,8 @@ def record(
     `recipe_or_settings` is a recipe, the path of one, or a mapping of settings: `batch_size`, and as far as they are
     known `examples`, `optimizer`, `lr`, `momentum`, `weight_decay`, `updates` or `epochs`, `ghost_batch_size`, `model`,
     `data`; any other setting is kept and compared as well. `program` says what trains it, such as "lightning 2.6". Runs
-    of equal settings and several seeds are one group. `database` is a file, by default that of the command line.
+    of equal settings and several seeds are one group. `database` is a file, by default that of the command line. Of
+    several processes that train one run, only one records it.
 
     When the block ends, the run is complete, or diverged if its last loss is not finite; an interrupt stops it, another
     error makes it failed, and both are raised on; a run whose process is killed is interrupted. An existing name is
@@ -79,7 +80,7 @@ def _found_or_added(store: Store, name: str, recipe: Recipe, seed: int, *, resum
     if found is None:
         return store.add_run(name, recipe, seed, recipe.schedule.updates or 1, environment_here()), True
     if not resume:
-        raise RefusedError(f"a run named {name!r} already exists: resume=True goes on with it; or give another name")
+        raise RefusedError(f"a run named {name!r} already exists: pass resume=True to resume it, or give another name")
     differing = [one for one in differences(found.recipe, recipe) if not one.startswith("recorded.program:")]
     differing += [f"seed: {found.seed} there, {seed} here"] if found.seed != seed else []
     refuse_differing(f"the run {name!r} belongs to another training", differing, "give another name for a new run")

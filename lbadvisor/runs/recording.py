@@ -16,6 +16,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import Images
 from lbadvisor.training.data.dataset import Dataset, images_of
 from lbadvisor.training.loop import mean_loss, train
 from lbadvisor.training.memory import naming_what_fits
+from lbadvisor.training.neighbours import Neighbours
 from lbadvisor.training.state import TrainState, is_finite, save_checkpoint
 
 FLUSH_SECONDS = 1.0
@@ -32,9 +33,10 @@ SAVING_SHARE = 0.01
 class Progress:
     """One update was made; with its measurement if one was due, and a note if the user should know of something.
 
-    The note is of a milestone that came early, or of a loss that jumped when the run was resumed. The run ends after
-    `updates`, at the latest if it is scheduled by distance. `loss` is the mean training loss since the last
-    measurement, in nats, for whoever watches: told after the first update, then once a second, None in between.
+    The note is of a milestone that came early, of a loss that jumped when the run was resumed, or of an overloaded
+    machine. The run ends after `updates`, at the latest if it is scheduled by distance. `loss` is the mean training
+    loss since the last measurement, in nats, for whoever watches: told after the first update, then once a second, None
+    in between.
     """
 
     update: int
@@ -65,14 +67,16 @@ def recorded(
     try:
         if saved_update is None:
             recording.save()
-        for measured in naming_what_fits(train(state, dataset), state):
-            note, measurement = recording.shorten(), None
-            if measured is not None:
-                measurement = measured.measurement
-                recording.add(measured)
-                note, losses = _jump_note(losses, measurement, run) or note, ()
-            recording.keep()
-            yield Progress(state.update, state.last_update, measurement, note, recording.loss_to_tell(measurement))
+        with Neighbours(state.threads) as neighbours:
+            for measured in naming_what_fits(train(state, dataset), state):
+                note, measurement = recording.shorten(), None
+                if measured is not None:
+                    measurement = measured.measurement
+                    recording.add(measured)
+                    note, losses = _jump_note(losses, measurement, run) or note, ()
+                recording.keep()
+                note, loss = note or neighbours.look(), recording.loss_to_tell(measurement)
+                yield Progress(state.update, state.last_update, measurement, note, loss)
         recording.save()
         recording.complete()
     except GeneratorExit:

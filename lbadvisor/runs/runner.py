@@ -25,6 +25,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     header_of,
     newest_sound,
 )
+from lbadvisor.training.cores import has_given_threads, torch_threads_kept
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
@@ -115,11 +116,12 @@ def train_run(
     guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
     run, is_new = _found_or_added(store, recipe, request, environment, guarantee)
     folder = store.checkpoint_folder(run)
-    with only_process(folder, run.name):
+    with only_process(folder, run.name), torch_threads_kept():
         _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
         header, notes = (None, []) if is_new else _resumed(folder, run, state)
         saved_update = None if header is None else header.update
+        notes += _thread_notes(workspace, run, state, begins=saved_update is None)
         other_micro, micro_notes = _micro_notes(state, micro_size)
         notes += micro_notes
         losses: list[float] = []
@@ -147,6 +149,21 @@ def _refuse_if_just_completed(store: Store, run: Run, earlier: Run | None) -> No
     was_complete = earlier is not None and earlier.status is RunStatus.COMPLETE
     if store.run(run.name).status is RunStatus.COMPLETE and not was_complete:
         raise InTrainingError(f"another process has just completed the run {run.name}: repeat the command")
+
+
+def _thread_notes(workspace: Workspace, run: Run, state: TrainState, *, begins: bool) -> list[str]:
+    """Divide the cores by the processes that train for the database, if the run begins; returns notes about it."""
+    given = workspace.machine.threads
+    if not begins and given not in (None, state.threads):
+        return [f"keeps its {state.threads} CPU threads, which decide its bits: --threads {given} is for new runs"]
+    if not begins or given is not None or has_given_threads() or workspace.machine.device.type != "cpu":
+        return []
+    others = sum(other.number != run.number for other in workspace.store.runs(RunStatus.RUNNING))
+    before, state.threads = state.threads, max(1, state.threads // (1 + others))
+    if state.threads == before:
+        return []
+    train = "another process trains" if others == 1 else f"{others} other processes train"
+    return [f"uses {state.threads} of {before} CPU threads, as {train} for this database too: --threads overrides it"]
 
 
 def _micro_size(

@@ -9,13 +9,14 @@ from sqlalchemy import ColumnElement, Connection, select, text
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.comparison.results import reaches
-from lbadvisor.records.quantities import CLIPPED_SHARE, CLOCKS, QUANTITIES, RATED, Better, Quantity
+from lbadvisor.records.quantities import CLIPPED_SHARE, CLOCKS, METRIC, QUANTITIES, RATED, Better, Quantity
 from lbadvisor.records.run import Measurement, Run
 from lbadvisor.store.measured_rows import was_evaluated
 from lbadvisor.store.rows import FIELDS, reader_of_run
-from lbadvisor.store.tables import measurements
+from lbadvisor.store.tables import measurements, readings
 
-_M = measurements.c
+_M, _R = measurements.c, readings.c
+_LAST_METRIC = select(_R.value).where(_R.quantity == METRIC.key).order_by(_R["update"].desc()).limit(1)
 _ROW = tuple(_M[name] for name in FIELDS)
 
 
@@ -55,6 +56,7 @@ def read_result(connection: Connection, run: Run) -> RunResult:
         final=_filled(connection, run.number, first(was_evaluated, newest=True), evaluated=True),
         best={key: found for key, found in best.items() if found is not None},
         clipped_percent=None if last is None or unknown else 100 * clipped / last.update,
+        metric=connection.execute(_LAST_METRIC.where(_R.run == run.number)).scalar(),
     )
 
 

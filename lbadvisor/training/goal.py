@@ -35,7 +35,7 @@ class Goal:
         if self.own is not None:
             return self._own(outputs, targets).mean()
         if self.has_classes:
-            return cross_entropy(*_rows(outputs, targets))
+            return _cross_entropy(outputs, targets, "mean")
         return mse_loss(*_alike(outputs, targets))
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Goal:
                 )
             return losses_B
         if self.has_classes:
-            losses = cross_entropy(*_rows(outputs, targets), reduction="none").view_as(targets)
+            losses = _cross_entropy(outputs, targets, "none").view_as(targets)
         else:
             losses = mse_loss(*_alike(outputs, targets), reduction="none")
         return losses if losses.ndim == 1 else losses.flatten(1).mean(1)
@@ -57,7 +57,7 @@ class Goal:
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the examples' losses, shape ()."""
         if self.own is None and self.has_classes:
-            return cross_entropy(*_rows(outputs, targets), reduction="sum") / (targets.numel() / len(targets))
+            return _cross_entropy(outputs, targets, "sum") / (targets.numel() / len(targets))
         return self.mean(outputs, targets) * len(targets)
 
     def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -111,15 +111,21 @@ def _function(factory: Factory, device: torch.device, code: CodeFolders) -> Func
     return function
 
 
-def _rows(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (rows, K) and class numbers (rows,). Raises `DataError` if they do not fit."""
+def _cross_entropy(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """Of logits (B, ..., K) and class numbers (B, ...). Raises `DataError` if they do not fit."""
     if outputs.shape[:-1] != targets.shape or targets.is_floating_point():
         raise DataError(
             f"the network's outputs, {described(outputs)}, do not fit the targets, {described(targets)}: a "
             "classification needs outputs (B, ..., K) and class numbers (B, ...), int64; for numbers set "
             'task.kind = "regression"'
         )
-    return outputs.flatten(0, -2), targets.flatten()
+    try:
+        return cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction=reduction)
+    except IndexError as error:  # a GPU does not look
+        raise DataError(
+            f"the network has {outputs.shape[-1]} outputs for each target, but a target is not one of the classes 0 to "
+            f"{outputs.shape[-1] - 1} ({error}): change the network's outputs"
+        ) from error
 
 
 def _alike(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

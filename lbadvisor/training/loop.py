@@ -13,7 +13,7 @@ from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.nn.weight_distance import distance_of
 from lbadvisor.planning.parameter_groups import set_rates
 from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
-from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe import Recipe, metric_name
 from lbadvisor.recipe.schedule import epochs_of, rates_at
 from lbadvisor.records.quantities import METRIC
 from lbadvisor.records.run import Measured, Measurement, Reading
@@ -80,7 +80,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
             readings += layer_readings(state) if "layers" in cadence.also else ()
             evaluation = evaluation_of(state, dataset) if evaluates else None
             if evaluation is not None and evaluation.metric is not None:
-                readings += (Reading(state.update, METRIC.key, "", evaluation.metric),)
+                readings += (Reading(state.update, METRIC.key, metric_name(recipe), evaluation.metric),)
             measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)
         state.seconds = time.perf_counter() - began
         yield measured

@@ -8,7 +8,6 @@ from typing import Literal, Self
 import torch
 
 from lbadvisor.errors import RefusedError
-from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import default_data_dir, preparing
@@ -38,13 +37,15 @@ class Machine:
 
     `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
     what the run had before, and at first the batch in one piece. `code` are the folders in which a recipe's factories
-    are looked for; None: the user has not allowed to run code that a recipe names.
+    are looked for; None: the user has not allowed to run code that a recipe names. `threads` are the CPU threads of new
+    runs, None for as many as there are cores, and one for a small network; a resumed run keeps its own.
     """
 
     device: torch.device
     data_dir: Path
     micro: MicroSize = None
     code: CodeFolders = None
+    threads: int | None = None
 
     @classmethod
     def here(
@@ -53,9 +54,10 @@ class Machine:
         data_dir: Path | str | None = None,
         micro: MicroSize = None,
         code: CodeFolders = None,
+        threads: int | None = None,
     ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code)
+        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code, threads)
 
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.
@@ -64,9 +66,9 @@ class Machine:
         """
         refuse_recorded(recipe)
         check_compute(recipe.compute, self.device)
-        facts = network_facts(recipe.model.name)
-        if isinstance(self.micro, int) and facts is not None:
-            check_micro_size(recipe, self.micro, has_batch_norm=facts.batch_norm)
+        has_batch_norm = recipe.model.has_batch_norm
+        if isinstance(self.micro, int) and has_batch_norm is not None:
+            check_micro_size(recipe, self.micro, has_batch_norm=has_batch_norm)
 
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""
@@ -81,6 +83,8 @@ class Machine:
     def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
         """The state before the first update; of the user's own code, it was tried whether its parts fit together."""
         state = start_state(recipe, seed, dataset.shape, dataset.classes, self.device, self.code)
+        if self.threads is not None:
+            state.threads = self.threads
         if factories_of(recipe):
             check_fit(state, dataset)
         return state

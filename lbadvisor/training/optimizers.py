@@ -40,7 +40,7 @@ def _plain(kind: type[TorchOptimizer]) -> type[TorchOptimizer]:
     """The same optimizer, its methods without what torch wraps around them for its compiler, its profiler and hooks.
 
     The first call of a wrapped method imports the compiler, which takes a second; no optimizer is compiled here, and
-    the hooks alone took a hundredth of an update of F1 at batch 128 (tests/benchmarks/training_speed.py).
+    the hooks alone took a hundredth of an update of F1 at batch 128 (tests/benchmarks/tables.py).
     """
     names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods: dict[str, object] = {name: unwrap(getattr(kind, name)) for name in names}

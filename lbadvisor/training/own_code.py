@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import random
 import sys
 import sysconfig
@@ -37,14 +38,17 @@ class Factory:
     arguments: dict[str, Any]
 
     def make(self, code: CodeFolders) -> Any:
-        """What the factory returns. Raises `RefusedError` if it may not be run, `RecipeError`, and `OwnCodeError`."""
+        """What the factory returns. Raises `RefusedError` if it may not be run, and `RecipeError`."""
         function = self._found(code)
-        # What it prints does not belong on stdout.
-        with naming_own_code(f"{self.field} {self.name}"), redirect_stdout(sys.stderr):
-            return function(**self.arguments)
+        try:
+            # What it prints does not belong on stdout.
+            with naming_own_code(self.name), redirect_stdout(sys.stderr):
+                return function(**self.arguments)
+        except OwnCodeError as error:
+            raise self.wrong(str(error), f"its arguments are those of {self.name}{_signature(function)}") from error
 
     def wrong(self, what: str, hint: str) -> RecipeError:
-        """The error of a factory that cannot be used, at its place in the recipe."""
+        """The error of a factory that cannot be used; the command line adds its place in the recipe's file."""
         return RecipeError(self.recipe, (RecipeProblem(self.field, what, hint=hint),))
 
     def source_digest(self) -> str | None:
@@ -63,11 +67,11 @@ class Factory:
         sys.path += [str(folder) for folder in code if str(folder) not in sys.path]
         module_name, _, path = self.name.partition(":")
         try:
-            with naming_own_code(f"importing {module_name} for {self.field}"):
+            with naming_own_code(f"importing {module_name}"), redirect_stdout(sys.stderr):
                 found: Any = importlib.import_module(module_name)
         except OwnCodeError as error:
             if not (isinstance(error.__cause__, ModuleNotFoundError) and _is_part(error.__cause__.name, module_name)):
-                raise
+                raise self.wrong(str(error), "make the module importable by Python") from error
             folders = ", ".join(str(folder) for folder in code)
             hint = f"put it into the recipe's folder or the working folder ({folders}), or install it"
             raise self.wrong(f"there is no module {error.__cause__.name}", hint) from error
@@ -82,6 +86,13 @@ class Factory:
             raise self.wrong(f"is a {type(found).__name__}, which cannot be called", "name a function or a class")
         function: Callable[..., Any] = found
         return function
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    try:
+        return str(inspect.signature(function))
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return "(...)"
 
 
 def _is_part(missing: str | None, module: str) -> bool:
@@ -112,7 +123,8 @@ def naming_own_code(what: str | None) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if what is None or is_of_memory(error):
             raise
-        raise OwnCodeError(f"{what} failed: {type(error).__name__}: {reason_of(error)}{_place(error)}") from error
+        said = f": {reason_of(error)}" if str(error).strip() else ""
+        raise OwnCodeError(f"{what} failed: {type(error).__name__}{said}{_place(error)}") from error
 
 
 def naming_own_network(recipe: Recipe) -> AbstractContextManager[None]:

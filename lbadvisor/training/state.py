@@ -20,6 +20,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     write_checkpoint,
 )
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
+from lbadvisor.training.cores import default_threads
 from lbadvisor.training.goal import CROSS_ENTROPY, Goal, goal_of
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
@@ -109,7 +110,7 @@ def start_state(
             dropout=dropout_in(model, recipe.regularization),
             goal=goal_of(recipe, device, code),
             sources=source_digests(recipe),
-            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else torch.get_num_threads(),
+            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else default_threads(),
         )
 
 
@@ -128,12 +129,11 @@ def _network(
     else:
         model = build_model(recipe.model.name, shape, classes, recipe.model.arguments.given)
     batch_norm = recipe.batch_norm
+    _check_batch_norm(recipe, model)
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = batch_norm.momentum
     if batch_norm.ghost_batch_size is not None:
-        if not has_batch_norm(model):
-            raise DataError(_no_batch_norm(recipe))
         model = GhostBatchNorm.convert_ghost_batchnorm(
             model, batch_norm.ghost_batch_size, batch_norm.running_statistics
         )
@@ -148,14 +148,23 @@ def _network(
     return model
 
 
-def _no_batch_norm(recipe: Recipe) -> str:
+def _check_batch_norm(recipe: Recipe, model: nn.Module) -> None:
+    """Raise `DataError` unless the network has batch norm if, and only if, the recipe says so or needs it."""
+    said, found = recipe.model.batch_norm, has_batch_norm(model)
+    if said is not None and said is not found:
+        what = "has batch norm" if found else "has no batch norm"
+        raise DataError(f"model.batch_norm is {str(said).lower()}, but {recipe.model.name} {what}: correct it")
+    if found or recipe.batch_norm.ghost_batch_size is None:
+        return
     adapted = recipe.adapted_from
     if adapted is not None and "ghost" in adapted.parts:
         others = ",".join(part for part in adapted.parts if part != "ghost") or "none"
         remedy = f"do not adapt it: --adapt {others}"
     else:
         remedy = "remove batch_norm.ghost_batch_size from the recipe"
-    return f"{recipe.model.name} has no batch norm, so ghost batches have no effect: {remedy}"
+    if recipe.model.has_batch_norm is None:
+        remedy += ", or set model.batch_norm = false in the baseline"
+    raise DataError(f"{recipe.model.name} has no batch norm, so ghost batches have no effect: {remedy}")
 
 
 def is_finite(state: TrainState) -> bool:

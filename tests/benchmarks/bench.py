@@ -91,7 +91,7 @@ class Bench:
         for record in self.records:
             seconds = record.get("seconds")
             if isinstance(seconds, list):
-                told = ("network", "precision", "batch", "ghost", "name", "shape", "dtype")
+                told = ("network", "precision", "batch", "ghost", "name", "shape", "dtype", "memory_format")
                 what = ", ".join(f"{key} {record[key]}" for key in told if record.get(key) is not None)
                 middle, low, high = (1000 * f(seconds) for f in (statistics.median, min, max))
                 rows.append(f"| {record['part']} | {what} | {len(seconds)} | {middle:.3f} | {low:.3f} - {high:.3f} |")

@@ -8,6 +8,7 @@ the best of --repeats.
 """
 
 import argparse
+import json
 import sqlite3
 import subprocess
 import sys
@@ -58,14 +59,14 @@ def fill(path: Path, runs: int, measurements: int, seeds: int) -> list[str]:
     return names
 
 
-def seconds_of(command: list[str], repeats: int) -> float:
-    """The least that the command took."""
+def seconds_of(command: list[str], repeats: int) -> list[float]:
+    """Of the whole process, each time."""
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         taken.append(time.perf_counter() - start)
-    return min(taken)
+    return taken
 
 
 def main() -> None:
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--measurements", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print the seconds as JSON and nothing else")
     parser.add_argument("--keep", type=Path, help="a folder to keep the database and the page in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -82,10 +84,18 @@ def main() -> None:
         database, page, picture = folder / "runs.db", folder / "report.html", folder / "report.png"
         names = fill(database, given.runs, given.measurements, given.seeds)
         compare = [sys.executable, "-m", "lbadvisor", "compare", *names, "--db", str(database)]
-        print(f"table    {seconds_of(compare, given.repeats):6.2f} s")
-        print(f"page     {seconds_of([*compare, '--html', str(page)], given.repeats):6.2f} s")
-        print(f"picture  {seconds_of([*compare, '--png', str(picture)], given.repeats):6.2f} s")
-        print(f"page     {page.stat().st_size / 1e6:6.2f} MB")
+        seconds = {
+            "a table": seconds_of(compare, given.repeats),
+            "a page": seconds_of([*compare, "--html", str(page)], given.repeats),
+            "a picture": seconds_of([*compare, "--png", str(picture)], given.repeats),
+        }
+        what = f"`compare` of {given.runs} runs with {given.measurements:,} measurements each"
+        if given.json:
+            print(json.dumps({"what": what, "unit": "s", "values": seconds}))
+            return
+        for name, its in seconds.items():
+            print(f"{name:<10} {min(its):6.2f} s")
+        print(f"the page has {page.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

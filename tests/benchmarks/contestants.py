@@ -1,16 +1,20 @@
-"""What the benchmarks of training share: our loop and a hand-written one, on one data set, and how they are timed.
+"""What the benchmarks of training share: our loop and those of others, on one data set, and how they are timed.
 
-Nothing here needs a database, or a data set's file.
+Nothing here needs a database, or a data set's file. A `Script` is what a training script makes before its loop: by hand
+(data in memory, nothing one could leave out) or the usual way (a `DataLoader` over single examples with transforms);
+the loop is then written out, or left to Lightning or Accelerate.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import conv2d, cross_entropy, linear, pad
+from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Dataset as TorchDataset
 
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
@@ -19,6 +23,7 @@ from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
+from lbadvisor.training.shape import Shape
 from lbadvisor.training.state import start_state
 
 Updates = Iterator[object]
@@ -41,139 +46,189 @@ def ours(recipe: Recipe, dataset: InMemory, device: torch.device, threads: int) 
     return train(state, dataset)
 
 
-def by_hand(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
-    """Plain torch on normalized images in the device's memory: a gather for a batch, nothing one could leave out."""
-    model, optimizer = model_and_optimizer(recipe, dataset, device)
-    bf16 = recipe.compute.precision == "bf16"
-    for batch, labels in batches(recipe, dataset, device):
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = model(batch)
-        loss = cross_entropy(logits.float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        yield None
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A network, its optimizer, and what gives an epoch's batches."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: Iterable[tuple[Tensor, Tensor]]
+    bf16: bool
 
 
-def with_accelerate(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
-    """The same through Hugging Face Accelerate: its `prepare` and its `backward`."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+class FromMemory(IterableDataset[tuple[Tensor, Tensor]]):
+    """Batches gathered from normalized images in the device's memory."""
 
-    # A process has one precision, unless it forgets the last one.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if recipe.compute.precision == "bf16" else "no")
-    model, optimizer = accelerator.prepare(*model_and_optimizer(recipe, dataset, device))
-    for batch, labels in batches(recipe, dataset, device):
-        loss = cross_entropy(model(batch), labels)
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(loss)
-        optimizer.step()
-        yield None
+    def __init__(self, recipe: Recipe, dataset: InMemory, device: torch.device, memory_format: torch.memory_format):
+        self._size, self._shape = recipe.batch.size, dataset.shape
+        self._labels = dataset.train.labels_N.to(device)
+        images = normalized(dataset, dataset.train.images_NCHW).contiguous(memory_format=memory_format)
+        self._crop = None
+        if recipe.data.augmentation == "pad-crop-flip":
+            self._crop = cropped if device.type == "cpu" else cropped_at_once
+            # Padded once: a crop is then a slice.
+            images = pad(images, [4] * 4)
+        self._images = images
 
-
-def with_lightning(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
-    """The same through Lightning's `Trainer`, without logger, checkpoints and progress bar.
-
-    `fit` does not return between updates: it runs in a thread of its own, which makes one update when it is asked to.
-    """
-    import lightning
-
-    model, optimizer = model_and_optimizer(recipe, dataset, device)
-    asked, made, threads = threading.Semaphore(0), threading.Semaphore(0), torch.get_num_threads()
-
-    class Module(lightning.LightningModule):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-            return cross_entropy(self.model(batch[0]).float(), batch[1])
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return optimizer
-
-        def on_train_batch_start(self, *_: object) -> None:
-            asked.acquire()
-
-        def on_train_batch_end(self, *_: object) -> None:
-            made.release()
-
-    def fit() -> None:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            precision="bf16-mixed" if recipe.compute.precision == "bf16" else "32-true",
-            max_steps=-1,
-            max_epochs=-1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(Module(), batches(recipe, dataset, device))
-
-    threading.Thread(target=fit, daemon=True).start()
-    while True:
-        asked.release()
-        made.acquire()
-        yield None
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self._labels), device=self._labels.device)
+        for start in range(0, len(order) - self._size + 1, self._size):
+            chosen = order[start : start + self._size]
+            if self._crop is None:
+                images = self._images.index_select(0, chosen)
+            else:
+                images = self._crop(self._images, chosen, self._shape)
+            yield images, self._labels[chosen]
 
 
-def products_alone(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
-    """The floor: the network's matrix products and convolutions, forward and backward, and nothing else.
-
-    Each layer alone, on an input of the shape that it gets in training; the first has no gradient for its input.
-    """
-    model, _ = model_and_optimizer(recipe, dataset, device)
-    dtype = torch.bfloat16 if recipe.compute.precision == "bf16" else torch.float32
-    kept: list[tuple[nn.Module, Tensor]] = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, inputs, _: kept.append((layer, inputs[0].detach().to(dtype))))
-        for layer in model.modules()
-        if isinstance(layer, nn.Linear | nn.Conv2d)
-    ]
-    model(next(batches(recipe, dataset, device))[0])
-    for hook in hooks:
-        hook.remove()
-    model.to(dtype)
-    products = [(layer, x.requires_grad_(i > 0), torch.randn_like(layer(x))) for i, (layer, x) in enumerate(kept)]
-    while True:
-        for layer, x, grad_y in products:
-            wanted = [t for t in (x, *layer.parameters()) if t.requires_grad]
-            torch.autograd.grad(layer(x), wanted, grad_y)
-        yield None
-
-
-def model_and_optimizer(
-    recipe: Recipe, dataset: InMemory, device: torch.device
-) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """A fresh network in its fastest memory format, and torch's fused optimizer for it."""
+def script_by_hand(recipe: Recipe, dataset: InMemory, device: torch.device) -> Script:
+    """Plain torch at its fastest: channels_last for convolutions, the fused optimizer, data in memory."""
     torch.manual_seed(0)
     model = MODELS[recipe.model.name](dataset.shape, dataset.classes).to(device)
+    memory_format = torch.contiguous_format
     if any(p.ndim == 4 for p in model.parameters()):
-        model = model.to(memory_format=torch.channels_last)
-    return model, torch.optim.SGD(
-        model.parameters(), lr=recipe.optimizer.lr, momentum=0.9, weight_decay=recipe.optimizer.weight_decay, fused=True
+        memory_format = torch.channels_last
+        model = model.to(memory_format=memory_format)
+    batches = FromMemory(recipe, dataset, device, memory_format)
+    return Script(model, _sgd(recipe, model, fused=True), batches, recipe.compute.precision == "bf16")
+
+
+def usual_script(recipe: Recipe, dataset: InMemory) -> Script:
+    """What one finds everywhere."""
+    torch.manual_seed(0)
+    model = MODELS[recipe.model.name](dataset.shape, dataset.classes)
+    crops = recipe.data.augmentation == "pad-crop-flip"
+    loader = DataLoader(OneByOne(dataset, crops=crops), recipe.batch.size, shuffle=True, drop_last=True)
+    return Script(model, _sgd(recipe, model, fused=None), loader, recipe.compute.precision == "bf16")
+
+
+def _sgd(recipe: Recipe, model: nn.Module, *, fused: bool | None) -> torch.optim.Optimizer:
+    optimizer = recipe.optimizer
+    return torch.optim.SGD(
+        model.parameters(), lr=optimizer.lr, momentum=0.9, weight_decay=optimizer.weight_decay, fused=fused
     )
 
 
-def batches(recipe: Recipe, dataset: InMemory, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches without end, from images normalized once, with their labels."""
-    images, labels = normalized(dataset, dataset.train.images_NCHW), dataset.train.labels_N.to(device)
-    crops = recipe.data.augmentation == "pad-crop-flip"
-    if images.shape[1] > 1:
-        images = images.contiguous(memory_format=torch.channels_last)
-    crop = cropped if device.type == "cpu" else cropped_at_once
-    # Padded once: a crop is then a slice.
-    images, size = pad(images, [4] * 4) if crops else images, recipe.batch.size
+class OneByOne(TorchDataset[tuple[Tensor, Tensor]]):
+    """Single examples, transformed when they are asked for, as torchvision's data sets give them."""
+
+    def __init__(self, dataset: InMemory, *, crops: bool) -> None:
+        from torchvision import transforms
+
+        channels, height, _ = dataset.shape
+        images = dataset.train.images_NCHW
+        self._images = (images[:, 0] if channels == 1 else images.permute(0, 2, 3, 1)).numpy()
+        self._labels = dataset.train.labels_N
+        mean, deviation = (dataset.mean_C / 255).tolist(), (dataset.deviation_C / 255).tolist()
+        augmentation = [transforms.RandomCrop(height, padding=4), transforms.RandomHorizontalFlip()] if crops else []
+        self._transform = transforms.Compose(
+            [transforms.ToPILImage(), *augmentation, transforms.ToTensor(), transforms.Normalize(mean, deviation)]
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._transform(self._images[index]), self._labels[index]
+
+
+def by_hand(recipe: Recipe, dataset: InMemory, device: torch.device) -> Updates:
+    """The loop by hand."""
+    script = script_by_hand(recipe, dataset, device)
     while True:
-        order = torch.randperm(len(labels), device=device)
-        for start in range(0, len(labels) - size + 1, size):
-            chosen = order[start : start + size]
-            batch = crop(images, chosen, dataset.shape) if crops else images.index_select(0, chosen)
-            yield batch, labels[chosen]
+        for images, labels in script.batches:
+            with torch.autocast(device.type, torch.bfloat16, enabled=script.bf16):
+                logits = script.model(images)
+            loss = cross_entropy(logits.float(), labels)
+            script.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            script.optimizer.step()
+            yield None
+
+
+def usual(recipe: Recipe, dataset: InMemory) -> Updates:
+    """The usual loop: it looks at the loss of every update."""
+    script, running = usual_script(recipe, dataset), 0.0
+    while True:
+        for images, labels in script.batches:
+            script.optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=script.bf16):
+                loss = nn.CrossEntropyLoss()(script.model(images), labels)
+            loss.backward()
+            script.optimizer.step()
+            running += loss.item()
+            yield None
+
+
+def accelerated(script: Script) -> Updates:
+    """The loop as users of Accelerate write it, its progress and trackers left out."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if script.bf16 else "no")
+    model, optimizer, loader = accelerator.prepare(script.model, script.optimizer, as_loader(script))
+    while True:
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = cross_entropy(model(images), labels)
+            accelerator.backward(loss)
+            optimizer.step()
+            yield None
+
+
+def fit_with_lightning(script: Script, updated: Callable[[], None]) -> None:
+    """Train with Lightning's `Trainer`, its logging, checkpoints and progress switched off, until `updated` raises."""
+    import lightning
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = script.model
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            images, labels = batch
+            return cross_entropy(self.model(images), labels)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return script.optimizer
+
+        def on_train_batch_end(self, *_: object) -> None:
+            updated()
+
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=1, precision="bf16-mixed" if script.bf16 else "32-true", max_epochs=-1,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Module(), as_loader(script))
+
+
+def as_loader(script: Script) -> "DataLoader[tuple[Tensor, Tensor]]":
+    """The batches as what frameworks take: a `DataLoader`."""
+    batches = script.batches
+    return DataLoader(batches, batch_size=None) if isinstance(batches, FromMemory) else batches
+
+
+def products(recipe: Recipe, dataset: InMemory) -> Updates:
+    """The matrix products or convolutions of an update and nothing else: forward, to the weights, and to the inputs."""
+    script = script_by_hand(recipe, dataset, torch.device("cpu"))
+    dtype = torch.bfloat16 if script.bf16 else torch.float32
+    work: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor, Tensor]] = []
+
+    def watch(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        x, weight = (t.detach().to(dtype) for t in (inputs[0], layer.weight))
+        # Nothing is trained through the first layer's input.
+        x.requires_grad_(bool(work))
+        call = partial(conv2d, stride=layer.stride, padding=layer.padding) if isinstance(layer, nn.Conv2d) else linear
+        work.append((call, x, weight.requires_grad_(), torch.randn_like(output, dtype=dtype)))
+
+    for layer in script.model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(watch)
+    with torch.no_grad():
+        script.model(next(iter(script.batches))[0])
+    while True:
+        for call, x, weight, grad in work:
+            torch.autograd.grad(call(x, weight), [x, weight] if x.requires_grad else [weight], grad)
+        yield None
 
 
 def cropped(padded: Tensor, chosen: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -219,12 +274,13 @@ def measured(competitors: list[Competitor], rounds: int, wait: Callable[[], None
     return seconds
 
 
-def random_images(examples: int, device: torch.device) -> InMemory:
-    """Random images of CIFAR-10's shape and kind, in the device's memory."""
+def random_images(examples: int, device: torch.device, shape: Shape = (3, 32, 32)) -> InMemory:
+    """Random images in ten classes, by default of CIFAR-10's shape, in the device's memory."""
     draws = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (examples, 3, 32, 32), dtype=torch.uint8, generator=draws).to(device)
+    images = torch.randint(0, 256, (examples, *shape), dtype=torch.uint8, generator=draws).to(device)
     split = Split(images, torch.randint(0, 10, (examples,), generator=draws).to(device))
-    return InMemory(split, split, 10, torch.full((3,), 127.5, device=device), torch.full((3,), 73.9, device=device))
+    mean, deviation = (torch.full(shape[:1], value, device=device) for value in (127.5, 73.9))
+    return InMemory(split, split, 10, mean, deviation)
 
 
 def overridden(recipe: Recipe, tables: dict[str, object]) -> Recipe:

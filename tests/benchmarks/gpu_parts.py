@@ -13,7 +13,6 @@ import torch
 from bench import Bench
 from contestants import by_hand, overridden
 from PIL import Image
-from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,17 +26,23 @@ from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.loop import train
 from lbadvisor.training.models import MODELS
+from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.state import TrainState, save_checkpoint, start_state
 
 FROM_TORCHVISION = (
-    "alexnet",
-    "vgg11_bn",
-    "resnet18",
-    "mobilenet_v2",
-    "densenet121",
-    "efficientnet_b0",
-)
-PIXELS = {"alexnet_bn": 224, "f1": 28, "digits_mlp": 8, **dict.fromkeys(FROM_TORCHVISION, 64)}
+    "alexnet", "vgg11", "vgg11_bn", "resnet18", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5",
+    "shufflenet_v2_x0_5", "squeezenet1_0", "densenet121", "efficientnet_b0", "regnet_x_400mf", "convnext_tiny",
+    "swin_t", "swin_v2_t", "maxvit_t", "vit_b_16",
+)  # fmt: skip
+"""One of each of its families."""
+
+PIXELS = {
+    "alexnet_bn": 224,
+    "f1": 28,
+    "digits_mlp": 8,
+    **dict.fromkeys(FROM_TORCHVISION, 64),
+    **dict.fromkeys(("maxvit_t", "vit_b_16"), 224),
+}
 
 
 def started(recipe: Recipe, dataset: InMemory, device: torch.device) -> TrainState:
@@ -82,7 +87,8 @@ def counts(bench: Bench, recipe: Recipe) -> None:
                 torch.cuda.set_sync_debug_mode("default")
             waits = sum("synchronizing" in str(warning.message) for warning in caught)
         ghost = recipe.batch_norm.ghost_batch_size
-        print(f"  {name:<8} ghost {ghost}: {operations.count} operations, {kernels} kernels, {waits} waits", flush=True)
+        said = f"{name}, batch {recipe.batch.size}, ghost {ghost}"
+        print(f"  {said:<36} {operations.count} operations, {kernels} kernels, {waits} waits", flush=True)
         bench.note(
             "counts", batch=recipe.batch.size, ghost=ghost, name=name,
             operations=operations.count, kernels=kernels, waits=waits,
@@ -90,7 +96,7 @@ def counts(bench: Bench, recipe: Recipe) -> None:
 
 
 def networks(bench: Bench) -> None:
-    """Two deterministic updates of every network: whether it trains, and what it raises if not."""
+    """Two deterministic updates of every network, and of one of each of torchvision's families: what it raises."""
     make_deterministic(bench.device)
     names = [*MODELS, *(f"torchvision:{name}" for name in FROM_TORCHVISION)]
     for name in names if not bench.quick else ("digits_mlp", "resnet8", "torchvision:alexnet"):
@@ -143,6 +149,7 @@ def graphs(bench: Bench, recipe: Recipe) -> None:
     if bench.device.type != "cuda":
         return
     state = started(recipe, bench.dataset, bench.device)
+    set_tf32(recipe.compute)
     model, optimizer = state.model, torch.optim.SGD(state.model.parameters(), lr=0.1, momentum=0.9, fused=True)
     images, labels = (t.clone() for t in bench.dataset.training_batch(recipe, 0, 0))
 
@@ -170,10 +177,10 @@ def graphs(bench: Bench, recipe: Recipe) -> None:
         graph.replay()
 
     repeats = bench.updates_of(recipe.batch.size)
+    precision = "tf32" if recipe.compute.tf32 else recipe.compute.precision
     for name, seconds in bench.seconds({"eager": update, "graph": replayed}, repeats).items():
-        bench.show(
-            "graphs", f"{name}, batch {recipe.batch.size}, {recipe.compute.precision}", seconds, batch=recipe.batch.size
-        )
+        said = f"{name}, batch {recipe.batch.size}, {precision}"
+        bench.show("graphs", said, seconds, batch=recipe.batch.size, precision=precision)
 
 
 def the_rest(bench: Bench, recipe: Recipe) -> None:
@@ -233,11 +240,3 @@ def streaming(bench: Bench, recipe: Recipe) -> None:
         rate = batches * photos.batch.size / (time.perf_counter() - begin)
         print(f"  streamed: {rate:.0f} images of {side}x{side} pixels a second", flush=True)
         bench.note("streaming", pixels=side, examples_per_second=rate)
-
-
-def interleaved(x: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Native batch norm on the view of interleaved ghosts, for ghosts of one size and NCHW in memory."""
-    ghosts, (channels, *space) = len(sizes), x.shape[1:]
-    view = x.reshape(sizes[0], ghosts * channels, *space)
-    scale, shift = (t.repeat(ghosts) for t in (weight, bias))
-    return nn.functional.batch_norm(view, None, None, scale, shift, True).view(x.shape)

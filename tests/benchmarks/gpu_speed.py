@@ -36,7 +36,6 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 # Read when CUDA's matrix library starts: as a run sets it, for deterministic products.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -45,12 +44,12 @@ import torch
 from bench import AS_A_RUN, AS_BY_HAND, Bench, Kernels, spread, under
 from contestants import Competitor, by_hand, measured, overridden, random_images
 from ghost_batch_norm import SHAPES
-from gpu_parts import assembly, bits, counts, graphs, interleaved, networks, streaming, the_rest
+from gpu_parts import assembly, bits, counts, graphs, networks, streaming, the_rest
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
-from lbadvisor.nn.ghost_batch_norm import _SliceBySlice, ghost_slices, normalize_at_once
+from lbadvisor.nn.ghost_batch_norm import _SliceBySlice, ghost_slices, normalize_at_once, normalize_interleaved
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.in_memory import InMemory
@@ -67,61 +66,57 @@ PRECISIONS = {"float32": Compute(), "tf32": Compute(tf32=True), "bf16": Compute(
 
 
 def show_layers(bench: Bench, batch_size: int, ghost: int) -> None:
-    """`normalize_at_once` against `nn.BatchNorm2d`, forward and backward."""
-    sizes = ghost_slices(batch_size, ghost)
-    factors = (0.1,) * len(sizes)
+    """The forms of ghost batch norm against `nn.BatchNorm2d`, forward and backward, in both memory formats.
+
+    Interleaved ghosts are a view if the tensor is contiguous, and a copy in channels_last.
+    """
     print(f"\nBatch norm's layers, batch {batch_size}, ghost {ghost}, forward + backward, ms; n = {bench.rounds}")
-    for dtype in (torch.float32, torch.bfloat16):
-        for shape in SHAPES:
-            x = torch.randn(batch_size, *shape, device=bench.device, dtype=dtype)
-            x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
-            grad_y, plain = torch.randn_like(x), nn.BatchNorm2d(shape[0]).to(bench.device)
-            weight, bias = (torch.ones(shape[0], device=bench.device, requires_grad=True) for _ in range(2))
-            mean, var = (torch.ones(shape[0], device=bench.device) for _ in range(2))
-
-            def at_once(
-                x: Tensor, weight: Tensor = weight, bias: Tensor = bias, mean: Tensor = mean, var: Tensor = var
-            ) -> Tensor:
-                return normalize_at_once(x, weight, bias, mean, var, sizes, factors, 1e-5)
-
-            arguments = weight, bias, mean, var, sizes, factors, 1e-5
-
-            def closed_form(x: Tensor, arguments: tuple[Any, ...] = arguments) -> Tensor:
-                return AllGhostsAtOnce.apply(x, *arguments)
-
-            def ghost_by_ghost(x: Tensor, arguments: tuple[Any, ...] = arguments) -> Tensor:
-                return _SliceBySlice.apply(x, *arguments)
-
-            def on_a_view(x: Tensor, weight: Tensor = weight, bias: Tensor = bias) -> Tensor:
-                return interleaved(x, weight, bias, sizes)
-
-            forwards: dict[str, Callable[[Tensor], Tensor]] = {
-                "nn.BatchNorm2d": plain,
-                "at once, a run's": closed_form,
-                "at once, autograd": at_once,
-                "native per ghost": ghost_by_ghost,
-                "interleaved, copied": on_a_view,
-            }
-            if bench.device.type == "cuda":
-                forwards["at once, compiled"] = torch.compile(at_once, fullgraph=True, dynamic=False)
-
-            def once(forward: Callable[[Tensor], Tensor], x: Tensor, grad_y: Tensor) -> None:
-                x.grad = None
-                forward(x).backward(grad_y)
-
-            AS_A_RUN.choose()
-            calls = {name: partial(once, forward, x, grad_y) for name, forward in forwards.items()}
-            its = bench.seconds(calls, 10 if bench.device.type == "cuda" else 1)
-            kind = f"{'x'.join(map(str, shape))} {str(dtype).removeprefix('torch.')}"
-            for name, seconds in its.items():
-                ratio = [a / b for a, b in zip(seconds, its["nn.BatchNorm2d"], strict=True)]
-                print(
-                    f"  {kind:<18} {name:<18} {spread(seconds, 1000)}  over nn.BatchNorm2d {spread(ratio)}", flush=True
-                )
-                bench.note(
-                    "layer", shape=shape, dtype=str(dtype), batch=batch_size, ghost=ghost, name=name, seconds=seconds
-                )
+    for memory_format in (torch.channels_last, torch.contiguous_format):
+        for dtype in (torch.float32, torch.bfloat16):
+            for shape in SHAPES:
+                x = torch.randn(batch_size, *shape, device=bench.device, dtype=dtype)
+                if x.dim() == 2 and memory_format == torch.channels_last:
+                    continue
+                _show_layer(bench, x.contiguous(memory_format=memory_format).requires_grad_(), ghost)
     torch.compiler.reset()
+
+
+def _show_layer(bench: Bench, x: Tensor, ghost: int) -> None:
+    batch_size, channels, *space = x.shape
+    grad_y, sizes = torch.randn_like(x), ghost_slices(batch_size, ghost)
+    weight, bias = (torch.ones(channels, device=bench.device, requires_grad=True) for _ in range(2))
+    mean, var = (torch.ones(channels, device=bench.device) for _ in range(2))
+    arguments = weight, bias, mean, var, sizes, (0.1,) * len(sizes), 1e-5
+
+    def at_once(x: Tensor) -> Tensor:
+        return normalize_at_once(x, *arguments)
+
+    forwards: dict[str, Callable[[Tensor], Tensor]] = {
+        "nn.BatchNorm": (nn.BatchNorm2d if space else nn.BatchNorm1d)(channels).to(bench.device),
+        "at once, a run's": lambda x: AllGhostsAtOnce.apply(x, *arguments),
+        "at once, autograd": at_once,
+        "native per ghost": lambda x: _SliceBySlice.apply(x, *arguments),
+        "interleaved": lambda x: normalize_interleaved(x, *arguments),
+    }
+    if bench.device.type == "cuda":
+        forwards["at once, compiled"] = torch.compile(at_once, fullgraph=True, dynamic=False)
+
+    def once(forward: Callable[[Tensor], Tensor]) -> None:
+        x.grad = None
+        forward(x).backward(grad_y)
+
+    AS_A_RUN.choose()
+    calls = {name: partial(once, forward) for name, forward in forwards.items()}
+    its = bench.seconds(calls, 10 if bench.device.type == "cuda" else 1)
+    memory_format = "contiguous" if x.is_contiguous() else "channels_last"
+    kind = f"{'x'.join(map(str, (channels, *space)))} {str(x.dtype).removeprefix('torch.')} {memory_format}"
+    for name, seconds in its.items():
+        ratio = [a / b for a, b in zip(seconds, its["nn.BatchNorm"], strict=True)]
+        print(f"  {kind:<32} {name:<18} {spread(seconds, 1000)}  over nn.BatchNorm {spread(ratio)}", flush=True)
+        bench.note(
+            "layer", shape=(channels, *space), dtype=str(x.dtype), memory_format=memory_format, batch=batch_size,
+            ghost=ghost, name=name, seconds=seconds,
+        )  # fmt: skip
 
 
 def matrix_rates(bench: Bench, precisions: list[str]) -> dict[str, float]:
@@ -188,6 +183,7 @@ def show_training(
     )
     compiled = overridden(recipe, {"compute": recipe.compute.model_copy(update={"compile": True})})
     updates = bench.updates_of(batch_size)
+    set_tf32(recipe.compute)
     competitors = [
         Competitor("by hand, eager", under(AS_BY_HAND, by_hand(recipe, bench.dataset, bench.device)), updates),
         Competitor("ours", bench.ours(recipe), updates),
@@ -296,7 +292,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="a round; as many as have about 8000 examples if not given")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of a CPU")
     parser.add_argument(
-        "--compiled", nargs="*", choices=PRECISIONS, help="which are trained compiled too: float32 and bf16 on a GPU"
+        "--compiled", nargs="*", choices=PRECISIONS, help="which are trained compiled too: on a GPU all, on a CPU none"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path, help="where to write it; the table goes beside it")
@@ -333,8 +329,8 @@ def main() -> None:
         f"{machine}; {images}"
     )
     bench.note("machine", torch=torch.__version__, cuda=torch.version.cuda, device=machine, images=images)
-    compiled = (("float32", "bf16") if is_cuda else ()) if options.compiled is None else options.compiled
     precisions = [p for p in options.precisions if is_cuda or p != "tf32"]
+    compiled = (precisions if is_cuda else ()) if options.compiled is None else options.compiled
     if not is_cuda:
         print("on a CPU: without TF32, peak memory, the cost of determinism and compiled layers")
 
@@ -388,7 +384,7 @@ def make_parts(
         "graphs": [
             partial(graphs, bench, recipe_of(size, None, precision))
             for size in options.batches
-            for precision in (precisions[0], precisions[-1])
+            for precision in precisions
         ],
         "determinism": [partial(show_determinism, bench, *pair, precisions[-1]) for pair in pairs if is_cuda],
         "compiled": race(compiles=True),

@@ -11,6 +11,7 @@ whole against its updates alone says less: the difference is smaller than what a
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--json", action="store_true", help="print the sum of each round, in percent, and nothing else")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     recipe = in_updates(load_recipe(options.recipe, options.overrides))
@@ -99,24 +101,35 @@ def main() -> None:
                     kept.append(seconds)
     per_update = statistics.median(update_seconds)
     whole = updates * per_update
+    parts = {
+        "measuring": (measure_seconds, updates / cadence.every_updates),
+        "evaluating": (evaluate_seconds, updates / cadence.evaluate_every_updates),
+        "storing": (store_seconds, min(whole / FLUSH_SECONDS, updates / cadence.every_updates)),
+        "checkpoints": (save_seconds, 1 + whole / recipe.checkpoints.every_seconds),
+        "layers": (layer_seconds, updates / cadence.every_updates),
+        "noise": (noise_seconds, updates / max(cadence.every_updates, NOISE_EVERY_UPDATES)),
+    }
+    percent = {name: [100 * count * each / whole for each in seconds] for name, (seconds, count) in parts.items()}
+    *usual, layers, noise = percent.values()
+    sums = {"as the recipe asks": list(map(sum, zip(*usual, strict=True))), "--measure layers": layers}
+    sums["--measure noise"] = noise
+    if options.json:
+        what = f"what measuring, evaluating, storing and saving add to {recipe.name}'s updates at {recipe.batch.size}"
+        print(json.dumps({"what": what, "unit": "% of their time", "values": sums}))
+        return
     print(f"torch {torch.__version__}, {options.threads} threads, n = {options.rounds} rounds")
     print(f"{recipe.name}: {updates} updates of {1000 * per_update:.2f} ms at batch {recipe.batch.size}, {whole:.0f} s")
-    total = 0.0
-    for name, times, count in (
-        ("measuring", measure_seconds, updates / cadence.every_updates),
-        ("layers", layer_seconds, updates / cadence.every_updates),
-        ("noise", noise_seconds, updates / max(cadence.every_updates, NOISE_EVERY_UPDATES)),
-        ("evaluating", evaluate_seconds, updates / cadence.evaluate_every_updates),
-        ("storing", store_seconds, min(whole / FLUSH_SECONDS, updates / cadence.every_updates)),
-        ("checkpoints", save_seconds, 1 + whole / recipe.checkpoints.every_seconds),
-    ):
-        shares = [count * seconds / whole for seconds in times]
-        total += statistics.median(shares)
+    for name, (seconds, count) in parts.items():
         print(
-            f"  {name:<12} {1000 * statistics.median(times):8.2f} ms, {count:7.0f} times: "
-            f"{statistics.median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%})"
+            f"  {name:<12} {1000 * statistics.median(seconds):8.2f} ms, {count:7.0f} times: {spread(percent[name])} %"
         )
-    print(f"  together {total:.2%} of the updates' time")
+    for name, its in sums.items():
+        print(f"  together, {name}: {spread(its)} % of the updates' time")
+
+
+def spread(values: list[float]) -> str:
+    """The median and the range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

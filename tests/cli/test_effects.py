@@ -67,7 +67,7 @@ GIVEN = {
     "--updates": "3", "--seed": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db",
     "--distances-from": "sb", "--html": "a.html", "--png": "a.png", "--by": "update",
     "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
-    "--jitter": "1", "--rate": "measure",
+    "--jitter": "1", "--rate": "measure", "--setting": "lr=0.1",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
 OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")
@@ -79,6 +79,8 @@ WITHOUT_EFFECT = [
     *((("train", DIGITS, option), NO_TARGET) for option in ("--arm", "--adapt", "--lr-rule", "--ghost", "--betas")),
     (("train", DIGITS, "--distances-from"), NO_TARGET),
     (("plan", "--from", "32", "--to", "64", "--distances-from"), "needs a recipe"),
+    *((("runs", "export", "--tensorboard", "logs", option), "cannot be combined") for option in ("--out", "--json")),
+    (("runs", "import", "a.csv", "--name", "a", "--recipe", DIGITS, "--setting"), "belongs to a run without --recipe"),
     (("train", DIGITS, "--to", "256", "--arm", "ra", "--distances-from"), "belongs to --arm distance"),
     *(((command, DIGITS, "--to", "256", "--db"), "--distances-from") for command in ("plan", "verify-resume")),
     *((("verify-resume", DIGITS, option), NO_TARGET) for option in ("--weight-decay", "--stretch-share")),

@@ -227,3 +227,116 @@ def test_allowing_code_where_there_is_none_is_refused(place):
         done = place.run(*words, "--allow-code")
         assert (done.returncode, done.stdout) == (2, "")
         assert "--allow-code has no effect: the recipe names no code of its own" in done.stderr
+
+
+def test_a_regression_has_a_loss_and_a_metric_of_its_own_and_no_accuracy(place, own):
+    recipe = own.recipe("numbers", tables=REGRESSION, model_lines="arguments = { outputs = 1, norm = false }")
+    done = place.run("ladder", recipe, "--to", "40", "--seeds", "2", "--arms", "sb,lb", "--name", "l")
+    assert done.returncode == 0, done.stderr
+    assert "no accuracy" in done.stdout
+    assert all(m.evaluation_accuracy_percent is None for m in evaluated(place))
+    compared = json.loads(place.run("compare", "l", "--json").stdout)
+    rmse = next(metric for metric in compared["metrics"] if metric["label"] == "rmse")
+    assert (rmse["name"], rmse["better"], len(rmse["values"])) == ("metric", "lower", 4)
+    # Worked from the weights that are exported, without this program.
+    exported = place.run("runs", "export-weights", "1", "--out", "w.safetensors", "--allow-code")
+    assert exported.returncode == 0, exported.stderr
+    things = sys.modules[f"{own.package}.things"]
+    network = things.net(outputs=1, norm=False)
+    network.load_state_dict(load_file("w.safetensors"))
+    _, (x, y) = things.numbers()
+    gap = (network(x) - y).abs()
+    huber = torch.where(gap <= 0.5, gap**2 / 2, 0.5 * (gap - 0.25)).mean().item()
+    assert evaluated(place)[-1].evaluation_loss == pytest.approx(huber, rel=1e-5)
+    assert rmse["values"][0] == pytest.approx(gap.square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_a_changed_file_is_noticed_when_the_run_resumes(place, own):
+    recipe = own.recipe()
+    assert place.run("train", recipe, "--name", "a").returncode == 0
+    with Store.open(place.database, create=False) as store:
+        store.set_status(1, RunStatus.STOPPED, "by the test")
+    again = place.run("train", recipe, "--name", "a")
+    assert again.returncode == 0, again.stderr
+    assert "has changed" not in again.stderr
+    assert place.runs()[0].guarantee == "bit-exact"
+    with Store.open(place.database, create=False) as store:
+        store.set_status(1, RunStatus.STOPPED, "by the test")
+    own.file.write_text(THINGS + "# another line\n")
+    changed = place.run("train", recipe, "--name", "a")
+    assert changed.returncode == 0, changed.stderr
+    assert f"the file that defines {own.package}.things:net has changed since update 30 was saved" in changed.stderr
+    assert place.runs()[0].guarantee == "same order"
+
+
+LAYERS = THINGS[: THINGS.index("layers = ")].count("\n") + 1
+WRONG = {
+    'factory = "{package}.things:net"': [
+        ('factory = "{package}.things:nett"', "has no nett", 11),
+        ('factory = "nothere.things:net"', "there is no module nothere", 11),
+        ('factory = "{package}.things:tensors"', "not a network", 11),
+        ('factory = "{package}.things"', 'must be "module:function"', 11),
+        ('factory = "{package}.things:torch"', "is a module, which cannot be called", 11),
+        ('factory = "{package}.things:net"\narguments = {{ wdth = 3 }}', "unexpected keyword argument 'wdth'", 11),
+        ('factory = "{package}.things:net"\narguments = {{ width = "x" }}', f"things.py:{LAYERS})", 11),
+    ],
+    'factory = "{package}.things:tensors"': [
+        ('factory = "{package}.things:net"', "returned a Sequential", 6),
+        ('factory = "{package}.things:tensors"\narguments = {{ count = 300 }}', "has 300 training examples", 8),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said", "line"), [(right, *one) for right, those in WRONG.items() for one in those]
+)
+def test_what_is_wrong_with_a_factory_is_said_at_its_line(place, own, right, wrong, said, line):
+    recipe = Path(own.recipe())
+    old, new = (text.format(package=own.package) for text in (right, wrong))
+    recipe.write_text(recipe.read_text().replace(old, new))
+    done = place.run("train", str(recipe))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"own.toml:{line}:" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not place.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"model_lines": "arguments = { inputs = 5 }"}, "failed: RuntimeError: mat1 and mat2 shapes"),
+        ({"model_lines": "arguments = { outputs = 2 }"}, "a target is not one of the classes 0 to 1"),
+        ({"model_lines": "batch_norm = false"}, "model.batch_norm is false, but"),
+        ({"data": "numbers"}, 'for numbers set task.kind = "regression"'),
+        ({"data": "numbers", "tables": REGRESSION.split("[task.loss]")[0]}, "do not have the shape of the targets"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_before_anything_is_stored(place, own, words, said):
+    done = place.run("train", own.recipe(**words))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert not place.database.exists()
+
+
+def test_an_exception_of_the_users_data_is_shown_with_its_place(place, own):
+    own.file.write_text(THINGS.replace("noise = random", "assert place != 57; noise = random"))
+    done = place.run("train", own.recipe(data="noisy"))
+    assert done.returncode == 1
+    line = THINGS[: THINGS.index("noise = random")].count("\n") + 1
+    assert f"example 57 of data.factory's Dataset failed: AssertionError ({own.file}:{line})" in done.stderr
+
+
+def test_validation_examples_of_own_data_are_held_out_of_its_training_set(place, own):
+    recipe = own.recipe(data="noisy")
+    words = ("--set", "data.train_examples=150", "--set", "data.validation_examples=50")
+    done = place.run("train", recipe, *words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_network_known_by_name_trains_on_own_data(place, own):
+    recipe = Path(own.recipe(data="noisy"))
+    recipe.write_text(recipe.read_text().replace(f'factory = "{own.package}.things:net"', 'name = "digits_mlp"'))
+    done = place.run("train", str(recipe))
+    assert (done.returncode, "set data.classes" in done.stderr) == (1, True)
+    assert place.run("train", str(recipe), "--set", "data.classes=3").returncode == 0

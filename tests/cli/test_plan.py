@@ -361,3 +361,12 @@ def test_a_run_that_measured_its_gradients_noise_gives_the_noise_scale(place):
     unknown = place.run("plan", digits, "--to", "256", "--noise-scale", "nope")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no run is named 'nope'" in unknown.stderr
+
+
+def test_a_cpu_with_bfloat16_is_told_of_it_in_a_note(monkeypatch):
+    monkeypatch.setattr("lbadvisor.cli.this_cpu.training_cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    assert "note bf16: this CPU computes in bfloat16 (avx512_bf16)" in plan(RESNET44, "--to", "4096").stdout
+    assert "computes in bfloat16" in json.loads(plan(RESNET44, "--to", "4096", "--json").stdout)["bf16"]
+    in_bf16 = plan(RESNET44, "--to", "4096", "--set", "compute.precision=bf16")
+    assert "note bf16" not in in_bf16.stdout
+    assert json.loads(plan("--from", "128", "--to", "4096", "--json").stdout)["bf16"] is None

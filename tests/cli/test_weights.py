@@ -24,7 +24,8 @@ from lbadvisor.training.data.sources import digits
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "recipes" / "digits.toml")
 WORDS = ("train", DIGITS, "--to", "128", "--schedule-scale", "0.3", "--quiet")
-SNIPPET = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)[0]
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+SNIPPET = next(block for block in BLOCKS if "safe_open" in block)
 """What loads the weights in plain torch, as the README shows it."""
 
 

@@ -34,7 +34,7 @@ WEIGHT_NORM = Quantity(
 QUANTITIES = (
     WEIGHT_NORM,"""
 MEASURED = "weight_norm=sum(p.detach().square().sum().item() for p in state.parameters) ** 0.5,"
-LOSS = "evaluation_loss=evaluation[0],"
+LOSS = "evaluation_loss=None if evaluation is None else evaluation.loss,"
 MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
@@ -104,7 +104,7 @@ def test_the_databases_page_explains_each_quantity_as_the_table_does(quantity) -
 
 @pytest.mark.parametrize("quantity", READINGS, ids=lambda quantity: quantity.key)
 def test_the_databases_page_explains_what_can_also_be_measured(quantity) -> None:
-    row = f"| `{quantity.key}` | {quantity.also} | {quantity.explanation} |"
+    row = f"| `{quantity.key}` | {quantity.also or 'task.metric'} | {quantity.explanation} |"
     assert row in (ROOT / "db" / "README.md").read_text()
 
 

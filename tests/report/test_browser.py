@@ -156,6 +156,20 @@ def test_the_axis_is_that_which_is_chosen(plain):
     plain.settle()
 
 
+def test_an_arm_that_tells_no_epochs_and_no_seconds_has_no_place_over_them(opened, report_of):
+    report = report_of()
+    curves = tuple(replace(one, seconds=(math.inf,) * len(one.seconds)) for one in report.curves[0].curves)
+    untimed = replace(report.curves[0], epochs_per_update=math.nan, curves=curves)
+    watched = opened(replace(report, curves=(untimed, *report.curves[1:])))
+    placed = """() => document.querySelector("#chart-loss").data
+                  .filter((trace) => trace.name === "SB" && trace.hovertemplate)
+                  .flatMap((trace) => trace.x).filter((x) => x !== null).length"""
+    for axis, points in (("epoch", 0), ("second", 0), ("example", 20)):
+        watched.page.locator("#axis").select_option(axis)
+        watched.settle()
+        assert watched.page.evaluate(placed) == points
+
+
 def test_hovering_says_the_numbers_of_every_arm(plain):
     text = hovered(plain)
     for label in ("SB", "LB", "+RA"):

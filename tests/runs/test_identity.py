@@ -24,7 +24,7 @@ from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.selection import compare_selection, select
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store, upgrade
-from lbadvisor.training import environment, state
+from lbadvisor.training import environment, host, state
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.machine import Machine
@@ -40,7 +40,7 @@ def next_version(monkeypatch):
     """From its call on the program is a later one."""
 
     def begin():
-        for module in (planning, environment, state):
+        for module in (planning, host, state):
             monkeypatch.setattr(module, "__version__", "99.0.0")
 
     return begin

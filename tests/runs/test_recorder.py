@@ -230,7 +230,7 @@ def test_another_training_of_that_name_is_refused(database):
             pass
     before = stored(database)
     for settings, seed, resume, said in (
-        (SETTINGS, 0, False, "a run named 'mine' already exists: resume=True"),
+        (SETTINGS, 0, False, "a run named 'mine' already exists: pass resume=True to resume it"),
         (SETTINGS | {"lr": 0.2}, 0, True, "optimizer.lr: 0.1 there, 0.2 here"),
         (SETTINGS | {"layers": 2}, 0, True, "recorded.layers: None there, 2 here"),
         (SETTINGS, 1, True, "seed: 0 there, 1 here"),

@@ -11,7 +11,7 @@ def models(as_json: AsJson = False) -> None:
 
     from lbadvisor.cli.display.console import print_json, say, stdout
     from lbadvisor.cli.display.table import Heading, Table, print_table
-    from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TORCHVISION, TORCHVISION_NETWORKS
+    from lbadvisor.recipe.catalog import DATASETS, NETWORKS, TIMM, TORCHVISION, TORCHVISION_NETWORKS
 
     if as_json:
         torchvisions = [{"name": name} | asdict(facts) for name, facts in TORCHVISION_NETWORKS.items()]
@@ -58,4 +58,5 @@ def models(as_json: AsJson = False) -> None:
         names = ", ".join(name.removeprefix(TORCHVISION) for name in own)
         say(console, f"{TORCHVISION}NAME is torchvision's own network, {words} batch norm: {names}.")
         console.print()
+    say(console, f"{TIMM}NAME is timm's own network, with lbadvisor[timm]; model.factory and data.factory are yours.")
     say(console, "Any other data set is a folder of class folders under the data folder: NAME/train/CLASS/*.")

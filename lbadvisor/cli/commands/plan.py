@@ -133,18 +133,21 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     """Show the plan, as JSON if asked for, and what it costs in time if that is known."""
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
+    from lbadvisor.cli.this_cpu import training_cpu_flags
+    from lbadvisor.planning.bf16_note import bf16_note
     from lbadvisor.planning.outlook import diagnosis_of, outlook_of
     from lbadvisor.planning.plan import Plan, numbers_body, plan_body
 
     outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
     in_time = None if outlook is None else diagnosis_of(outlook)
+    note = bf16_note(made.baseline.compute, training_cpu_flags()) if isinstance(made, Plan) else None
     if not shown.as_json:
-        print_plan(made, in_time, name, chart=shown.chart)
+        print_plan(made, in_time, note, name, chart=shown.chart)
     else:
         from lbadvisor.cli.display.json_body import json_of
 
         body = plan_body(made) if isinstance(made, Plan) else numbers_body(made)
-        print_json(body | {"outlook": None if outlook is None else json_of(outlook)})
+        print_json(body | {"outlook": None if outlook is None else json_of(outlook), "bf16": note})
     if in_time is not None:
         from lbadvisor.cli.display.diagnosis_display import write_diagnoses
 

@@ -9,6 +9,7 @@ import typer
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
+from lbadvisor.errors import UsageError
 from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def refine(
         check_out(out, force=force, source=recipe)
     original = baseline_recipe(recipe, changes, words)
     request = request_of(options.Adapt(target=target, parts=adapt, rules=rules), words, baseline_of(original))
+    if original.task.kind == "regression" and metric == "error":
+        raise UsageError("a regression has no error to minimize: give --metric loss")
     baseline = with_validation(original)
     names = tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else ()
     space = search_space(baseline, request, *bounds, names)

@@ -1,12 +1,13 @@
-"""`lbadvisor runs`: list, show, rename, prune, delete and export the database's runs."""
+"""`lbadvisor runs`: list, show, rename, prune, delete, import and export the database's runs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
+from lbadvisor.cli.commands.runs_export import export
+from lbadvisor.cli.commands.runs_import import import_run
 from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
@@ -22,7 +23,7 @@ runs = typer.Typer(
     name="runs",
     add_completion=False,
     invoke_without_command=True,
-    help="List, show, rename, prune, delete and export runs.",
+    help="List, show, rename, prune, delete, import and export runs.",
 )
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name or number of a run.", autocompletion=completion.runs)]
 
@@ -264,49 +265,8 @@ def export_weights(
     say(stderr(), escape(said))
 
 
-@runs.command("export")
-@command
-def export(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN...]",
-            help="Runs by name or number, or ladders; default: all.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ] = None,
-    where: options.Where = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write. Default: stdout.")
-    ] = None,
-    as_json: options.AsJson = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
-    database: options.Database = None,
-) -> None:
-    """Print all measurements of runs as comma-separated values, one row each; with --json, as one object.
-
-    The object also has the readings, of what was measured by --measure.
-    """
-    from lbadvisor.cli.display.render_export import csv_lines, json_lines
-    from lbadvisor.cli.output import check_out
-    from lbadvisor.comparison.conditions import parse_condition
-    from lbadvisor.errors import LbadvisorError
-    from lbadvisor.runs.selection import select
-    from lbadvisor.training.files import write_atomically
-
-    conditions = [parse_condition(text) for text in where or ()]
-    if out is not None:
-        check_out(out, force=force, source=database_path(database))
-    with opened(database) as store:
-        lines = (json_lines if as_json else csv_lines)(store, select(store, names or (), conditions))
-        if out is None:
-            for line in lines:
-                sys.stdout.write(line)
-            return
-        try:
-            write_atomically(out, lambda file: file.writelines(line.encode() for line in lines))
-        except OSError as error:
-            raise LbadvisorError(f"{out} cannot be written: {error.strerror or error}") from error
+runs.command("export")(export)
+runs.command("import")(import_run)
 
 
 def _size_text(size_bytes: int) -> str:

@@ -2,7 +2,16 @@
 
 from lbadvisor.comparison.results import is_evaluated
 from lbadvisor.records.numerals import number_text
-from lbadvisor.records.quantities import ACCURACY, CLIPPED_SHARE, EPOCH, GRADIENT_NORM, LEARNING_RATE, LOSS, Quantity
+from lbadvisor.records.quantities import (
+    ACCURACY,
+    CLIPPED_SHARE,
+    EPOCH,
+    EVALUATION_LOSS,
+    GRADIENT_NORM,
+    LEARNING_RATE,
+    LOSS,
+    Quantity,
+)
 from lbadvisor.records.run import Measurement
 
 
@@ -13,10 +22,21 @@ def measured_text(quantity: Quantity, measurement: Measurement) -> str:
 
 
 def accuracy_text(measurement: Measurement | None) -> str:
-    """Such as ` accuracy 98.15%`; nothing if there was no evaluation."""
+    """Such as ` accuracy 98.15%`, or ` evaluation loss 0.1234` without one; nothing if there was no evaluation."""
     if measurement is None or not is_evaluated(measurement):
         return ""
-    return f" accuracy {measured_text(ACCURACY, measurement)}%"
+    quantity = told_of(measurement)
+    return f" {quantity.label} {told_text(quantity, measurement)}"
+
+
+def told_text(quantity: Quantity, measurement: Measurement) -> str:
+    """The quantity's value, with its unit if that is percent."""
+    return measured_text(quantity, measurement) + ("%" if quantity.unit == "%" else "")
+
+
+def told_of(measurement: Measurement) -> Quantity:
+    """What is told of an evaluation: its accuracy, or its loss, if that is all there is, as of a regression."""
+    return EVALUATION_LOSS if measurement.evaluation_accuracy_percent is None else ACCURACY
 
 
 def facts_of(measurement: Measurement | None, loss: float | None = None) -> str:

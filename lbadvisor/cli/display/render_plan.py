@@ -29,10 +29,11 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, chart: bool) -> None:
+def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", note: str | None, name: str, *, chart: bool) -> None:
     """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
 
-    `in_time` says which alternative saves time, if that is known. `name` is that of the recipe, if there is one.
+    `in_time` says which alternative saves time, if that is known; `note`, what else would. `name` is the recipe's, if
+    there is one.
     """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
@@ -56,6 +57,8 @@ def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", name: str, *, cha
         console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))
+    if note is not None:
+        say(console, Text.assemble(("note ", "cyan"), ("bf16", "bold"), f": {note}"))
     topics = dict.fromkeys(topic_of(line) for line in told if line.before != line.after)
     say(console, f"half a page on a line: lbadvisor explain {' | '.join(topics)}")
 

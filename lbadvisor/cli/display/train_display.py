@@ -8,16 +8,16 @@ from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say, stderr, stdout
-from lbadvisor.cli.display.measured import accuracy_text, measured_text
+from lbadvisor.cli.display.measured import accuracy_text, measured_text, told_of, told_text
 from lbadvisor.cli.display.progress import RunSteps, ShowsSteps, prepared, progress
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
-from lbadvisor.comparison.results import is_evaluated
+from lbadvisor.comparison.results import is_evaluated, result_of
 from lbadvisor.planning.caveats import caveats_of_adapted
 from lbadvisor.planning.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import first_default
 from lbadvisor.recipe.schedule import in_updates
-from lbadvisor.records.quantities import ACCURACY, SECONDS
+from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, Run
 from lbadvisor.runs.clipped_share import MOST_CLIPPED, clipped_share
 
@@ -128,9 +128,10 @@ class Display:
         text = f"{escape(run.name)} {lead}: {run.update} updates"
         if evaluated:
             last = evaluated[-1]
-            best = max(evaluated, key=lambda m: m.evaluation_accuracy_percent or 0.0)
+            told = told_of(last)
+            best = result_of(run, evaluated).best.get(told.key, last)
             text += (
-                f", {last.epoch:.4g} epochs,{accuracy_text(last)} (best {measured_text(ACCURACY, best)}% at update "
+                f", {last.epoch:.4g} epochs,{accuracy_text(last)} (best {told_text(told, best)} at update "
                 f"{best.update}), {measured_text(SECONDS, last)} s"
             )
         say(stdout(), text)

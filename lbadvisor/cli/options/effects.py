@@ -178,11 +178,21 @@ SIZED = Need(
 COUNTED = Need(
     Words, lambda words: words.values["--rate"] != "measure", "has no effect: --rate measure counts the parameters"
 )
+UNTRACKED = Need(
+    Words,
+    lambda words: words.values["--tensorboard"] is None and words.values["--mlflow"] is None,
+    "cannot be combined with --tensorboard or --mlflow, which write their own formats",
+)
+SETTINGS = Need(Words, lambda words: words.values["--recipe"] is None, "belongs to a run without --recipe")
 ALWAYS: tuple[Need[Any], ...] = ()
 
 _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     # Of every command.
-    ("", "--db --device --dry-run --measure --name --out --quiet --recompute-statistics --seed --seeds", ALWAYS),
+    (
+        "",
+        "--db --device --dry-run --measure --name --out --quiet --recompute-statistics --seed --seeds --threads",
+        ALWAYS,
+    ),
     ("", "--json --md --csv", (ONE_FORM,)),
     ("", "--html --png", (DONE,)),
     ("", "--chart", (TABLE, DONE)),
@@ -247,7 +257,10 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("runs", "--status --recipe --ladder --where --limit", ALWAYS),
     ("runs show", "--measurements", ALWAYS),
     ("runs export-weights", "--pt --weights", ALWAYS),
-    ("runs export", "--where", ALWAYS),
+    ("runs export", "--where --tensorboard --mlflow", ALWAYS),
+    ("runs export", "--out --json", (UNTRACKED,)),
+    ("runs import", "--recipe --column --program", ALWAYS),
+    ("runs import", "--setting", (SETTINGS,)),
     ("runs delete", "--yes", (ASKED,)),
     ("runs prune", "--yes", (ASKED,)),
     ("ladders delete", "--with-runs", ALWAYS),

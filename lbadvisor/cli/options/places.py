@@ -23,7 +23,7 @@ def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: boo
     from lbadvisor.training.machine import Machine
 
     code = allowed_code(words, allow_code=allow_code)
-    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code)
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code, machine.threads)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
 

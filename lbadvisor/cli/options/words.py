@@ -103,6 +103,16 @@ Micro = Annotated[
     str | None,
     typer.Option("--micro", metavar="N|auto", help="Examples per pass, to save memory; auto: as many as fit."),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        max=4096,
+        help="CPU threads of new runs. Default: one per core, shared by the processes that train for this database.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Where = Annotated[
     list[str] | None,
@@ -185,11 +195,12 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
-    """Which device computes, and where the data sets are."""
+    """Which device computes, on how many threads, and where the data sets are."""
 
     device: Device = "auto"
     micro: Micro = None
     data_dir: DataDir = None
+    threads: Threads = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import numpy as np
 from lbadvisor.comparison.groups import grouped
 from lbadvisor.comparison.intervals import Interval, mean_interval
 from lbadvisor.diagnostics.diffusion.growth import DistanceGrowth, Law, evenly_in_ln_t, growth_of
-from lbadvisor.recipe.catalog import network_facts
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM, LEARNING_RATE, UPDATE, WEIGHT_DISTANCE
 from lbadvisor.records.run import Run
@@ -95,7 +94,7 @@ def diffusion_of(store: Store, runs: Sequence[Run], labels: Sequence[tuple[int, 
 
 def _group(store: Store, label: str, runs: Sequence[Run], first: GroupDiffusion | None) -> GroupDiffusion:
     recipe = runs[0].recipe
-    adapted, facts = recipe.adapted_from, network_facts(recipe.model.name)
+    adapted = recipe.adapted_from
     found = tuple(_run(store, run) for run in runs)
     slopes = _slopes(found)
     reference = _slopes(first.runs) if first else {}
@@ -106,7 +105,7 @@ def _group(store: Store, label: str, runs: Sequence[Run], first: GroupDiffusion 
         recipe=recipe.name if adapted is None else adapted.recipe,
         batch_size=recipe.batch.size,
         adapted=None if adapted is None else (*adapted.parts, *adapted.additions),
-        batch_norm=facts is not None and facts.batch_norm,
+        batch_norm=recipe.model.has_batch_norm is True,
         runs=found,
         law=laws.pop() if len(laws) == 1 else None,
         log_slope=statistics.fmean(slopes.values()) if slopes else None,

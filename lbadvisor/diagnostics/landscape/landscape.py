@@ -87,7 +87,8 @@ class Landscape:
         examples = sum(len(targets) for _, targets in self.batches)
         for inputs, targets in self.batches:
             outputs: Tensor = self.model(inputs)
-            yield self.goal.total(outputs.double(), targets) / examples
+            exact = targets.double() if targets.is_floating_point() else targets
+            yield self.goal.total(outputs.double(), exact) / examples
 
     def _parts(self, vector_P: Tensor) -> list[Tensor]:
         """The vector in the shapes of the parameters, and their precision."""

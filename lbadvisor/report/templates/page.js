@@ -33,7 +33,8 @@
     if (axis === "second") return line.second;
     const group = data.groups[line.group];
     const rate = axis === "epoch" ? group.epochs_per_update : group.examples_per_update;
-    return line.x.map((update) => update * rate);
+    // A training elsewhere may not tell its epochs: its points have no place there.
+    return line.x.map((update) => rate === null ? null : update * rate);
   }
 
   // A browser bears a few dozen traces and not hundreds: many arms that look alike share a trace, with gaps between.

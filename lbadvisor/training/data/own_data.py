@@ -188,8 +188,20 @@ def own_data(recipe: Recipe, device: torch.device, code: CodeFolders) -> OwnData
     if recipe.data.validation_examples is not None:
         kept_N, held_out_N = parted(labels_N, recipe.data.validation_examples)
         train, validation = train.chosen(kept_N), train.chosen(held_out_N)
+    train, test, validation = _placed(device, train, test, validation)
     shape = tuple(train.at(torch.zeros(1, dtype=torch.int64), 0, 0)[0].shape[1:])
     return OwnData(train, test, shape, classes, has_classes, device, validation, has_draws)
+
+
+def _placed(device: torch.device, *splits: Own | None) -> tuple[Any, ...]:
+    """The same; tensors are on a GPU if they fit into half of its free memory."""
+    tensors = [t for own in splits if isinstance(own, OwnTensors) for t in (own.inputs, own.targets)]
+    if device.type != "cuda" or sum(t.nbytes for t in tensors) > torch.cuda.mem_get_info(device)[0] / 2:
+        return splits
+    return tuple(
+        OwnTensors(own.inputs.to(device), own.targets.to(device)) if isinstance(own, OwnTensors) else own
+        for own in splits
+    )
 
 
 def _own(factory: Factory, name: str, made: Any) -> Own:
