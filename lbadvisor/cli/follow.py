@@ -1,16 +1,14 @@
-"""The loops of long commands, a probe's with its advance on the display."""
+"""The loop of a probe, with its advance on the display."""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from lbadvisor.runs.following import Result, Stop, follow, follow_unsaved
+from lbadvisor.runs.following import Result, follow_unsaved
 
 if TYPE_CHECKING:
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.diagnostics.advance import Advance
     from lbadvisor.training.data.dataset import Preparing
-
-__all__ = ["Stop", "follow", "follow_probe", "follow_unsaved"]
 
 
 def follow_probe(events: "Generator[Preparing | Advance, None, Result]", display: "Display") -> Result:

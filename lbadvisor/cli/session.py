@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lbadvisor.cli.follow import Stop, follow
+from lbadvisor.runs.following import Stop, follow
 from lbadvisor.runs.runner import RunRequest, Started, find_earlier, resume_point, train_run
 from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of

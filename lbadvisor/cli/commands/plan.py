@@ -136,7 +136,7 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     from lbadvisor.cli.this_cpu import training_cpu_flags
     from lbadvisor.planning.bf16_note import bf16_note
     from lbadvisor.planning.outlook import diagnosis_of, outlook_of
-    from lbadvisor.planning.plan import Plan, numbers_body, plan_body
+    from lbadvisor.planning.plan import plan_body
 
     outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
     in_time = None if outlook is None else diagnosis_of(outlook)
@@ -146,8 +146,7 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     else:
         from lbadvisor.cli.display.json_body import json_of
 
-        body = plan_body(made) if isinstance(made, Plan) else numbers_body(made)
-        print_json(body | {"outlook": None if outlook is None else json_of(outlook), "bf16": note})
+        print_json(plan_body(made) | {"outlook": None if outlook is None else json_of(outlook), "bf16": note})
     if in_time is not None:
         from lbadvisor.cli.display.diagnosis_display import write_diagnoses
 

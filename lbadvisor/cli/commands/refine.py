@@ -154,8 +154,8 @@ def _price_text(asked: "RefineRequest") -> str:
 
 def _refined(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.cli.display.refine_display import SearchDisplay, begins_a_run
-    from lbadvisor.cli.follow import Stop, follow
     from lbadvisor.refine.refining import refine as events_of
+    from lbadvisor.runs.following import Stop, follow
 
     with display.progress() as progress:
         ended = follow(events_of(workspace, asked), SearchDisplay(display, progress, asked).show, begins=begins_a_run)
