@@ -7,8 +7,11 @@ from typing import IO
 
 from lbadvisor.errors import LbadvisorError, UsageError
 
+PAGE_MARK = b'<meta name="generator" content="lbadvisor '
+PICTURE_MARK = b"Software\0lbadvisor "
+"""How a page and a picture name their maker,"""
 HEAD_BYTES = 4096
-"""A page or picture names its maker within this many bytes."""
+"""within this many bytes."""
 
 
 def check_target(path: Path, mark: bytes) -> None:

@@ -50,7 +50,7 @@ def compare(
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_comparison import csv_of, markdown_of, print_comparison
-    from lbadvisor.cli.display.reporting import check_reports, command_line, write_reports
+    from lbadvisor.cli.display.reporting import check_reports, write_reports
     from lbadvisor.cli.display.terminal_curves import draw_groups
     from lbadvisor.cli.options.places import opened
     from lbadvisor.comparison.column_words import parse_columns
@@ -75,4 +75,4 @@ def compare(
             print_comparison(console, comparison)
             if curve:
                 draw_groups(console, store, comparison, by)
-        write_reports(store, comparison, html, png, (command_line(),))
+        write_reports(store, comparison, html, png)

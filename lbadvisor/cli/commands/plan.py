@@ -136,7 +136,7 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     from lbadvisor.cli.this_cpu import training_cpu_flags
     from lbadvisor.planning.bf16_note import bf16_note
     from lbadvisor.planning.outlook import diagnosis_of, outlook_of
-    from lbadvisor.planning.plan import plan_body
+    from lbadvisor.planning.plan import Plan, plan_body
 
     outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
     in_time = None if outlook is None else diagnosis_of(outlook)

@@ -1,24 +1,12 @@
 """`lbadvisor probe diffusion`: the law by which the weights of stored runs leave their first values."""
 
-from typing import Annotated
-
-import typer
-
-from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 
 
 @command
 def diffusion(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs by name or number, or ladders; the first is the baseline.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ],
+    runs: options.RunNames,
     shown: options.Shown,
     database: options.Database = None,
 ) -> None:

@@ -173,14 +173,7 @@ def delete(
 @runs.command("prune")
 @command
 def prune(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN...]",
-            help="Runs by name or number, or ladders; default: all.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ] = None,
+    names: options.RunNamesOrAll = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,

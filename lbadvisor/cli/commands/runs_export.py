@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.places import database_path, opened
@@ -21,14 +20,7 @@ if TYPE_CHECKING:
 
 @command
 def export(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN...]",
-            help="Runs by name or number, or ladders; default: all.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ] = None,
+    names: options.RunNamesOrAll = None,
     where: options.Where = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write. Default: stdout.")

@@ -36,6 +36,20 @@ AllowCode = Annotated[
     ),
 ]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", autocompletion=completion.recipes)]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...", help="Runs by name or number, or ladders.", autocompletion=completion.runs_or_ladders
+    ),
+]
+RunNamesOrAll = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN...]",
+        help="Runs by name or number, or ladders; default: all.",
+        autocompletion=completion.runs_or_ladders,
+    ),
+]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Targets = Annotated[
     str | None,
