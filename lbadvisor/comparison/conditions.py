@@ -127,12 +127,7 @@ def _meets(run: Run, condition: Condition, result: RunResult | None) -> bool:
     number = _number(condition.value)
     if number is None or isinstance(found, str | bool):
         return False
-    return {
-        "<": found < number,
-        "<=": found <= number,
-        ">": found > number,
-        ">=": found >= number,
-    }[condition.operator]
+    return {"<": found < number, "<=": found <= number, ">": found > number, ">=": found >= number}[condition.operator]
 
 
 def _equal(found: Scalar, value: str) -> bool:

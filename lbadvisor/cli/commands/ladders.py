@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from lbadvisor.store import Store
 
 ladders = typer.Typer(
-    name="ladders",
-    add_completion=False,
-    invoke_without_command=True,
-    help="List, show, rename and delete ladders.",
+    name="ladders", add_completion=False, invoke_without_command=True, help="List, show, rename and delete ladders."
 )
 LadderName = Annotated[
     str, typer.Argument(metavar="LADDER", help="Name of a ladder.", autocompletion=completion.ladders)

@@ -5,11 +5,7 @@ from lbadvisor.cli.options.command import command
 
 
 @command
-def diffusion(
-    runs: options.RunNames,
-    shown: options.Shown,
-    database: options.Database = None,
-) -> None:
+def diffusion(runs: options.RunNames, shown: options.Shown, database: options.Database = None) -> None:
     """Fit the growth of the weight distance: a logarithm of the updates, a square root, or another power.
 
     Each run is fitted from the start of the full learning rate until it first falls, and so are its groups of layers if

@@ -41,16 +41,12 @@ def refine(
     ] = None,
     bounds: Annotated[
         tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Range of exponents to search.")
-    ] = (
-        0.0,
-        1.0,
-    ),
+    ] = (0.0, 1.0),
     metric: Annotated[
         Literal["error", "loss"], typer.Option("--metric", help="Metric to minimize on the held-out examples.")
     ] = "error",
     prune: Annotated[
-        bool,
-        typer.Option("--prune", help="Stop trials worse than the median after the first learning-rate drop."),
+        bool, typer.Option("--prune", help="Stop trials worse than the median after the first learning-rate drop.")
     ] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Start with the exponent that `lbadvisor calibrate` finds.")

@@ -88,9 +88,7 @@ NO_RECIPE = Need(
 )
 FROM = _with("--from", "needs the baseline batch size: --from B")
 NO_ARM = Need(
-    Words,
-    lambda words: words.values.get("--arm") is None,
-    "cannot be combined with --arm, which says what is adapted",
+    Words, lambda words: words.values.get("--arm") is None, "cannot be combined with --arm, which says what is adapted"
 )
 BY_DISTANCE = Need(
     Words,
@@ -153,9 +151,7 @@ OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have 
 OF_RUNS = Need(Words, lambda words: not names_recipe(words), "has no effect on a recipe: nothing of it is stored")
 
 BY_RUN = Need(
-    Words,
-    _by_run,
-    "has no effect: only --distances-from and a --noise-scale that names a run are read from a database",
+    Words, _by_run, "has no effect: only --distances-from and a --noise-scale that names a run are read from a database"
 )
 TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
 RATE = _with("--rate", "has no effect without --rate")

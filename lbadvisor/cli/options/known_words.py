@@ -49,8 +49,7 @@ class KnownWords:
         float, typer.Option("--latency", metavar="US", min=0, help="Of a message in microseconds (with --devices).")
     ] = LATENCY_SECONDS * 1e6
     jitter: Annotated[
-        float,
-        typer.Option("--jitter", metavar="MS", min=0, help="How late a device is on average, in milliseconds."),
+        float, typer.Option("--jitter", metavar="MS", min=0, help="How late a device is on average, in milliseconds.")
     ] = 0.0
     database: Database = None
 

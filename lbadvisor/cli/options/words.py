@@ -90,8 +90,7 @@ NoiseScaleText = Annotated[
     ),
 ]
 Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable."),
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable.")
 ]
 ScheduleScale = Annotated[
     float, typer.Option("--schedule-scale", metavar="S", help="Scale the length of the baseline's schedule by S.")
@@ -175,8 +174,7 @@ class Adapt:
     ] = None
     parts: Parts = None
     lr_rule: Annotated[
-        str,
-        typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x."),
+        str, typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x.")
     ] = "sqrt"
     rules: Rules = Rules()
     stretch_share: Annotated[
