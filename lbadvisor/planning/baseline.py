@@ -142,9 +142,9 @@ def baseline_of_numbers(
     if examples is not None and batch_size > examples:
         raise PlanError(f"the baseline batch size {batch_size} is above the {examples} training examples")
     updates = None if epochs is None or examples is None else epochs * examples / batch_size
-    given: dict[str, Any] = {name: settings.get(name) for name in SETTINGS}
-    used: dict[str, Any] = {name: _number(optimizer, name, value) for name, value in given.items()}
-    return Baseline(batch_size, optimizer, lr, examples, epochs, updates, **used)
+    given: dict[str, Any] = {**settings}
+    used = {name: _number(optimizer, name, given.get(name)) for name in SETTINGS}
+    return Baseline(batch_size, optimizer, lr, examples, epochs, updates, **given | used)
 
 
 def _number(optimizer: str, name: str, given: float | None) -> float | None:

@@ -111,7 +111,7 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
 
 def run_calibration(machine: "Machine", asked: "CalibrationRequest", display: "Display") -> "Calibration":
     """Run it, and show how far it is."""
-    from lbadvisor.cli.follow import follow_probe
+    from lbadvisor.cli.probing import follow_probe
     from lbadvisor.diagnostics.calibration.short_runs import calibrate as events_of
 
     return follow_probe(events_of(machine, asked), display)

@@ -52,9 +52,9 @@ def compare(
     from lbadvisor.cli.display.render_comparison import csv_of, markdown_of, print_comparison
     from lbadvisor.cli.display.reporting import check_reports, write_reports
     from lbadvisor.cli.display.terminal_curves import draw_groups
-    from lbadvisor.cli.options.places import opened
     from lbadvisor.comparison.column_words import parse_columns
     from lbadvisor.comparison.conditions import parse_condition
+    from lbadvisor.runs.databases import opened
     from lbadvisor.runs.selection import compare_selection, select
 
     if not runs and not where:

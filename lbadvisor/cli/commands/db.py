@@ -9,10 +9,10 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import print_json, say, stderr, stdout
 from lbadvisor.cli.options.command import command
-from lbadvisor.cli.options.places import database_path, opened
 from lbadvisor.cli.options.words import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.records.numerals import ABSENT
+from lbadvisor.runs.databases import database_path, opened
 
 db = typer.Typer(
     name="db", add_completion=False, no_args_is_help=True, help="Locate, upgrade, check and query the database."

@@ -10,8 +10,8 @@ from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.options.places import opened
 from lbadvisor.errors import UsageError
+from lbadvisor.runs.databases import opened
 
 if TYPE_CHECKING:
     from lbadvisor.records.run import Ladder, Run

@@ -160,8 +160,8 @@ def _timing(made: "Plan", machine: options.MachineOptions, words: Words, *, quie
     display = Display(quiet=quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.cli.probing import follow_probe
     from lbadvisor.diagnostics.update_timing import TIMED, time_updates, timed_recipes
 
     computer = machine_of(machine, words)

@@ -15,9 +15,9 @@ def diffusion(runs: options.RunNames, shown: options.Shown, database: options.Da
     """
     from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.places import opened
     from lbadvisor.diagnostics.diffusion.diffusion import diffusion_of
     from lbadvisor.diagnostics.diffusion.diffusion_diagnosis import diagnosis_of_diffusion
+    from lbadvisor.runs.databases import opened
     from lbadvisor.runs.selection import select
 
     check_reports(shown.html, shown.png)

@@ -34,8 +34,9 @@ def sharpness(
     """
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.comparison.conditions import parse_condition
+    from lbadvisor.runs.databases import opened
 
     check_reports(shown.html, shown.png)
     conditions = [parse_condition(text) for text in where or ()]

@@ -75,11 +75,12 @@ def refine(
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
-    from lbadvisor.cli.options.places import database_path, machine_of, opened_to_train
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.planning.baseline import baseline_of
     from lbadvisor.recipe.validation import with_validation
     from lbadvisor.refine.search_space import search_space
+    from lbadvisor.runs.databases import database_path, opened_to_train
 
     if out is not None:
         check_out(out, force=force, source=recipe)

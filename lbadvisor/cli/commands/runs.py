@@ -13,9 +13,10 @@ from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-from lbadvisor.cli.options.places import allowed_code, database_path, opened
+from lbadvisor.cli.options.places import allowed_code
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.databases import database_path, opened
 
 LAST_MEASUREMENTS = 10
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
-from lbadvisor.cli.options.places import database_path, opened
+from lbadvisor.runs.databases import database_path, opened
 
 if TYPE_CHECKING:
     from lbadvisor.diagnostics.advance import Advance
@@ -73,7 +73,7 @@ def export(
 def _track(store: "Store", selection: "Selection", tensorboard: Path | None, mlflow: str | None) -> None:
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.cli.follow import follow_probe
+    from lbadvisor.cli.probing import follow_probe
     from lbadvisor.records.numerals import counted
     from lbadvisor.trackers.event_files import write_events
     from lbadvisor.trackers.mlflow_runs import tracking_uri_of, write_to_mlflow

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, get_args
 
 from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.cli.output import write_out
 from lbadvisor.errors import UsageError
@@ -23,6 +22,7 @@ from lbadvisor.planning.plan import Plan, advise
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import parse_lr_rule
 from lbadvisor.recipe.parts import Part, parse_parts
+from lbadvisor.runs.databases import opened
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe

@@ -77,8 +77,8 @@ def noise_scale_of(text: str | None, database: Path | None) -> NoiseScale | None
     if text is None:
         return None
     if names_a_run(text):
-        from lbadvisor.cli.options.places import opened
         from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
+        from lbadvisor.runs.databases import opened
 
         with opened(database) as store:
             return stored_noise_scale(store, [store.run(text)])
