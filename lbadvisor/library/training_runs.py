@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from lbadvisor.comparison.column_words import parse_columns
 from lbadvisor.comparison.comparison import Comparison
@@ -143,12 +143,9 @@ def compare(
 
 
 def _options_of(rules: LadderRules) -> PlanOptions:
-    given: dict[str, Any] = {**rules}
-    unknown = given.keys() - LadderRules.__annotations__.keys()
-    if unknown:
-        split_keywords("ladder", given)
-        raise PlanError(f"{min(unknown)}= is not of a whole ladder: its arms say what is adapted, and by which rules")
-    _, options = split_keywords("ladder", given)
+    numbers, options = split_keywords("ladder", {**rules})
+    if wrong := {*numbers, *options} - LadderRules.__annotations__.keys():
+        raise PlanError(f"{min(wrong)}= is not of a whole ladder: its arms say what is adapted, and by which rules")
     options["adapt"] = "none"
     return options
 

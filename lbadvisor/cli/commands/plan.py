@@ -86,13 +86,7 @@ def plan(
     on many of them.
     """
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.adaptation import (
-        arm_or_request_of,
-        baseline_recipe,
-        distances_in,
-        target_of,
-        write_recipe,
-    )
+    from lbadvisor.cli.options.adaptation import baseline_recipe, distances_in, request_of, target_of, write_recipe
     from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
@@ -107,7 +101,7 @@ def plan(
         baseline = baseline_recipe(recipe, changes, words)
         of_recipe = baseline_of(baseline)
         request = replace(
-            arm_or_request_of(adapt, words, of_recipe),
+            request_of(adapt, words, of_recipe),
             known=known_of(known, of_recipe),
             distances=distances_in(known.database, adapt, baseline),
         )
@@ -123,7 +117,7 @@ def plan(
         _show(made, of_recipe, request, shown, baseline.name)
     elif numbers.batch_size is not None:
         of_numbers = numbers.baseline(numbers.batch_size)
-        request = replace(arm_or_request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
+        request = replace(request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
         _show(advise_numbers(of_numbers, request), of_numbers, request, shown)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")

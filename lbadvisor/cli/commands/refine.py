@@ -108,16 +108,8 @@ def refine(
     from lbadvisor.runs.workspace import Workspace
 
     computer = machine_of(machine, words)
-    asked = RefineRequest(
-        baseline=baseline,
-        request=request,
-        space=space,
-        trials=trials,
-        seeds=tuple(range(seed, seed + seeds)),
-        metric=metric,
-        epochs_budget=epochs_budget,
-        prune=prune,
-    )
+    of_seeds = tuple(range(seed, seed + seeds))
+    asked = RefineRequest(baseline, request, space, trials, of_seeds, metric, epochs_budget, prune=prune)
     display.show_line(_price_text(asked))
     if dry_run:
         said = f"would refine into study {asked.study_name}, database {database_path(database)}; nothing was done"

@@ -48,8 +48,8 @@ def export(
     from lbadvisor.cli.output import check_out
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.errors import LbadvisorError
+    from lbadvisor.files import write_atomically
     from lbadvisor.runs.selection import select
-    from lbadvisor.training.files import write_atomically
 
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
