@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lbadvisor.comparison.comparison import Change, Comparison, RunResult, Standing
 from lbadvisor.comparison.gap import gap_of
-from lbadvisor.comparison.groups import Members, group_of, grouped
+from lbadvisor.comparison.groups import Members, group_of, grouped, names_of
 from lbadvisor.comparison.metrics import DEFAULT_COLUMNS, TEST_ACCURACY, Column, metric_column, metrics_of
 from lbadvisor.comparison.results import summary_of
 from lbadvisor.errors import UsageError
@@ -50,13 +50,12 @@ def compare_runs(
     own = metric_column([result.run.recipe for result in results])
     extra = (*tested, *filter(None, [own]), *at_equal_lengths)
     wanted = tuple(columns) or (*DEFAULT_COLUMNS[:1], *extra, *DEFAULT_COLUMNS[1:])
-    datasets = {result.run.recipe.data.name for result in results}
     return Comparison(
         runs=tuple(map(summary_of, ordered)),
         groups=tuple(map(group_of, members)),
         changed=_changes([result.run for result in ordered]),
         metrics=metrics_of(members, moved, wanted),
-        gap=gap_of(members, comparable=len(datasets) == 1),
+        gap=gap_of(members, comparable=len(names_of(members, "data")[0]) < 2),
         notes=tuple(_notes(members)),
     )
 
@@ -92,12 +91,15 @@ def _fields(run: Run) -> dict[str, object]:
 
 def _notes(members: Sequence[Members]) -> Iterator[str]:
     results = [result for _, runs in members for result in runs]
-    datasets = sorted({result.run.recipe.data.name for result in results})
-    networks = sorted({result.run.recipe.model.name for result in results})
+    (datasets, without_data), (networks, without_network) = names_of(members, "data"), names_of(members, "model")
     if len(datasets) > 1:
         yield f"the runs use different data sets ({', '.join(datasets)}), so the generalization gap is undefined"
     if len(networks) > 1:
         yield f"the runs use different networks ({', '.join(networks)}), so a gap is not due to the batch alone"
+    for what, silent in (("data set", without_data), ("network", without_network)):
+        if silent:
+            told = f"{', '.join(silent)}: the {what} is not told"
+            yield f"{told}, so a gap means something only if it is the others' as well"
     seeds = {label: len({result.run.seed for result in runs}) for label, runs in members}
     if min(seeds.values()) == 1 < max(seeds.values()):
         single = [label for label, n in seeds.items() if n == 1]

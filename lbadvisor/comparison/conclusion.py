@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from lbadvisor.comparison.comparison import Estimate, GroupGap, Open
-from lbadvisor.comparison.groups import Members, group_of
+from lbadvisor.comparison.groups import Members, group_of, names_of
 from lbadvisor.records.numerals import listed
 from lbadvisor.records.run import RunStatus
 
@@ -25,8 +25,7 @@ def conclusion(
 ) -> str:
     """The sentences, one after the other; `groups` and the places of two of them, naive and closing, are the gap's."""
     if not comparable:
-        names = sorted({result.run.recipe.data.name for _, runs in members for result in runs})
-        return f"No gap: the runs are of different data sets ({', '.join(names)})."
+        return f"No gap: the runs are of different data sets ({', '.join(names_of(members, 'data')[0])})."
     answer = [_of_one_group(members[0])] if len(members) == 1 else _answer(groups, naive, closing)
     saved = _by_distance(members, groups, naive, closing)
     return " ".join([*answer, *saved, *_after_holm(groups), *_caveats(members, groups)])

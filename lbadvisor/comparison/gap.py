@@ -2,7 +2,8 @@
 
 The gap is a difference of errors: validation error of a group minus that of the first, in points (Hoffer et al. 2017,
 arXiv:1705.08741); it is positive if the group is worse. Runs of equal seeds are pairs: they share the order of their
-examples and the draws of their weights.
+examples and the draws of their weights. Those of runs trained elsewhere may share neither: an interval over such pairs
+holds all the same.
 """
 
 import statistics

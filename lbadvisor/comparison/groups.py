@@ -3,6 +3,7 @@
 import re
 import statistics
 from collections.abc import Sequence
+from typing import Literal
 
 from lbadvisor.comparison.comparison import Group, RunResult, Spread
 from lbadvisor.comparison.results import accuracy_of
@@ -48,6 +49,22 @@ def grouped(results: Sequence[RunResult], labels: Sequence[tuple[int, str]]) -> 
 def _name_of(runs: Sequence[RunResult]) -> str:
     name = runs[0].run.name
     return name if len(runs) == 1 else re.sub(r"[-_.]?s\d+$", "", name) or name
+
+
+def names_of(members: Sequence[Members], table: Literal["data", "model"]) -> tuple[list[str], list[str]]:
+    """The names of the runs' data sets or networks, in order, and the runs trained elsewhere that do not tell it."""
+    names, silent = set(), []
+    for run in (result.run for _, runs in members for result in runs):
+        recorded = run.recipe.recorded
+        name: str | None = getattr(run.recipe, table).name
+        if recorded is not None and recorded.hides(f"{table}.name"):
+            # A name that a recipe cannot express is a further setting.
+            name = (recorded.model_extra or {}).get(table)
+        if name is None:
+            silent.append(run.name)
+        else:
+            names.add(str(name))
+    return sorted(names), silent
 
 
 def group_of(members: Members) -> Group:

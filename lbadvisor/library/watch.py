@@ -94,7 +94,7 @@ class Watch:
         """While entered, batch norm computes as in training but leaves its running statistics as they are."""
         return untracked(self._model)
 
-    def read_noise(self, first_loss: Tensor, first: int, batch_size: int) -> None:
+    def read_noise(self, first_loss: Tensor, first: int, batch_size: int, examples: int | None = None) -> None:
         """Read the gradient's noise from an update's two parts, between `backward()` and `clip.step()`.
 
         `first_loss` is the mean loss, computed again, of the `first` of its `batch_size` examples: half of them, in
@@ -114,19 +114,25 @@ class Watch:
 
         Both parts must compute as in the update: not so with dropout, which draws other masks, nor with plain batch
         norm, whose statistics span the batch. The estimators are those of McCandlish et al. 2018 (arXiv:1812.06162),
-        for examples drawn with replacement. Raises `UsageError` without gradients, and for a part without examples.
+        for examples drawn with replacement. A shuffled DataLoader draws without: give it the number of training
+        `examples`; without it the noise scale comes out 1 / (1 - noise scale / examples) times too large. Raises
+        `UsageError` without gradients, for a part without examples, and for a batch of more examples than there are.
         """
         if not 0 < first < batch_size:
             raise UsageError(f"the first part has {first} of {batch_size} examples: give it about half of them")
+        if examples is not None and batch_size > examples:
+            raise UsageError(f"a batch of {batch_size} is not drawn from {examples} examples without replacement")
         watched = [p for p in self._parameters if p.grad is not None]
         if not watched:
             raise UsageError("there are no gradients: read the noise between backward() and zero_grad()")
         both = [p.grad for p in watched if p.grad is not None]
         one = torch.autograd.grad(first_loss, watched)
         two = rest_of(both, one, batch_size, first)
-        v_small = (1 / first + 1 / (batch_size - first)) / 2
+        # Without replacement each is 1/M - 1/N: their difference, and so the variance, is the same.
+        seen = 0.0 if examples is None else 1 / examples
+        v_small = (1 / first + 1 / (batch_size - first)) / 2 - seen
         of_parts = (squared_norm(one) + squared_norm(two)) / 2
-        square, variance = two_batch_moments(of_parts, squared_norm(both), v_small, 1 / batch_size)
+        square, variance = two_batch_moments(of_parts, squared_norm(both), v_small, 1 / batch_size - seen)
         self._squares.append(square)
         self._variances.append(variance)
         self._has_new_noise = True

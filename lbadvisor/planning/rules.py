@@ -68,7 +68,7 @@ _FOR_SGD: dict[float | None, tuple[str, str]] = {
     1.0: (GOYAL, "with a warm-up, if gradients stay similar over r updates; tested up to about 8k on ImageNet"),
 }
 _FOR_AVERAGES: dict[float | None, tuple[str, str]] = {
-    0.0: ("the baseline's", "noise then moves the weights 1/r as far in the same epochs"),
+    0.0: ("the baseline's", "noise's total diffusion in the same epochs is then 1/r of the baseline's"),
     0.5: (
         MALLADI,
         "if the learning rate is small and gradient noise well above drift; derived for updates / r and scaled betas",
@@ -165,7 +165,7 @@ CLIPPING_LENGTH = Rule(
     "clipping warm-up",
     "min(N / B_S, updates / 10)",
     f"the paper gives no length; one epoch of the baseline is {OWN_CHOICE}; at most a tenth of the run: {PLAYBOOK}",
-    "if most updates are still clipped after the warm-up, lower the learning rate",
+    "if most updates are clipped to its end, lower the learning rate",
 )
 
 

@@ -82,19 +82,22 @@ class Quantity:
 
 
 ACCURACY = Quantity(
-    "evaluation_accuracy_percent", "accuracy", "%", ",.2f", "Share of the evaluation examples that are right",
+    "evaluation_accuracy_percent", "accuracy", "%", ",.2f",
+    "Share of the evaluation examples that are right; of tokens, the share of those",
     better=Better.HIGHER, evaluated=True, rank=0, name="accuracy_percent", run_name="final_accuracy_percent",
     drawing=Drawing("Evaluation accuracy", from_zero=False),
 )  # fmt: skip
 """Every evaluation gives it: a measurement without it was not evaluated."""
 
 EVALUATION_LOSS = Quantity(
-    "evaluation_loss", "evaluation loss", "nats", ",.4f", "Mean loss on the evaluation examples",
+    "evaluation_loss", "evaluation loss", "", ",.4f",
+    "Mean loss on the evaluation examples; a cross-entropy is in nats",
     better=Better.LOWER, evaluated=True, rank=3, run_name="final_evaluation_loss",
 )  # fmt: skip
 
 LOSS = Quantity(
-    "loss", "training loss", "nats", ",.4f", "Mean over the updates since the measurement before",
+    "loss", "training loss", "", ",.4f",
+    "Mean over the updates since the measurement before; a cross-entropy is in nats",
     better=Better.LOWER, rank=0, run_name="final_training_loss", drawing=Drawing("Training loss"),
 )  # fmt: skip
 

@@ -111,7 +111,7 @@ class Run:
     It ends after `updates`; if it is scheduled by distance, at the latest, until its last milestone has come.
     Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: the batch in one
     piece); both decide bits. `guarantee` and `threads` are None for a run of a program that did not note them; the
-    test numbers (mean cross-entropy in nats, accuracy in percent) are None unless the run held out validation examples
+    test numbers (mean loss, accuracy in percent) are None unless the run held out validation examples
     and was then measured on the test set.
     """
 

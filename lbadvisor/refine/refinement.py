@@ -1,7 +1,7 @@
 """The result of a refinement: its trials, the estimated exponent, and its gain over the theory's.
 
 A trial's value is the metric to minimize on the validation examples, averaged over seeds: the error in percent, or the
-loss in nats. A trial that diverged is not an error: its value is infinite, and it bounds the exponent.
+loss. A trial that diverged is not an error: its value is infinite, and it bounds the exponent.
 """
 
 import math
@@ -262,6 +262,6 @@ def _sentences(
 
 
 def metric_text(value: float, metric: TrialMetric, *, unit: bool = True) -> str:
-    """A difference of values as text: points of error, or nats."""
+    """A difference of values as text: points of error, or of the loss in its own unit."""
     number = f"{value:.2f}" if metric == "error" else f"{value:.4f}"
-    return number + (" points" if metric == "error" else " nats") * unit
+    return number + " points" * (unit and metric == "error")

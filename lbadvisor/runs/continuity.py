@@ -20,7 +20,7 @@ changes known (Student's t, 7 degrees: 6/sqrt(1 + 1/8)), and in one of 170 000 w
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A rise of the loss, in nats, too large to be chance: the last loss before a stop and the first one after it."""
+    """A rise of the loss too large to be chance: the last loss before a stop and the first one after it."""
 
     before: float
     after: float
@@ -28,7 +28,7 @@ class Jump:
 
 
 def loss_jump(before: Sequence[float], after: float) -> Jump | None:
-    """The jump from the losses measured `before` a stop (nats, in order) to the first one `after` it, if it is one.
+    """The jump from the losses measured `before` a stop (in order) to the first one `after` it, if it is one.
 
     A fall is none: a milestone of the learning rate makes them. Idea: LossContinuityGuard, The-School-of-AI/LLM PR 563;
     threshold: `DEVIATIONS`.

@@ -35,7 +35,7 @@ class Progress:
 
     The note is of a milestone that came early, of a loss that jumped when the run was resumed, or of an overloaded
     machine. The run ends after `updates`, at the latest if it is scheduled by distance. `loss` is the mean training
-    loss since the last measurement, in nats, for whoever watches: told after the first update, then once a second, None
+    loss since the last measurement, for whoever watches: told after the first update, then once a second, None
     in between.
     """
 

@@ -266,7 +266,7 @@ class Store:
             change(connection, run_number, recipe=recipe_number(connection, recipe))
 
     def set_test(self, run_number: int, loss: float, accuracy_percent: float) -> None:
-        """Set the test results of the run's last weights: nats and percent. Raises `UnknownRunError`."""
+        """Set the test results of the run's last weights: mean loss and percent. Raises `UnknownRunError`."""
         with self._writing() as connection:
             change(connection, run_number, test_loss=loss, test_accuracy_percent=accuracy_percent)
 

@@ -90,6 +90,9 @@ class Goal:
 
 CROSS_ENTROPY = Goal()
 
+_LEAVES_OUT_NONE = torch.iinfo(torch.int64).min
+"""By default torch leaves out targets of -100 in silence: their mean loss would be of other tokens than their sum."""
+
 
 def goal_of(recipe: Recipe, device: torch.device, code: CodeFolders) -> Goal:
     """The recipe's goal, on `device`. Raises what `Factory.make` raises, and `RecipeError`."""
@@ -120,11 +123,13 @@ def _cross_entropy(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
             'task.kind = "regression"'
         )
     try:
-        return cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction=reduction)
+        flat = outputs.flatten(0, -2), targets.flatten()
+        return cross_entropy(*flat, reduction=reduction, ignore_index=_LEAVES_OUT_NONE)
     except IndexError as error:  # a GPU does not look
         raise DataError(
             f"the network has {outputs.shape[-1]} outputs for each target, but a target is not one of the classes 0 to "
-            f"{outputs.shape[-1] - 1} ({error}): change the network's outputs"
+            f"{outputs.shape[-1] - 1} ({error}): change the network's outputs; targets to leave out, such as padding, "
+            "take a loss of your own, task.loss.factory"
         ) from error
 
 

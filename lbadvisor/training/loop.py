@@ -134,7 +134,7 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
 
 
 def mean_loss(state: TrainState) -> float:
-    """Mean training loss of the updates since the last measurement, in nats; nan directly after one."""
+    """Mean training loss of the updates since the last measurement; nan directly after one."""
     loss_sum, _, updates = state.interval.tolist()
     return loss_sum / updates if updates else math.nan
 

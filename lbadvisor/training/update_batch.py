@@ -47,7 +47,7 @@ def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatc
 
 
 def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes: tuple[int, ...]) -> Tensor:
-    """Add the gradients of `batch`, passed in slices of `sizes`, to the parameters'; its mean loss in nats, shape ().
+    """Add the gradients of `batch`, passed in slices of `sizes`, to the parameters'; its mean loss, shape ().
 
     The state's next update decides which connections are dropped.
     """

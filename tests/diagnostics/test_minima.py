@@ -117,7 +117,7 @@ def test_arms_without_a_common_seed_or_an_accuracy_are_not_compared(others):
 
 def test_arms_of_different_training_losses_are_said_not_to_be_of_one_depth():
     assert "of one depth" not in said(arms(2.0, 3.0))
-    assert "Their training losses differ, 0.5 and 0.01 nats" in said(arms(2.0, 3.0, loss=0.5))
+    assert "Their training losses differ, 0.5 and 0.01, and" in said(arms(2.0, 3.0, loss=0.5))
 
 
 def test_a_rate_beyond_stability_is_said_with_its_arm_and_how_far():

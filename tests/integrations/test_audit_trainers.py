@@ -76,7 +76,10 @@ def test_each_optimizer_of_timm_has_a_rule():
         assert found.lr == pytest.approx(0.2 if by_root else 0.4), name
     for name, kind in (("adamw", "AdamW"), ("sgd", "SGD"), ("momentum", "SGD"), ("rmsprop", "RMSprop")):
         parameter = torch.nn.Parameter(torch.zeros(1))
-        made = optim.create_optimizer_v2([parameter], opt=name, lr=0.1)
+        made = optim.create_optimizer_v2([parameter], opt=name, lr=0.1, momentum=0.9)
         planned = audit_of(["train.py", "/d", "-b", "1024", "--opt", name], None, 1, None).plan_command
         assert type(made).__name__ == kind
         assert f"--optimizer {kind.lower()}" in (planned or "")
+        settings = made.param_groups[0]
+        for word, setting in (("--beta2", "alpha"), ("--momentum", "momentum")):
+            assert setting not in settings or f"{word} {settings[setting]:g}" in (planned or "")

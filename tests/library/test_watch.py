@@ -1,5 +1,7 @@
 """What is watched in a foreign loop: the numbers of our trainer, and noise of a known scale."""
 
+import itertools
+import statistics
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,26 @@ def test_the_noise_scale_of_a_linear_model_is_tr_s_over_g_squared():
     assert lbadvisor.plan(batch_size=4, to=64, noise_scale=scale).batch_ratio == 16
 
 
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("told", [True, False])
+def test_the_noise_of_batches_without_replacement_is_exact_on_average(first, told):
+    """Loss w.x with x of 1, 2, 4 and 9: g = 4, tr S = (9 + 4 + 0 + 25)/3, over all orders of all batches of three."""
+    values = [1.0, 2.0, 4.0, 9.0]
+    model = torch.nn.Linear(1, 1, bias=False)
+    watch = lbadvisor.Watch(model, torch.optim.SGD(model.parameters(), lr=0.0))
+    squares, variances = [], []
+    for drawn in itertools.permutations(values, 3):
+        x = torch.tensor(drawn)[:, None]
+        model.zero_grad()
+        model(x).mean().backward()
+        watch.read_noise(model(x[:first]).mean(), first, 3, 4 if told else None)
+        numbers = watch.read()
+        squares.append(numbers["gradient_square"])
+        variances.append(numbers["gradient_variance"])
+    assert statistics.fmean(variances) == pytest.approx(38 / 3, rel=1e-5)
+    assert statistics.fmean(squares) == pytest.approx(16 if told else 16 - 38 / 3 / 4, rel=1e-5)
+
+
 def test_without_clipping_the_norm_is_that_of_the_gradient():
     model = torch.nn.Linear(2, 1, bias=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
@@ -101,5 +123,7 @@ def test_noise_that_cannot_be_read_says_why():
         watch.read_noise(loss, 2, 4)
     with pytest.raises(UsageError, match="4 of 4 examples"):
         watch.read_noise(loss, 4, 4)
+    with pytest.raises(UsageError, match="a batch of 4 is not drawn from 3 examples"):
+        watch.read_noise(loss, 2, 4, 3)
     with pytest.raises(UsageError, match="not read yet"):
         watch.noise_scale()

@@ -134,6 +134,44 @@ def test_hugging_face_has_no_rule(written):
     assert row(audit(by_steps, devices=4, tuned=16), "updates, times the baseline's").trainer == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "planned"),
+    [
+        ("train.py /d -b 512 --opt rmsprop", "--optimizer rmsprop --momentum 0.9 --beta2 0.9 --"),
+        ("train.py /d -b 512 --opt rmsprop --opt-kwargs alpha=0.95 eps=1", "--beta2 0.95 --"),
+        ("train.py /d -b 512 --opt adagrad", "--optimizer adagrad --epsilon 1e-08 --"),
+        (
+            "run.py --per_device_train_batch_size 512 --optim sgd --optim_args momentum=0.9,weight_decay=0.1",
+            "--optimizer sgd --momentum 0.9 --weight-decay-value 0.1",
+        ),
+        ("run.py --per_device_train_batch_size 512 --optim rmsprop --optim_args alpha=0.95", "--beta2 0.95"),
+    ],
+)
+def test_an_optimizers_settings_are_the_trainers_own_defaults_and_not_torchs(words, planned):
+    """timm/optim/_optim_factory.py: RMSprop's alpha 0.9; transformers/trainer_optimizer.py: `optim_args`."""
+    assert planned in audit(*words.split(), devices=1, tuned=256).plan_command + " --"
+
+
+def test_mmengine_reads_the_alpha_of_rmsprop(written):
+    optimizer = 'optim_wrapper = dict(optimizer=dict(type="RMSprop", lr=0.1, alpha=0.9))'
+    name = written("c.py", f"train_dataloader = dict(batch_size=64)\n{optimizer}\n")
+    assert "--beta2 0.9" in audit(name, devices=1, tuned=32).plan_command
+
+
+def test_big_batch_says_which_program_it_takes_and_resets_only_a_momentum():
+    found = audit("-b", "2048", "--lr_bb_fix", "--model", "cifar10_shallow")
+    assert any("does not name the program: this is main_gbn.py" in note for note in found.notes)
+    assert not any("momentum" in note for note in found.notes)
+    named = audit("python main_gbn.py --model resnet -b 2048")
+    assert not any("does not name the program" in note for note in named.notes)
+    assert any("momentum starts from 0 once per epoch" in note for note in named.notes)
+
+
+def test_batch_norm_is_not_taken_for_granted():
+    found = audit("train.py /d -b 512 --opt adamw --model vit_base", devices=1, tuned=256)
+    assert any(said.startswith("timm's batch norm, if there is any, spans 512 examples") for said in found.departures)
+
+
 def test_a_trainer_state_is_told_from_the_arguments(written):
     with pytest.raises(UsageError, match="does not say how gradients are accumulated"):
         audit(written("trainer_state.json", '{"log_history": [], "global_step": 3, "train_batch_size": 8}'))

@@ -1,5 +1,6 @@
 """The explanations: a text for every topic, a topic for every line of a plan, and the rules' own formulas in them."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,38 @@ def test_the_two_questions_left_open_are_explained():
     for ghosts, printed in ((8, 0.513), (16, 0.733), (32, 0.869)):
         assert sum(0.9**i * 0.1 for i in range(1, ghosts + 1)) == pytest.approx(printed, abs=5e-4)
         assert 0.9**ghosts + sum(0.9 ** (ghosts - i) * 0.1 for i in range(1, ghosts + 1)) == pytest.approx(1)
+
+
+def test_the_released_codes_further_updates_come_from_whole_epochs():
+    """Of 50,000 examples: 391 updates an epoch at 128, and r epochs of ceil(N / B) each, r whole."""
+    text = explanation("regime").replace("\n", " ")
+    for size, told in ((4096, "6.4% more updates at 4,096"), (8192, "15% more at 8,192")):
+        more = size / 128 * math.ceil(50_000 / size) / 391 - 1
+        assert f"{100 * more:.2g}%" == told.split()[0]
+        assert told in text
+
+
+def test_the_square_root_at_fixed_epochs_keeps_one_rth_of_the_diffusion_and_not_of_the_distance():
+    """Steps of lr g, g of variance 1/B: the mean squared distance after T/r of them, as a share of that after T."""
+    ratio, updates = 16, 1600
+    shares = {
+        rule: (updates / ratio) * lr**2 / ratio / updates for rule, lr in (("sqrt", ratio**0.5), ("linear", ratio))
+    }
+    assert shares == {"sqrt": 1 / ratio, "linear": 1}
+    text = explanation("lr").replace("\n", " ")
+    assert "leaves 1/r of the noise's total diffusion (the mean squared distance" in text
+
+
+def test_numbers_of_table_1_are_the_papers():
+    """Hoffer et al. 2017, Table 1: SB, LB and +RA of F1, C1, ResNet-44, VGG, C3, WResNet16-4."""
+    table = (
+        (98.27, 97.05, 98.53), (87.80, 83.95, 88.20), (92.83, 86.10, 93.07), (92.30, 84.1, 93.03),
+        (61.25, 51.50, 63.20), (73.70, 68.15, 73.57),
+    )  # fmt: skip
+    below, above = [round(sb - lb, 2) for sb, lb, _ in table], [round(ra - sb, 2) for sb, _, ra in table]
+    text = explanation("gap").replace("\n", " ")
+    assert f"LB is {min(below)} (F1) to {max(below)} (C3) points below SB" in text
+    assert f"+RA from {-min(above)} below to {max(above)} above it" in text
 
 
 def test_an_unknown_topic_gets_a_suggestion():

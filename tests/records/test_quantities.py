@@ -178,3 +178,10 @@ def test_a_quantity_that_is_added_is_drawn(told: Callable[..., str], tmp_path: P
     page = (tmp_path / "page.html").read_text()
     assert 'id="chart-weight_norm"' in page
     assert "L2 norm of the weights." in page
+
+
+def test_no_loss_is_told_in_nats_for_a_recipe_may_have_any() -> None:
+    """A regression's loss is in squares of its targets' unit: only a cross-entropy is in nats."""
+    losses = [quantity for quantity in QUANTITIES if "loss" in quantity.key]
+    assert [quantity.key for quantity in losses] == ["evaluation_loss", "loss"]
+    assert not any(quantity.unit for quantity in losses)

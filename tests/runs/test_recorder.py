@@ -310,6 +310,29 @@ def test_seeds_are_a_group_and_only_what_is_known_to_differ_is_told(database):
     assert comparison.gap.groups[1].points == 0.0
 
 
+def test_data_that_are_not_told_are_not_other_data(database):
+    """A gap is told all the same, with what it takes for granted; names that no recipe can have do differ."""
+    for name, settings in (
+        ("ours", SETTINGS | {"data": "cifar10", "model": "resnet44"}),
+        ("silent", {"batch_size": 100}),
+        ("other", {"batch_size": 100, "data": "hub/imagenet"}),
+        ("another", {"batch_size": 100, "data": "hub/places"}),
+    ):
+        with lbadvisor.record(name, settings, 0, database) as run:
+            run.log(40, loss=1.0, accuracy=90)
+    with Store.open(database, create=False) as store:
+        one, two, three = (
+            compare_selection(store, select(store, names))
+            for names in (("ours", "silent"), ("ours", "other"), ("another", "other"))
+        )
+    assert one.gap.groups[1].points == 0.0
+    assert "silent: the data set is not told, so a gap means something only if it is the others' as well" in one.notes
+    assert not any("different" in note for note in one.notes)
+    assert two.gap.conclusion == "No gap: the runs are of different data sets (cifar10, hub/imagenet)."
+    assert three.gap.groups[1].points is None
+    assert any("different data sets (hub/imagenet, hub/places)" in note for note in three.notes)
+
+
 def test_a_plan_needs_what_it_scales():
     plan = advise(recipe_of_settings(SETTINGS, "mine", "my loop"), Request(200, ("lr",)))
     assert plan.adapted.optimizer.lr == pytest.approx(0.2)  # 0.1 * sqrt(200/50)

@@ -54,3 +54,12 @@ def test_slices_of_a_batch_add_up_to_its_gradient(reduction, weighted):
 def test_a_regression_refuses_shapes_that_torch_would_spread():
     with pytest.raises(DataError, match=r"float32 \(6, 1\), do not have the shape of the targets, float32 \(6\)"):
         Goal(has_classes=False).mean(torch.zeros(6, 1), torch.zeros(6))
+
+
+def test_a_target_to_leave_out_is_refused_and_not_left_out_in_silence():
+    """By default torch's mean is over the other tokens alone, and its sum over all examples is not that mean."""
+    targets = TARGETS.clone()
+    targets[0, 0] = -100
+    for loss in (CROSS_ENTROPY.mean, CROSS_ENTROPY.total, CROSS_ENTROPY.each):
+        with pytest.raises(DataError, match="such as padding, take a loss of your own"):
+            loss(OUTPUTS, targets)

@@ -50,7 +50,7 @@ def _trials(refinement: Refinement) -> Table:
     columns = (
         Heading("trial"),
         *(Heading(dimension.name) for dimension in refinement.space.dimensions),
-        Heading("error, %" if refinement.metric == "error" else "loss, nats"),
+        Heading("error, %" if refinement.metric == "error" else "loss"),
         Heading("epochs", rank=1),
         Heading("seconds", rank=2),
         Heading("runs", "prose", rank=3),
@@ -100,7 +100,7 @@ def draw_refinement(console: Console, refinement: Refinement) -> None:
     expected = Series("expected", x, y, shown(p.low for p in curve), shown(p.high for p in curve))
     trials = refinement.trials
     tried = Series("trial", tuple(t.point[0] for t in trials), shown(t.value for t in trials), style="points")
-    unit = "validation error, %" if refinement.metric == "error" else "validation loss, nats"
+    unit = "validation error, %" if refinement.metric == "error" else "validation loss"
     note = "The band is the 95% interval" + (f"; {hidden} above the chart." if hidden else ".")
     draw_graph(console, Graph("", "exponent a of lr * r^a", unit, (expected, tried), note=note))
 

@@ -23,7 +23,7 @@ ALIKE = 2.0
 class Minimum:
     """What was measured at one run's weights after `update` updates: those that its evaluations use.
 
-    They are `averaged` if the recipe averages them. `loss` is in nats, `sharpness_percent` is Keskar's,
+    They are `averaged` if the recipe averages them. `sharpness_percent` is Keskar's,
     `largest_eigenvalue` the loss's Hessian's. `stable_lr` is the largest stable learning rate, None for an adaptive
     optimizer, `final_lr` and `largest_lr` are the run's own. `normalized_over` is the number of examples that share
     batch norm's statistics, None without batch norm.
@@ -147,7 +147,7 @@ def _comparison(found: Minima) -> Iterator[str]:
         yield "So neither measure tells the two arms apart."
     if max(contrast.losses) > ALIKE * min(contrast.losses):
         yield (
-            f"Their training losses differ, {contrast.losses[0]:.2g} and {contrast.losses[1]:.2g} nats, and the "
+            f"Their training losses differ, {contrast.losses[0]:.2g} and {contrast.losses[1]:.2g}, and the "
             "curvature of a cross-entropy depends on them: these are not two minima of one depth."
         )
 
@@ -242,7 +242,7 @@ def _plus_minus(found: Spread | None, form: str) -> str | None:
 
 def _runs(minima: Sequence[Minimum]) -> Grid:
     headings = (
-        *("run", "largest eigenvalue", "sharpness, %", "final / stable lr", "largest / stable lr", "loss, nats"),
+        *("run", "largest eigenvalue", "sharpness, %", "final / stable lr", "largest / stable lr", "loss"),
         *("batch", "batch norm over", "update", "weights"),
     )
     formats = ("", ".3g", ".3g", ".2g", ".2g", ".3g", ",d", ",d", ",d", "")

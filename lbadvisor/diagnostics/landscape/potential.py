@@ -46,7 +46,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class DistanceBin:
-    """The change of the loss, in nats, at a distance: its standard deviation over directions, averaged over the starts.
+    """The change of the loss at a distance: its standard deviation over directions, averaged over the starts.
 
     `from_gradient` is what the gradient at the start alone gives: d |g|/sqrt(P), the standard deviation of d g.u for
     directions u uniform on the sphere in P dimensions (own algebra).
@@ -154,7 +154,7 @@ def diagnosis_of_potential(found: Potential) -> Diagnosis:
         title=f"{found.recipe}: the loss along random directions from its initial weights",
         conclusion="\n".join(" ".join(part) for part in (_answer(found), _doubts(found))),
         graphs=(_graph(found.growth, logarithmic=False), _graph(found.growth, logarithmic=True)),
-        grids=(Grid("L(w) - L(w_0), in nats", headings, (".3g",) * len(headings), rows),),
+        grids=(Grid("L(w) - L(w_0)", headings, (".3g",) * len(headings), rows),),
         caveats=tuple(_caveats(found)),
     )
 
@@ -216,7 +216,7 @@ def _graph(growth: LossGrowth, *, logarithmic: bool) -> Graph:
     return Graph(
         title="Standard deviation of the loss" + (", logarithmic axes" if logarithmic else ""),
         x_title="distance from the initial weights",
-        y_title="standard deviation, nats",
+        y_title="standard deviation",
         series=(
             banded("measured", x, deviations, "points"),
             Series(f"{factor:.2g} d^{gamma:.2f}", x, tuple(factor * d**gamma for d in x), like=0),

@@ -45,8 +45,11 @@ def big_batch_setting(text: SettingText, devices: int | None) -> Foreign:
     else:
         reference = Fact("a hard-coded number", _HARD_CODED, "main_normal.py; its help says 128")
         span = int(batch.value)
-    gpus, model, notes = len(found.value("gpus").split(",")), found.value("model"), [_RESTARTS]
+    gpus, model = len(found.value("gpus").split(",")), found.value("model")
     lr, momentum, decay = _MODELS.get(model, (found.value("lr"), found.value("momentum"), found.value("weight_decay")))
+    notes = [_RESTARTS] if momentum else []
+    if not {"main_gbn.py", "main_normal.py"} & text.names:
+        notes.append("the setting does not name the program: this is main_gbn.py; main_normal.py scales from 256")
     own = {"lr", "momentum", "weight_decay"} & set(found.given)
     if model in _MODELS and own:
         notes.append(f"bigBatch ignores {', '.join(sorted(own))}: the model {model} has a regime of its own")

@@ -48,8 +48,8 @@ def departures_of(foreign: Foreign, tuned: int, plan: NumbersPlan, planned: floa
         )
     if foreign.statistics and foreign.statistics.value != tuned:
         sentences.append(
-            f"{name}'s batch norm spans {foreign.statistics.value:,g} examples; the plan's ghosts have {tuned:,}, "
-            "as in a baseline on one device"
+            f"{name}'s batch norm, if there is any, spans {foreign.statistics.value:,g} examples; the plan's ghosts "
+            f"have {tuned:,}, as in a baseline on one device"
         )
     clips = any(line.field == "clipping.max_norm" and line.before != line.after for line in plan.adjustments)
     if clips:

@@ -77,5 +77,7 @@ def _optimizer(text: SettingText) -> ForeignOptimizer:
     for name, key in (("momentum", "momentum"), ("epsilon", "eps"), ("weight_decay", "weight_decay")):
         if found := _number(text, name.replace("_", " "), f"{_OPTIMIZER}.{key}"):
             facts[name] = found
-    settings = cast("OptimizerSettings", {name: fact.value for name, fact in facts.items()})
-    return ForeignOptimizer(optimizer_name(str(text.value(f"{_OPTIMIZER}.type", "SGD"))), settings)
+    name = optimizer_name(str(text.value(f"{_OPTIMIZER}.type", "SGD")))
+    if name == "rmsprop" and (alpha := _number(text, "alpha", f"{_OPTIMIZER}.alpha")):
+        facts["beta2"] = alpha
+    return ForeignOptimizer(name, cast("OptimizerSettings", {name: fact.value for name, fact in facts.items()}))

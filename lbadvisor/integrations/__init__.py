@@ -1,0 +1,1 @@
+"""A plan in the loops of other libraries: one module for each, which needs the extra of its name."""
