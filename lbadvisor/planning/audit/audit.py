@@ -16,7 +16,7 @@ from lbadvisor.planning.audit.setting_text import SettingText, setting_text
 from lbadvisor.planning.audit.timm_setting import timm_setting
 from lbadvisor.planning.audit.trainer_settings import ASSUMED
 from lbadvisor.planning.audit.transformers_setting import transformers_setting
-from lbadvisor.planning.baseline import OptimizerSettings, baseline_of_numbers
+from lbadvisor.planning.baseline import SETTINGS, OptimizerSettings, baseline_of_numbers
 from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.planning.plan import advise_numbers
 from lbadvisor.planning.request import Request
@@ -144,8 +144,8 @@ def _plan_of(foreign: Foreign, tuned: int | None) -> tuple[NumbersPlan | None, s
 def _settings(optimizer: ForeignOptimizer) -> OptimizerSettings:
     """Its known settings that an optimizer of that kind has."""
     facts, known = OPTIMIZERS[optimizer.name], optimizer.settings
-    own = {name: value for name, value in known.items() if value is not None and getattr(facts, name) is not None}
-    return cast("OptimizerSettings", own)
+    own = {name: known.get(name) for name in SETTINGS if getattr(facts, name) is not None}
+    return cast("OptimizerSettings", {name: value for name, value in own.items() if value is not None})
 
 
 def _command(foreign: Foreign, tuned: int | None) -> str:
