@@ -75,40 +75,12 @@ _HOMES = {
 }
 
 __all__ = [
-    "Adjustment",
-    "ClippingWarmup",
-    "Comparison",
-    "GhostBatchNorm",
-    "LadderRequest",
-    "Machine",
-    "Measurement",
-    "NumbersPlan",
-    "Plan",
-    "Recipe",
-    "Request",
-    "Run",
-    "RunLog",
-    "RunRequest",
-    "Store",
-    "UpdateBatchSampler",
-    "Watch",
-    "Workspace",
-    "__version__",
-    "advise",
-    "compare",
-    "compare_runs",
-    "convert_ghost_batchnorm",
-    "dump_recipe",
-    "errors",
-    "ladder",
-    "load_recipe",
-    "plan",
-    "record",
-    "schedule",
-    "train",
-    "train_ladder",
+    "Adjustment", "ClippingWarmup", "Comparison", "GhostBatchNorm", "LadderRequest", "Machine", "Measurement",
+    "NumbersPlan", "Plan", "Recipe", "Request", "Run", "RunLog", "RunRequest", "Store", "UpdateBatchSampler",
+    "Watch", "Workspace", "__version__", "advise", "compare", "compare_runs", "convert_ghost_batchnorm",
+    "dump_recipe", "errors", "ladder", "load_recipe", "plan", "record", "schedule", "train", "train_ladder",
     "train_run",
-]
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

@@ -10,10 +10,10 @@ from lbadvisor.cli.display.console import print_json, say, stdout
 from lbadvisor.cli.display.ladder_display import LadderDisplay
 from lbadvisor.cli.display.render_ladder import ladder_csv, ladder_json, ladder_markdown, print_ladder
 from lbadvisor.cli.display.render_sweep import Form, show_sweep
-from lbadvisor.cli.display.reporting import command_line, write_reports
-from lbadvisor.cli.follow import Stop, follow
+from lbadvisor.cli.display.reporting import write_reports
 from lbadvisor.comparison.sweep import sweep_of
 from lbadvisor.planning.planned_arms import LadderRequest
+from lbadvisor.runs.following import Stop, follow
 from lbadvisor.runs.ladder import RunBegins, RunEvents, train_ladder
 from lbadvisor.runs.ladder_runs import compare_ladder, planned_runs
 from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
@@ -60,7 +60,7 @@ def show_results(store: "Store", requests: Sequence[LadderRequest], form: Form, 
             print(ladder_csv(comparison), end="")  # noqa: T201
         case "table":
             print_ladder(stdout(), comparison)
-    write_reports(store, comparison, shown.html, shown.png, (command_line(),))
+    write_reports(store, comparison, shown.html, shown.png)
 
 
 def _bodies(store: "Store", requests: Sequence[LadderRequest]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lbadvisor.cli.follow import Stop, follow
+from lbadvisor.runs.following import Stop, follow
 from lbadvisor.runs.runner import RunRequest, Started, find_earlier, resume_point, train_run
 from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
@@ -24,7 +24,7 @@ def train_to_the_end(workspace: "Workspace", request: RunRequest, display: "Disp
     workspace.machine.check(request.recipe)
     earlier = find_earlier(store, request)
     if earlier is not None and earlier.status == "complete":
-        display.show_result(earlier, store.measurements(earlier.number), again=True)
+        display.show_result(store.results_of([earlier.number])[0], again=True)
         gone = pruned(store.checkpoint_folder(earlier), earlier)
         if gone is not None:
             display.show_note(gone)
@@ -36,9 +36,8 @@ def train_to_the_end(workspace: "Workspace", request: RunRequest, display: "Disp
     else:
         _train(workspace, request, display)
         run = store.run(request.name)
-        measurements = store.measurements(run.number)
-        display.show_clipping(run, measurements)
-        display.show_result(run, measurements, again=False)
+        display.show_clipping(run, store.measurements(run.number))
+        display.show_result(store.results_of([run.number])[0], again=False)
 
 
 def _train(workspace: "Workspace", request: RunRequest, display: "Display") -> None:

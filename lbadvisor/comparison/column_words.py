@@ -1,12 +1,12 @@
 """Columns of a comparison as users write them: `best accuracy`, `update of best`, `accuracy at 5000`."""
 
-import difflib
 import math
 import re
 
 from lbadvisor.comparison.comparison import Position
 from lbadvisor.comparison.metrics import TEST_ACCURACY, Column
 from lbadvisor.errors import UsageError
+from lbadvisor.recipe.suggestion import did_you_mean
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.quantities import ACCURACY, CLOCKS, METRIC, QUANTITIES, RATED, Quantity
 
@@ -51,8 +51,7 @@ def _column(text: str, axis: Axis) -> Column:
 
 def _quantity(word: str, text: str) -> Quantity:
     if word not in WORDS:
-        near = difflib.get_close_matches(word, WORDS, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(WORDS)}, test accuracy"
+        hint = did_you_mean(word, [*WORDS, "test accuracy"])
         raise UsageError(f"no column `{text}`: no quantity `{word}`: {hint}")
     return WORDS[word]
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from lbadvisor.comparison.comparison import Estimate, GroupGap, Open
 from lbadvisor.comparison.groups import Members, group_of, names_of
+from lbadvisor.records.numerals import listed
 from lbadvisor.records.run import RunStatus
 
 ONE_SEED_NOISE_POINTS = 0.3
@@ -146,10 +147,10 @@ def _after_holm(groups: Sequence[GroupGap]) -> Iterator[str]:
     if told > MOST_CLAIMS:
         yield f"{of_all}, {sum(one.holds_after_holm for one in tested)} of {told} differences keep their evidence."
     elif kept:
-        end = f"; the evidence {_listed(lost)} is lost" if lost else ""
-        yield f"{of_all}, there is still evidence {_listed(kept)}{end}."
+        end = f"; the evidence {listed(lost)} is lost" if lost else ""
+        yield f"{of_all}, there is still evidence {listed(kept)}{end}."
     elif lost:
-        yield f"{of_all}, the evidence {_listed(lost)} is lost."
+        yield f"{of_all}, the evidence {listed(lost)} is lost."
     else:
         yield f"{of_all}, no difference is shown."
 
@@ -164,16 +165,12 @@ def _claims(groups: Sequence[GroupGap], *, after_holm: bool) -> list[str]:
     for sign, word in ((1, "worse"), (-1, "better")):
         names = [group.group for group in groups if told(group.gap, sign)]
         if names:
-            claims.append(f"that {_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {groups[0].group}")
+            claims.append(f"that {listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {groups[0].group}")
     for before, group in pairwise(groups):
         for sign, word in ((1, "better"), (-1, "worse")):
             if told(group.step, sign):
                 claims.append(f"that {group.group} is {word} than {before.group}")
     return claims
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _caveats(members: Sequence[Members], groups: Sequence[GroupGap]) -> Iterator[str]:

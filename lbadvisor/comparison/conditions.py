@@ -1,6 +1,5 @@
 """Conditions that select runs: `batch=1024`, `status!=diverged`, `accuracy>=98`, `optimizer.lr>=0.1`."""
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from lbadvisor.comparison.metrics import Column, value_in
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.fields import Kind, recipe_fields
 from lbadvisor.recipe.recipe import Scalar, fields_of
+from lbadvisor.recipe.suggestion import nearest
 from lbadvisor.records.quantities import QUANTITIES, RATED
 from lbadvisor.records.run import Run, RunStatus
 
@@ -91,11 +91,8 @@ def _kinds(field: str, text: str) -> frozenset[Kind]:
         return frozenset({str})
     known, path = recipe_fields(), re.sub(r"\[[0-9]+\]", "[]", field)
     if path not in known:
-        near = difflib.get_close_matches(field, [*SHORT, *MEASURED, *known], n=1)
-        words = ", ".join([*SHORT, *MEASURED])
-        hint = (
-            f"did you mean `{near[0].replace('[]', '[0]')}`?" if near else f"choose from {words}, and a recipe's fields"
-        )
+        near, words = nearest(field, [*SHORT, *MEASURED, *known]), ", ".join([*SHORT, *MEASURED])
+        hint = f"did you mean `{near.replace('[]', '[0]')}`?" if near else f"choose from {words}, and a recipe's fields"
         raise UsageError(f"--where {text!r}: no field `{field}`: {hint}")
     in_updates = path.replace("epoch", "update")
     if in_updates != path and in_updates in known:
@@ -130,12 +127,7 @@ def _meets(run: Run, condition: Condition, result: RunResult | None) -> bool:
     number = _number(condition.value)
     if number is None or isinstance(found, str | bool):
         return False
-    return {
-        "<": found < number,
-        "<=": found <= number,
-        ">": found > number,
-        ">=": found >= number,
-    }[condition.operator]
+    return {"<": found < number, "<=": found <= number, ">": found > number, ">=": found >= number}[condition.operator]
 
 
 def _equal(found: Scalar, value: str) -> bool:

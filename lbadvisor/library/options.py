@@ -36,7 +36,16 @@ class BaselineNumbers(TypedDict, total=False):
     weight_decay_value: float
 
 
-class PlanOptions(TypedDict, total=False):
+class LadderRules(TypedDict, total=False):
+    """The `PlanOptions` that hold for every arm of a ladder."""
+
+    ghost_batch_size: int
+    betas: BetasRule
+    weight_decay: WeightDecayRule
+    noise_scale: float | NoiseScale
+
+
+class PlanOptions(LadderRules, total=False):
     """How to adapt a baseline, in the words of `lbadvisor plan`.
 
     `adapt`: the parts, "all" (the default), "none", or some of lr, ghost, regime and clip; or `arm`, an arm of a
@@ -49,44 +58,36 @@ class PlanOptions(TypedDict, total=False):
     adapt: str | Sequence[Part]
     arm: str
     lr_rule: str
-    ghost_batch_size: int
-    betas: BetasRule
-    weight_decay: WeightDecayRule
     stretch_share: float
     warmup_epochs: float
-    noise_scale: float | NoiseScale
     devices: int
 
 
 def baseline_by(batch_size: int, numbers: BaselineNumbers) -> Baseline:
     """The baseline with these numbers. Raises `PlanError`."""
-    size, epochs, examples = count_of("batch_size", batch_size), numbers.get("epochs"), numbers.get("examples")
-    updates = None if "updates" not in numbers else count_of("updates", numbers["updates"])
-    if examples is not None:
-        examples = count_of("examples", examples)
-    if updates is not None and epochs is not None:
+    given: dict[str, Any] = {name.removesuffix("_value"): value for name, value in numbers.items()}
+    given["batch_size"] = batch_size
+    given |= {name: count_of(name, given[name]) for name in ("batch_size", "updates", "examples") if name in given}
+    updates = given.pop("updates", None)
+    if updates is not None and "epochs" in given:
         raise PlanError("give the length as updates= or as epochs=, not as both")
-    if updates is not None and examples is not None:
-        epochs = updates * size / examples
-    baseline = baseline_of_numbers(
-        size,
-        numbers.get("lr"),
-        epochs,
-        examples,
-        numbers.get("optimizer", "sgd"),
-        momentum=numbers.get("momentum"),
-        beta1=numbers.get("beta1"),
-        beta2=numbers.get("beta2"),
-        epsilon=numbers.get("epsilon"),
-        weight_decay=numbers.get("weight_decay_value"),
-    )
+    if updates is not None and "examples" in given:
+        given["epochs"] = updates * given["batch_size"] / given["examples"]
+    baseline = baseline_of_numbers(**given)
     return baseline if updates is None else replace(baseline, updates=float(updates))
+
+
+_RULES = (
+    ("betas", get_args(BetasRule), "the numbers are beta1= and beta2="),
+    ("weight_decay", get_args(WeightDecayRule), "the number is weight_decay_value="),
+)
 
 
 def request_by(to: int, options: PlanOptions) -> Request:
     """The request that the options make. Raises `PlanError`."""
-    for name, rules in (("betas", BetasRule), ("weight_decay", WeightDecayRule)):
-        _check_rule(name, options.get(name), get_args(rules))
+    for name, rules, numbers in _RULES:
+        if (rule := options.get(name, "auto")) not in rules:
+            raise PlanError(f"{name}={rule!r} names a rule, one of {', '.join(rules)}; {numbers}")
     noise_scale = options.get("noise_scale")
     scale = NoiseScale(noise_scale) if isinstance(noise_scale, int | float) else noise_scale
     if scale is not None and not scale.examples >= 0:
@@ -143,12 +144,6 @@ def _checked(name: str, value: Any) -> Any:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise PlanError(f"{name}={value!r}: give a number")
     return float(value)
-
-
-def _check_rule(name: str, rule: object, rules: Sequence[str]) -> None:
-    if rule is not None and rule not in rules:
-        numbers = {"betas": "the numbers are beta1= and beta2=", "weight_decay": "the number is weight_decay_value="}
-        raise PlanError(f"{name}={rule!r} names a rule, one of {', '.join(rules)}; {numbers[name]}")
 
 
 def split_keywords(function: str, given: dict[str, Any]) -> tuple[BaselineNumbers, PlanOptions]:

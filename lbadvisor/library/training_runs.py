@@ -3,20 +3,18 @@
 import signal
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from lbadvisor.comparison.column_words import parse_columns
 from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.comparison.conditions import parse_condition
 from lbadvisor.errors import PlanError, UsageError
-from lbadvisor.library.options import PlanOptions, count_of, request_by, split_keywords
+from lbadvisor.library.options import LadderRules, PlanOptions, count_of, request_by, split_keywords
 from lbadvisor.library.plans import loaded, plan
 from lbadvisor.planning.arms import parse_arms
 from lbadvisor.planning.baseline import baseline_of
-from lbadvisor.planning.noise_scale import NoiseScale
 from lbadvisor.planning.option_needs import Planned, refuse_idle
 from lbadvisor.planning.planned_arms import LadderRequest, planned_arms
-from lbadvisor.planning.request import BetasRule, WeightDecayRule
 from lbadvisor.recipe.file import code_folders
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Run, RunStatus
@@ -29,15 +27,6 @@ from lbadvisor.runs.selection import compare_selection, select
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.training.machine import MicroSize
-
-
-class LadderRules(TypedDict, total=False):
-    """The `PlanOptions` that hold for every arm of a ladder."""
-
-    ghost_batch_size: int
-    betas: BetasRule
-    weight_decay: WeightDecayRule
-    noise_scale: float | NoiseScale
 
 
 def train(
@@ -154,12 +143,9 @@ def compare(
 
 
 def _options_of(rules: LadderRules) -> PlanOptions:
-    given: dict[str, Any] = {**rules}
-    unknown = given.keys() - LadderRules.__annotations__.keys()
-    if unknown:
-        split_keywords("ladder", given)
-        raise PlanError(f"{min(unknown)}= is not of a whole ladder: its arms say what is adapted, and by which rules")
-    _, options = split_keywords("ladder", given)
+    numbers, options = split_keywords("ladder", {**rules})
+    if wrong := {*numbers, *options} - LadderRules.__annotations__.keys():
+        raise PlanError(f"{min(wrong)}= is not of a whole ladder: its arms say what is adapted, and by which rules")
     options["adapt"] = "none"
     return options
 

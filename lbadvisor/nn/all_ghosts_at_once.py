@@ -64,12 +64,7 @@ class AllGhostsAtOnce(torch.autograd.Function):
             grad_weights.append(grad_weight.flatten(1))
             grad_biases.append(grad_bias.flatten(1))
         total_weight, total_bias = (_joined(rows).sum(0) for rows in (grad_weights, grad_biases))
-        return (
-            grad_x,
-            total_weight if ctx.has_weight else None,
-            total_bias if ctx.has_bias else None,
-            *[None] * 5,
-        )
+        return (grad_x, total_weight if ctx.has_weight else None, total_bias if ctx.has_bias else None, *[None] * 5)
 
 
 def by_ghost(sizes: tuple[int, ...], x: Tensor) -> tuple[Tensor, ...]:

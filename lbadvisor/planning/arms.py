@@ -8,16 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from lbadvisor.errors import PlanError
 from lbadvisor.planning import rules
 from lbadvisor.planning.request import Request
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.suggestion import did_you_mean
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from lbadvisor.errors import PlanError
 from lbadvisor.recipe.catalog import OPTIMIZERS
@@ -83,11 +83,7 @@ def baseline_of(recipe: "Recipe") -> Baseline:
         milestone_distances=tuple(m.distance for m in schedule.milestones),
         distance_every=schedule.distance_every_updates,
         warmup_updates=in_updates(schedule.warmup_epochs, schedule.warmup_updates),
-        momentum=getattr(optimizer, "momentum", None),
-        beta1=getattr(optimizer, "beta1", None),
-        beta2=getattr(optimizer, "beta2", None),
-        epsilon=getattr(optimizer, "epsilon", None),
-        weight_decay=optimizer.weight_decay,
+        **{name: getattr(optimizer, name, None) for name in SETTINGS},
         ema_decay=recipe.weight_ema.decay if recipe.weight_ema else None,
         has_batch_norm=recipe.model.has_batch_norm is not False,
         ghost_batch_size=recipe.batch_norm.ghost_batch_size,
@@ -106,18 +102,26 @@ def baseline_of(recipe: "Recipe") -> Baseline:
     )
 
 
+class OptimizerSettings(TypedDict, total=False):
+    """An optimizer's settings but for its learning rate; None: torch's default."""
+
+    momentum: float | None
+    beta1: float | None
+    beta2: float | None
+    epsilon: float | None
+    weight_decay: float | None
+
+
+SETTINGS = tuple(OptimizerSettings.__annotations__)
+
+
 def baseline_of_numbers(
     batch_size: int,
     lr: float | None = None,
     epochs: float | None = None,
     examples: int | None = None,
     optimizer: str = "sgd",
-    *,
-    momentum: float | None = None,
-    beta1: float | None = None,
-    beta2: float | None = None,
-    epsilon: float | None = None,
-    weight_decay: float | None = None,
+    **settings: Unpack[OptimizerSettings],
 ) -> Baseline:
     """The baseline with these numbers; the optimizer's default to torch's.
 
@@ -137,19 +141,10 @@ def baseline_of_numbers(
             raise PlanError(f"the {name} must be above 0 and at most {most:g}, is {value:g}")
     if examples is not None and batch_size > examples:
         raise PlanError(f"the baseline batch size {batch_size} is above the {examples} training examples")
-    return Baseline(
-        batch_size=batch_size,
-        optimizer=optimizer,
-        lr=lr,
-        examples=examples,
-        epochs=epochs,
-        updates=None if epochs is None or examples is None else epochs * examples / batch_size,
-        momentum=_number(optimizer, "momentum", momentum),
-        beta1=_number(optimizer, "beta1", beta1),
-        beta2=_number(optimizer, "beta2", beta2),
-        epsilon=_number(optimizer, "epsilon", epsilon),
-        weight_decay=_number(optimizer, "weight_decay", weight_decay),
-    )
+    updates = None if epochs is None or examples is None else epochs * examples / batch_size
+    given: dict[str, Any] = {**settings}
+    used = {name: _number(optimizer, name, given.get(name)) for name in SETTINGS}
+    return Baseline(batch_size, optimizer, lr, examples, epochs, updates, **given | used)
 
 
 def _number(optimizer: str, name: str, given: float | None) -> float | None:

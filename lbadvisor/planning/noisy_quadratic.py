@@ -42,15 +42,7 @@ class Descent:
     updates: int
 
 
-def expected_loss(model: NoisyQuadratic, descent: Descent) -> float:
-    """Its expected loss at the end; lr h must be below 2."""
-    return sum(
-        h * (final + kept**descent.updates * (1 - final))
-        for h, kept, final in _terms(model, descent.lr, descent.batch_size)
-    ) / 2  # fmt: skip
-
-
-def _terms(model: NoisyQuadratic, lr: float, batch_size: float) -> Iterator[tuple[float, float, float]]:
+def terms(model: NoisyQuadratic, lr: float, batch_size: float) -> Iterator[tuple[float, float, float]]:
     """Of each coordinate h, k and f: E th^2 = f + k^t (1 - f), k = (1 - lr h)^2, f = lr c/(B h (2 - lr h))."""
     for h, c in zip(model.curvatures, model.variances, strict=True):
         yield h, (1 - lr * h) ** 2, lr * c / (batch_size * h * (2 - lr * h))
@@ -63,9 +55,9 @@ def updates_to(model: NoisyQuadratic, loss: float, lr: float, batch_size: float)
     """
     if lr * max(model.curvatures) >= 2:
         return math.inf
-    terms = list(_terms(model, lr, batch_size))
-    kept, falls = [k for _, k, _ in terms], [h * (1 - final) / 2 for h, _, final in terms]
-    rest = loss - sum(h * final for h, _, final in terms) / 2
+    parts = list(terms(model, lr, batch_size))
+    kept, falls = [k for _, k, _ in parts], [h * (1 - final) / 2 for h, _, final in parts]
+    rest = loss - sum(h * final for h, _, final in parts) / 2
     if rest <= 0:
         return math.inf
 
@@ -101,7 +93,7 @@ def best_descent(model: NoisyQuadratic, loss: float, batch_size: float) -> Desce
 def noise_scale_along(model: NoisyQuadratic, descent: Descent) -> float:
     """The noise scale in examples as it is measured along a descent: tr S over the mean of E|g|^2 = sum h^2 E th^2."""
     mean = 0.0
-    for h, kept, final in _terms(model, descent.lr, descent.batch_size):
+    for h, kept, final in terms(model, descent.lr, descent.batch_size):
         left = (1 - kept**descent.updates) / (descent.updates * (1 - kept))  # the mean of k^t
         mean += h * h * (final + left * (1 - final))
     return sum(model.variances) / mean

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from lbadvisor.errors import PlanError
 from lbadvisor.planning.baseline import Baseline
@@ -19,16 +20,21 @@ class Planned:
     requests: tuple[Request, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedNeed:
-    """What an option needs of what is planned; `otherwise` goes on from the option's name."""
+Known = TypeVar("Known")
 
-    met: Callable[[Planned], bool]
+
+@dataclass(frozen=True, slots=True)
+class Need(Generic[Known]):
+    """What an option needs of what is known, such as of what is planned; `otherwise` goes on from the option's name."""
+
+    of: type[Known]
+    met: Callable[[Known], bool]
     otherwise: str
 
 
-def _adapts(part: Part) -> PlannedNeed:
-    return PlannedNeed(
+def _adapts(part: Part) -> Need[Planned]:
+    return Need(
+        Planned,
         lambda planned: any(part in request.parts for request in planned.requests),
         f"has no effect without `{part}` among the parts to adapt: adapt it as well, or choose an arm that does",
     )
@@ -39,32 +45,36 @@ def _horizon_moves(planned: Planned) -> bool:
     return any(abs(scaling_of(planned.baseline, request).decay_factor - 1) > 1e-9 for request in asked)
 
 
-def _has_horizon(planned: Planned) -> bool:
-    return has_horizon(planned.baseline)
-
-
-LARGER = PlannedNeed(
+LARGER = Need(
+    Planned,
     lambda planned: any(r.target_batch_size != planned.baseline.batch_size for r in planned.requests),
     "has no effect: the target batch size is the baseline's own",
 )
-BATCH_NORM = PlannedNeed(
+BATCH_NORM = Need(
+    Planned,
     lambda planned: planned.baseline.has_batch_norm,
     "has no effect: the network has no batch norm, so no ghost batches",
 )
-BETAS = PlannedNeed(
+BETAS = Need(
+    Planned,
     lambda planned: planned.baseline.beta1 is not None or planned.baseline.beta2 is not None,
     "has no effect: the optimizer has no betas, as adam, adamw and rmsprop have",
 )
-DECAY = PlannedNeed(_has_horizon, "has no effect: the baseline has no weight decay above 0 with a horizon to keep")
-HORIZON = PlannedNeed(
-    _horizon_moves, "has no effect: learning rate and length leave the weight decay's horizon as it is"
+DECAY = Need(
+    Planned,
+    lambda planned: has_horizon(planned.baseline),
+    "has no effect: the baseline has no weight decay above 0 with a horizon to keep",
 )
-WARMUP = PlannedNeed(
+HORIZON = Need(
+    Planned, _horizon_moves, "has no effect: learning rate and length leave the weight decay's horizon as it is"
+)
+WARMUP = Need(
+    Planned,
     lambda planned: planned.baseline.warmup_updates is None,
     "has no effect: the baseline has a warm-up of its own, which is kept",
 )
 
-NEEDS: dict[str, tuple[PlannedNeed, ...]] = {
+NEEDS: dict[str, tuple[Need[Planned], ...]] = {
     "lr_rule": (_adapts("lr"), LARGER),
     "ghost_batch_size": (BATCH_NORM, _adapts("ghost")),
     "betas": (BETAS, _adapts("lr"), LARGER),

@@ -204,12 +204,8 @@ def _grid(scaled: Sequence[ScaledBatch]) -> Grid:
 
 def _graph(outlook: Outlook) -> Graph:
     """The time of a training over the devices that share its batches."""
-    time, cluster, small, large = (
-        outlook.update_time,
-        outlook.cluster,
-        outlook.scaled[0].batch_size,
-        outlook.scaled[-1].batch_size,
-    )
+    time, cluster, scaled = outlook.update_time, outlook.cluster, outlook.scaled
+    small, large = scaled[0].batch_size, scaled[-1].batch_size
     assert time is not None
     assert cluster is not None
     updates = outlook.updates or 0

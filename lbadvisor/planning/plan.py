@@ -165,18 +165,14 @@ def _put(body: dict[str, Any], field: str, value: Value) -> None:
         body[table][key] = value
 
 
-def plan_body(plan: Plan) -> dict[str, Any]:
+def plan_body(plan: NumbersPlan) -> dict[str, Any]:
     """The plan as the documented JSON object, `"schema": 1`."""
-    recipes = {"baseline": plan.baseline.model_dump(mode="json"), "adapted": plan.adapted.model_dump(mode="json")}
-    return numbers_body(plan) | recipes
-
-
-def numbers_body(plan: NumbersPlan) -> dict[str, Any]:
-    """The same object for a plan without a recipe."""
+    recipes = (plan.baseline, plan.adapted) if isinstance(plan, Plan) else (None, None)
+    baseline, adapted = (None if recipe is None else recipe.model_dump(mode="json") for recipe in recipes)
     return {
         "schema": 1,
-        "baseline": None,
-        "adapted": None,
+        "baseline": baseline,
+        "adapted": adapted,
         "batch_ratio": plan.batch_ratio,
         "adjustments": [asdict(line) for line in plan.adjustments],
         "warnings": [asdict(caveat) for caveat in plan.warnings],

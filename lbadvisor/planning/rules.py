@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from lbadvisor.errors import PlanError
+from lbadvisor.recipe.suggestion import nearest
 
 HOFFER = "Hoffer, Hubara, Soudry 2017, arXiv:1705.08741"
 GOYAL = "Goyal et al. 2017, arXiv:1706.02677"
@@ -113,10 +114,8 @@ def parse_lr_rule(text: str) -> LrRule:
         if not -2 <= exponent <= 2:
             raise PlanError(f"learning-rate rule `{text}`: give an exponent between -2 and 2")
         return LrRule(text, exponent)
-    import difflib  # only an error needs it
-
-    near = difflib.get_close_matches(text, [*LR_RULES, "exponent=0.5"], n=1)
-    hint = f"; did you mean `{near[0]}`?" if near else ""
+    near = nearest(text, [*LR_RULES, "exponent=0.5"])
+    hint = f"; did you mean `{near}`?" if near else ""
     raise PlanError(f"unknown learning-rate rule `{text}`: choose from {', '.join(LR_RULES)} and exponent=x{hint}")
 
 

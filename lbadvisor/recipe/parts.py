@@ -1,11 +1,11 @@
 """The parts of the paper's method that a plan can adapt, and what it can add to them."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from lbadvisor.errors import PlanError
 
 Part = Literal["lr", "ghost", "regime", "clip"]
-PARTS: tuple[Part, ...] = ("lr", "ghost", "regime", "clip")
+PARTS: tuple[Part, ...] = get_args(Part)
 Addition = Literal["warm-up", "noise", "dropout", "label-noise", "drop-connect", "distance"]
 """Additions to the paper's adaptation: a learning-rate warm-up, noise, regularization, a schedule by distance."""
 

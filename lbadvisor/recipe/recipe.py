@@ -68,12 +68,7 @@ class Recipe(RecipeModel):
     @property
     def own_code(self) -> "dict[str, Data | Model | OwnLoss | OwnMetric]":
         """The tables with a factory, which name the user's own code, by their paths."""
-        tables = {
-            "data": self.data,
-            "model": self.model,
-            "task.loss": self.task.loss,
-            "task.metric": self.task.metric,
-        }
+        tables = {"data": self.data, "model": self.model, "task.loss": self.task.loss, "task.metric": self.task.metric}
         return {path: table for path, table in tables.items() if table is not None and table.factory is not None}
 
     @field_validator(*RULES)

@@ -18,8 +18,7 @@ class Milestone(RecipeModel):
     epoch: Epochs | None = Field(None, description="when it starts, in epochs; or give update")
     update: PositiveInt | None = Field(None, description="number of updates before it; or give epoch")
     distance: PositiveFloat | None = Field(
-        None,
-        description="weight distance at which it starts earlier, with all that follows it; absent: as planned",
+        None, description="weight distance at which it starts earlier, with all that follows it; absent: as planned"
     )
     lr_factor: PositiveFloat = Field(description="learning rate from then on, as a factor of optimizer.lr")
     weight_decay: NonNegativeFloat | None = Field(None, description="weight decay from then on; absent: unchanged")

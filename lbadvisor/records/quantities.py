@@ -82,189 +82,94 @@ class Quantity:
 
 
 ACCURACY = Quantity(
-    key="evaluation_accuracy_percent",
-    label="accuracy",
-    unit="%",
-    format=",.2f",
-    explanation="Share of the evaluation examples that are right; of tokens, the share of those",
-    better=Better.HIGHER,
-    evaluated=True,
-    rank=0,
-    name="accuracy_percent",
-    run_name="final_accuracy_percent",
+    "evaluation_accuracy_percent", "accuracy", "%", ",.2f",
+    "Share of the evaluation examples that are right; of tokens, the share of those",
+    better=Better.HIGHER, evaluated=True, rank=0, name="accuracy_percent", run_name="final_accuracy_percent",
     drawing=Drawing("Evaluation accuracy", from_zero=False),
-)
+)  # fmt: skip
 """Every evaluation gives it: a measurement without it was not evaluated."""
 
 EVALUATION_LOSS = Quantity(
-    key="evaluation_loss",
-    label="evaluation loss",
-    unit="",
-    format=",.4f",
-    explanation="Mean loss on the evaluation examples; a cross-entropy is in nats",
-    better=Better.LOWER,
-    evaluated=True,
-    rank=3,
-    run_name="final_evaluation_loss",
-)
+    "evaluation_loss", "evaluation loss", "", ",.4f",
+    "Mean loss on the evaluation examples; a cross-entropy is in nats",
+    better=Better.LOWER, evaluated=True, rank=3, run_name="final_evaluation_loss",
+)  # fmt: skip
 
 LOSS = Quantity(
-    key="loss",
-    label="training loss",
-    unit="",
-    format=",.4f",
-    explanation="Mean over the updates since the measurement before; a cross-entropy is in nats",
-    better=Better.LOWER,
-    rank=0,
-    run_name="final_training_loss",
-    drawing=Drawing("Training loss"),
-)
+    "loss", "training loss", "", ",.4f",
+    "Mean over the updates since the measurement before; a cross-entropy is in nats",
+    better=Better.LOWER, rank=0, run_name="final_training_loss", drawing=Drawing("Training loss"),
+)  # fmt: skip
 
 GRADIENT_NORM = Quantity(
-    key="gradient_norm",
-    label="gradient norm",
-    unit="",
-    format=",.3g",
-    explanation="Global L2 norm of the gradient, before clipping",
-    rank=2,
-    drawing=Drawing("Gradient norm"),
-)
+    "gradient_norm", "gradient norm", "", ",.3g", "Global L2 norm of the gradient, before clipping",
+    rank=2, drawing=Drawing("Gradient norm"),
+)  # fmt: skip
 
 CLIPPED_SHARE = Quantity(
-    key="clipped_share",
-    label="clipped updates",
-    unit="%",
-    format=",.0f",
-    explanation="Share of the updates whose gradient was clipped",
-    rank=4,
-    factor=100.0,
-    alias="clipped",
-    name="clipped_percent",
-    run_format=",.2f",
+    "clipped_share", "clipped updates", "%", ",.0f", "Share of the updates whose gradient was clipped",
+    rank=4, factor=100.0, alias="clipped", name="clipped_percent", run_format=",.2f",
     drawing=Drawing("Clipped updates", if_any=True),
-)
+)  # fmt: skip
 """That of a whole run is the share of all its updates, and not what was measured last."""
 
 LEARNING_RATE = Quantity(
-    key="lr",
-    label="learning rate",
-    unit="",
-    format=",.6g",
-    explanation="As the schedule gives it to this update",
-    rank=1,
-    drawing=Drawing("Learning rate"),
-)
+    "lr", "learning rate", "", ",.6g", "As the schedule gives it to this update",
+    rank=1, drawing=Drawing("Learning rate"),
+)  # fmt: skip
 
-WEIGHT_DISTANCE = Quantity(
-    key="weight_distance",
-    label="weight distance",
-    unit="",
-    format=",.2f",
-    explanation="L2 norm of w_t - w_0",
-    rank=5,
-    # On two logarithmic axes what grows as log t would not be straight.
-    drawing=Drawing(
-        "Weight distance",
-        note=", always over a logarithmic axis: a line that is straight there grows as log t, as in the paper's Figure "
-        "2 (Hoffer et al. 2017, arXiv:1705.08741)",
-        logarithmic_values=False,
-        logarithmic_axis=True,
-    ),
+_STRAIGHT = (
+    ", always over a logarithmic axis: a line that is straight there grows as log t, as in the paper's Figure 2 "
+    "(Hoffer et al. 2017, arXiv:1705.08741)"
 )
+# On two logarithmic axes what grows as log t would not be straight.
+WEIGHT_DISTANCE = Quantity(
+    "weight_distance", "weight distance", "", ",.2f", "L2 norm of w_t - w_0", rank=5,
+    drawing=Drawing("Weight distance", _STRAIGHT, logarithmic_values=False, logarithmic_axis=True),
+)  # fmt: skip
 
 UPDATE = Quantity(
-    key="update",
-    label="updates",
-    unit="updates",
-    format=",.0f",
-    explanation="Counted from 1",
-    axis=Axis.UPDATE,
-    whole=True,
-    always_finite=True,
-    rank=0,
-    run_name="updates",
-)
+    "update", "updates", "updates", ",.0f", "Counted from 1",
+    axis=Axis.UPDATE, whole=True, always_finite=True, rank=0, run_name="updates",
+)  # fmt: skip
 
 EPOCH = Quantity(
-    key="epoch",
-    label="epochs",
-    unit="epochs",
-    format=",.2f",
-    explanation="Passes over the training examples so far",
-    better=Better.LOWER,
-    axis=Axis.EPOCH,
-    rank=0,
-    run_name="epochs",
-    run_format=",.1f",
-)
+    "epoch", "epochs", "epochs", ",.2f", "Passes over the training examples so far",
+    better=Better.LOWER, axis=Axis.EPOCH, rank=0, run_name="epochs", run_format=",.1f",
+)  # fmt: skip
 
 EXAMPLES = Quantity(
-    key="examples",
-    label="examples",
-    unit="examples",
-    format=",.0f",
-    explanation="Training examples seen so far",
-    better=Better.LOWER,
-    axis=Axis.EXAMPLE,
-    whole=True,
-    always_finite=True,
-)
+    "examples", "examples", "examples", ",.0f", "Training examples seen so far",
+    better=Better.LOWER, axis=Axis.EXAMPLE, whole=True, always_finite=True,
+)  # fmt: skip
 
 SECONDS = Quantity(
-    key="seconds",
-    label="seconds",
-    unit="seconds",
-    format=",.1f",
-    explanation="Training time since the run started, without stops",
-    better=Better.LOWER,
-    axis=Axis.SECOND,
-    rank=6,
-)
+    "seconds", "seconds", "seconds", ",.1f", "Training time since the run started, without stops",
+    better=Better.LOWER, axis=Axis.SECOND, rank=6,
+)  # fmt: skip
 
 GROUP_DISTANCE = Quantity(
-    key="group_distance",
-    label="weight distance of a layer group",
-    unit="",
-    format=",.2f",
-    explanation="L2 norm of w_t - w_0 over one group of layers",
+    "group_distance", "weight distance of a layer group", "", ",.2f", "L2 norm of w_t - w_0 over one group of layers",
     also="layers",
-)
+)  # fmt: skip
 
 GROUP_NORM = Quantity(
-    key="group_norm",
-    label="weight norm of a layer group",
-    unit="",
-    format=",.2f",
-    explanation="L2 norm of w_t over one group of layers",
+    "group_norm", "weight norm of a layer group", "", ",.2f", "L2 norm of w_t over one group of layers",
     also="layers",
-)
+)  # fmt: skip
 
 GRADIENT_SQUARE = Quantity(
-    key="gradient_square",
-    label="squared mean gradient",
-    unit="",
-    format=",.3g",
-    explanation="Unbiased estimate of |g|^2, the squared norm of the mean gradient",
-    also="noise",
-)
+    "gradient_square", "squared mean gradient", "", ",.3g",
+    "Unbiased estimate of |g|^2, the squared norm of the mean gradient", also="noise",
+)  # fmt: skip
 """A noise scale is a ratio of means of this and the next, never a mean of ratios: of one reading it can be below 0."""
 
 GRADIENT_VARIANCE = Quantity(
-    key="gradient_variance",
-    label="gradient variance",
-    unit="",
-    format=",.3g",
-    explanation="Unbiased estimate of tr S, the trace of the covariance S of one example's gradient",
-    also="noise",
-)
+    "gradient_variance", "gradient variance", "", ",.3g",
+    "Unbiased estimate of tr S, the trace of the covariance S of one example's gradient", also="noise",
+)  # fmt: skip
 
-METRIC = Quantity(
-    key="metric",
-    label="metric",
-    unit="",
-    format=",.6g",
-    explanation="What task.metric gives of an evaluation",
-)
+METRIC = Quantity("metric", "metric", "", ",.6g", "What task.metric gives of an evaluation")
 
 QUANTITIES = (
     ACCURACY, EVALUATION_LOSS, LOSS, GRADIENT_NORM, CLIPPED_SHARE, LEARNING_RATE, WEIGHT_DISTANCE, UPDATE, EPOCH,

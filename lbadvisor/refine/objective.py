@@ -1,13 +1,14 @@
 """A trial: its point's recipe, trained with each seed and judged on the validation examples."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
+from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.errors import DivergedError, StoreError
 from lbadvisor.recipe.identity import digest_of, identity_of
 from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.records.run import Measurement, Run, RunStatus, told
+from lbadvisor.records.run import Run, RunStatus, told
 from lbadvisor.refine.refine_request import RefineRequest, pruning_marks, trial_plan, value_of
 from lbadvisor.refine.refinement import Outcome, TrialMetric
 from lbadvisor.refine.search_space import Point
@@ -90,37 +91,25 @@ def _trained(
 
 
 def _outcome(store: Store, request: RefineRequest, runs: list[Run], claim: Claim, *, pruned: bool) -> Outcome:
-    measured = store.measurements_of([run.number for run in runs])
-    own = [
-        (run, measurements)
-        for run, measurements in zip(runs, measured, strict=True)
-        if run.name == run_name(request, run.recipe, claim.point, run.seed)
-    ]
-    examples = sum(run.update * run.recipe.batch.size for run, _ in own)
+    results = store.results_of([run.number for run in runs])
+    own = [one for one in results if one.run.name == run_name(request, one.run.recipe, claim.point, one.run.seed)]
+    examples = sum(one.run.update * one.run.recipe.batch.size for one in own)
     return Outcome(
-        values=tuple(
-            run_value(run, measurements, request.metric) for run, measurements in zip(runs, measured, strict=True)
-        ),
+        values=tuple(run_value(one, request.metric) for one in results),
         pruned=pruned,
         runs=tuple(run.name for run in runs),
         epochs=examples / request.baseline.data.train_examples,
         examples=examples,
-        seconds=sum(told(measurements[-1].seconds) for _, measurements in own if measurements),
+        seconds=sum(told(one.last.seconds) for one in own if one.last is not None),
     )
 
 
-def run_value(run: Run, measurements: list[Measurement], metric: TrialMetric) -> float:
+def run_value(result: RunResult, metric: TrialMetric) -> float:
     """The run's last evaluation; infinite if it diverged. Raises `StoreError` if there is none."""
+    run = result.run
     if run.status is RunStatus.DIVERGED:
         return math.inf
-    values = list(_values(measurements, metric))
-    if not values:
+    value = None if result.final is None else value_of(result.final, metric)
+    if value is None:
         raise StoreError(f"the run {run.name} was never evaluated, so it cannot be a trial")
-    return values[-1] if math.isfinite(values[-1]) else math.inf
-
-
-def _values(measurements: list[Measurement], metric: TrialMetric) -> Iterator[float]:
-    for measurement in measurements:
-        value = value_of(measurement, metric)
-        if value is not None:
-            yield value
+    return value if math.isfinite(value) else math.inf

@@ -29,8 +29,8 @@ def past_trials(store: Store, request: RefineRequest) -> list[tuple[Point, Outco
         if len(of_seeds) < len(request.seeds):
             continue
         chosen = [one for seed in request.seeds if (one := preferred(of_seeds[seed])) is not None]
-        measured = store.measurements_of([one.number for one in chosen])
-        values = (run_value(one, rows, request.metric) for one, rows in zip(chosen, measured, strict=True))
+        results = store.results_of([one.number for one in chosen])
+        values = (run_value(one, request.metric) for one in results)
         found.append((point, Outcome(tuple(values), runs=tuple(one.name for one in chosen), taken_in=True)))
     return found
 

@@ -61,14 +61,7 @@ class RefineRequest:
     @property
     def study_name(self) -> str:
         """Derived from everything that defines a trial: the same command finds the same study again."""
-        body = [
-            digest_of(self.baseline),
-            asdict(self.request),
-            asdict(self.space),
-            self.seeds,
-            self.metric,
-            self.prune,
-        ]
+        body = [digest_of(self.baseline), asdict(self.request), asdict(self.space), self.seeds, self.metric, self.prune]
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         return f"refine-{self.baseline.name[:50]}-{self.request.target_batch_size}-{digest[:6]}"
 

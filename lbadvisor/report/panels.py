@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lbadvisor.records.diagnosis import Graph, Series
 from lbadvisor.report.appearance import Look
 from lbadvisor.report.charts import Chart
-from lbadvisor.report.writing import check_target, write_whole
+from lbadvisor.report.writing import PICTURE_MARK, check_target, write_whole
 from lbadvisor.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
-MARK = b"Software\0lbadvisor "
 DOTS_PER_INCH = 150
 LEAST_WIDTH_INCHES = 6.0
 NOTE_POINTS = 11
@@ -28,15 +27,8 @@ NOTE_POINTS = 11
 AXIS_CHARACTERS = 60
 """An axis whose title is longer has it in several lines."""
 MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "triangle-up": "^",
-    "diamond": "D",
-    "x": "X",
-    "cross": "P",
-    "star": "*",
-    None: "",
-}
+    "circle": "o", "square": "s", "triangle-up": "^", "diamond": "D", "x": "X", "cross": "P", "star": "*", None: "",
+}  # fmt: skip
 """Plotly's names, and matplotlib's for the same."""
 
 
@@ -66,17 +58,12 @@ class Panel:
         return max(self.chart_inches[0] * self.across, LEAST_WIDTH_INCHES)
 
 
-def check_picture_target(path: Path) -> None:
-    """Raise if the picture cannot be written to `path`: see `check_target`."""
-    check_target(path, MARK)
-
-
 def write_panels(path: Path, panels: Sequence[Panel]) -> int:
     """Write the panels to `path` as a PNG picture, atomically; returns its size in bytes.
 
     Raises `UsageError` if another kind of file is in the way, `LbadvisorError` if it cannot be written.
     """
-    check_picture_target(path)
+    check_target(path, PICTURE_MARK)
     with warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes: no reason for lines on stderr.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)

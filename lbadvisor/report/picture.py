@@ -44,12 +44,6 @@ def _panel(report: Report) -> Panel:
 def panels_of(diagnoses: Sequence[Diagnosis]) -> list[Panel]:
     """A panel for each diagnosis: its title, its conclusion and its graphs."""
     return [
-        Panel(
-            diagnosis.title,
-            diagnosis.conclusion,
-            diagnosis_charts(diagnosis),
-            columns=2,
-            chart_inches=(6.0, 4.6),
-        )
+        Panel(diagnosis.title, diagnosis.conclusion, diagnosis_charts(diagnosis), columns=2, chart_inches=(6.0, 4.6))
         for diagnosis in diagnoses
     ]

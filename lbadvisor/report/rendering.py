@@ -18,10 +18,8 @@ from lbadvisor.report import texts
 from lbadvisor.report.appearance import MARKERS
 from lbadvisor.report.charts import Chart, chart_data
 from lbadvisor.report.curves import GroupCurves
-from lbadvisor.report.writing import check_target, write_whole
+from lbadvisor.report.writing import PAGE_MARK, check_target, write_whole
 from lbadvisor.version import __version__
-
-MARK = b'<meta name="generator" content="lbadvisor '
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +42,12 @@ class NumberedChart:
     rows: tuple[NumbersRow, ...]
 
 
-def check_page_target(path: Path) -> None:
-    """Raise if the page cannot be written to `path`: see `check_target`."""
-    check_target(path, MARK)
-
-
 def write_text(path: Path, page: str) -> int:
     """Write the page's text to `path`, atomically; returns its size in bytes.
 
     Raises `UsageError` if another kind of file is in the way, `LbadvisorError` if it cannot be written.
     """
-    check_page_target(path)
+    check_target(path, PAGE_MARK)
     body = page.encode()
     write_whole(path, lambda file: file.write(body))
     return len(body)

@@ -1,14 +1,17 @@
 """Writes a report, completely or not at all, and never over another kind of file."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.files import write_atomically
 
+PAGE_MARK = b'<meta name="generator" content="lbadvisor '
+PICTURE_MARK = b"Software\0lbadvisor "
+"""How a page and a picture name their maker,"""
 HEAD_BYTES = 4096
-"""A page or picture names its maker within this many bytes."""
+"""within this many bytes."""
 
 
 def check_target(path: Path, mark: bytes) -> None:
@@ -33,17 +36,8 @@ def check_target(path: Path, mark: bytes) -> None:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file beside `path`, then give it that name: a kill leaves the old file or the new one.
-
-    Raises `LbadvisorError` if it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """`write_atomically`. Raises `LbadvisorError` if it cannot be written."""
     try:
-        try:
-            with temporary.open("wb") as file:
-                write(file)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, write)
     except OSError as error:
         raise LbadvisorError(f"{path} cannot be written: {error.strerror}") from error

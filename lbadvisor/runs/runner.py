@@ -18,24 +18,12 @@ from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import error_of_training, only_process
-from lbadvisor.training.checkpoints.checkpoint_file import (
-    Header,
-    checkpoints,
-    clear_parts,
-    header_of,
-    newest_sound,
-)
+from lbadvisor.training.checkpoints.checkpoint_file import Header, checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.cores import has_given_threads, torch_threads_kept
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
-from lbadvisor.training.environment import (
-    departures,
-    environment_of,
-    make_deterministic,
-    threads_kept,
-    unused_gpus,
-)
+from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
 from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
 from lbadvisor.training.state import TrainState, load_checkpoint
 

@@ -6,14 +6,7 @@ from dataclasses import dataclass, replace
 
 from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.comparison.results import accuracy_of, value_of
-from lbadvisor.comparison.stretch_search import (
-    Margin,
-    StretchQuestion,
-    StretchSearch,
-    Wanted,
-    searched,
-    shares_of,
-)
+from lbadvisor.comparison.stretch_search import Margin, StretchQuestion, StretchSearch, Wanted, searched, shares_of
 from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
 from lbadvisor.diagnostics.stretch.stretch_answer import ArmCost, StretchAnswer, StretchOf, stretch_answer
 from lbadvisor.planning.arms import ARMS, regime_arm

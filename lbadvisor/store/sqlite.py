@@ -38,11 +38,7 @@ LOCK_TIMEOUT_SECONDS = 30.0
 
 
 def open_engine(
-    path: Path,
-    *,
-    create: bool = False,
-    foreign_keys: bool = True,
-    lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+    path: Path, *, create: bool = False, foreign_keys: bool = True, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS
 ) -> Engine:
     """An engine for the file `path`; nothing is opened or created before its first connection.
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.identity import Identity, digest_of
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.suggestion import nearest
 from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.quantities import Quantity
 from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Reading, Run, RunStatus
@@ -24,11 +24,7 @@ from lbadvisor.store.read_ladders import all_ladders, find_ladder
 from lbadvisor.store.read_results import read_result, read_standing
 from lbadvisor.store.rows import RUNS, run_of
 from lbadvisor.store.run_folder import checkpoint_folder, checkpoints_beside, is_in_training
-from lbadvisor.store.sqlite import (
-    LOCK_TIMEOUT_SECONDS,
-    greatest,
-    insert_or,
-)
+from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS, greatest, insert_or
 from lbadvisor.store.tables import ladder_runs, ladders, plans, runs
 from lbadvisor.store.write_rows import change, check_name, insert_row, recipe_number, require_run, unknown_number
 
@@ -177,8 +173,8 @@ class Store:
         if not name_or_number.isdecimal():
             found = self.find_run(name_or_number)
             if found is None:
-                near = get_close_matches(name_or_number, self.run_names(), n=1)
-                advice = f"did you mean {near[0]!r}?" if near else "`lbadvisor runs` lists them"
+                near = nearest(name_or_number, self.run_names())
+                advice = f"did you mean {near!r}?" if near else "`lbadvisor runs` lists them"
                 raise UnknownRunError(f"no run is named {name_or_number!r}: {advice}")
             return found
         # A longer number exceeds SQLite's integers.

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from lbadvisor.cli.follow import Stop, follow, follow_unsaved
+from lbadvisor.runs.following import Stop, follow, follow_unsaved
 
 
 class Work:

@@ -141,7 +141,7 @@ def test_page_and_picture_are_written_and_stdout_stays_empty(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     html, png = tmp_path / "report.html", tmp_path / "chart.png"
-    write_reports(store, comparison(store), html, png, COMMANDS)
+    write_reports(store, comparison(store), html, png)
     said = capsys.readouterr()
     assert said.out == ""
     assert re.fullmatch(r".*report\.html: 4\.9 MB written\n.*chart\.png: 0\.\d MB written\n", said.err, flags=re.S)
@@ -150,7 +150,7 @@ def test_page_and_picture_are_written_and_stdout_stays_empty(
 
 
 def test_nothing_is_written_where_nothing_is_asked_for(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    write_reports(store, comparison(store), None, None, COMMANDS)
+    write_reports(store, comparison(store), None, None)
     assert capsys.readouterr() == ("", "")
 
 

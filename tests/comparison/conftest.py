@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from plain_results import result_of
 
 from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.comparison.comparison import Comparison, RunResult
-from lbadvisor.comparison.results import result_of
 from lbadvisor.recipe.parts import Part
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import AdaptedFrom, Batch, Data, Model, Sgd

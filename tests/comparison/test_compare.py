@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from plain_results import result_of
 
 from lbadvisor.comparison import compare, results
 from lbadvisor.comparison.comparison import Better, Comparison, Metric, RunSummary
@@ -19,11 +20,11 @@ Recorded = tuple[Run, Sequence[Measurement]]
 
 
 def compare_runs(runs: Sequence[Recorded]) -> Comparison:
-    return compare.compare_runs([results.result_of(run, measurements) for run, measurements in runs])
+    return compare.compare_runs([result_of(run, measurements) for run, measurements in runs])
 
 
 def summary_of(run: Run, measurements: Sequence[Measurement]) -> RunSummary:
-    return results.summary_of(results.result_of(run, measurements))
+    return results.summary_of(result_of(run, measurements))
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from plain_results import result_of, standing_of
 
 from lbadvisor.comparison.compare import compare_runs
 from lbadvisor.comparison.comparison import Metric, Position, RunResult
-from lbadvisor.comparison.results import result_of, shared_positions, standing_of
+from lbadvisor.comparison.results import shared_positions
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd
 from lbadvisor.recipe.schedule_tables import Schedule

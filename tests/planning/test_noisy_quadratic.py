@@ -12,16 +12,24 @@ from lbadvisor.planning.noisy_quadratic import (
     Descent,
     NoisyQuadratic,
     best_descent,
-    expected_loss,
     needed_stretch,
     noise_scale_along,
     stretch_caveats,
+    terms,
     updates_to,
 )
 
 SMALL = NoisyQuadratic((1.0, 0.25, 0.05), (2.0, 0.3, 0.7))
 UPDATES = {1: 200_969, 4: 49_800, 16: 12_571, 64: 3315, 256: 1109, 1024: 710, 4096: 654}
 """By batch size, with the best of 60 learning rates; computed with numpy, apart from this program."""
+
+
+def expected_loss(model: NoisyQuadratic, descent: Descent) -> float:
+    """Its expected loss at the end; lr h must be below 2."""
+    return sum(
+        h * (final + kept**descent.updates * (1 - final))
+        for h, kept, final in terms(model, descent.lr, descent.batch_size)
+    ) / 2  # fmt: skip
 
 
 def recursion(model, lr, batch_size, updates):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from lbadvisor.errors import PlanError, RefusedError
 from lbadvisor.planning.baseline import baseline_of_numbers
 from lbadvisor.planning.caveats import caveats_of_adapted
-from lbadvisor.planning.plan import advise, advise_numbers, numbers_body, plan_body, plan_json, plan_of_json
+from lbadvisor.planning.plan import advise, advise_numbers, plan_body, plan_json, plan_of_json
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import FINITE_POPULATION, LINEAR, parse_lr_rule
 from lbadvisor.recipe.parts import PARTS, parse_parts
@@ -368,7 +368,7 @@ def test_only_the_warnings_that_apply_are_given(request_, expected):
 def test_numbers_alone_give_a_relative_plan():
     plan = advise_numbers(baseline_of_numbers(128, None, None, None, "sgd"), Request(4096, PARTS))
     line = lines(plan)
-    assert [numbers_body(plan)[key] for key in ("schema", "baseline", "adapted")] == [1, None, None]
+    assert [plan_body(plan)[key] for key in ("schema", "baseline", "adapted")] == [1, None, None]
     assert line["optimizer.lr"].unit == "x baseline"
     assert line["optimizer.lr"].after == pytest.approx(5.656854, abs=1e-6)
     assert line["schedule.epochs"].after == 32
@@ -421,7 +421,7 @@ def test_a_plan_comes_back_from_its_json():
 
 
 def test_a_plan_of_numbers_is_no_plan_of_a_recipe():
-    text = json.dumps(numbers_body(advise_numbers(baseline_of_numbers(128), Request(512, PARTS))))
+    text = json.dumps(plan_body(advise_numbers(baseline_of_numbers(128), Request(512, PARTS))))
     with pytest.raises(PlanError, match="by another version of the program, or by hand"):
         plan_of_json(text)
 

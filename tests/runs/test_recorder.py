@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from plain_results import result_of, standing_of
 
 import lbadvisor
 from lbadvisor.comparison.comparison import Position
-from lbadvisor.comparison.results import result_of, standing_of
 from lbadvisor.errors import InTrainingError, PlanError, RecipeError, RefusedError, StoreError, UsageError
 from lbadvisor.planning.plan import advise
 from lbadvisor.planning.request import Request

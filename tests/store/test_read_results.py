@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from plain_results import result_of, standing_of
 
 from lbadvisor.comparison.comparison import Position
-from lbadvisor.comparison.results import result_of, standing_of
 from lbadvisor.errors import UnknownRunError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Data, Model, Sgd

@@ -60,7 +60,8 @@ def calibrate(
     predicted by the measured gradient noise. Stores nothing.
     """
     from lbadvisor.cli.display.console import print_json, stdout
-    from lbadvisor.cli.display.render_calibration import calibration_body, print_calibration
+    from lbadvisor.cli.display.json_body import json_of
+    from lbadvisor.cli.display.render_calibration import print_calibration
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
     from lbadvisor.cli.options.places import machine_of
@@ -93,7 +94,7 @@ def calibrate(
         return
     found = run_calibration(computer, asked, display)
     if as_json:
-        print_json(calibration_body(found))
+        print_json({"schema": 1} | json_of(found))
     else:
         print_calibration(stdout(), found)
 
@@ -110,7 +111,7 @@ def show_price(asked: "CalibrationRequest", display: "Display") -> None:
 
 def run_calibration(machine: "Machine", asked: "CalibrationRequest", display: "Display") -> "Calibration":
     """Run it, and show how far it is."""
-    from lbadvisor.cli.follow import follow_probe
+    from lbadvisor.cli.probing import follow_probe
     from lbadvisor.diagnostics.calibration.short_runs import calibrate as events_of
 
     return follow_probe(events_of(machine, asked), display)

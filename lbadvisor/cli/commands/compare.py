@@ -50,11 +50,11 @@ def compare(
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_comparison import csv_of, markdown_of, print_comparison
-    from lbadvisor.cli.display.reporting import check_reports, command_line, write_reports
+    from lbadvisor.cli.display.reporting import check_reports, write_reports
     from lbadvisor.cli.display.terminal_curves import draw_groups
-    from lbadvisor.cli.options.places import opened
     from lbadvisor.comparison.column_words import parse_columns
     from lbadvisor.comparison.conditions import parse_condition
+    from lbadvisor.runs.databases import opened
     from lbadvisor.runs.selection import compare_selection, select
 
     if not runs and not where:
@@ -75,4 +75,4 @@ def compare(
             print_comparison(console, comparison)
             if curve:
                 draw_groups(console, store, comparison, by)
-        write_reports(store, comparison, html, png, (command_line(),))
+        write_reports(store, comparison, html, png)

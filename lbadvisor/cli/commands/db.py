@@ -9,10 +9,10 @@ from rich.text import Text
 
 from lbadvisor.cli.display.console import print_json, say, stderr, stdout
 from lbadvisor.cli.options.command import command
-from lbadvisor.cli.options.places import database_path, opened
 from lbadvisor.cli.options.words import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.records.numerals import ABSENT
+from lbadvisor.runs.databases import database_path, opened
 
 db = typer.Typer(
     name="db", add_completion=False, no_args_is_help=True, help="Locate, upgrade, check and query the database."
@@ -94,9 +94,7 @@ def query(
     database: Database = None,
 ) -> None:
     """Query the database in SQL, read-only: a query that would change anything is refused."""
-    import csv
-    import sys
-
+    from lbadvisor.cli.display.comma_separated import csv_text
     from lbadvisor.cli.display.table import Heading, Table, print_table
     from lbadvisor.store import query as asking
 
@@ -111,9 +109,7 @@ def query(
         ]
         print_json({"schema": 1, "columns": list(answer.columns), "rows": rows})
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(answer.columns)
-        writer.writerows(answer.rows)
+        print(csv_text([answer.columns, *answer.rows]), end="")  # noqa: T201
     else:
         # The first column matters most to the user.
         columns = (Heading(name, "name", rank=place) for place, name in enumerate(answer.columns))

@@ -66,10 +66,11 @@ def ladder(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, targets_of, with_requests
     from lbadvisor.cli.options.known_words import noise_scale_of
-    from lbadvisor.cli.options.places import machine_of, opened_to_train
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.planning.arms import parse_arms
     from lbadvisor.planning.knowledge import Knowledge
     from lbadvisor.planning.planned_arms import LadderRequest
+    from lbadvisor.runs.databases import opened_to_train
     from lbadvisor.runs.names import checked_name, ladder_name_of
     from lbadvisor.runs.reuse import name_of_ladder
 

@@ -10,18 +10,15 @@ from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
-from lbadvisor.cli.options.places import opened
 from lbadvisor.errors import UsageError
+from lbadvisor.runs.databases import opened
 
 if TYPE_CHECKING:
     from lbadvisor.records.run import Ladder, Run
     from lbadvisor.store import Store
 
 ladders = typer.Typer(
-    name="ladders",
-    add_completion=False,
-    invoke_without_command=True,
-    help="List, show, rename and delete ladders.",
+    name="ladders", add_completion=False, invoke_without_command=True, help="List, show, rename and delete ladders."
 )
 LadderName = Annotated[
     str, typer.Argument(metavar="LADDER", help="Name of a ladder.", autocompletion=completion.ladders)

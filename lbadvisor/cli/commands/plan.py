@@ -86,13 +86,7 @@ def plan(
     on many of them.
     """
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.adaptation import (
-        arm_or_request_of,
-        baseline_recipe,
-        distances_in,
-        target_of,
-        write_recipe,
-    )
+    from lbadvisor.cli.options.adaptation import baseline_recipe, distances_in, request_of, target_of, write_recipe
     from lbadvisor.cli.options.known_words import known_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.errors import UsageError
@@ -107,7 +101,7 @@ def plan(
         baseline = baseline_recipe(recipe, changes, words)
         of_recipe = baseline_of(baseline)
         request = replace(
-            arm_or_request_of(adapt, words, of_recipe),
+            request_of(adapt, words, of_recipe),
             known=known_of(known, of_recipe),
             distances=distances_in(known.database, adapt, baseline),
         )
@@ -123,7 +117,7 @@ def plan(
         _show(made, of_recipe, request, shown, baseline.name)
     elif numbers.batch_size is not None:
         of_numbers = numbers.baseline(numbers.batch_size)
-        request = replace(arm_or_request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
+        request = replace(request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
         _show(advise_numbers(of_numbers, request), of_numbers, request, shown)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
@@ -136,7 +130,7 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     from lbadvisor.cli.this_cpu import training_cpu_flags
     from lbadvisor.planning.bf16_note import bf16_note
     from lbadvisor.planning.outlook import diagnosis_of, outlook_of
-    from lbadvisor.planning.plan import Plan, numbers_body, plan_body
+    from lbadvisor.planning.plan import Plan, plan_body
 
     outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
     in_time = None if outlook is None else diagnosis_of(outlook)
@@ -146,8 +140,7 @@ def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: 
     else:
         from lbadvisor.cli.display.json_body import json_of
 
-        body = plan_body(made) if isinstance(made, Plan) else numbers_body(made)
-        print_json(body | {"outlook": None if outlook is None else json_of(outlook), "bf16": note})
+        print_json(plan_body(made) | {"outlook": None if outlook is None else json_of(outlook), "bf16": note})
     if in_time is not None:
         from lbadvisor.cli.display.diagnosis_display import write_diagnoses
 
@@ -161,8 +154,8 @@ def _timing(made: "Plan", machine: options.MachineOptions, words: Words, *, quie
     display = Display(quiet=quiet)
     display.show_loading()
 
-    from lbadvisor.cli.follow import follow_probe
     from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.cli.probing import follow_probe
     from lbadvisor.diagnostics.update_timing import TIMED, time_updates, timed_recipes
 
     computer = machine_of(machine, words)

@@ -39,7 +39,8 @@ def everything(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-    from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.runs.databases import opened
 
     check_reports(html, None)
     display = Display(quiet=quiet)
@@ -50,7 +51,7 @@ def everything(
         refuse_without_effect(words, TrainedOn.of(subject.baseline))
         display.show_loading()
 
-        from lbadvisor.cli.follow import follow_probe
+        from lbadvisor.cli.probing import follow_probe
         from lbadvisor.runs.examination import examine, planned
         from lbadvisor.runs.workspace import Workspace
 

@@ -1,27 +1,11 @@
 """`lbadvisor probe diffusion`: the law by which the weights of stored runs leave their first values."""
 
-from typing import Annotated
-
-import typer
-
-from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 
 
 @command
-def diffusion(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs by name or number, or ladders; the first is the baseline.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ],
-    shown: options.Shown,
-    database: options.Database = None,
-) -> None:
+def diffusion(runs: options.RunNames, shown: options.Shown, database: options.Database = None) -> None:
     """Fit the growth of the weight distance: a logarithm of the updates, a square root, or another power.
 
     Each run is fitted from the start of the full learning rate until it first falls, and so are its groups of layers if
@@ -31,9 +15,9 @@ def diffusion(
     """
     from lbadvisor.cli.display.diagnosis_display import show_diagnosis
     from lbadvisor.cli.display.reporting import check_reports
-    from lbadvisor.cli.options.places import opened
     from lbadvisor.diagnostics.diffusion.diffusion import diffusion_of
     from lbadvisor.diagnostics.diffusion.diffusion_diagnosis import diagnosis_of_diffusion
+    from lbadvisor.runs.databases import opened
     from lbadvisor.runs.selection import select
 
     check_reports(shown.html, shown.png)

@@ -52,8 +52,9 @@ def noise(
     """
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.command_line import names_recipe
-    from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.diagnostics.noise.noise_findings import noise_diagnosis
+    from lbadvisor.runs.databases import opened
 
     check_reports(shown.html, shown.png)
     if not names_recipe(words):

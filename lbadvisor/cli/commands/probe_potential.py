@@ -46,7 +46,8 @@ def potential(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe
-    from lbadvisor.cli.options.places import machine_of, opened_to_train
+    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.runs.databases import opened_to_train
 
     probed = baseline_recipe(recipe, changes, words)
     check_reports(shown.html, shown.png)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
@@ -14,12 +13,7 @@ from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
 @command
 def sharpness(
     words: Words,
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...", help="Runs by name or number, or ladders.", autocompletion=completion.runs_or_ladders
-        ),
-    ],
+    runs: options.RunNames,
     *,
     where: options.Where = None,
     epsilon: Annotated[
@@ -40,8 +34,9 @@ def sharpness(
     """
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.comparison.conditions import parse_condition
+    from lbadvisor.runs.databases import opened
 
     check_reports(shown.html, shown.png)
     conditions = [parse_condition(text) for text in where or ()]

@@ -41,16 +41,12 @@ def refine(
     ] = None,
     bounds: Annotated[
         tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Range of exponents to search.")
-    ] = (
-        0.0,
-        1.0,
-    ),
+    ] = (0.0, 1.0),
     metric: Annotated[
         Literal["error", "loss"], typer.Option("--metric", help="Metric to minimize on the held-out examples.")
     ] = "error",
     prune: Annotated[
-        bool,
-        typer.Option("--prune", help="Stop trials worse than the median after the first learning-rate drop."),
+        bool, typer.Option("--prune", help="Stop trials worse than the median after the first learning-rate drop.")
     ] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Start with the exponent that `lbadvisor calibrate` finds.")
@@ -79,11 +75,12 @@ def refine(
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
-    from lbadvisor.cli.options.places import database_path, machine_of, opened_to_train
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.planning.baseline import baseline_of
     from lbadvisor.recipe.validation import with_validation
     from lbadvisor.refine.search_space import search_space
+    from lbadvisor.runs.databases import database_path, opened_to_train
 
     if out is not None:
         check_out(out, force=force, source=recipe)
@@ -111,16 +108,8 @@ def refine(
     from lbadvisor.runs.workspace import Workspace
 
     computer = machine_of(machine, words)
-    asked = RefineRequest(
-        baseline=baseline,
-        request=request,
-        space=space,
-        trials=trials,
-        seeds=tuple(range(seed, seed + seeds)),
-        metric=metric,
-        epochs_budget=epochs_budget,
-        prune=prune,
-    )
+    of_seeds = tuple(range(seed, seed + seeds))
+    asked = RefineRequest(baseline, request, space, trials, of_seeds, metric, epochs_budget, prune=prune)
     display.show_line(_price_text(asked))
     if dry_run:
         said = f"would refine into study {asked.study_name}, database {database_path(database)}; nothing was done"
@@ -154,8 +143,8 @@ def _price_text(asked: "RefineRequest") -> str:
 
 def _refined(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.cli.display.refine_display import SearchDisplay, begins_a_run
-    from lbadvisor.cli.follow import Stop, follow
     from lbadvisor.refine.refining import refine as events_of
+    from lbadvisor.runs.following import Stop, follow
 
     with display.progress() as progress:
         ended = follow(events_of(workspace, asked), SearchDisplay(display, progress, asked).show, begins=begins_a_run)

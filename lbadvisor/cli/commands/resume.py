@@ -32,9 +32,10 @@ def resume(
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import also_measured
     from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-    from lbadvisor.cli.options.places import machine_of, opened
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.errors import RefusedError
     from lbadvisor.recipe.schedule import measuring
+    from lbadvisor.runs.databases import opened
 
     with opened(database) as store:
         found = store.run(run)

@@ -13,9 +13,10 @@ from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-from lbadvisor.cli.options.places import allowed_code, database_path, opened
+from lbadvisor.cli.options.places import allowed_code
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.databases import database_path, opened
 
 LAST_MEASUREMENTS = 10
 
@@ -86,12 +87,13 @@ def show(
     from lbadvisor.cli.display.console import print_json, stdout
     from lbadvisor.cli.display.json_body import json_of
     from lbadvisor.cli.display.render_runs import print_run
+    from lbadvisor.comparison.results import summary_of
     from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, pruned, update_of
 
     with opened(database) as store:
         found = store.run(run)
         measured, readings = store.measurements(found.number), store.readings(found.number)
-        folder = store.checkpoint_folder(found)
+        folder, (result,) = store.checkpoint_folder(found), store.results_of([found.number])
     saved_updates = [update_of(path) for path in checkpoints(folder)]
     shown = measured if measurements else measured[-LAST_MEASUREMENTS:]
     if as_json:
@@ -106,14 +108,8 @@ def show(
         )
     else:
         saved = f"update {', '.join(map(str, saved_updates))}" if saved_updates else None
-        print_run(
-            stdout(),
-            found,
-            "pruned" if found.recipe.recorded is None and pruned(folder, found) else saved,
-            measured,
-            shown,
-            readings,
-        )
+        kept = "pruned" if found.recipe.recorded is None and pruned(folder, found) else saved
+        print_run(stdout(), found, summary_of(result), kept, shown, len(measured), readings)
 
 
 @runs.command("rename")
@@ -178,14 +174,7 @@ def delete(
 @runs.command("prune")
 @command
 def prune(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN...]",
-            help="Runs by name or number, or ladders; default: all.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ] = None,
+    names: options.RunNamesOrAll = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
     database: options.Database = None,

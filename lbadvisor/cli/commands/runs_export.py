@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from lbadvisor.cli.options import completion
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
-from lbadvisor.cli.options.places import database_path, opened
+from lbadvisor.runs.databases import database_path, opened
 
 if TYPE_CHECKING:
     from lbadvisor.diagnostics.advance import Advance
@@ -21,14 +20,7 @@ if TYPE_CHECKING:
 
 @command
 def export(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN...]",
-            help="Runs by name or number, or ladders; default: all.",
-            autocompletion=completion.runs_or_ladders,
-        ),
-    ] = None,
+    names: options.RunNamesOrAll = None,
     where: options.Where = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write. Default: stdout.")
@@ -56,8 +48,8 @@ def export(
     from lbadvisor.cli.output import check_out
     from lbadvisor.comparison.conditions import parse_condition
     from lbadvisor.errors import LbadvisorError
+    from lbadvisor.files import write_atomically
     from lbadvisor.runs.selection import select
-    from lbadvisor.training.files import write_atomically
 
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
@@ -81,7 +73,7 @@ def export(
 def _track(store: "Store", selection: "Selection", tensorboard: Path | None, mlflow: str | None) -> None:
     from lbadvisor.cli.display.console import say, stderr
     from lbadvisor.cli.display.train_display import Display
-    from lbadvisor.cli.follow import follow_probe
+    from lbadvisor.cli.probing import follow_probe
     from lbadvisor.records.numerals import counted
     from lbadvisor.trackers.event_files import write_events
     from lbadvisor.trackers.mlflow_runs import tracking_uri_of, write_to_mlflow

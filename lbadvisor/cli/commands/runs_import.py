@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
-from lbadvisor.cli.options.places import opened_to_train
 from lbadvisor.errors import UsageError
+from lbadvisor.runs.databases import opened_to_train
 
 
 @command

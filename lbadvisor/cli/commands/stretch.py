@@ -51,8 +51,9 @@ def stretch(
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_requests
-    from lbadvisor.cli.options.places import machine_of, opened_to_train
+    from lbadvisor.cli.options.places import machine_of
     from lbadvisor.comparison.stretch_search import parse_margin
+    from lbadvisor.runs.databases import opened_to_train
     from lbadvisor.runs.names import checked_name, ladder_name_of
 
     check_reports(shown.html, shown.png)

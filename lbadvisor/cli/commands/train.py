@@ -35,7 +35,8 @@ def train(
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import trained_recipe, with_requests
     from lbadvisor.cli.options.known_words import noise_scale_of
-    from lbadvisor.cli.options.places import machine_of, opened_to_train
+    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.runs.databases import opened_to_train
     from lbadvisor.runs.names import checked_name, run_name_of
     from lbadvisor.runs.reuse import StoredName, name_of_training
 

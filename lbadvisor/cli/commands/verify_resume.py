@@ -39,7 +39,8 @@ def verify_resume(
     from rich.markup import escape
 
     from lbadvisor.cli.display.console import print_json, say, stdout
-    from lbadvisor.cli.display.render_proof import proof_json, proof_step, proof_text
+    from lbadvisor.cli.display.json_body import json_of
+    from lbadvisor.cli.display.render_proof import proof_step, proof_text
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import trained_recipe
     from lbadvisor.cli.options.places import machine_of
@@ -50,14 +51,14 @@ def verify_resume(
     display = Display(quiet=quiet)
     display.show_loading()
     # From here on torch is needed, which takes seconds to import.
-    from lbadvisor.cli.follow import follow_unsaved
+    from lbadvisor.runs.following import follow_unsaved
     from lbadvisor.runs.resume_proof import prove
 
     events = prove(machine_of(machine, words), trained, seed, updates, kill_at)
     with display.progress() as shown:
         proof = follow_unsaved(events, lambda event: shown.show(proof_step(event)))
     if as_json:
-        print_json(proof_json(proof))
+        print_json({"schema": 1, "identical": proof.difference is None} | json_of(proof))
         raise typer.Exit(0 if proof.difference is None else 1)
     if proof.difference is not None:
         raise NotIdenticalError(proof_text(proof))

@@ -28,10 +28,7 @@ def group_table(comparison: Comparison, called: str) -> Table:
         Heading("closed, 95% interval"),
     ]
     if _has_steps(comparison):
-        columns += [
-            Heading("step, points", rank=3, meaning=step),
-            Heading("step, 95% interval", rank=4, meaning=kept),
-        ]
+        columns += [Heading("step, points", rank=3, meaning=step), Heading("step, 95% interval", rank=4, meaning=kept)]
     rows, of_run = [], {run.number: run for run in comparison.runs}
     for group, gap in zip(comparison.groups, comparison.gap.groups, strict=True):
         # Runs of one recipe differ in their length if they are scheduled by distance.

@@ -64,24 +64,13 @@ class ShowsSteps(Protocol):
 def progress(console: Console, *, quiet: bool) -> Iterator[ShowsSteps]:
     """What suits the console."""
     if quiet:
-        yield _Silent()
+        yield _Lines(Console(quiet=True))
     elif console.is_terminal:
         bars = _Bars(console)
         with bars.rich:
             yield bars
     else:
         yield _Lines(console)
-
-
-class _Silent:
-    def begin(self, step: Step) -> None:
-        pass
-
-    def show(self, step: Step) -> None:
-        pass
-
-    def drop(self, task: str) -> None:
-        pass
 
 
 @dataclass(slots=True)

@@ -1,13 +1,10 @@
-"""A calibration as a table and as JSON."""
-
-from typing import Any
+"""A calibration as a table."""
 
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 from lbadvisor.cli.display.console import say
-from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.table import Heading, Table, print_table
 from lbadvisor.diagnostics.calibration.calibration import Calibration, exponent_text
 from lbadvisor.planning.noise_scale import noise_scale_text
@@ -43,8 +40,3 @@ def print_calibration(console: Console, found: Calibration) -> None:
     )
     print_table(console, Table(_COLUMNS, rows))
     say(console, Text(found.conclusion))
-
-
-def calibration_body(found: Calibration) -> dict[str, Any]:
-    """The calibration as the documented JSON object: its record's fields; a distance that is not finite is null."""
-    return {"schema": 1} | json_of(found)

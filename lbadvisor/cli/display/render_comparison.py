@@ -8,13 +8,7 @@ from rich.text import Text
 
 from lbadvisor.cli.display.comma_separated import csv_text
 from lbadvisor.cli.display.console import say
-from lbadvisor.cli.display.group_rows import (
-    EVIDENCE_COLUMNS,
-    closed_text,
-    evidence_values,
-    group_table,
-    points_text,
-)
+from lbadvisor.cli.display.group_rows import EVIDENCE_COLUMNS, closed_text, evidence_values, group_table, points_text
 from lbadvisor.cli.display.table import Heading, Table, TableCell, markdown, print_first_that_fits, print_table
 from lbadvisor.comparison.change_text import change_texts
 from lbadvisor.comparison.comparison import Change, Comparison, Metric

@@ -1,19 +1,13 @@
 """A proof of resuming: how far it is, and what came of it."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lbadvisor.cli.display.json_body import json_of
 from lbadvisor.cli.display.progress import Step, prepared
 from lbadvisor.training.data.dataset import Preparing
 
 if TYPE_CHECKING:
     from lbadvisor.runs.resume_proof import ProofProgress, ResumeProof
-
-
-def proof_json(proof: "ResumeProof") -> dict[str, Any]:
-    """The proof's fields, and whether it holds."""
-    return {"schema": 1, "identical": proof.difference is None, **json_of(proof)}
 
 
 def proof_text(proof: "ResumeProof") -> str:

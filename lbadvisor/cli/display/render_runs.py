@@ -9,7 +9,6 @@ from rich.text import Text
 from lbadvisor.cli.display.measured import measured_text
 from lbadvisor.cli.display.table import Heading, Table, print_facts, print_table
 from lbadvisor.comparison.comparison import RunSummary
-from lbadvisor.comparison.results import result_of, summary_of
 from lbadvisor.records.numerals import ABSENT, number_text
 from lbadvisor.records.quantities import ACCURACY, BY_KEY, READINGS_BY_KEY, SECONDS
 from lbadvisor.records.run import Measurement, Reading, Run
@@ -61,15 +60,15 @@ def _parts_text(run: RunSummary) -> str:
 def print_run(
     console: Console,
     run: Run,
+    summary: RunSummary,
     saved: str | None,
-    measured: list[Measurement],
     shown: list[Measurement],
+    of: int,
     readings: list[Reading],
 ) -> None:
-    """All that is known of one run: what is `saved` of it, the measurements to be `shown`, how many `readings`."""
+    """All that is known of one run: what is `saved` of it, the `shown` ones `of` its measurements, its `readings`."""
     from lbadvisor.recipe.file import dump_recipe
 
-    summary = summary_of(result_of(run, measured))
     facts: dict[str, Any] = {
         "run": f"{run.number}, {run.name}",
         "status": run.status,
@@ -100,7 +99,6 @@ def print_run(
     # A line of TOML is not wrapped: what is printed can be saved and read again.
     console.print(Text(dump_recipe(run.recipe)), soft_wrap=True)
     if shown:
-        of = len(measured)
         title = (
             "Measurements" if len(shown) == of else f"The last {len(shown)} of {of} measurements (--measurements: all)"
         )

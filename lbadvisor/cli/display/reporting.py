@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbadvisor.errors import UsageError
+from lbadvisor.report.writing import PAGE_MARK, PICTURE_MARK, check_target
 
 if TYPE_CHECKING:
     from lbadvisor.comparison.comparison import Comparison
@@ -24,23 +25,17 @@ def check_reports(html: Path | None, png: Path | None) -> None:
     if html is not None and html == png:
         raise UsageError(f"--html and --png name the same file, {html}: give each its own")
     if html is not None:
-        from lbadvisor.report.rendering import check_page_target
-
-        check_page_target(html)
+        check_target(html, PAGE_MARK)
     if png is not None:
         if png.suffix.lower() != ".png":
             raise UsageError(f"--png {png}: give a file name that ends in .png")
-        from lbadvisor.report.panels import check_picture_target
-
-        check_picture_target(png)
+        check_target(png, PICTURE_MARK)
 
 
-def write_reports(
-    store: "Store", comparison: "Comparison", html: Path | None, png: Path | None, commands: Sequence[str]
-) -> None:
+def write_reports(store: "Store", comparison: "Comparison", html: Path | None, png: Path | None) -> None:
     """Write the comparison's page and its picture, those that have a path, and say so on stderr.
 
-    `commands` are those that make the comparison anew. Raises `UsageError` if another file is in the way and
+    Raises `UsageError` if another file is in the way and
     `LbadvisorError` if one cannot be written.
     """
     from rich.text import Text
@@ -49,7 +44,7 @@ def write_reports(
 
     if html is None and png is None:
         return
-    report = report_of(store, comparison, commands)
+    report = report_of(store, comparison, (command_line(),))
     if html is not None:
         from lbadvisor.report.page import write_page
 

@@ -11,7 +11,7 @@ from lbadvisor.cli.display.console import say, stderr, stdout
 from lbadvisor.cli.display.measured import accuracy_text, measured_text, told_of, told_text
 from lbadvisor.cli.display.progress import RunSteps, ShowsSteps, prepared, progress
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
-from lbadvisor.comparison.results import is_evaluated, result_of
+from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.planning.caveats import caveats_of_adapted
 from lbadvisor.planning.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
@@ -121,15 +121,14 @@ class Display:
             "(--set optimizer.lr=...) rather than clip (Google Tuning Playbook)"
         )
 
-    def show_result(self, run: Run, measurements: Sequence[Measurement], *, again: bool) -> None:
+    def show_result(self, result: RunResult, *, again: bool) -> None:
         """How the run ended, on stdout."""
-        evaluated = [m for m in measurements if is_evaluated(m)]
+        run, last = result.run, result.final
         lead = "is already complete" if again else "complete"
         text = f"{escape(run.name)} {lead}: {run.update} updates"
-        if evaluated:
-            last = evaluated[-1]
+        if last is not None:
             told = told_of(last)
-            best = result_of(run, evaluated).best.get(told.key, last)
+            best = result.best.get(told.key, last)
             text += (
                 f", {last.epoch:.4g} epochs,{accuracy_text(last)} (best {told_text(told, best)} at update "
                 f"{best.update}), {measured_text(SECONDS, last)} s"

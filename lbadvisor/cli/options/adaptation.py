@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, get_args
 
 from lbadvisor.cli.options.command_line import MOST, Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
-from lbadvisor.cli.options.places import opened
 from lbadvisor.cli.options.words import Adapt, Changes, Rules
 from lbadvisor.cli.output import write_out
 from lbadvisor.errors import UsageError
@@ -23,6 +22,7 @@ from lbadvisor.planning.plan import Plan, advise
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import parse_lr_rule
 from lbadvisor.recipe.parts import Part, parse_parts
+from lbadvisor.runs.databases import opened
 
 if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
@@ -98,27 +98,19 @@ def request_by(rules: Rules, target: int, parts: tuple[Part, ...]) -> Request:
 
 
 def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
-    """The request that the options make. Raises `UsageError` for an option without effect on `baseline`."""
-    parts = parse_parts("all" if adapt.parts is None else adapt.parts)
-    request = replace(
-        request_by(adapt.rules, target_of(adapt.target), parts),
-        lr_rule=parse_lr_rule(adapt.lr_rule),
-        stretch_share=adapt.stretch_share,
+    """The request that the options make, or the named arm's, for which the distances are still to be read.
+
+    Raises `UsageError` for an option without effect on `baseline`.
+    """
+    asked = request_by(adapt.rules, target_of(adapt.target), parse_parts("all" if adapt.parts is None else adapt.parts))
+    requests: tuple[Request, ...] = (
+        replace(asked, lr_rule=parse_lr_rule(adapt.lr_rule), stretch_share=adapt.stretch_share),
     )
-    refuse_without_effect(words, Planned(baseline, (request,)))
-    return request
-
-
-def arm_or_request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
-    """The same, or the named arm's request, for which the distances are still to be read."""
-    if adapt.arm is None:
-        return request_of(adapt, words, baseline)
-    arm = arm_of(adapt.arm)
-    if arm.follows is not None and adapt.distances_from is None:
-        raise UsageError(f"the arm {arm.name} needs the distances of a run of the baseline: --distances-from RUN")
-    make = arm.request
-    asked = request_by(adapt.rules, target_of(adapt.target), ())
-    requests: tuple[Request, ...] = () if make is None else (make(asked),)
+    if adapt.arm is not None:
+        arm = arm_of(adapt.arm)
+        if arm.follows is not None and adapt.distances_from is None:
+            raise UsageError(f"the arm {arm.name} needs the distances of a run of the baseline: --distances-from RUN")
+        requests = () if arm.request is None else (arm.request(replace(asked, parts=())),)
     refuse_without_effect(words, Planned(baseline, requests))
     return requests[0]
 
@@ -147,7 +139,7 @@ def trained_recipe(
     baseline = baseline_recipe(path, changes, words)
     if adapt.target is None:
         return None, baseline
-    request = arm_or_request_of(adapt, words, baseline_of(baseline))
+    request = request_of(adapt, words, baseline_of(baseline))
     distances = distances_in(database, adapt, baseline)
     plan = advise(baseline, replace(request, known=Knowledge(noise_scale), distances=distances))
     return plan, plan.adapted

@@ -5,13 +5,12 @@ planned or on the device, and are looked at once that is known. An option counts
 line, whatever its value.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from lbadvisor.cli.options.command_line import Words, names_recipe
 from lbadvisor.errors import UsageError
-from lbadvisor.planning.option_needs import NEEDS, Planned
+from lbadvisor.planning.option_needs import LARGER, NEEDS, Need, Planned
 from lbadvisor.recipe.catalog import BUNDLED
 
 if TYPE_CHECKING:
@@ -40,18 +39,6 @@ class ComputedOn:
     micro: str | None
 
 
-Known = TypeVar("Known", Words, TrainedOn, Planned, ComputedOn)
-
-
-@dataclass(frozen=True, slots=True)
-class Need(Generic[Known]):
-    """What an option needs of one of these; `otherwise` goes on from the option's name."""
-
-    of: type[Known]
-    met: Callable[[Known], bool]
-    otherwise: str
-
-
 def refuse_without_effect(words: Words, known: Words | TrainedOn | Planned | ComputedOn) -> None:
     """Raise `UsageError` for the first given option without effect, judged by what is known: first the words alone."""
     if words.subcommand is not None and words.given:
@@ -73,11 +60,6 @@ def _draws(words: Words) -> bool:
     return bool(_is_table(words) and words.values.get("--curve"))
 
 
-def _planned(option: str) -> tuple[Need[Planned], ...]:
-    """The needs of an option of the request, by its name in Python."""
-    return tuple(Need(Planned, need.met, need.otherwise) for need in NEEDS[option])
-
-
 def names_a_run(noise_scale: str) -> bool:
     """Whether --noise-scale names a run: anything but a number or an interval."""
     try:
@@ -89,33 +71,32 @@ def names_a_run(noise_scale: str) -> bool:
 
 def _by_run(words: Words) -> bool:
     text = words.values["--noise-scale"]
-    return text is not None and names_a_run(text)
+    return (text is not None and names_a_run(text)) or words.values["--distances-from"] is not None
 
 
-TARGET = Need(Words, lambda words: words.values["--to"] is not None, "needs the target batch size: --to B")
-RECIPE = Need(Words, lambda words: words.values["recipe"] is not None, "needs a recipe")
+def _with(other: str, otherwise: str) -> Need[Words]:
+    """The need of another option or argument."""
+    return Need(Words, lambda words: words.values[other] is not None, otherwise)
+
+
+TARGET = _with("--to", "needs the target batch size: --to B")
+RECIPE = _with("recipe", "needs a recipe")
 NO_RECIPE = Need(
     Words,
     lambda words: words.values["recipe"] is None,
     "belongs to a plan without a recipe: change the recipe with --set instead",
 )
-FROM = Need(Words, lambda words: words.values["--from"] is not None, "needs the baseline batch size: --from B")
+FROM = _with("--from", "needs the baseline batch size: --from B")
 NO_ARM = Need(
-    Words,
-    lambda words: words.values.get("--arm") is None,
-    "cannot be combined with --arm, which says what is adapted",
+    Words, lambda words: words.values.get("--arm") is None, "cannot be combined with --arm, which says what is adapted"
 )
 BY_DISTANCE = Need(
     Words,
     lambda words: words.values["--arm"] in (None, "distance"),
     "belongs to --arm distance: the other arms have no distances",
 )
-FOLLOWS = Need(
-    Words,
-    lambda words: words.values["--distances-from"] is not None,
-    "has no effect without --distances-from RUN, which is read from the database",
-)
-OUT = Need(Words, lambda words: words.values["--out"] is not None, "has no effect without --out FILE")
+FOLLOWS = _with("--distances-from", "has no effect without --distances-from RUN, which is read from the database")
+OUT = _with("--out", "has no effect without --out FILE")
 ONE_FORM = Need(
     Words,
     lambda words: sum(bool(words.values.get(form)) for form in FORMS) < 2,
@@ -145,7 +126,6 @@ SEEDED = Need(
     lambda words: any(":" not in arm for arm in words.values["--arms"].split(",")),
     "has no effect: every arm of --arms has its own number of seeds",
 )
-(LARGER,) = _planned("noise_scale")
 LOOKED_FOR = Need(
     TrainedOn,
     lambda trained: trained.dataset not in BUNDLED,
@@ -171,18 +151,16 @@ OF_RECIPE = Need(Words, names_recipe, "has no effect on stored runs, which have 
 OF_RUNS = Need(Words, lambda words: not names_recipe(words), "has no effect on a recipe: nothing of it is stored")
 
 BY_RUN = Need(
-    Words,
-    lambda words: _by_run(words) or words.values["--distances-from"] is not None,
-    "has no effect: only --distances-from and a --noise-scale that names a run are read from a database",
+    Words, _by_run, "has no effect: only --distances-from and a --noise-scale that names a run are read from a database"
 )
 TIMED = Need(Words, lambda words: words.values["--rate"] == "measure", "has no effect without --rate measure")
-RATE = Need(Words, lambda words: words.values["--rate"] is not None, "has no effect without --rate")
+RATE = _with("--rate", "has no effect without --rate")
 IN_TIME = Need(
     Words,
     lambda words: words.values["--rate"] is not None or words.values["--noise-scale"] is not None,
     "has no effect without --rate or --noise-scale: the page shows what they tell",
 )
-DEVICES = Need(Words, lambda words: words.values["--devices"] is not None, "needs the number of devices: --devices N")
+DEVICES = _with("--devices", "needs the number of devices: --devices N")
 MEASURABLE = Need(
     Words,
     lambda words: words.values["--rate"] != "measure" or words.values["recipe"] is not None,
@@ -204,146 +182,86 @@ UNTRACKED = Need(
 SETTINGS = Need(Words, lambda words: words.values["--recipe"] is None, "belongs to a run without --recipe")
 ALWAYS: tuple[Need[Any], ...] = ()
 
-EFFECTS: dict[str, tuple[Need[Any], ...]] = {
-    # What to do, and how to say it.
-    "--json": (ONE_FORM,),
-    "--md": (ONE_FORM,),
-    "--csv": (ONE_FORM,),
-    "--quiet": ALWAYS,
-    "--dry-run": ALWAYS,
-    "--html": (DONE,),
-    "--png": (DONE,),
-    "--chart": (TABLE, DONE),
-    "--out": ALWAYS,
-    "--force": (OUT,),
-    "--name": ALWAYS,
-    # Where everything lies, and what computes.
-    "--db": ALWAYS,
-    "--data-dir": (LOOKED_FOR, FOUND_BY_FACTORY),
-    "--allow-code": (OWN_CODE,),
-    "--device": ALWAYS,
-    "--micro": (MEMORY_SEEN,),
-    "--threads": ALWAYS,
-    # The recipe.
-    "--set": (RECIPE,),
-    "--schedule-scale": (RECIPE,),
-    "--precision": (RECIPE,),
-    "--recompute-statistics": ALWAYS,
-    "--measure": ALWAYS,
-    "--seed": ALWAYS,
-    "--seeds": ALWAYS,
-    # The adaptation.
-    "--to": (ADAPTED,),
-    "--arm": (TARGET,),
-    "--adapt": (TARGET, NO_ARM),
-    "--lr-rule": (TARGET, NO_ARM, *_planned("lr_rule")),
-    "--ghost": (TARGET, *_planned("ghost_batch_size")),
-    "--betas": (TARGET, *_planned("betas")),
-    "--weight-decay": (TARGET, *_planned("weight_decay")),
-    "--stretch-share": (TARGET, NO_ARM, *_planned("stretch_share")),
-    "--distances-from": (TARGET, RECIPE, BY_DISTANCE),
-    # Of one command each.
-    "--noise-scale": (TARGET, LARGER),
-    "plan --db": (BY_RUN,),
-    "verify-resume --db": (FOLLOWS,),
-    "plan --rate": (MEASURABLE, LARGER),
-    "plan --devices": (SIZED,),
-    "plan --parameters": (DEVICES, RATE, COUNTED),
-    "plan --bandwidth": (DEVICES, RATE),
-    "plan --latency": (DEVICES, RATE),
-    "plan --jitter": (DEVICES, RATE),
-    "plan --chart": (TABLE, DEVICES, RATE),
-    "plan --html": (IN_TIME,),
-    "plan --png": (DEVICES, RATE),
-    "plan --device": (TIMED,),
-    "plan --data-dir": (TIMED, LOOKED_FOR, FOUND_BY_FACTORY),
-    "plan --from": (NO_RECIPE,),
-    "plan --lr": (NO_RECIPE, FROM),
-    "plan --epochs": (NO_RECIPE, FROM),
-    "plan --examples": (NO_RECIPE, FROM),
-    "plan --optimizer": (NO_RECIPE, FROM),
-    "plan --momentum": (NO_RECIPE, FROM),
-    "plan --beta1": (NO_RECIPE, FROM),
-    "plan --beta2": (NO_RECIPE, FROM),
-    "plan --epsilon": (NO_RECIPE, FROM),
-    "plan --weight-decay-value": (NO_RECIPE, FROM),
-    "plan --out": (RECIPE,),
-    "audit --format": ALWAYS,
-    "audit --devices": ALWAYS,
-    "audit --from": ALWAYS,
-    "export --for": ALWAYS,
-    "export --devices": ALWAYS,
-    "export --db": (FOLLOWS,),
-    "verify-resume --updates": ALWAYS,
-    "verify-resume --at": ALWAYS,
-    "ladder --arms": ALWAYS,
-    "ladder --seeds": (SEEDED,),
-    "ladder --chart": (SWEEP, TABLE, DONE),
-    "ladder --md": (ONE_FORM, DONE),
-    "ladder --csv": (ONE_FORM, DONE),
-    "stretch --margin": ALWAYS,
-    "stretch --html": (DONE,),
-    "stretch --png": (DONE,),
-    "compare --where": ALWAYS,
-    "compare --columns": ALWAYS,
-    "compare --by": (AXIS,),
-    "compare --curve": (TABLE,),
-    "calibrate --updates": ALWAYS,
-    "calibrate --exponents": ALWAYS,
-    "calibrate --json": (DONE,),
-    "probe potential --distance": ALWAYS,
-    "probe potential --directions": ALWAYS,
-    "probe potential --examples": ALWAYS,
-    "probe potential --json": (DONE,),
-    "probe sharpness --where": ALWAYS,
-    "probe sharpness --epsilon": ALWAYS,
-    "probe sharpness --examples": ALWAYS,
-    "probe sharpness --json": (DONE,),
-    "probe covariance --at": ALWAYS,
-    "probe covariance --batches": ALWAYS,
-    "probe covariance --json": (DONE,),
-    "probe all --json": (DONE,),
-    "probe noise --to": ALWAYS,
-    "probe noise --updates": (OF_RECIPE,),
-    "probe noise --seeds": (OF_RECIPE,),
-    "probe noise --seed": (OF_RECIPE,),
-    "probe noise --set": (OF_RECIPE,),
-    "probe noise --schedule-scale": (OF_RECIPE,),
-    "probe noise --precision": (OF_RECIPE,),
-    "probe noise --device": (OF_RECIPE,),
-    "probe noise --data-dir": (OF_RECIPE, LOOKED_FOR, FOUND_BY_FACTORY),
-    "probe noise --dry-run": (OF_RECIPE,),
-    "probe noise --db": (OF_RUNS,),
-    "probe noise --json": (DONE,),
-    "refine --trials": ALWAYS,
-    "refine --epochs-budget": ALWAYS,
-    "refine --also": ALWAYS,
-    "refine --range": ALWAYS,
-    "refine --metric": ALWAYS,
-    "refine --prune": ALWAYS,
-    "refine --calibrate": (DONE,),
-    "refine --out": (DONE,),
-    "refine --json": (DONE,),
-    "runs --status": ALWAYS,
-    "runs --recipe": ALWAYS,
-    "runs --ladder": ALWAYS,
-    "runs --where": ALWAYS,
-    "runs --limit": ALWAYS,
-    "runs show --measurements": ALWAYS,
-    "runs delete --yes": (ASKED,),
-    "ladders delete --with-runs": ALWAYS,
-    "ladders delete --yes": (ASKED,),
-    "runs prune --yes": (ASKED,),
-    "runs export-weights --pt": ALWAYS,
-    "runs export-weights --weights": ALWAYS,
-    "runs export --where": ALWAYS,
-    "runs export --out": (UNTRACKED,),
-    "runs export --json": (UNTRACKED,),
-    "runs export --tensorboard": ALWAYS,
-    "runs export --mlflow": ALWAYS,
-    "runs import --recipe": ALWAYS,
-    "runs import --setting": (SETTINGS,),
-    "runs import --column": ALWAYS,
-    "runs import --program": ALWAYS,
-    "db query --sql": ALWAYS,
-}
+_TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
+    # Of every command.
+    (
+        "",
+        "--db --device --dry-run --measure --name --out --quiet --recompute-statistics --seed --seeds --threads",
+        ALWAYS,
+    ),
+    ("", "--json --md --csv", (ONE_FORM,)),
+    ("", "--html --png", (DONE,)),
+    ("", "--chart", (TABLE, DONE)),
+    ("", "--force", (OUT,)),
+    ("", "--data-dir", (LOOKED_FOR, FOUND_BY_FACTORY)),
+    ("", "--allow-code", (OWN_CODE,)),
+    ("", "--micro", (MEMORY_SEEN,)),
+    ("", "--set --schedule-scale --precision", (RECIPE,)),
+    ("", "--to", (ADAPTED,)),
+    ("", "--arm", (TARGET,)),
+    ("", "--adapt", (TARGET, NO_ARM)),
+    ("", "--lr-rule", (TARGET, NO_ARM, *NEEDS["lr_rule"])),
+    ("", "--ghost", (TARGET, *NEEDS["ghost_batch_size"])),
+    ("", "--betas", (TARGET, *NEEDS["betas"])),
+    ("", "--weight-decay", (TARGET, *NEEDS["weight_decay"])),
+    ("", "--stretch-share", (TARGET, NO_ARM, *NEEDS["stretch_share"])),
+    ("", "--distances-from", (TARGET, RECIPE, BY_DISTANCE)),
+    ("", "--noise-scale", (TARGET, *NEEDS["noise_scale"])),
+    # Of one command.
+    ("plan", "--from", (NO_RECIPE,)),
+    ("plan", "--lr --epochs --examples --optimizer", (NO_RECIPE, FROM)),
+    ("plan", "--momentum --beta1 --beta2 --epsilon --weight-decay-value", (NO_RECIPE, FROM)),
+    ("plan", "--rate", (MEASURABLE, LARGER)),
+    ("plan", "--devices", (SIZED,)),
+    ("plan", "--parameters", (DEVICES, RATE, COUNTED)),
+    ("plan", "--bandwidth --latency --jitter --png", (DEVICES, RATE)),
+    ("plan", "--chart", (TABLE, DEVICES, RATE)),
+    ("plan", "--html", (IN_TIME,)),
+    ("plan", "--device", (TIMED,)),
+    ("plan", "--data-dir", (TIMED, LOOKED_FOR, FOUND_BY_FACTORY)),
+    ("plan", "--db", (BY_RUN,)),
+    ("plan", "--out", (RECIPE,)),
+    ("audit", "--format --devices --from", ALWAYS),
+    ("export", "--for --devices", ALWAYS),
+    ("export", "--db", (FOLLOWS,)),
+    ("verify-resume", "--updates --at", ALWAYS),
+    ("verify-resume", "--db", (FOLLOWS,)),
+    ("ladder", "--arms", ALWAYS),
+    ("ladder", "--seeds", (SEEDED,)),
+    ("ladder", "--chart", (SWEEP, TABLE, DONE)),
+    ("ladder", "--md --csv", (ONE_FORM, DONE)),
+    ("stretch", "--margin", ALWAYS),
+    ("compare", "--where --columns", ALWAYS),
+    ("compare", "--by", (AXIS,)),
+    ("compare", "--curve", (TABLE,)),
+    ("calibrate", "--updates --exponents", ALWAYS),
+    ("calibrate", "--json", (DONE,)),
+    ("probe all", "--json", (DONE,)),
+    ("probe potential", "--distance --directions --examples", ALWAYS),
+    ("probe potential", "--json", (DONE,)),
+    ("probe sharpness", "--where --epsilon --examples", ALWAYS),
+    ("probe sharpness", "--json", (DONE,)),
+    ("probe covariance", "--at --batches", ALWAYS),
+    ("probe covariance", "--json", (DONE,)),
+    ("probe noise", "--to", ALWAYS),
+    ("probe noise", "--updates --seeds --seed --set --schedule-scale --precision --device --dry-run", (OF_RECIPE,)),
+    ("probe noise", "--data-dir", (OF_RECIPE, LOOKED_FOR, FOUND_BY_FACTORY)),
+    ("probe noise", "--db", (OF_RUNS,)),
+    ("probe noise", "--json", (DONE,)),
+    ("refine", "--trials --epochs-budget --also --range --metric --prune", ALWAYS),
+    ("refine", "--calibrate --json --out", (DONE,)),
+    ("runs", "--status --recipe --ladder --where --limit", ALWAYS),
+    ("runs show", "--measurements", ALWAYS),
+    ("runs export-weights", "--pt --weights", ALWAYS),
+    ("runs export", "--where --tensorboard --mlflow", ALWAYS),
+    ("runs export", "--out --json", (UNTRACKED,)),
+    ("runs import", "--recipe --column --program", ALWAYS),
+    ("runs import", "--setting", (SETTINGS,)),
+    ("runs delete", "--yes", (ASKED,)),
+    ("runs prune", "--yes", (ASKED,)),
+    ("ladders delete", "--with-runs", ALWAYS),
+    ("ladders delete", "--yes", (ASKED,)),
+    ("db query", "--sql", ALWAYS),
+)
+EFFECTS = {f"{command} {option}".lstrip(): needs for command, options, needs in _TABLE for option in options.split()}
+"""What each option needs, by its name; by its command and name if it needs something else there."""

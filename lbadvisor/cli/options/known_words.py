@@ -49,8 +49,7 @@ class KnownWords:
         float, typer.Option("--latency", metavar="US", min=0, help="Of a message in microseconds (with --devices).")
     ] = LATENCY_SECONDS * 1e6
     jitter: Annotated[
-        float,
-        typer.Option("--jitter", metavar="MS", min=0, help="How late a device is on average, in milliseconds."),
+        float, typer.Option("--jitter", metavar="MS", min=0, help="How late a device is on average, in milliseconds.")
     ] = 0.0
     database: Database = None
 
@@ -78,8 +77,8 @@ def noise_scale_of(text: str | None, database: Path | None) -> NoiseScale | None
     if text is None:
         return None
     if names_a_run(text):
-        from lbadvisor.cli.options.places import opened
         from lbadvisor.diagnostics.noise.noise_estimate import stored_noise_scale
+        from lbadvisor.runs.databases import opened
 
         with opened(database) as store:
             return stored_noise_scale(store, [store.run(text)])

@@ -7,12 +7,9 @@ from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command_line import Words, recipe_file
 from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
-from lbadvisor.runs.databases import database_path, opened, opened_to_train
 
 if TYPE_CHECKING:
     from lbadvisor.training.machine import Machine, MicroSize
-
-__all__ = ["database_path", "machine_of", "opened", "opened_to_train"]
 
 
 def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: bool = False) -> "Machine":

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from lbadvisor.cli.options import completion
+from lbadvisor.planning.request import BetasRule, WeightDecayRule
 
 Database = Annotated[
     Path | None,
@@ -35,6 +36,20 @@ AllowCode = Annotated[
     ),
 ]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", autocompletion=completion.recipes)]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...", help="Runs by name or number, or ladders.", autocompletion=completion.runs_or_ladders
+    ),
+]
+RunNamesOrAll = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN...]",
+        help="Runs by name or number, or ladders; default: all.",
+        autocompletion=completion.runs_or_ladders,
+    ),
+]
 Target = Annotated[int | None, typer.Option("--to", metavar="B", min=1, help="Target batch size, B_L.")]
 Targets = Annotated[
     str | None,
@@ -50,18 +65,16 @@ Ghost = Annotated[
     int | None,
     typer.Option("--ghost", metavar="G", min=2, help="Ghost batch size. Default: the baseline's batch size."),
 ]
-BetasName = Literal["auto", "sde", "half-life", "keep"]
 Betas = Annotated[
-    BetasName,
+    BetasRule,
     typer.Option(
         "--betas",
         help="Adam, RMSprop: sde scales both betas; half-life keeps beta1 and beta2's half-life in examples; keep "
         "changes neither; auto: sde while it holds, then half-life.",
     ),
 ]
-WeightDecayName = Literal["auto", "keep", "horizon"]
 WeightDecayBy = Annotated[
-    WeightDecayName,
+    WeightDecayRule,
     typer.Option(
         "--weight-decay",
         help="keep: unchanged, as in the paper; horizon: keep its share of the run; auto: AdamW horizon, others keep.",
@@ -77,8 +90,7 @@ NoiseScaleText = Annotated[
     ),
 ]
 Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable."),
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override a recipe value; repeatable.")
 ]
 ScheduleScale = Annotated[
     float, typer.Option("--schedule-scale", metavar="S", help="Scale the length of the baseline's schedule by S.")
@@ -162,8 +174,7 @@ class Adapt:
     ] = None
     parts: Parts = None
     lr_rule: Annotated[
-        str,
-        typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x."),
+        str, typer.Option("--lr-rule", metavar="RULE", help="sqrt, linear, none, finite-population, or exponent=x.")
     ] = "sqrt"
     rules: Rules = Rules()
     stretch_share: Annotated[

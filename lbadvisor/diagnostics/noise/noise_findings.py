@@ -204,10 +204,7 @@ def _graphs(found: NoiseFindings) -> Iterator[Graph]:
             title="Updates and examples against the batch size",
             x_title="batch size",
             y_title="factor of the fewest",
-            series=(
-                Series("updates", sizes, updates),
-                Series("examples", sizes, examples),
-            ),
+            series=(Series("updates", sizes, updates), Series("examples", sizes, examples)),
             logarithmic_x=True,
             logarithmic_y=True,
             note="They cross at the noise scale, the critical batch size, where each is twice its fewest.",

@@ -3,24 +3,20 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from lbadvisor.errors import PlanError, UsageError
 from lbadvisor.planning.adjustments import Value
-from lbadvisor.planning.audit.big_batch_setting import SIGNS as BIG_BATCH
 from lbadvisor.planning.audit.big_batch_setting import big_batch_setting
 from lbadvisor.planning.audit.departures import departures_of, moved_settings, updates_share
-from lbadvisor.planning.audit.detectron2_setting import SIGNS as DETECTRON2
 from lbadvisor.planning.audit.detectron2_setting import detectron2_setting
 from lbadvisor.planning.audit.foreign import Foreign, ForeignOptimizer
-from lbadvisor.planning.audit.mmengine_setting import SIGNS as MMENGINE
 from lbadvisor.planning.audit.mmengine_setting import mmengine_setting
 from lbadvisor.planning.audit.setting_text import SettingText, setting_text
-from lbadvisor.planning.audit.timm_setting import SIGNS as TIMM
 from lbadvisor.planning.audit.timm_setting import timm_setting
 from lbadvisor.planning.audit.trainer_settings import ASSUMED
-from lbadvisor.planning.audit.transformers_setting import SIGNS as TRANSFORMERS
 from lbadvisor.planning.audit.transformers_setting import transformers_setting
-from lbadvisor.planning.baseline import baseline_of_numbers
+from lbadvisor.planning.baseline import SETTINGS, OptimizerSettings, baseline_of_numbers
 from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.planning.plan import advise_numbers
 from lbadvisor.planning.request import Request
@@ -29,14 +25,23 @@ from lbadvisor.recipe.limits import MOST_COUNT
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.records.numerals import listed, value_text
 
-_READERS: dict[str, tuple[Sequence[str], Callable[[SettingText, int | None], Foreign]]] = {
-    "timm": (TIMM, timm_setting),
-    "transformers": (TRANSFORMERS, transformers_setting),
-    "mmengine": (MMENGINE, mmengine_setting),
-    "detectron2": (DETECTRON2, detectron2_setting),
-    "bigbatch": (BIG_BATCH, big_batch_setting),
+_READERS: dict[str, tuple[Callable[[SettingText, int | None], Foreign], str]] = {
+    "timm": (
+        timm_setting,
+        "train.py distributed_train.sh lr_base lr_base_size lr_base_scale grad_accum_steps opt sched",
+    ),
+    "transformers": (
+        transformers_setting,
+        "per_device_train_batch_size gradient_accumulation_steps num_train_epochs log_history",
+    ),
+    "mmengine": (mmengine_setting, "auto_scale_lr optim_wrapper train_dataloader dist_train.sh"),
+    "detectron2": (detectron2_setting, "SOLVER train_net.py REFERENCE_WORLD_SIZE IMS_PER_BATCH"),
+    "bigbatch": (
+        big_batch_setting,
+        "main_normal.py main_gbn.py lr_bb_fix no_lr_bb_fix regime_bb_fix no_regime_bb_fix mini_batch_size mb",
+    ),
 }
-"""The formats that are read: the names that give one away, and its reader."""
+"""The formats that are read: the reader of each, and the names that give it away."""
 FORMATS = tuple(_READERS)
 _READ = (
     "timm's command line or args.yaml, Hugging Face TrainingArguments as JSON, an MMEngine or Detectron2 "
@@ -80,12 +85,10 @@ def audit_of(words: Sequence[str], form: str | None, devices: int | None, batch_
     Raises `UsageError` for a setting that cannot be read.
     """
     text = setting_text(words)
-    foreign = _checked(_READERS[form or _format_of(text)][1](text, devices))
+    foreign = _checked(_READERS[form or _format_of(text)][0](text, devices))
     tuned = batch_size or (foreign.reference and int(foreign.reference.value)) or None
     plan, why_not = _plan_of(foreign, tuned)
-    after = {line.field: line.after for line in plan.adjustments} if plan is not None else {}
-    lr = after.get("optimizer.lr")
-    planned = lr / foreign.lr.value if isinstance(lr, float) else None
+    planned = None if plan is None else plan.lr / foreign.lr.value
     return Audit(
         trainer=foreign.trainer,
         batch_size=foreign.batch_size,
@@ -93,17 +96,15 @@ def audit_of(words: Sequence[str], form: str | None, devices: int | None, batch_
         lr=foreign.lr.value * foreign.lr_factor,
         lr_factor=foreign.lr_factor,
         planned_lr_factor=planned,
-        plan_command=_command(foreign, tuned) if plan is not None else None,
+        plan_command=_command(foreign, tuned) if plan else None,
         lines=_lines(foreign, tuned, plan, planned),
-        departures=()
-        if plan is None or tuned is None or planned is None
-        else departures_of(foreign, tuned, plan, planned),
+        departures=departures_of(foreign, tuned, plan, planned) if tuned and plan and planned else (),
         notes=(*_missing(foreign, batch_size, why_not), *foreign.notes),
     )
 
 
 def _format_of(text: SettingText) -> str:
-    hits = {name: len(text.names & set(signs)) for name, (signs, _) in _READERS.items()}
+    hits = {name: len(text.names & set(signs.split())) for name, (_, signs) in _READERS.items()}
     best = [name for name, count in hits.items() if count == max(hits.values()) > 0]
     if len(best) == 1:
         return best[0]
@@ -131,16 +132,7 @@ def _plan_of(foreign: Foreign, tuned: int | None) -> tuple[NumbersPlan | None, s
         return None, f"the advisor has no rules for the optimizer {optimizer.name}, so there is no plan to compare with"
     if tuned > foreign.batch_size:
         return None, f"the batch is below the baseline's {tuned:,}: the plan goes from a small batch to a larger one"
-    baseline = baseline_of_numbers(
-        tuned,
-        foreign.lr.value,
-        optimizer=optimizer.name,
-        momentum=_given(optimizer, "momentum"),
-        beta1=_given(optimizer, "beta1"),
-        beta2=_given(optimizer, "beta2"),
-        epsilon=_given(optimizer, "epsilon"),
-        weight_decay=_given(optimizer, "weight_decay"),
-    )
+    baseline = baseline_of_numbers(tuned, foreign.lr.value, optimizer=optimizer.name, **_settings(optimizer))
     clips = foreign.clipping.value if foreign.clipping else None
     baseline = replace(baseline, has_batch_norm=foreign.statistics is not None, clipping_norm=clips)
     try:
@@ -149,21 +141,21 @@ def _plan_of(foreign: Foreign, tuned: int | None) -> tuple[NumbersPlan | None, s
         return None, f"there is no plan: {error}"
 
 
-def _given(optimizer: ForeignOptimizer, name: str) -> float | None:
-    """Its setting `name`; None if it is not known, or if an optimizer of that kind has no such setting."""
-    value: float | None = getattr(optimizer, name)
-    return value if getattr(OPTIMIZERS[optimizer.name], name) is not None else None
+def _settings(optimizer: ForeignOptimizer) -> OptimizerSettings:
+    """Its known settings that an optimizer of that kind has."""
+    facts, known = OPTIMIZERS[optimizer.name], optimizer.settings
+    own = {name: known.get(name) for name in SETTINGS if getattr(facts, name) is not None}
+    return cast("OptimizerSettings", {name: value for name, value in own.items() if value is not None})
 
 
 def _command(foreign: Foreign, tuned: int | None) -> str:
     """The command line that shows the plan."""
-    words = [f"lbadvisor plan --from {tuned} --to {foreign.batch_size} --lr {foreign.lr.value:g}"]
-    words.append(f"--optimizer {foreign.optimizer.name}")
-    for name in ("momentum", "beta1", "beta2", "epsilon", "weight_decay"):
-        value = _given(foreign.optimizer, name)
-        if value is not None:
-            words.append(f"--{name.replace('weight_decay', 'weight-decay-value')} {value:g}")
-    return " ".join(words)
+    lead = f"lbadvisor plan --from {tuned} --to {foreign.batch_size} --lr {foreign.lr.value:g}"
+    options = {"optimizer": foreign.optimizer.name} | {
+        name.replace("weight_decay", "weight-decay-value"): f"{value:g}"
+        for name, value in _settings(foreign.optimizer).items()
+    }
+    return " ".join([lead, *(f"--{name} {value}" for name, value in options.items())])
 
 
 def _lines(

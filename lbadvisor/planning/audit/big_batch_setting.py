@@ -12,17 +12,6 @@ from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import counted, settings_of
 
-SIGNS = (
-    "main_normal.py",
-    "main_gbn.py",
-    "lr_bb_fix",
-    "no_lr_bb_fix",
-    "regime_bb_fix",
-    "no_regime_bb_fix",
-    "mini_batch_size",
-    "mb",
-)
-
 _HARD_CODED = 256
 _MODELS = {
     "alexnet": (0.01, 0.9, 5e-4), "resnet": (0.1, 0.9, 1e-4), "mnist_f1": (0.1, 0.9, 1e-4),
@@ -54,10 +43,8 @@ def big_batch_setting(text: SettingText, devices: int | None) -> Foreign:
             raise UsageError(f"bigBatch cannot cut a batch of {batch.value:g} into ghosts of {reference.value:g}")
         span = math.ceil(batch.value / (batch.value // reference.value))
     else:
-        reference, span = (
-            Fact("a hard-coded number", _HARD_CODED, "main_normal.py; its help says 128"),
-            int(batch.value),
-        )
+        reference = Fact("a hard-coded number", _HARD_CODED, "main_normal.py; its help says 128")
+        span = int(batch.value)
     gpus, model = len(found.value("gpus").split(",")), found.value("model")
     lr, momentum, decay = _MODELS.get(model, (found.value("lr"), found.value("momentum"), found.value("weight_decay")))
     notes = [_RESTARTS] if momentum else []
@@ -71,7 +58,7 @@ def big_batch_setting(text: SettingText, devices: int | None) -> Foreign:
     return Foreign(
         trainer="bigBatch",
         factors=(batch,),
-        optimizer=ForeignOptimizer("sgd", momentum, weight_decay=decay),
+        optimizer=ForeignOptimizer("sgd", {"momentum": momentum, "weight_decay": decay}),
         lr=Fact("learning rate", lr, f"the regime of {model}" if model in _MODELS else "--lr"),
         rule=rules.SQRT if scales else rules.NO_RULE,
         rule_source=f"lr_bb_fix{'' if 'lr_bb_fix' in found.given else ', on by default'}: {'on' if scales else 'off'}",

@@ -9,8 +9,6 @@ from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import counted, devices_of, fact_of
 
-SIGNS = ("SOLVER", "train_net.py", "REFERENCE_WORLD_SIZE", "IMS_PER_BATCH")
-
 _DEFAULTS = {
     "IMS_PER_BATCH": 16, "REFERENCE_WORLD_SIZE": 0, "BASE_LR": 0.001, "MOMENTUM": 0.9, "WEIGHT_DECAY": 1e-4,
 }  # fmt: skip
@@ -33,6 +31,7 @@ def detectron2_setting(text: SettingText, devices: int | None) -> Foreign:
             f"Detectron2 refuses SOLVER.IMS_PER_BATCH {images.value:g}, which {across:g} devices cannot share evenly: "
             "give --devices N, or another SOLVER.REFERENCE_WORLD_SIZE"
         )
+    momentum, decay = solver("momentum", "MOMENTUM"), solver("weight decay", "WEIGHT_DECAY")
     per_device = images.value / across
     norm = str(text.value("MODEL.RESNETS.NORM", "FrozenBN"))
     span = per_device * (count.value if norm == "SyncBN" else 1)
@@ -40,11 +39,7 @@ def detectron2_setting(text: SettingText, devices: int | None) -> Foreign:
     return Foreign(
         trainer="Detectron2",
         factors=(Fact("examples per device", per_device, f"{images.source} / {across:g}"), count),
-        optimizer=ForeignOptimizer(
-            "sgd",
-            solver("momentum", "MOMENTUM").value,
-            weight_decay=solver("weight decay", "WEIGHT_DECAY").value,
-        ),
+        optimizer=ForeignOptimizer("sgd", {"momentum": momentum.value, "weight_decay": decay.value}),
         lr=solver("learning rate", "BASE_LR"),
         rule=rules.LINEAR if scales else rules.NO_RULE,
         rule_source=f"auto_scale_workers, {world.source} {world.value:g}",

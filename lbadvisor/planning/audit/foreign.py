@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from lbadvisor.planning.baseline import OptimizerSettings
 from lbadvisor.planning.rules import LrRule
 
 Kept = Literal["epochs", "updates"]
@@ -21,14 +22,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class ForeignOptimizer:
-    """A trainer's optimizer: the name it has here, its name there without one; a None is torch's default."""
+    """A trainer's optimizer: the name it has here, its name there without one; and what it sets of it."""
 
     name: str
-    momentum: float | None = None
-    beta1: float | None = None
-    beta2: float | None = None
-    epsilon: float | None = None
-    weight_decay: float | None = None
+    settings: OptimizerSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ Source: mmengine 0.10.7, runner/runner.py, `Runner.scale_lr`: linear, only if en
 without gradient accumulation.
 """
 
+from typing import cast
+
 from lbadvisor.errors import UsageError
 from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import counted, devices_of, fact_of
-
-SIGNS = ("auto_scale_lr", "optim_wrapper", "train_dataloader", "dist_train.sh")
-
+from lbadvisor.planning.baseline import OptimizerSettings
 
 _OPTIMIZER = "optim_wrapper.optimizer"
 
@@ -69,19 +69,15 @@ def _count(text: SettingText, what: str, path: str) -> Fact | None:
 
 
 def _optimizer(text: SettingText) -> ForeignOptimizer:
-    def setting(name: str, key: str) -> float | None:
-        found = _number(text, name, f"{_OPTIMIZER}.{key}")
-        return found.value if found else None
-
     betas = text.value(f"{_OPTIMIZER}.betas")
     pair = betas if isinstance(betas, list | tuple) and len(betas) == 2 else ()
-    beta1, beta2 = [fact_of("beta", beta, f"{_OPTIMIZER}.betas").value for beta in pair] or (None, None)
+    facts = {
+        name: fact_of("beta", beta, f"{_OPTIMIZER}.betas") for name, beta in zip(("beta1", "beta2"), pair, strict=False)
+    }
+    for name, key in (("momentum", "momentum"), ("epsilon", "eps"), ("weight_decay", "weight_decay")):
+        if found := _number(text, name.replace("_", " "), f"{_OPTIMIZER}.{key}"):
+            facts[name] = found
     name = optimizer_name(str(text.value(f"{_OPTIMIZER}.type", "SGD")))
-    return ForeignOptimizer(
-        name,
-        setting("momentum", "momentum"),
-        beta1,
-        setting("alpha", "alpha") if name == "rmsprop" else beta2,
-        setting("epsilon", "eps"),
-        setting("weight decay", "weight_decay"),
-    )
+    if name == "rmsprop" and (alpha := _number(text, "alpha", f"{_OPTIMIZER}.alpha")):
+        facts["beta2"] = alpha
+    return ForeignOptimizer(name, cast("OptimizerSettings", {name: fact.value for name, fact in facts.items()}))

@@ -10,17 +10,7 @@ from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Fact, Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import Settings, counted, devices_of, fact_of, settings_of
-
-SIGNS = (
-    "train.py",
-    "distributed_train.sh",
-    "lr_base",
-    "lr_base_size",
-    "lr_base_scale",
-    "grad_accum_steps",
-    "opt",
-    "sched",
-)
+from lbadvisor.planning.baseline import OptimizerSettings
 
 _DEFAULTS: dict[str, Any] = {
     "batch_size": 128, "grad_accum_steps": 1, "lr": None, "lr_base": 0.1, "lr_base_size": 256, "lr_base_scale": "",
@@ -84,4 +74,5 @@ def _optimizer(text: SettingText, found: Settings) -> ForeignOptimizer:
         beta2 = fact_of("alpha", alpha, "opt_kwargs").value
     if name == "adagrad" and epsilon is None:
         epsilon = _ADAGRAD_EPSILON
-    return ForeignOptimizer(name, found.value("momentum"), beta1, beta2, epsilon, found.value("weight_decay"))
+    settings: OptimizerSettings = {"momentum": found.value("momentum"), "beta1": beta1, "beta2": beta2}
+    return ForeignOptimizer(name, settings | {"epsilon": epsilon, "weight_decay": found.value("weight_decay")})

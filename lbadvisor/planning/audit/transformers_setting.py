@@ -11,8 +11,7 @@ from lbadvisor.planning import rules
 from lbadvisor.planning.audit.foreign import Foreign, ForeignOptimizer, optimizer_name
 from lbadvisor.planning.audit.setting_text import SettingText
 from lbadvisor.planning.audit.trainer_settings import Settings, counted, devices_of, fact_of, settings_of
-
-SIGNS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "log_history")
+from lbadvisor.planning.baseline import OptimizerSettings
 
 _DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "learning_rate": 5e-5,
@@ -58,13 +57,8 @@ def _optimizer(found: Settings) -> ForeignOptimizer:
     name, decay = optimizer_name(found.value("optim")), found.value("weight_decay")
     if name in ("adam", "adamw"):
         beta1, beta2, epsilon = (found.value(f"adam_{setting}") for setting in ("beta1", "beta2", "epsilon"))
-        return ForeignOptimizer(name, None, beta1, beta2, epsilon, decay)
+        return ForeignOptimizer(name, {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "weight_decay": decay})
     words = [word.partition("=") for word in found.value("optim_args").replace(" ", "").split(",")]
     given = {key: fact_of(key, value, "optim_args").value for key, _, value in words if key in _OPTIM_ARGS}
-    return ForeignOptimizer(
-        name,
-        given.get("momentum"),
-        beta2=given.get("alpha"),
-        epsilon=given.get("eps"),
-        weight_decay=given.get("weight_decay", decay),
-    )
+    settings: OptimizerSettings = {"weight_decay": given.get("weight_decay", decay), "momentum": given.get("momentum")}
+    return ForeignOptimizer(name, settings | {"beta2": given.get("alpha"), "epsilon": given.get("eps")})

@@ -14,11 +14,7 @@ def composer_code(training: PlannedTraining) -> Exported:
     arguments = (
         Argument("max_duration", 'f"{UPDATES}ba"', training.reason("schedule.updates")),
         literal("scale_schedule_ratio", 1.0, "the lengths are final: another ratio would stretch them again"),
-        literal(
-            "step_schedulers_every_batch",
-            True,
-            "the rate changes at updates",
-        ),
+        literal("step_schedulers_every_batch", True, "the rate changes at updates"),
         literal("precision", "amp_bf16" if recipe.compute.precision == "bf16" else "fp32"),
         literal("eval_interval", f"{recipe.measurements.evaluate_every_updates}ba", training.evaluation_reason),
     )

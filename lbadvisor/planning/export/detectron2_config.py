@@ -9,12 +9,13 @@ from lbadvisor.planning.export.unexpressed import uncommon_factors, unexpressed
 
 def detectron2_config(training: PlannedTraining) -> Exported:
     """The training as YAML, to merge into a configuration."""
+    every, evaluated = training.recipe.measurements.evaluate_every_updates, training.evaluation_reason
     return exported(
         "detectron2",
         "yaml",
         training,
         "Save it as planned.yaml, then: cfg.merge_from_file('planned.yaml').",
-        ["SOLVER:", *_solver(training), *_clipping(training), "TEST:", _evaluation(training)],
+        ["SOLVER:", *_solver(training), *_clipping(training), "TEST:", _key("EVAL_PERIOD", every, evaluated)],
         (*_deviations(training), *uncommon_factors(training), *unexpressed(training, "batches")),
     )
 
@@ -58,10 +59,6 @@ def _clipping(training: PlannedTraining) -> Iterator[Row]:
         yield _key("  CLIP_TYPE", "norm", "of each parameter")
         yield _key("  NORM_TYPE", 2.0, "")
         yield _key("  CLIP_VALUE", clipping.max_norm, training.reason("clipping.max_norm"))
-
-
-def _evaluation(training: PlannedTraining) -> TextLine:
-    return _key("EVAL_PERIOD", training.recipe.measurements.evaluate_every_updates, training.evaluation_reason)
 
 
 def _deviations(training: PlannedTraining) -> Iterator[str]:

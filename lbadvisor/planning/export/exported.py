@@ -57,10 +57,7 @@ def exported(
 
 def _wrapped(sentence: str, bullet: str = "") -> list[str]:
     lead, rest = f"# {bullet}", "# " + " " * len(bullet)
-    wrapper = textwrap.TextWrapper(
-        WIDTH, lead, rest, break_long_words=False, break_on_hyphens=False
-    )  # fmt: skip
-    return wrapper.wrap(sentence)
+    return textwrap.TextWrapper(WIDTH, lead, rest, break_long_words=False, break_on_hyphens=False).wrap(sentence)
 
 
 def _commented(line: TextLine, column: int) -> str:

@@ -44,13 +44,10 @@ def _batch_and_optimizer(training: PlannedTraining) -> Iterator[tuple[str, str]]
     yield "--grad-accum-steps 1", "an update is one batch of each device"
     yield f"--lr {optimizer.lr!r}", training.reason("optimizer.lr") + "; timm scales --lr-base, and not this one"
     yield f"--opt {'momentum' if plain else optimizer.name}", AS_IS
-    if "momentum" in settings:
-        yield f"--momentum {settings['momentum']!r}", AS_IS
-    if "beta1" in settings:
-        betas = f"--opt-betas {settings['beta1']!r} {settings['beta2']!r}"
-        yield betas, training.reason("optimizer.beta1", "optimizer.beta2")
-    if "epsilon" in settings:
-        yield f"--opt-eps {settings['epsilon']!r}", training.reason("optimizer.epsilon")
+    for flag, *names in (("momentum", "momentum"), ("opt-betas", "beta1", "beta2"), ("opt-eps", "epsilon")):
+        if names[0] in settings:
+            values = " ".join(repr(settings[name]) for name in names)
+            yield f"--{flag} {values}", training.reason(*(f"optimizer.{name}" for name in names))
     yield f"--weight-decay {optimizer.weight_decay!r}", training.reason("optimizer.weight_decay")
     everywhere = "weight decay on every parameter: timm leaves out 1-d ones"
     if "beta1" not in settings and "beta2" in settings:

@@ -11,10 +11,10 @@ from typing import IO, Annotated, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lbadvisor.errors import CheckpointError, RefusedError
+from lbadvisor.files import write_atomically
 from lbadvisor.recipe.identity import digest_of
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.records.run import Run
-from lbadvisor.training.files import write_atomically
 from lbadvisor.training.shape import Shape
 
 MAGIC = b"lbadvisor checkpoint 1\n"

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lbadvisor.errors import CheckpointError, LbadvisorError, UsageError
+from lbadvisor.files import write_atomically
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.records.run import Run
 from lbadvisor.training.checkpoints.checkpoint_file import Header, header_of, newest_sound
 from lbadvisor.training.evaluation import evaluated_weights
-from lbadvisor.training.files import write_atomically
 from lbadvisor.training.own_code import CodeFolders
 from lbadvisor.training.shape import Shape
 from lbadvisor.training.state import load_checkpoint, start_state

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lbadvisor.errors import DataError, reason_of
+from lbadvisor.files import write_atomically
 from lbadvisor.training.data.class_folders import ClassFolder, kept_file
 from lbadvisor.training.data.dataset import Preparing, Split
 from lbadvisor.training.data.decoding import decoded_into, fitted, unchanged
-from lbadvisor.training.files import write_atomically
 from lbadvisor.training.out_of_memory import is_of_memory
 from lbadvisor.training.shape import Shape
 
