@@ -9,6 +9,7 @@ from lbadvisor.errors import UsageError
 from lbadvisor.integrations.adapted_training import AdaptedTraining, check_batches, check_length, in_ghosts
 from lbadvisor.library.example_order import UpdateBatchSampler
 from lbadvisor.planning.numbers_plan import NumbersPlan
+from lbadvisor.records.quantities import ACCURACY, EVALUATION_LOSS
 from lbadvisor.runs.recorder import RunLog
 
 try:
@@ -35,7 +36,7 @@ class LightningLargeBatch(Callback):
         self, plan: NumbersPlan, run: RunLog | None = None, *, accuracy: str | None = None, loss: str | None = None
     ) -> None:
         self._plan, self._run = plan, run
-        self._names = {"accuracy": accuracy, "evaluation_loss": loss}
+        self._names = {ACCURACY.key: accuracy, EVALUATION_LOSS.key: loss}
         self._training: AdaptedTraining | None = None
         self._saved: dict[str, Any] = {}
 
@@ -72,7 +73,7 @@ class LightningLargeBatch(Callback):
         told, wanted = trainer.callback_metrics, {key: name for key, name in self._names.items() if name is not None}
         if missing := [name for name in wanted.values() if name not in told]:
             raise UsageError(f"the model logged no {missing[0]!r} in validation, only {', '.join(told) or 'nothing'}")
-        self._training.log(**{key: told[name] * (100 if key == "accuracy" else 1) for key, name in wanted.items()})
+        self._training.log(**{key: told[name] * (100 if key == ACCURACY.key else 1) for key, name in wanted.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """What checkpoints keep."""

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from lbadvisor.errors import UsageError
 from lbadvisor.integrations.adapted_training import AdaptedTraining, check_batches, check_length, in_ghosts
 from lbadvisor.planning.numbers_plan import NumbersPlan
+from lbadvisor.records.quantities import ACCURACY, EVALUATION_LOSS, LOSS
 from lbadvisor.runs.recorder import RunLog
 
 try:
@@ -15,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError(f"{__name__} needs Transformers: pip install 'lbadvisor[transformers]'") from error
 
-_LOGGED = {"loss": ("loss", 1), "eval_loss": ("evaluation_loss", 1), "eval_accuracy": ("accuracy", 100)}
+_LOGGED = {"loss": (LOSS.key, 1), "eval_loss": (EVALUATION_LOSS.key, 1), "eval_accuracy": (ACCURACY.key, 100)}
 
 
 class TransformersLargeBatch(TrainerCallback):
