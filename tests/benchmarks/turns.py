@@ -20,7 +20,11 @@ WAITS_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker trains: a loop of this `kind` on a recipe, perhaps with another network, or a layer of `shape`."""
+    """What a worker trains: a loop of this `kind` on a recipe, perhaps with another network, or a layer of `shape`.
+
+    `looks`: ours looks around for other processes, as a run does. While it waits for its turn it would take the other
+    contestants for them, so only a race that `settles` before each turn has it.
+    """
 
     kind: str = "ours"
     recipe: str = ""
@@ -32,6 +36,7 @@ class Task:
     keeps_memory: bool = True
     shape: tuple[int, ...] = ()
     channels_last: bool = False
+    looks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
