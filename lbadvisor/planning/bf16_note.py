@@ -10,10 +10,10 @@ INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 """The names that Linux gives to a CPU's products in bfloat16; without them, torch converts and gains nothing."""
 
 MEASURED = (
-    "On two cores of an AMD EPYC with avx512_bf16, torch 2.14, an update at batch 128 was 1.54 times as fast for F1 (1.49 to "
-    "1.61, n = 7) and 1.58 times for ResNet-44 (1.48 to 1.64, n = 7). F1's accuracy on MNIST after ten epochs was "
-    "98.47% in bf16 and 98.56% in float32: the difference of -0.10 points (95% -0.33 to +0.13, 3 seeds) leaves open "
-    "whether it costs accuracy. Other networks and processors were not measured"
+    "On two cores of an AMD EPYC with avx512_bf16, torch 2.14, an update at batch 128 was 1.54 times as fast for F1 "
+    "(1.49 to 1.61, n = 7) and 1.58 times for ResNet-44 (1.48 to 1.64, n = 7). F1's accuracy on MNIST after ten epochs "
+    "was 98.47% in bf16 and 98.56% in float32: the difference of -0.10 points (95% -0.33 to +0.13, 3 seeds) leaves "
+    "open whether it costs accuracy. Other networks and processors were not measured"
 )
 """By tests/benchmarks/tables.py; the accuracy by `lbadvisor train recipes/mnist_f1.toml --schedule-scale 0.25`."""
 
