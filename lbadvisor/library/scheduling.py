@@ -1,5 +1,6 @@
 """A plan's learning rate and weight decay as a torch scheduler, stepped once per update."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
@@ -9,6 +10,8 @@ from lbadvisor.errors import PlanError, RefusedError, UsageError
 from lbadvisor.planning.numbers_plan import NumbersPlan
 from lbadvisor.planning.parameter_groups import LR_RATIO, is_adapted, set_rates
 from lbadvisor.planning.plan import Plan
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Regularization
 from lbadvisor.recipe.schedule import Rates, rates_of
 from lbadvisor.recipe.schedule_tables import Schedule
 
@@ -74,6 +77,7 @@ def schedule(optimizer: Optimizer, plan: NumbersPlan) -> PlanSchedule:
         >>> [round(lr, 6) for lr in schedule.get_last_lr()]
         [0.02]
 
+    Warns of what the recipe also has and no scheduler can do, such as an average of the weights: do it in your loop.
     Raises `RefusedError` if the plan was not applied, and `PlanError` if its length is not known or its milestones come
     at weight distances, which only `lbadvisor.train` follows.
     """
@@ -86,7 +90,21 @@ def schedule(optimizer: Optimizer, plan: NumbersPlan) -> PlanSchedule:
     recipe = plan.adapted
     if recipe.schedule.is_by_distance:
         raise PlanError("the plan's milestones come at weight distances, which lbadvisor.train follows: train it there")
+    if left := _left_to_the_loop(recipe):
+        warnings.warn(f"the recipe has {', '.join(left)}: your loop must do that itself", stacklevel=2)
     return PlanSchedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.optimizer.weight_decay)
+
+
+def _left_to_the_loop(recipe: Recipe) -> list[str]:
+    """The recipe's tables and keys that `lbadvisor.train` follows, and none of the library's pieces does."""
+    has = {
+        "gradient_noise": recipe.gradient_noise is not None,
+        "regularization": recipe.regularization != Regularization(),
+        "weight_ema": recipe.weight_ema is not None,
+        "batch_norm.recompute_at_end": recipe.batch_norm.recompute_at_end,
+        "compute.precision": recipe.compute.precision != "float32",
+    }
+    return [name for name, is_there in has.items() if is_there]
 
 
 _DECAY = "optimizer.weight_decay"

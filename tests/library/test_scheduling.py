@@ -163,3 +163,13 @@ def test_a_model_without_batch_norm_gets_no_ghosts():
         lbadvisor.convert_ghost_batchnorm(torch.nn.Linear(2, 2), 128)
     model = lbadvisor.convert_ghost_batchnorm(torch.nn.Sequential(torch.nn.SyncBatchNorm(2)), 16)
     assert isinstance(model[0], lbadvisor.GhostBatchNorm)
+
+
+def test_what_only_our_trainer_does_of_a_recipe_is_left_to_the_loop_aloud():
+    plan = planned("weight_ema.decay=0.9", "compute.precision=bf16")
+    optimizer = optimizer_of(0.05)
+    plan.apply(optimizer)
+    with pytest.warns(
+        UserWarning, match=r"the recipe has weight_ema, compute\.precision: your loop must do that itself"
+    ):
+        lbadvisor.schedule(optimizer, plan)
