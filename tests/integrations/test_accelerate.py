@@ -143,6 +143,7 @@ def test_a_smaller_last_batch_is_told(training):
 
 
 SCRIPT = """
+import gc
 import sys
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -167,6 +168,12 @@ for images, labels in loader:
 assert (accelerator.num_processes, len(images), large.update) == (2, 128, 100)
 if accelerator.is_main_process:
     torch.save(dict(network.named_parameters()), sys.argv[2])
+# Otherwise torch's threads may still run when the interpreter ends, which then aborts.
+accelerator.wait_for_everyone()
+accelerator.free_memory()
+del model, large, optimizer, loader, images, labels, loss
+gc.collect()
+accelerator.end_training()
 """
 
 
