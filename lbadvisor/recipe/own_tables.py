@@ -52,19 +52,25 @@ def factory_faults(factory: str | None, arguments: Arguments, *, alone: bool = F
         yield Fault(("arguments",), "has no effect without a factory", "remove it, or give factory")
 
 
-def named_by_factory(values: Any) -> Any:
-    """The values of a table whose `name` is that of its factory, unless another is given."""
-    if not isinstance(values, dict) or values.get("factory") is None or "name" in values:
-        return values
-    factory = values["factory"]
-    is_sound = isinstance(factory, str) and _FACTORY.fullmatch(factory)
-    return {"name": factory if is_sound else "own", **values}
-
-
-def name_or_factory(schema: dict[str, Any]) -> None:
+def _name_or_factory(schema: dict[str, Any]) -> None:
     """Let the JSON Schema of a table ask for its name or its factory."""
     schema["required"] = [key for key in schema["required"] if key != "name"]
     schema["anyOf"] = [{"required": ["name"]}, {"required": ["factory"]}]
+
+
+class NamedByFactory(RecipeModel):
+    """A table with a `name` and a `factory`: unless another name is given, it is the factory's."""
+
+    model_config = ConfigDict(json_schema_extra=_name_or_factory)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("factory") is None or "name" in values:
+            return values
+        factory = values["factory"]
+        is_sound = isinstance(factory, str) and _FACTORY.fullmatch(factory)
+        return {"name": factory if is_sound else "own", **values}
 
 
 class OwnLoss(RecipeModel):

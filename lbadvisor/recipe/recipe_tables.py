@@ -6,14 +6,14 @@ A length is given either in epochs or in updates, never in both.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from lbadvisor.recipe.catalog import TIMM, network_facts
 from lbadvisor.recipe.faults import Fault, one_of
-from lbadvisor.recipe.own_tables import Arguments, factory_faults, name_or_factory, named_by_factory
+from lbadvisor.recipe.own_tables import Arguments, NamedByFactory, factory_faults
 from lbadvisor.recipe.parts import Addition, Part
 from lbadvisor.recipe.recipe_model import (
     DataName,
@@ -29,10 +29,8 @@ from lbadvisor.recipe.recipe_model import (
 from lbadvisor.running_statistics import MOMENTUM, RunningStatistics
 
 
-class Data(RecipeModel):
+class Data(NamedByFactory):
     """What is trained on."""
-
-    model_config = ConfigDict(json_schema_extra=name_or_factory)
 
     name: DataName = Field(
         description="data set: digits, mnist, fashion_mnist, cifar10, cifar100, or a class folder's name; with a "
@@ -66,21 +64,14 @@ class Data(RecipeModel):
     )
     arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, values: Any) -> Any:
-        return named_by_factory(values)
-
     def _faults(self) -> Iterator[Fault]:
         yield from factory_faults(self.factory, self.arguments)
         if self.factory is None and self.classes is not None:
             yield Fault(("classes",), "has no effect without a factory: the data set has its classes")
 
 
-class Model(RecipeModel):
+class Model(NamedByFactory):
     """Which network is trained."""
-
-    model_config = ConfigDict(json_schema_extra=name_or_factory)
 
     name: ModelName = Field(
         description="network, one of `lbadvisor models`, torchvision:NAME, or timm:NAME; with a factory, any other "
@@ -95,11 +86,6 @@ class Model(RecipeModel):
         "is built, and planning assumes it",
     )
     arguments: Arguments = Field(Arguments(), description="keyword arguments of the factory, or of timm.create_model")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, values: Any) -> Any:
-        return named_by_factory(values)
 
     def _faults(self) -> Iterator[Fault]:
         is_timm = self.name.startswith(TIMM)
