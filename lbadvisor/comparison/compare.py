@@ -99,7 +99,7 @@ def _notes(members: Sequence[Members]) -> Iterator[str]:
     for what, silent in (("data set", without_data), ("network", without_network)):
         if silent:
             told = f"{', '.join(silent)}: the {what} is not told"
-            yield f"{told}, so a gap means something only if it is the others' as well"
+            yield f"{told}, so the gap means little unless it is the same as the others'"
     seeds = {label: len({result.run.seed for result in runs}) for label, runs in members}
     if min(seeds.values()) == 1 < max(seeds.values()):
         single = [label for label, n in seeds.items() if n == 1]

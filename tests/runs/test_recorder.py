@@ -326,7 +326,7 @@ def test_data_that_are_not_told_are_not_other_data(database):
             for names in (("ours", "silent"), ("ours", "other"), ("another", "other"))
         )
     assert one.gap.groups[1].points == 0.0
-    assert "silent: the data set is not told, so a gap means something only if it is the others' as well" in one.notes
+    assert "silent: the data set is not told, so the gap means little unless it is the same as the others'" in one.notes
     assert not any("different" in note for note in one.notes)
     assert two.gap.conclusion == "No gap: the runs are of different data sets (cifar10, hub/imagenet)."
     assert three.gap.groups[1].points is None
