@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lbadvisor.errors import DivergedError, StoreError
+from lbadvisor.errors import DivergedError, NoAnswerError, StoreError
 from lbadvisor.recipe.early_milestones import has_more
 from lbadvisor.records.run import Measured, Measurement, Run, RunStatus, told
 from lbadvisor.runs.continuity import loss_jump
@@ -28,8 +28,8 @@ LOSS_SECONDS = 1.0
 MOST_PENDING = 100_000
 """So many measurements wait in memory for a database whose server does not answer; then training waits as well."""
 
-ASKING_SHARE = 0.05
-"""Asking whether it answers again takes at most this share of a run's time."""
+TRYING_SHARE = 0.05
+"""Trying whether it answers again takes at most this share of a run's time."""
 
 SAVING_SHARE = 0.01
 """Saving takes at most this share of a run's time: if a save took s seconds, the next waits at least s / 0.01."""
@@ -115,7 +115,7 @@ class _Recording:
         self._pending: list[Measured] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
-        self._loss_due = self._ask_due = self._flushed
+        self._loss_due = self._retry_due = self._flushed
         self.saved_update = saved_update
 
     def add(self, measured: Measured) -> None:
@@ -148,11 +148,17 @@ class _Recording:
         return mean_loss(self._state) if measurement is None else measurement.loss
 
     def keep(self) -> None:
-        """Store and save what is due; as long as the database does not answer, it is due again later."""
+        """Store and save what is due; if the database does not answer, it stays due, and training goes on."""
         now = time.monotonic()
         saves, flushes = now >= self._save_due, self._pending and now - self._flushed >= FLUSH_SECONDS
-        if (saves or flushes) and self._can_write(now):
-            self.save() if saves else self._flush()
+        if now < self._retry_due or not (saves or flushes):
+            return
+        try:
+            with self._store.outage.put_off() if len(self._pending) < MOST_PENDING else contextlib.nullcontext():
+                self.save() if saves else self._flush()
+        except NoAnswerError:
+            failed = time.monotonic()
+            self._retry_due = failed + max(FLUSH_SECONDS, (failed - now) / TRYING_SHARE)
 
     def save(self) -> None:
         """Save the state, after what was measured before it. Raises `DivergedError` if it is not finite."""
@@ -191,16 +197,6 @@ class _Recording:
     def end(self, status: RunStatus, because: str) -> None:
         """Store how the run ended."""
         self._store.set_status(self._run.number, status, because)
-
-    def _can_write(self, now: float) -> bool:
-        if len(self._pending) >= MOST_PENDING:
-            return True
-        if now < self._ask_due:
-            return False
-        answers, after = self._store.answers(), time.monotonic()
-        if not answers:
-            self._ask_due = after + max(FLUSH_SECONDS, (after - now) / ASKING_SHARE)
-        return answers
 
     def _flush(self) -> None:
         readings = [reading for one in self._pending for reading in one.readings]

@@ -16,6 +16,9 @@ Answered = tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]
 class RunLock(Protocol):
     """A lock that a database holds for the process that trains a run, for as long as they are connected."""
 
+    def acquire(self) -> None:
+        """Raises `InTrainingError` if another process holds it."""
+
     def keep(self) -> None:
         """Make sure that it is held; if the connection was lost, acquire it anew. Raises `InTrainingError`."""
 
@@ -52,8 +55,8 @@ class Dialect(Protocol):
     def keep_copy(self, address: Any, old_revision: str, /) -> None:
         """Copy the database there."""
 
-    def lock_of(self, address: Any, run_number: int, run: str, /) -> AbstractContextManager[RunLock | None]:
-        """While entered, the database's own lock of the run is held, if it has any. Raises `InTrainingError`."""
+    def lock_of(self, address: Any, run_number: int, run: str, /) -> RunLock | None:
+        """The database's own lock of the run, if it has any; it is not held yet."""
 
     def is_locked(self, connection: Connection, run_number: int, /) -> bool:
         """Whether the database holds that lock for a process."""

@@ -8,7 +8,8 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from lbadvisor.errors import NoAnswerError, UsageError
@@ -28,13 +29,13 @@ class Outage:
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._is_given_up = False
+        self._is_given_up = self._is_put_off = False
 
     def begins(self, error: NoAnswerError) -> None:
         """The server did not answer."""
         if self._since is None:
             self._since = time.monotonic()
-            _log.warning("%s: trying again until it does; nothing is lost", error)
+            _log.warning("%s; trying again, nothing is lost", error)
 
     def ends(self) -> None:
         """The server answered."""
@@ -43,12 +44,23 @@ class Outage:
         self._since, self._is_given_up = None, False
 
     def waited(self, error: NoAnswerError, deadline: float) -> None:
-        """Wait a moment. Raises the error if it is too late, or was before: then nothing waits any more."""
+        """Wait a moment. Raises `NoAnswerError` if it is too late, or was before: then nothing waits any more."""
         self.begins(error)
+        if self._is_put_off:
+            raise error
         if self._is_given_up or time.monotonic() >= deadline:
             self.give_up()
-            raise error
+            raise NoAnswerError(f"{error}; repeat the command once it answers: a run resumes from its last checkpoint")
         time.sleep(RETRY_SECONDS)
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """While entered, nothing waits: `NoAnswerError` is raised at once, and the caller tries again later."""
+        self._is_put_off = True
+        try:
+            yield
+        finally:
+            self._is_put_off = False
 
     def give_up(self) -> None:
         """Wait no more, until the server answers."""
@@ -58,7 +70,11 @@ class Outage:
 def repeating(store: Repeating) -> Repeating:
     """The class, each of whose public methods is repeated until the server answers; `outage` is that of an object."""
     for name, method in list(vars(store).items()):
-        if inspect.isfunction(method) and not name.startswith("_"):
+        if (
+            inspect.isfunction(method)
+            and not name.startswith("_")
+            and not inspect.isgeneratorfunction(inspect.unwrap(method))
+        ):
             setattr(store, name, _repeated(method))
     return store
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Insert, NullPool, Table, create_engin
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from lbadvisor.errors import InTrainingError, StoreError, UsageError
+from lbadvisor.errors import InTrainingError, NoAnswerError, StoreError, UsageError
 from lbadvisor.store.address import ServerAddress
 from lbadvisor.store.forks import refuse_inherited
 from lbadvisor.store.run_folder import error_of_training
@@ -90,17 +90,25 @@ def for_writing(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(address: ServerAddress) -> Iterator[None]:
-    """While entered, errors of PostgreSQL become a `StoreError`: one line with `address` and what to do."""
+    """While entered, errors of PostgreSQL become a `StoreError`: one line with `address` and what to do.
+
+    A `NoAnswerError` if there is no connection: who could connect before will be able to again.
+    """
     try:
         yield
     except DBAPIError as error:
-        raise StoreError(_explanation(address, error.orig)) from error
+        kind = NoAnswerError if _is_unanswered(error.orig) else StoreError
+        raise kind(_explanation(address, error.orig)) from error
+
+
+def _is_unanswered(error: object) -> bool:
+    # The connection was not made, was lost, or was ended: by an administrator, a crash, a server that starts (57P01 to
+    # 57P05), or because it was idle within a transaction (25P03).
+    code = getattr(error, "sqlstate", None)
+    return type(error).__name__ == "OperationalError" if code is None else code.startswith(("08", "57P", "25P03"))
 
 
 _EXPLANATIONS = {
-    "": "it cannot be connected to: check that the server is up and has that database (createdb makes one), and check "
-    "user and password (PGPASSWORD or ~/.pgpass)",
-    "08": "the connection was lost: repeat the command once the server is up",
     "25": "it cannot be written: it is read-only here",
     "42501": "the user may not do that: GRANT it the rights, or name another with --db",
     "53": "the server is out of disk space, memory or connections, so the last change was not stored: see to it, then "
@@ -110,16 +118,31 @@ _EXPLANATIONS = {
     "58": "the server met an error of its system: see its log",
     "XX": "it is damaged: see the server's log, and restore a copy",
 }
-"""By a code, or the class with which it begins; an error of connecting has none. https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+"""By a code, or the class with which it begins. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_LOGIN = "the server refused the login: check the user, and the password in PGPASSWORD or ~/.pgpass"
+_REFUSALS = {
+    'FATAL:  database "': "the server has no such database: make it with createdb, or name another with --db",
+    "permission denied for database": "the user may not connect to it: GRANT CONNECT, or name another user in --db",
+    'FATAL:  role "': _LOGIN,
+    "password": _LOGIN,
+    "authentication": _LOGIN,
+    "pg_hba.conf": _LOGIN,
+    "resolve host": "there is no such host: check its name in --db",
+    "": "its server does not answer: check that it is up, and its host and port",
+}
+"""By a part of the text: an error of connecting has no code."""
 
 
 _THE_SERVERS_FAULT = ("08", "53", "57", "58", "XX")
 
 
 def _explanation(address: ServerAddress, error: object) -> str:
-    code = getattr(error, "sqlstate", None) or ""
+    code, told = getattr(error, "sqlstate", None) or "", _first_line(error)
     what = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code[:2], "PostgreSQL refused")
-    return f"database {address}: {what} ({_first_line(error)})"
+    if _is_unanswered(error):
+        what = next(advice for part, advice in _REFUSALS.items() if part in told)
+    return f"database {address}: {what} ({told})"
 
 
 def _first_line(error: object) -> str:
@@ -187,16 +210,9 @@ class SessionLock:
             connection.close()
 
 
-@contextmanager
-def lock_of(address: ServerAddress, run_number: int, run: str) -> Iterator[SessionLock]:
-    """While entered, the server holds the run's lock for this process, wherever others have their checkpoints."""
-    lock = SessionLock(address, run_number, run)
-    with explained(address):
-        lock.acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()
+def lock_of(address: ServerAddress, run_number: int, run: str) -> SessionLock:
+    """The run's lock, which holds wherever others have their checkpoints."""
+    return SessionLock(address, run_number, run)
 
 
 def is_locked(connection: Connection, run_number: int) -> bool:

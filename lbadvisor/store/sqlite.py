@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -256,9 +256,8 @@ def keep_copy(path: Path, old_revision: str) -> None:
     part.replace(target)
 
 
-def lock_of(_path: Path, _run_number: int, _run: str) -> AbstractContextManager[None]:
+def lock_of(_path: Path, _run_number: int, _run: str) -> None:
     """None: whoever shares the file shares the folder of the run's checkpoints, and the lock there."""
-    return nullcontext()
 
 
 def is_locked(_connection: Connection, _run_number: int) -> bool:
