@@ -69,12 +69,9 @@ class Outage:
 
 def repeating(store: Repeating) -> Repeating:
     """The class, each of whose public methods is repeated until the server answers; `outage` is that of an object."""
-    for name, method in list(vars(store).items()):
-        if (
-            inspect.isfunction(method)
-            and not name.startswith("_")
-            and not inspect.isgeneratorfunction(inspect.unwrap(method))
-        ):
+    for name, method in inspect.getmembers(store, inspect.isfunction):
+        # What a `with` block enters cannot be repeated.
+        if not name.startswith("_") and not inspect.isgeneratorfunction(inspect.unwrap(method)):
             setattr(store, name, _repeated(method))
     return store
 
