@@ -122,6 +122,10 @@ class RecipeError(UsageError):
         self.problems = problems
         super().__init__("\n".join(_located(origin, problem) for problem in problems))
 
+    def __reduce__(self) -> tuple[type["RecipeError"], tuple[str, tuple[RecipeProblem, ...]]]:
+        # An exception is rebuilt from its message in another process, unless it says otherwise.
+        return type(self), (self.origin, self.problems)
+
 
 def _located(origin: str, problem: RecipeProblem) -> str:
     place = origin if problem.line is None else f"{origin}:{problem.line}:{problem.column}"

@@ -45,6 +45,11 @@ class Progress:
     note: str | None = None
     loss: float | None = None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether it tells more than that an update was made, or is the last."""
+        return (self.measurement, self.note, self.loss) != (None, None, None) or self.update == self.updates
+
 
 def recorded(
     store: Store,

@@ -124,7 +124,9 @@ def train_run(
             if departed or other_micro:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
-        notes += [*_machine_notes(state), *filter(None, [draws_note])]
+        if workspace.sitting.jobs == 1:
+            notes += _machine_notes(state)
+        notes += filter(None, [draws_note])
         state.recipe = run.recipe
         store.set_sums(run.number, state.threads, state.micro_size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
@@ -140,11 +142,17 @@ def _refuse_if_just_completed(store: Store, run: Run, earlier: Run | None) -> No
 
 
 def _thread_notes(workspace: Workspace, run: Run, state: TrainState, *, begins: bool) -> list[str]:
-    """Divide the cores by the processes that train for the database, if the run begins; returns notes about it."""
+    """Divide the cores by the processes that train for the database, if the run begins; returns notes about it.
+
+    The jobs of one command divide them by their number, whether or not each of them trains by now.
+    """
     given = workspace.machine.threads
     if not begins and given not in (None, state.threads):
         return [f"keeps its {state.threads} CPU threads, which decide its bits: --threads {given} is for new runs"]
     if not begins or given is not None or has_given_threads() or workspace.machine.device.type != "cpu":
+        return []
+    if workspace.sitting.jobs > 1:
+        state.threads = max(1, state.threads // workspace.sitting.jobs)
         return []
     others = sum(other.number != run.number for other in workspace.store.runs(RunStatus.RUNNING))
     before, state.threads = state.threads, max(1, state.threads // (1 + others))
