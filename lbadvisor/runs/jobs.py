@@ -1,8 +1,7 @@
 """Jobs: one work in several processes at once, each in a workspace of its own; their events arrive in one stream.
 
 What makes it one work is the store: each job trains what no other does, and takes over what a dead one left behind.
-`in_turn` and `at_once` are engines for one machine. Another engine needs `done`, which is all that a worker does, and
-`together`.
+`at_once` is the engine for one machine. Another engine needs `done`, which is all that a worker does, and `together`.
 """
 
 import contextlib
@@ -10,16 +9,17 @@ import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from lbadvisor.errors import LbadvisorError
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.runs.following import Stop, follow
 from lbadvisor.runs.runner import Progress, Started
 from lbadvisor.runs.workspace import Workspace
@@ -28,20 +28,33 @@ from lbadvisor.training.cores import default_threads, has_given_threads
 QUIET_SECONDS = 0.2
 
 Work = Callable[..., Generator[Any, None, Any]]
-"""A function of a module, so that it can be sent: from a workspace and what is asked for to events."""
+"""A function of a module, so that it can be sent: from a workspace and further arguments to events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A work and its further arguments. `recipe` has the data set that it trains on."""
+
+    recipe: Recipe
+    work: Work
+    arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one worker does: the events of `work(workspace, *asked)`. `workspace.sitting` knows its number."""
+    """What one worker does: its share of what is asked, in a workspace of its own, whose sitting knows its number."""
 
     workspace: Workspace
-    work: Work
-    asked: tuple[Any, ...]
+    asked: Asked
+
+    @property
+    def number(self) -> int:
+        """From 0."""
+        return self.workspace.sitting.job
 
     def events(self) -> Generator[Any, None, Any]:
         """The job's own events."""
-        return self.work(self.workspace, *self.asked)
+        return self.asked.work(self.workspace, *self.asked.arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class JobEnds:
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class Silence:
     """No job told anything for a while: so that a stop is noticed."""
 
 
@@ -60,70 +73,86 @@ JobEvents = Generator[tuple[int, Any], None, Stop | None]
 """What an engine yields: events, each with the number of its job. Closing it lets every job save and end."""
 
 
-def divided(workspace: Workspace, devices: Sequence[torch.device], work: Work, *asked: Any) -> tuple[Job, ...]:
-    """A job for each of the devices, of which several may be the same."""
-    machine, sitting = workspace.machine, replace(workspace.sitting, jobs=len(devices))
-    return tuple(
-        Job(Workspace(workspace.store, replace(machine, device=device), replace(sitting, job=number)), work, asked)
-        for number, device in enumerate(devices)
-    )
-
-
-def division_text(devices: Sequence[torch.device], threads: int | None) -> str:
-    """How the jobs are divided; `threads` is what each run is given."""
-    places = ", ".join(f"{number} on {device}" for device, number in Counter(map(str, devices)).items())
-    on_cpu = any(device.type == "cpu" for device in devices)
-    if not on_cpu or threads is not None or has_given_threads():
-        return f"{len(devices)} jobs at once: {places}"
-    share, cores = max(1, default_threads() // len(devices)), default_threads()
-    return f"{len(devices)} jobs at once: {places}, each with {share} of {cores} CPU threads at most"
-
-
-def in_turn(jobs: Sequence[Job]) -> JobEvents:
-    """The only job, in this process. Raises what its work raises."""
-    (job,) = jobs
-    with closing(job.events()) as events:
-        for event in events:
-            yield job.workspace.sitting.job, event
-    return None
-
-
 def at_once(jobs: Sequence[Job]) -> JobEvents:
-    """Each job in a process of its own; ends when all have ended, and gives back `together` of how.
+    """Several jobs in a process each, a single one in this process; returns `together` of how they ended.
 
-    A worker whose parent has died, or closed this iterator, saves its run and ends. A second Ctrl-C meanwhile ends
-    the workers at once.
+    The data set is prepared here first, so that they do not all do it. A worker whose parent has died, or closed this
+    iterator, saves its run and ends; a second Ctrl-C ends the workers without saving. Raises what `together` does.
     """
+    if len(jobs) == 1:
+        for event in jobs[0].events():
+            yield 0, event
+        return None
+    machine = replace(jobs[0].workspace.machine, device=torch.device("cpu"))
+    for preparing in machine.prepare(in_updates(jobs[0].asked.recipe)):
+        yield 0, preparing
+    return (yield from _in_processes(jobs))
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who does what is asked: a job for each of the devices, of which several may be the same, and their engine."""
+
+    devices: tuple[torch.device, ...]
+    engine: Callable[[Sequence[Job]], JobEvents] = at_once
+
+    def needed_for(self, runs: int) -> Self:
+        """The same for so many runs at most."""
+        return replace(self, devices=self.devices[: max(1, runs)])
+
+    def events(self, workspace: Workspace, asked: Asked) -> JobEvents:
+        """What happens while it is done."""
+        sitting = replace(workspace.sitting, jobs=len(self.devices))
+        return self.engine(
+            [
+                Job(Workspace(workspace.store, replace(workspace.machine, device=d), replace(sitting, job=n)), asked)
+                for n, d in enumerate(self.devices)
+            ]
+        )
+
+    def text(self, threads: int | None) -> str:
+        """The devices, and how they are divided; `threads` is what each run is given."""
+        jobs, places = len(self.devices), Counter(map(str, self.devices))
+        if jobs == 1:
+            return self.devices[0].type
+        where = ", ".join(f"{place} ({number})" for place, number in places.items())
+        divides = "cpu" in places and threads is None and not has_given_threads()
+        cores = f" with {max(1, default_threads() // jobs)} of {default_threads()} CPU threads each" if divides else ""
+        return f"{jobs} jobs at once: {where}{cores}"
+
+
+def _in_processes(jobs: Sequence[Job]) -> JobEvents:
     # A process that shares nothing: not a fork, which would have this one's memory.
     context = multiprocessing.get_context("spawn")
-    open_: dict[Connection, tuple[int, SpawnProcess]] = {}
-    processes, ends = [], []
+    workers: dict[Connection, tuple[int, SpawnProcess]] = {}
+    processes: list[SpawnProcess] = []
+    ends: list[JobEnds] = []
     try:
         for job in jobs:
             reader, writer = context.Pipe(duplex=False)
-            process = context.Process(target=_serve, args=(job, writer), name=f"lbadvisor job {len(open_) + 1}")
+            process = context.Process(target=_serve, args=(job, writer), name=f"lbadvisor job {job.number + 1}")
             with _ctrl_c_held_back():
                 process.start()
             writer.close()
             processes.append(process)
-            open_[reader] = job.workspace.sitting.job, process
-        while open_:
-            ready = wait(list(open_), QUIET_SECONDS)
+            workers[reader] = job.number, process
+        while workers:
+            ready = wait(list(workers), QUIET_SECONDS)
             if not ready:
-                yield 0, Quiet()
-            for reader in ready:
-                number, process = open_[reader]  # type: ignore[index]
-                event = _received(reader, process)  # type: ignore[arg-type]
+                yield 0, Silence()
+            for reader in [reader for reader in workers if reader in ready]:
+                number, process = workers[reader]
+                event = _received(reader, process)
                 if isinstance(event, JobEnds):
                     ends.append(event)
-                    del open_[reader]  # type: ignore[arg-type]
+                    del workers[reader]
                 yield number, event
         return together(ends)
     finally:
-        for reader in open_:
-            reader.close()  # a worker that tells its next event to nobody saves and ends,
+        for reader in workers:
+            reader.close()  # a worker that has an event to tell finds nobody, saves and ends,
         for process in processes:
-            process.terminate()  # and this one does so at its next update
+            process.terminate()  # and hears of it after its update
         try:
             for process in processes:
                 process.join()

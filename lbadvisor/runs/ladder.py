@@ -12,7 +12,7 @@ from lbadvisor.errors import DivergedError, InTrainingError, LbadvisorError, Ref
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Run, RunStatus
-from lbadvisor.runs.ladder_runs import LadderPlace, PlannedRun, planned_runs
+from lbadvisor.runs.ladder_runs import PlannedRun, planned_runs
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Sitting, Workspace
 from lbadvisor.store import Store
@@ -132,7 +132,7 @@ def _next(store: Store, left: Sequence[PlannedRun], workspace: Workspace) -> Pla
 
     Each job of a sitting takes another one, so that they do not meet at the first.
     """
-    free = []
+    free: list[PlannedRun] = []
     for planned in left:
         if planned.is_done and not free:
             return planned

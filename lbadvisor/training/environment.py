@@ -33,6 +33,14 @@ def device_among(name: str, gpus: int) -> torch.device:
     return torch.device("cuda", index)
 
 
+def devices_like(name: str) -> list[torch.device]:
+    """The device of that name; of auto, all GPUs if there are any. Raises `UsageError`."""
+    device = chosen_device(name)
+    if name != "auto" or device.type == "cpu":
+        return [device]
+    return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+
+
 def unused_gpus(device: torch.device, gpus: int) -> str | None:
     """What to say of a machine of so many GPUs if a run uses `device` alone; None: it has no other."""
     if device.type != "cuda" or gpus < 2:
