@@ -91,5 +91,5 @@ def show_dry_run(workspace: "Workspace", crew: Crew, requests: Sequence[LadderRe
         stdout(),
         f"would train {len(left)} of {len(runs)} runs{f', {begun} of them already started,' if begun else ''} on "
         f"{crew.needed_for(len(left)).text(workspace.machine.threads)}, data "
-        f"{escape(str(workspace.machine.data_dir))}, database {escape(str(workspace.store.path))}; nothing was done",
+        f"{escape(str(workspace.machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
     )

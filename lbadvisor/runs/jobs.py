@@ -102,13 +102,13 @@ class Crew:
 
     def events(self, workspace: Workspace, asked: Asked) -> JobEvents:
         """What happens while it is done."""
-        sitting = replace(workspace.sitting, jobs=len(self.devices))
-        return self.engine(
-            [
-                Job(Workspace(workspace.store, replace(workspace.machine, device=d), replace(sitting, job=n)), asked)
-                for n, d in enumerate(self.devices)
-            ]
-        )
+
+        def of_job(number: int, device: torch.device) -> Workspace:
+            machine = replace(workspace.machine, device=device)
+            return replace(workspace, machine=machine, sitting=replace(workspace.sitting, job=number, jobs=jobs))
+
+        jobs = len(self.devices)
+        return self.engine([Job(of_job(number, device), asked) for number, device in enumerate(self.devices)])
 
     def text(self, threads: int | None) -> str:
         """The devices, and how they are divided; `threads` is what each run is given."""
