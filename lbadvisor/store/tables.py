@@ -98,6 +98,7 @@ runs = Table(
     Column("test_accuracy_percent", Float),
     Column("threads", Integer),
     Column("micro_size", Integer),
+    Column("ranks", Integer),
     UniqueConstraint("name"),
     # The number of a deleted run is never reused: users may have written it down.
     sqlite_autoincrement=True,
