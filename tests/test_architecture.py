@@ -60,8 +60,19 @@ def test_one_module_opens_a_store():
 
 def test_what_only_sqlite_understands_is_in_one_module():
     """But for migrations, which are history, and what SQLAlchemy asks of SQLite alone (`sqlite_...=`)."""
-    words = "PRAGMA|9e999|sqlite_master|json_extract|import sqlite3|dialects|ON CONFLICT|immutable="
+    words = "PRAGMA|9e999|sqlite_master|json_extract|import sqlite3|ON CONFLICT|immutable="
     assert _modules_with(words) == {"store/sqlite.py"}
+
+
+def test_what_only_postgresql_understands_is_in_one_module():
+    assert _modules_with("import psycopg|advisory|pg_locks|sqlstate|SET lock_timeout") == {"store/postgresql.py"}
+
+
+def test_the_databases_are_told_apart_in_one_module():
+    assert _modules_with(r"from lbadvisor\.store import (sqlite|postgresql)\n") == {
+        "store/dialect.py",
+        "store/schema.py",
+    }
 
 
 def _modules_with(words: str) -> set[str]:

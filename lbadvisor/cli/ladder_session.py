@@ -85,5 +85,5 @@ def show_dry_run(workspace: "Workspace", requests: Sequence[LadderRequest], *, a
         stdout(),
         f"would train {len(left)} of {len(runs)} runs{f', {begun} of them already started,' if begun else ''} on "
         f"{workspace.machine.device.type}, data "
-        f"{escape(str(workspace.machine.data_dir))}, database {escape(str(workspace.store.path))}; nothing was done",
+        f"{escape(str(workspace.machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
     )

@@ -18,7 +18,7 @@ from lbadvisor.planning.planned_arms import LadderRequest, planned_arms
 from lbadvisor.recipe.file import code_folders
 from lbadvisor.records.axis import Axis
 from lbadvisor.records.run import Run, RunStatus
-from lbadvisor.runs.databases import opened
+from lbadvisor.runs.databases import DatabaseAddress, opened
 from lbadvisor.runs.following import Followed, Stop, follow
 from lbadvisor.runs.names import checked_name, ladder_name_of, run_name_of
 from lbadvisor.runs.reuse import name_of_ladder, name_of_training
@@ -35,7 +35,7 @@ def train(
     to: int | None = None,
     seed: int = 0,
     name: str | None = None,
-    database: Path | str | None = None,
+    database: DatabaseAddress | str | None = None,
     device: str = "auto",
     data_dir: Path | str | None = None,
     micro: "MicroSize" = None,
@@ -83,7 +83,7 @@ def ladder(
     arms: str | Sequence[str] = "sb,lb,lr,gbn,ra",
     seeds: int = 3,
     name: str | None = None,
-    database: Path | str | None = None,
+    database: DatabaseAddress | str | None = None,
     device: str = "auto",
     data_dir: Path | str | None = None,
     micro: "MicroSize" = None,
@@ -121,7 +121,7 @@ def compare(
     where: Sequence[str] = (),
     columns: str | None = None,
     by: str = "update",
-    database: Path | str | None = None,
+    database: DatabaseAddress | str | None = None,
 ) -> Comparison:
     """Stored runs and ladders side by side, by name or number; the first is the baseline. Loads no torch.
 

@@ -1,4 +1,4 @@
-"""An Optuna study in the program's own database file, shared by several processes, any of which may die.
+"""An Optuna study in the program's own database, shared by several processes, any of which may die.
 
 Optuna's heartbeat only works in `optimize`, and a trial that misses it fails and is retried as another one. Here, the
 process that evaluates a trial holds its file lock, which ends with the process, however that ends: a running trial with
@@ -24,7 +24,7 @@ from lbadvisor.refine.proposal import distributions, named
 from lbadvisor.refine.refinement import Outcome, Trial
 from lbadvisor.refine.search_space import Point, SearchSpace
 from lbadvisor.store import Store
-from lbadvisor.store.sqlite import connect_for_optuna
+from lbadvisor.store.dialect import dialect_of
 
 OUTCOME = "outcome"
 """The user attribute of an Optuna trial that stores its outcome."""
@@ -56,7 +56,7 @@ Choose = Callable[[Sequence[Trial], Sequence[Point]], Point | None]
 
 
 class SharedStudy:
-    """A study by its name. Every method raises `StoreError` if the file cannot be read or written."""
+    """A study by its name. Every method raises `StoreError` if the database cannot be read or written."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, space: SearchSpace, folder: Path) -> None:
         self.space = space
@@ -66,14 +66,15 @@ class SharedStudy:
 
     @classmethod
     def open(cls, store: Store, name: str, space: SearchSpace) -> Self:
-        """The study in the file of the store; it and the file are made if they are missing."""
+        """The study in the database of the store; both are made if they are missing."""
         store.make()
         folder = store.checkpoints / "studies"
         # Optuna's warnings are for programmers.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
-        with _explained(store.path), filelock.FileLock(folder / "studies.lock"):
-            storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: connect_for_optuna(store.path)})
+        with _explained(store.address), filelock.FileLock(folder / "studies.lock"):
+            url, keywords = dialect_of(store.address).for_optuna(store.address)
+            storage = RDBStorage(url, engine_kwargs=keywords)
             study = optuna.create_study(
                 study_name=name,
                 storage=storage,

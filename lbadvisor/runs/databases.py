@@ -1,28 +1,31 @@
-"""The database of a program: the file it names, or the default one."""
+"""The database of a program: the one it names, or the default one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbadvisor.store.address import DatabaseAddress, address_of
+
 if TYPE_CHECKING:
     from lbadvisor.store import Store
 
-
-def database_path(database: Path | str | None) -> Path:
-    """The file that is named, or the default one: LBADVISOR_DB, else db/lbadvisor.db here."""
-    from lbadvisor.store import default_database_path
-
-    return default_database_path() if database is None else Path(database)
+__all__ = ["DatabaseAddress", "address_of", "database_file", "opened", "opened_to_train"]
 
 
-def opened(database: Path | str | None) -> "Store":
+def database_file(database: DatabaseAddress | str | None) -> Path | None:
+    """Its file; None if it is on a server."""
+    address = address_of(database)
+    return address if isinstance(address, Path) else None
+
+
+def opened(database: DatabaseAddress | str | None) -> "Store":
     """The store of a program that reads, or changes what is there. Raises `StoreError` if there is no database."""
     from lbadvisor.store import Store
 
-    return Store.open(database_path(database), create=False)
+    return Store.open(address_of(database), create=False)
 
 
-def opened_to_train(database: Path | str | None) -> "Store":
-    """The store of a program that trains: its first run makes the file. Raises `StoreError`."""
+def opened_to_train(database: DatabaseAddress | str | None) -> "Store":
+    """The store of a program that trains: its first run makes what is missing. Raises `StoreError`."""
     from lbadvisor.store import Store
 
-    return Store.at(database_path(database))
+    return Store.at(address_of(database))

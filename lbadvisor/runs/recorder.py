@@ -18,12 +18,11 @@ from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.recipe.settings import recipe_of_settings, recorded
 from lbadvisor.records.quantities import ACCURACY, LOSS, SECONDS
 from lbadvisor.records.run import Environment, Measured, Run, RunStatus, told
-from lbadvisor.runs.databases import opened_to_train
+from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
 from lbadvisor.runs.names import checked_name
 from lbadvisor.runs.reuse import refuse_differing
 from lbadvisor.runs.told_numbers import Told, checked_numbers, checked_update, measured_of
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import only_process
 from lbadvisor.training.host import environment_on, processor
 
 FLUSH_SECONDS = 1.0
@@ -35,7 +34,7 @@ def record(
     name: str,
     recipe_or_settings: Recipe | str | Path | Mapping[str, Any],
     seed: int = 0,
-    database: str | Path | None = None,
+    database: DatabaseAddress | str | None = None,
     *,
     program: str = "a loop of its own",
     resume: bool = False,
@@ -58,7 +57,7 @@ def record(
     recipe = in_updates(_recipe_of(recipe_or_settings, name, program))
     with opened_to_train(database) as store:
         run, is_new = _found_or_added(store, name, recipe, seed, resume=resume)
-        with only_process(store.checkpoint_folder(run), run.name):
+        with store.only_process(run):
             log = RunLog(store, run, resumed=not is_new)
             store.set_status(run.number, RunStatus.RUNNING, None, resumed=not is_new)
             try:

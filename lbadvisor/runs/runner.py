@@ -18,7 +18,7 @@ from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import error_of_training, only_process
+from lbadvisor.store.run_folder import error_of_training
 from lbadvisor.training.checkpoints.checkpoint_file import Header, checkpoints, clear_parts, header_of, newest_sound
 from lbadvisor.training.cores import has_given_threads, torch_threads_kept
 from lbadvisor.training.data.dataset import Dataset, Preparing
@@ -107,7 +107,7 @@ def train_run(
     guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
     run, is_new = _found_or_added(store, recipe, request, environment, guarantee)
     folder = store.checkpoint_folder(run)
-    with only_process(folder, run.name), torch_threads_kept():
+    with store.only_process(run), torch_threads_kept():
         _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
         header, notes = (None, []) if is_new else _resumed(folder, run, state)

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from lbadvisor.errors import StoreError
 from lbadvisor.records.run import Run, RunStatus
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import error_of_training, only_process
+from lbadvisor.store.run_folder import error_of_training
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, prune_checkpoints
 
 
 def rename_run(store: Store, run: Run, name: str) -> None:
     """Give the run another name; its checkpoints stay its own. Raises `InTrainingError` while a process trains it."""
-    folder = store.checkpoint_folder(run)
-    if not folder.exists():
-        store.rename_run(run.number, name)
-        return
-    with only_process(folder, run.name):
+    lock = store.only_process if store.checkpoint_folder(run).exists() else store.locked
+    with lock(run):
         store.rename_run(run.number, name)
 
 
@@ -32,9 +29,8 @@ def prune_run(store: Store, run: Run) -> int:
 
     Raises `InTrainingError` while a process trains it, and `CheckpointError` if they cannot be deleted.
     """
-    folder = store.checkpoint_folder(run)
-    with only_process(folder, run.name):
-        return prune_checkpoints(folder)
+    with store.only_process(run):
+        return prune_checkpoints(store.checkpoint_folder(run))
 
 
 def checkpoint_bytes(store: Store, run: Run) -> int:
@@ -48,11 +44,11 @@ def delete_run(store: Store, run: Run) -> None:
     Raises `InTrainingError` while a process trains it, and `StoreError` if the checkpoints cannot be deleted.
     """
     folder = store.checkpoint_folder(run)
-    if not folder.exists():
+    has_folder = folder.exists()
+    with (store.only_process if has_folder else store.locked)(run):
         store.delete_run(run.number)
+    if not has_folder:
         return
-    with only_process(folder, run.name):
-        store.delete_run(run.number)
     try:
         shutil.rmtree(folder)
     except OSError as error:

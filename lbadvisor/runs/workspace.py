@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-from lbadvisor.runs.databases import opened_to_train
+from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
 
@@ -23,8 +22,8 @@ class Workspace:
 
     @classmethod
     @contextmanager
-    def open(cls, database: Path | str | None = None, machine: Machine | None = None) -> Iterator[Self]:
-        """The workspace of a database file, the default one if none is given; its first run makes a missing file.
+    def open(cls, database: DatabaseAddress | str | None = None, machine: Machine | None = None) -> Iterator[Self]:
+        """The workspace of a database, the default one if none is given; its first run makes what is missing of it.
 
         Without a `machine` it is `Machine.here()`. Raises `StoreError` and `UsageError`.
         """

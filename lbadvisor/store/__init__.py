@@ -1,4 +1,4 @@
-"""Stores what training yields in one SQLite file; the only folder that uses SQLAlchemy and Alembic.
+"""Stores what training yields in one database; the only folder that uses SQLAlchemy and Alembic.
 
 Names are loaded on first use, so importing the package costs nothing.
 """
@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lbadvisor.store.database_file import default_database_path
+    from lbadvisor.store.address import address_of
     from lbadvisor.store.schema import backup_path, check, revision, schema_sql, upgrade
     from lbadvisor.store.store import Store
 
-__all__ = ["Store", "backup_path", "check", "default_database_path", "revision", "schema_sql", "upgrade"]
+__all__ = ["Store", "address_of", "backup_path", "check", "revision", "schema_sql", "upgrade"]
 
-_MODULES = {"Store": "store", "default_database_path": "database_file"}
+_MODULES = {"Store": "store", "address_of": "address"}
 
 
 def __getattr__(name: str) -> object:

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, delete, func, or_, select
 
 from lbadvisor.records.quantities import EVALUATED, Quantity
 from lbadvisor.records.run import Measurement, Reading
+from lbadvisor.store.dialect import dialect_of
 from lbadvisor.store.rows import FIELDS, reader_of_run
-from lbadvisor.store.sqlite import insert_or
 from lbadvisor.store.tables import measurements
 from lbadvisor.store.tables import readings as table
 
@@ -22,6 +22,7 @@ def write_measured(
 ) -> None:
     """Write both; rows with the same key are replaced."""
     rows = [{"run": run_number, **{name: getattr(one, name) for name in FIELDS}} for one in taken]
+    insert_or = dialect_of(connection).insert_or
     connection.execute(insert_or("replace", measurements), rows)
     if readings:
         connection.execute(insert_or("replace", table), [{"run": run_number, **asdict(one)} for one in readings])
@@ -49,7 +50,7 @@ def read_readings(connection: Connection, run_number: int, quantities: Sequence[
         query = query.where(table.c.quantity.in_([quantity.key for quantity in quantities]))
     order = (table.c["update"], table.c.quantity, func.length(table.c.part), table.c.part)
     rows = connection.execute(query.order_by(*order))
-    # SQLite stores nan as NULL.
+    # A nan is stored as NULL.
     return [
         Reading(update, quantity, part, math.nan if value is None else value) for update, quantity, part, value in rows
     ]

@@ -1,10 +1,10 @@
 """The user's own SQL queries, which can only read."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from lbadvisor.store.schema import require_file
-from lbadvisor.store.sqlite import explained, read_only_answer
+from lbadvisor.store.address import DatabaseAddress
+from lbadvisor.store.dialect import dialect_of
+from lbadvisor.store.schema import require
 
 Cell = str | int | float | bytes | None
 
@@ -17,8 +17,9 @@ class Answer:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def query(path: Path, sql: str) -> Answer:
-    """What one `SELECT` reads in the file `path`: see `read_only_answer`. Raises `StoreError` if it cannot be read."""
-    require_file(path)
-    with explained(path):
-        return Answer(*read_only_answer(path, sql))
+def query(database: DatabaseAddress, sql: str) -> Answer:
+    """What one `SELECT` reads in the database, which it cannot change. Raises `StoreError` if it cannot be read."""
+    require(database)
+    dialect = dialect_of(database)
+    with dialect.explained(database):
+        return Answer(*dialect.read_only_answer(database, sql))

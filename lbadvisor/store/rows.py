@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -13,6 +12,7 @@ from lbadvisor.errors import StoreError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.quantities import ACCURACY, EVALUATED
 from lbadvisor.records.run import Environment, Guarantee, Measurement, Run, RunStatus
+from lbadvisor.store.address import DatabaseAddress
 from lbadvisor.store.tables import recipes, runs
 
 FIELDS = tuple(field.name for field in fields(Measurement))
@@ -32,15 +32,15 @@ def recipe_of(body: str) -> Recipe:
     return Recipe.model_validate_json(body)
 
 
-def run_of(row: Row[Any], path: Path) -> Run:
-    """The record of a row of `RUNS` in the database `path`. Raises `StoreError` for a row from another program."""
+def run_of(row: Row[Any], database: DatabaseAddress) -> Run:
+    """The record of a row of `RUNS` in the database. Raises `StoreError` for a row from another program."""
     values = row._mapping
     try:
         recipe, status = recipe_of(values["body"]), RunStatus(values["status"])
         guarantee = None if values["guarantee"] is None else Guarantee(values["guarantee"])
     except ValueError as error:
         raise StoreError(
-            f"database {path}: run {values['number']} ({values['name']}) was written by another version of "
+            f"database {database}: run {values['number']} ({values['name']}) was written by another version of "
             f"the program, or by hand: {str(error).splitlines()[0]}"
         ) from error
     return Run(

@@ -9,22 +9,28 @@ import filelock
 
 from lbadvisor.errors import CheckpointError, InTrainingError
 from lbadvisor.records.run import Run
+from lbadvisor.store.address import DatabaseAddress
 
 LOCK_SECONDS = 0.5
 """How long to try to get the lock: checking whether a run is in training holds it for a moment."""
 
 
-def checkpoints_beside(database: Path) -> Path:
-    """The folder of all that is kept in files beside the database."""
-    return database.parent / "checkpoints" / database.stem
+def checkpoints_of(database: DatabaseAddress) -> Path:
+    """The folder of all that is kept in files: beside the database's file, or for a server in LBADVISOR_CHECKPOINTS.
+
+    The latter is shared by all machines that train for the server's database; it is db/checkpoints here by default.
+    """
+    if isinstance(database, Path):
+        return database.parent / "checkpoints" / database.stem
+    return Path(os.environ.get("LBADVISOR_CHECKPOINTS") or "db/checkpoints") / database.name
 
 
-def checkpoint_folder(database: Path, run: Run) -> Path:
-    """The folder of the run's checkpoints: beside the database, named by the run's number and time of creation.
+def checkpoint_folder(database: DatabaseAddress, run: Run) -> Path:
+    """The folder of the run's checkpoints, named by the run's number and time of creation.
 
     The first versions used its name, which can change, instead of its number; the time distinguishes runs as well.
     """
-    folder, moment = checkpoints_beside(database), f"{run.created_at:%Y%m%dT%H%M%S.%f}"
+    folder, moment = checkpoints_of(database), f"{run.created_at:%Y%m%dT%H%M%S.%f}"
     own = folder / f"{run.number}-{moment}"
     earlier = None if own.exists() else next(iter(sorted(folder.glob(f"*-{moment}"))), None)
     return earlier or own
@@ -47,7 +53,7 @@ def only_process(folder: Path, run: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
             f"the folder {folder} for the run's checkpoints cannot be written ({reason}): get write permission, or "
-            "name a database in another folder with --db"
+            "name another folder: with --db that of a file, with LBADVISOR_CHECKPOINTS that of a server's database"
         ) from error
     try:
         yield

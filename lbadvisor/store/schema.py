@@ -1,4 +1,4 @@
-"""The schema of the database file: reads its revision; creates, upgrades and checks it.
+"""The schema of a database: reads its revision; creates, upgrades and checks it.
 
 `python -m lbadvisor.store.schema > db/schema.sql` writes out the newest schema.
 """
@@ -13,9 +13,10 @@ from sqlalchemy import Connection, inspect
 
 from lbadvisor.errors import StoreError
 from lbadvisor.store import sqlite
-from lbadvisor.store.sqlite import explained, for_writing, open_engine
+from lbadvisor.store.address import DatabaseAddress
+from lbadvisor.store.dialect import dialect_of
 from lbadvisor.store.tables import metadata
-from lbadvisor.store.views import VIEWS
+from lbadvisor.store.views import VIEWS, view_query
 
 VERSION_TABLE = "lbadvisor_version"
 """Alembic's table for the revision; Optuna uses the default name, `alembic_version`."""
@@ -27,67 +28,68 @@ MIGRATIONS = "lbadvisor.store:migrations"
 """Where Alembic finds the revisions."""
 
 
-def revision(path: Path) -> str | None:
-    """The revision of the schema in the file `path`; None if it has no tables of this program.
+def revision(database: DatabaseAddress) -> str | None:
+    """The revision of the schema in the database; None if it has no tables of this program.
 
-    Raises `StoreError` if there is no such file or it cannot be read.
+    Raises `StoreError` if there is no such file, or it cannot be read.
     """
-    require_file(path)
-    with _reading(path) as connection:
+    require(database)
+    with _reading(database) as connection:
         return revision_of(connection)
 
 
-def upgrade(path: Path) -> tuple[str, str]:
-    """Upgrade the file `path` to the newest revision; returns the old and the new revision.
+def upgrade(database: DatabaseAddress) -> tuple[str, str]:
+    """Upgrade the database to the newest revision; returns the old and the new revision.
 
-    Before a change, the file is copied to `backup_path(path, old)`, replacing an older copy. An up-to-date file is left
-    alone. All or nothing: an error leaves the file unchanged. Raises `StoreError`.
+    Before a change, a file is copied to `backup_path(database, old)`, replacing an older copy; of a server's database
+    no copy is kept. If it is up to date, it is left alone. All or nothing: an error leaves it unchanged. Raises
+    `StoreError`.
     """
-    require_file(path)
+    require(database)
     newest = REVISIONS[-1]
-    with _exclusively(path) as connection:
+    with _exclusively(database) as connection:
         old = revision_of(connection)
         if old is None or old not in REVISIONS:
-            raise StoreError(wrong_revision(path, old))
+            raise StoreError(wrong_revision(database, old))
         if old != newest:
-            sqlite.copy_file(path, backup_path(path, old))
-            _migrate(connection, path)
+            dialect_of(database).keep_copy(database, old)
+            _migrate(connection, database)
     return old, newest
 
 
-def create(path: Path) -> None:
-    """Create the file `path`, its folders and this program's tables, if they are missing.
+def create(database: DatabaseAddress) -> None:
+    """Create this program's tables, and a file and its folders, if they are missing.
 
-    A file that has the tables, in any revision, is left alone, and so are other programs' tables. Several processes may
-    do this at once. Raises `StoreError`.
+    A database that has the tables, in any revision, is left alone, and so are other programs' tables. Several processes
+    may do this at once. Raises `StoreError`.
     """
-    refuse_folder(path)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusively(path, create=True) as connection:
+    with _exclusively(database, create=True) as connection:
         found = revision_of(connection)
         if found is None:
             taken = sorted(metadata.tables.keys() & inspect(connection).get_table_names())
             if taken:
-                raise StoreError(f"database {path}: another program has its {taken[0]} there: name another with --db")
-            _migrate(connection, path)
+                raise StoreError(
+                    f"database {database}: another program has its {taken[0]} there: name another with --db"
+                )
+            _migrate(connection, database)
     if found in (None, REVISIONS[-1]):
-        with explained(path):
-            sqlite.use_wal(path)
+        with dialect_of(database).explained(database):
+            dialect_of(database).after_creation(database)
 
 
-def check(path: Path) -> list[str]:
-    """The faults inside the file `path`, one line each; empty if there are none.
+def check(database: DatabaseAddress) -> list[str]:
+    """The faults inside the database, one line each; empty if there are none.
 
-    SQLite's own `integrity_check` and `foreign_key_check`. Raises `StoreError` if the file cannot be read at all.
+    Of a file, SQLite's own `integrity_check` and `foreign_key_check`; of a server's database, rows that refer to
+    nothing. Raises `StoreError` if it cannot be read at all.
     """
-    require_file(path)
-    with _reading(path) as connection:
-        return sqlite.faults(connection)
+    require(database)
+    with _reading(database) as connection:
+        return dialect_of(database).faults(connection)
 
 
 def schema_sql() -> str:
-    """The newest schema as SQL, the content of `db/schema.sql`."""
+    """The newest schema as SQL for SQLite, the content of `db/schema.sql`."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "schema.db"
         create(path)
@@ -101,77 +103,78 @@ def schema_sql() -> str:
     return head + "".join(f"\n{body};\n" for body in bodies)
 
 
-def backup_path(path: Path, old_revision: str) -> Path:
-    """Where `upgrade` copies a file of `old_revision`: beside it, as `PATH.before-REVISION.bak`."""
-    return path.with_name(f"{path.name}.before-{old_revision}.bak")
+def backup_path(database: DatabaseAddress, old_revision: str) -> Path | None:
+    """Where `upgrade` copies a file of `old_revision`; None for a server's database."""
+    return dialect_of(database).backup_path(database, old_revision)
 
 
-def require_file(path: Path) -> None:
-    """Raise `StoreError` unless `path` is an existing file; creates nothing."""
-    refuse_folder(path)
-    with explained(path):
-        if not path.exists():
-            raise StoreError(f"no database at {path} yet: `lbadvisor train` creates it")
+def exists(database: DatabaseAddress) -> bool:
+    """Whether there is such a file, or the server's database has tables of this program. Raises `StoreError`."""
+    return database.exists() if isinstance(database, Path) else revision(database) is not None
 
 
-def refuse_folder(path: Path) -> None:
-    """Raise `StoreError` if `path` is a folder."""
-    with explained(path):
-        if path.is_dir():
-            raise StoreError(
-                f"database {path}: it is a folder: name a file in it with --db, such as {path / 'lbadvisor.db'}"
-            )
+def require(database: DatabaseAddress) -> None:
+    """Raise `StoreError` if the database's file does not exist, or is a folder; creates nothing."""
+    with dialect_of(database).explained(database):
+        if not dialect_of(database).is_there(database):
+            raise StoreError(f"no database at {database} yet: `lbadvisor train` creates it")
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision of the connected file; None if it has no tables of this program."""
-    if not sqlite.has_table(connection, VERSION_TABLE):
+    """The revision of the connected database; None if it has no tables of this program."""
+    if not dialect_of(connection).has_table(connection, VERSION_TABLE):
         return None
     found: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     return found
 
 
-def require_newest(path: Path) -> None:
-    """Raises `StoreError` unless the file `path` has the newest schema."""
-    found = revision(path)
+def require_newest(database: DatabaseAddress) -> None:
+    """Raises `StoreError` unless the database has the newest schema."""
+    found = revision(database)
     if found != REVISIONS[-1]:
-        raise StoreError(wrong_revision(path, found))
+        raise StoreError(wrong_revision(database, found))
 
 
-def wrong_revision(path: Path, found: str | None) -> str:
-    """Why the file `path`, with the outdated revision `found`, cannot be used, and what to do."""
+def wrong_revision(database: DatabaseAddress, found: str | None) -> str:
+    """Why the database, with the outdated revision `found`, cannot be used, and what to do."""
     if found is None:
-        return f"database {path}: it has no runs of this program: name another file with --db"
-    if found in REVISIONS:
         return (
-            f"database {path}: it has the older schema {found}, but this program needs {REVISIONS[-1]}: "
-            "run `lbadvisor db upgrade`, which keeps a copy"
+            f"database {database}: it has no runs of this program: name another with --db; `lbadvisor train` makes "
+            "the tables"
         )
-    return f"database {path}: it has the schema {found}, but this program knows {REVISIONS[-1]}: update the program"
+    if found in REVISIONS:
+        copy = ", which keeps a copy" if backup_path(database, found) else ", after a copy with pg_dump"
+        return (
+            f"database {database}: it has the older schema {found}, but this program needs {REVISIONS[-1]}: "
+            f"run `lbadvisor db upgrade`{copy}"
+        )
+    return f"database {database}: it has the schema {found}, but this program knows {REVISIONS[-1]}: update the program"
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Connection]:
-    engine = open_engine(path)
+def _reading(database: DatabaseAddress) -> Iterator[Connection]:
+    dialect = dialect_of(database)
+    engine = dialect.open_engine(database)
     try:
-        with explained(path), engine.begin() as connection:
+        with dialect.explained(database), dialect.for_reading(engine).begin() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _exclusively(path: Path, *, create: bool = False) -> Iterator[Connection]:
-    # Foreign keys are off, and checked at the end of the migration: see `open_engine`.
-    engine = open_engine(path, create=create, foreign_keys=False)
+def _exclusively(database: DatabaseAddress, *, create: bool = False) -> Iterator[Connection]:
+    # Foreign keys are off, and checked at the end of the migration: see `sqlite.open_engine`.
+    dialect = dialect_of(database)
+    engine = dialect.open_engine(database, create=create, foreign_keys=False)
     try:
-        with explained(path), for_writing(engine).begin() as connection:
+        with dialect.explained(database), dialect.for_writing(engine).begin() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
-def _migrate(connection: Connection, path: Path) -> None:
+def _migrate(connection: Connection, database: DatabaseAddress) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -180,11 +183,11 @@ def _migrate(connection: Connection, path: Path) -> None:
     for view in reversed(VIEWS):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
     command.upgrade(config, "head")
-    for view, query in VIEWS.items():
-        connection.exec_driver_sql(f"CREATE VIEW {view} AS{query}")
-    dangling = sqlite.dangling(connection)
+    for view in VIEWS:
+        connection.exec_driver_sql(f"CREATE VIEW {view} AS{view_query(view, dialect_of(database))}")
+    dangling = dialect_of(database).dangling(connection)
     if dangling:
-        raise StoreError(f"database {path}: it was not upgraded because it is damaged: {dangling[0]}")
+        raise StoreError(f"database {database}: it was not upgraded because it is damaged: {dangling[0]}")
 
 
 if __name__ == "__main__":

@@ -10,28 +10,25 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
     Insert,
-    PoolProxiedConnection,
     QueuePool,
     StaticPool,
     Table,
     create_engine,
     event,
-    func,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import DBAPIError
 
 from lbadvisor.errors import StoreError, UsageError
+from lbadvisor.store.forks import refuse_inherited
 from lbadvisor.store.tables import metadata
 
 LOCK_TIMEOUT_SECONDS = 30.0
@@ -61,21 +58,9 @@ def open_engine(
 
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
     event.listen(engine, "connect", set_up)
-    event.listen(engine, "checkout", _refuse_inherited)
+    refuse_inherited(engine)
     event.listen(engine, "begin", begin)
     return engine
-
-
-_inherited: list[object] = []
-"""Connections of a forked process's parent: to close them here would disturb the parent."""
-
-
-def _refuse_inherited(_connection: object, record: ConnectionPoolEntry, fairy: PoolProxiedConnection) -> None:
-    # No connection is carried across a fork: https://www.sqlite.org/howtocorrupt.html, 2.6. The pool makes a new one.
-    if record.info.setdefault("process", os.getpid()) != os.getpid():
-        _inherited.append(record.dbapi_connection)
-        record.dbapi_connection = fairy.dbapi_connection = None  # type: ignore[misc]
-        raise DisconnectionError("a connection of the parent process")
 
 
 @functools.cache
@@ -95,6 +80,8 @@ def connect_file(
     SQLITE_READONLY.
     """
     if create:
+        refuse_folder(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return _connect(path, "mode=rwc", lock_timeout_seconds)
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return _connect(path, "mode=rw", lock_timeout_seconds)
@@ -134,7 +121,21 @@ def _connect_for_reading(path: Path, lock_timeout_seconds: float) -> sqlite3.Con
     return memory
 
 
-def use_wal(path: Path) -> None:
+def refuse_folder(path: Path) -> None:
+    """Raise `StoreError` if `path` is a folder."""
+    if path.is_dir():
+        raise StoreError(
+            f"database {path}: it is a folder: name a file in it with --db, such as {path / 'lbadvisor.db'}"
+        )
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises `StoreError` for a folder."""
+    refuse_folder(path)
+    return path.exists()
+
+
+def after_creation(path: Path) -> None:
     """Switch the file `path` to a write-ahead log, so that readers and the writer do not wait for each other.
 
     On a file system without shared memory the journal stays as it is.
@@ -150,6 +151,11 @@ def use_wal(path: Path) -> None:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
+
+
+def for_reading(engine: Engine) -> Engine:
+    """The same engine: a transaction reads as of its first statement."""
+    return engine
 
 
 def for_writing(engine: Engine) -> Engine:
@@ -204,21 +210,9 @@ def insert_or(then: Literal["replace", "ignore"], table: Table) -> Insert:
     return statement.on_conflict_do_update(index_elements=key, set_=others)
 
 
-def greatest(*values: Any) -> ColumnElement[Any]:
-    """The largest of a row's values."""
-    return func.max(*values)
-
-
-def json_field(column: str, field: str) -> str:
-    """SQL of a field, as `batch.size`, of a column that holds JSON."""
+def json_field(column: str, field: str, _kind: str) -> str:
+    """SQL of a field, as `batch.size`, of a column that holds JSON, of the kind that it has there."""
     return f"json_extract({column}, '$.{field}')"
-
-
-def driver_rows(connection: Connection, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-    """The rows as the driver gives them, `?` standing for a value: SQLAlchemy's cost more than reading them."""
-    cursor = connection.connection.cursor()
-    cursor.execute(query, values)
-    yield from cursor  # type: ignore[misc]  # SQLite's cursor is iterable
 
 
 def has_table(connection: Connection, name: str) -> bool:
@@ -247,13 +241,29 @@ def dangling(connection: Connection) -> list[str]:
     return [f"a row of {table} refers to a missing row of {parent}" for table, _, parent, _ in rows]
 
 
-def copy_file(path: Path, target: Path) -> None:
-    """Copy the database in `path` to `target`, whole or not at all, whoever writes to it meanwhile."""
+def backup_path(path: Path, old_revision: str) -> Path:
+    """Where the copy of a file of `old_revision` is kept: beside it, as `PATH.before-REVISION.bak`."""
+    return path.with_name(f"{path.name}.before-{old_revision}.bak")
+
+
+def keep_copy(path: Path, old_revision: str) -> None:
+    """Copy the file there, whole or not at all, whoever writes to it meanwhile; an older copy is replaced."""
+    target = backup_path(path, old_revision)
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     with closing(connect_file(path)) as source, closing(connect_file(part, create=True)) as copy:
         source.backup(copy)
     part.replace(target)
+
+
+def lock_of(_path: Path, _run_number: int, _run: str) -> AbstractContextManager[None]:
+    """None: whoever shares the file shares the folder of the run's checkpoints, and the lock there."""
+    return nullcontext()
+
+
+def is_locked(_connection: Connection, _run_number: int) -> bool:
+    """No: see `lock_of`."""
+    return False
 
 
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
@@ -302,7 +312,12 @@ def _authorize(action: int, subject: str | None, *_: object) -> int:
     return sqlite3.SQLITE_OK if action in _READING or is_function or is_description else sqlite3.SQLITE_DENY
 
 
-def connect_for_optuna(path: Path) -> sqlite3.Connection:
+def for_optuna(path: Path) -> tuple[str, dict[str, Any]]:
+    """The URL and the keywords of SQLAlchemy's engine that Optuna makes."""
+    return "sqlite://", {"creator": lambda: _connect_for_optuna(path)}
+
+
+def _connect_for_optuna(path: Path) -> sqlite3.Connection:
     """As the program's own, but with the driver's own transactions, which Optuna counts on.
 
     They begin before the first change of rows, so that none reads first and is turned away when it wants to write.

@@ -1,13 +1,14 @@
-"""The store: recipes, plans, runs and their measurements in one SQLite file. It returns records, never rows."""
+"""The store: recipes, plans, runs and their measurements in one database. It returns records, never rows."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from lbadvisor.comparison.comparison import Position, RunResult, Standing
 from lbadvisor.errors import StoreError, UnknownRunError
@@ -17,19 +18,29 @@ from lbadvisor.recipe.suggestion import nearest
 from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.quantities import Quantity
 from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Reading, Run, RunStatus
-from lbadvisor.store.database_file import DatabaseFile
+from lbadvisor.store.address import DatabaseAddress, address_of
+from lbadvisor.store.dialect import dialect_of
 from lbadvisor.store.measured_rows import delete_measured, read_measurements, read_readings, write_measured
+from lbadvisor.store.open_database import OpenDatabase
 from lbadvisor.store.read_columns import read_columns
 from lbadvisor.store.read_ladders import all_ladders, find_ladder
 from lbadvisor.store.read_results import read_result, read_standing
 from lbadvisor.store.rows import RUNS, run_of
-from lbadvisor.store.run_folder import checkpoint_folder, checkpoints_beside, is_in_training
-from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS, greatest, insert_or
+from lbadvisor.store.run_folder import checkpoint_folder, checkpoints_of, is_in_training, only_process
+from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS
 from lbadvisor.store.tables import ladder_runs, ladders, plans, runs
-from lbadvisor.store.write_rows import change, check_name, insert_row, recipe_number, require_run, unknown_number
+from lbadvisor.store.write_rows import (
+    at_least,
+    change,
+    check_name,
+    insert_row,
+    recipe_number,
+    require_run,
+    unknown_number,
+)
 
 LARGEST_INTEGER = 2**63 - 1
-"""SQLite's limit, which applies to seeds and runs' numbers."""
+"""The databases' limit, which applies to seeds and runs' numbers."""
 
 INTERRUPTED_BECAUSE = "its process was killed, or the machine went down"
 
@@ -38,48 +49,60 @@ class Store:
     """An open database, in a `with` block. Each method is one short transaction; several processes may write at once.
 
     It is opened once and passed on, for as long as a training lasts. A process that inherits it or is sent it connects
-    anew. Every method raises `StoreError` if the file cannot be read or written.
+    anew. Every method raises `StoreError` if the database cannot be read or written.
     """
 
     @classmethod
-    def open(cls, path: Path | str, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Self:
-        """The store in the file `path`; only with `create` are a missing file and its folders created.
+    def open(
+        cls, database: DatabaseAddress | str, *, create: bool, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS
+    ) -> Self:
+        """The store in the database; only with `create` are missing tables, a file and its folders created.
 
         Raises `StoreError` if it is missing, not a database, or has another schema than this program's.
         """
-        return cls(DatabaseFile.open(Path(path), create=create, lock_timeout_seconds=lock_timeout_seconds))
+        return cls(OpenDatabase.open(address_of(database), create=create, lock_timeout_seconds=lock_timeout_seconds))
 
     @classmethod
-    def at(cls, path: Path | str) -> Self:
-        """The store in the file `path`. Its first change makes a missing file; until then the store reads as empty.
+    def at(cls, database: DatabaseAddress | str) -> Self:
+        """The store in the database. Its first change makes what is missing; until then the store reads as empty.
 
-        Raises `StoreError` if the file is no database, or has another schema than this program's.
+        Raises `StoreError` if a file is no database, or has another schema than this program's.
         """
-        return cls(DatabaseFile.at(Path(path)))
+        return cls(OpenDatabase.at(address_of(database)))
 
-    def __init__(self, file: DatabaseFile) -> None:
-        self.path = file.path
-        self._file, self._reading, self._writing = file, file.reading, file.writing
+    def __init__(self, database: OpenDatabase) -> None:
+        self.address = database.address
+        self._database, self._reading, self._writing = database, database.reading, database.writing
+        self.locked = database.locked
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self._file,)
+        return Store, (self._database,)
 
     def make(self) -> None:
-        """Make the file, its folders and tables now, if they are missing and the store may."""
-        self._file.make()
+        """Make the tables now, and a file and its folders, if they are missing and the store may."""
+        self._database.make()
 
     def checkpoint_folder(self, run: Run) -> Path:
         """Where the checkpoints of one of its runs lie."""
-        return checkpoint_folder(self.path, run)
+        return checkpoint_folder(self.address, run)
+
+    @contextmanager
+    def only_process(self, run: Run) -> Iterator[None]:
+        """While entered, no other process can train the run, on any machine; makes the folder of its checkpoints.
+
+        Raises `InTrainingError` if another process trains it, and `CheckpointError` if the folder cannot be written.
+        """
+        with only_process(self.checkpoint_folder(run), run.name), self.locked(run):
+            yield
 
     @property
     def checkpoints(self) -> Path:
         """The folder that holds those of all runs; it need not be there."""
-        return checkpoints_beside(self.path)
+        return checkpoints_of(self.address)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the database."""
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +133,7 @@ class Store:
         with self._reading() as connection:
             body = connection.scalar(select(plans.c.body).where(plans.c.number == number))
         if body is None:
-            raise StoreError(f"database {self.path}: there is no plan {number}")
+            raise StoreError(f"database {self.address}: there is no plan {number}")
         return str(body)
 
     def add_run(
@@ -140,7 +163,7 @@ class Store:
             if plan_number is not None:
                 plan = connection.scalar(select(plans.c.number).where(plans.c.number == plan_number))
                 if plan is None:
-                    raise StoreError(f"database {self.path}: there is no plan {plan_number}")
+                    raise StoreError(f"database {self.address}: there is no plan {plan_number}")
             number = insert_row(
                 connection,
                 insert(runs).values(
@@ -158,7 +181,7 @@ class Store:
                     **asdict(environment),
                 ),
             )
-            return run_of(connection.execute(RUNS.where(runs.c.number == number)).one(), self.path)
+            return run_of(connection.execute(RUNS.where(runs.c.number == number)).one(), self.address)
 
     def find_run(self, name: str) -> Run | None:
         """The run with that name; None if there is none."""
@@ -166,7 +189,7 @@ class Store:
             return None
         with self._reading() as connection:
             row = connection.execute(RUNS.where(runs.c.name == name)).one_or_none()
-            return None if row is None else self._run(row)
+            return None if row is None else self._run(connection, row)
 
     def run(self, name_or_number: str) -> Run:
         """The run with that name, or number if it is all digits. Raises `UnknownRunError` with a suggestion."""
@@ -177,26 +200,25 @@ class Store:
                 advice = f"did you mean {near!r}?" if near else "`lbadvisor runs` lists them"
                 raise UnknownRunError(f"no run is named {name_or_number!r}: {advice}")
             return found
-        # A longer number exceeds SQLite's integers.
-        row = None
+        # A longer number exceeds a database's integers.
         if len(name_or_number) < len(str(LARGEST_INTEGER)):
             with self._reading() as connection:
                 row = connection.execute(RUNS.where(runs.c.number == int(name_or_number))).one_or_none()
-        if row is None:
-            raise unknown_number(name_or_number)
-        return self._run(row)
+                if row is not None:
+                    return self._run(connection, row)
+        raise unknown_number(name_or_number)
 
     def runs(self, status: RunStatus | None = None) -> list[Run]:
         """All runs, or those with one status, by number."""
         with self._reading() as connection:
-            found = [self._run(row) for row in connection.execute(RUNS.order_by(runs.c.number))]
+            found = [self._run(connection, row) for row in connection.execute(RUNS.order_by(runs.c.number))]
         return [run for run in found if status in (None, run.status)]
 
     def runs_of(self, identity: Identity) -> list[Run]:
         """All runs with that identity, by number: one training, whatever its runs are called."""
         query = RUNS.where(runs.c.seed == identity.seed).order_by(runs.c.number)
         with self._reading() as connection:
-            of_seed = [self._run(row) for row in connection.execute(query)]
+            of_seed = [self._run(connection, row) for row in connection.execute(query)]
         return [run for run in of_seed if digest_of(run.recipe) == identity.recipe]
 
     def run_names(self) -> list[str]:
@@ -214,7 +236,7 @@ class Store:
             return
         with self._writing() as connection:
             latest = max(one.update for one in taken)
-            change(connection, run_number, update=greatest(runs.c["update"], latest))
+            change(connection, run_number, update=at_least(runs.c["update"], latest))
             write_measured(connection, run_number, taken, readings)
 
     def discard_after(self, run_number: int, update: int) -> None:
@@ -229,7 +251,7 @@ class Store:
     def set_saved(self, run_number: int, update: int) -> None:
         """Note that the run's state at that update is saved: it got at least this far. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            change(connection, run_number, update=greatest(runs.c["update"], update))
+            change(connection, run_number, update=at_least(runs.c["update"], update))
 
     def set_updates(self, run_number: int, updates: int) -> None:
         """Set after how many updates the run ends, at the latest. Raises `UnknownRunError`."""
@@ -295,7 +317,7 @@ class Store:
         """Add the run to the ladder's arm; changes nothing if it is already there."""
         values = {"ladder": ladder_number, "run": run_number, "arm": arm}
         with self._writing() as connection:
-            connection.execute(insert_or("ignore", ladder_runs), values)
+            connection.execute(dialect_of(connection).insert_or("ignore", ladder_runs), values)
 
     def find_ladder(self, name: str) -> Ladder | None:
         """The ladder with that name; None if there is none."""
@@ -355,7 +377,7 @@ class Store:
                 row = connection.execute(RUNS.where(runs.c.number == number)).one_or_none()
                 if row is None:
                     raise unknown_number(number)
-                found.append(read_result(connection, self._run(row)))
+                found.append(read_result(connection, self._run(connection, row)))
             return found
 
     def standings_of(self, run_numbers: Sequence[int], positions: Sequence[Position]) -> list[Standing]:
@@ -390,9 +412,11 @@ class Store:
                 found = read_columns(connection, number)
             yield found
 
-    def _run(self, row: Row[Any]) -> Run:
+    def _run(self, connection: Connection, row: Row[Any]) -> Run:
         """The record of a row of `RUNS` with its current status: the process that trained it may be gone."""
-        run = run_of(row, self.path)
+        run = run_of(row, self.address)
         if run.status is not RunStatus.RUNNING or is_in_training(self.checkpoint_folder(run)):
+            return run
+        if dialect_of(connection).is_locked(connection, run.number):
             return run
         return replace(run, status=RunStatus.INTERRUPTED, ended_because=INTERRUPTED_BECAUSE)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -49,10 +50,13 @@ metadata = MetaData(
     }
 )
 
+WHOLE = BigInteger().with_variant(Integer, "sqlite")
+"""A whole number of 64 bits, as an INTEGER of SQLite's is."""
+
 recipes = Table(
     "recipes",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", WHOLE, primary_key=True),
     Column("hash", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("body", Text, nullable=False),
@@ -62,7 +66,7 @@ recipes = Table(
 plans = Table(
     "plans",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", WHOLE, primary_key=True),
     Column("hash", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("baseline", ForeignKey("recipes.number"), nullable=False),
@@ -74,15 +78,15 @@ plans = Table(
 runs = Table(
     "runs",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", WHOLE, primary_key=True),
     Column("name", Text, nullable=False),
     Column("recipe", ForeignKey("recipes.number"), nullable=False),
     Column("plan", ForeignKey("plans.number")),
-    Column("seed", Integer, nullable=False),
+    Column("seed", WHOLE, nullable=False),
     Column("status", Text, nullable=False),
     Column("ended_because", Text),
-    Column("update", Integer, nullable=False),
-    Column("updates", Integer, nullable=False),
+    Column("update", WHOLE, nullable=False),
+    Column("updates", WHOLE, nullable=False),
     Column("device", Text, nullable=False),
     Column("device_name", Text, nullable=False),
     Column("lbadvisor_version", Text, nullable=False),
@@ -92,13 +96,13 @@ runs = Table(
     Column("git_dirty", Boolean),
     Column("created_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
-    Column("resumes", Integer, nullable=False),
+    Column("resumes", WHOLE, nullable=False),
     Column("guarantee", Text),
     Column("test_loss", Float),
     Column("test_accuracy_percent", Float),
-    Column("threads", Integer),
-    Column("micro_size", Integer),
-    Column("ranks", Integer),
+    Column("threads", WHOLE),
+    Column("micro_size", WHOLE),
+    Column("ranks", WHOLE),
     UniqueConstraint("name"),
     # The number of a deleted run is never reused: users may have written it down.
     sqlite_autoincrement=True,
@@ -106,10 +110,10 @@ runs = Table(
 
 
 def _measured(quantity: Quantity) -> Column[Any]:
-    # SQLite stores nan as NULL; what a run recorded elsewhere lacks is NULL as well.
+    # A nan is stored as NULL; what a run recorded elsewhere lacks is NULL as well.
     return Column(
         quantity.key,
-        Integer if quantity.whole else Float,
+        WHOLE if quantity.whole else Float,
         nullable=not quantity.always_finite,
         primary_key=quantity is UPDATE,
     )
@@ -131,7 +135,7 @@ readings = Table(
     Column("run", ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
     Column("quantity", Text, primary_key=True),
     Column("part", Text, primary_key=True),
-    Column("update", Integer, primary_key=True),
+    Column("update", WHOLE, primary_key=True),
     Column("value", Float),
     sqlite_with_rowid=False,
 )
@@ -139,10 +143,10 @@ readings = Table(
 ladders = Table(
     "ladders",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", WHOLE, primary_key=True),
     Column("name", Text, nullable=False),
     Column("baseline", ForeignKey("recipes.number"), nullable=False),
-    Column("target_batch_size", Integer, nullable=False),
+    Column("target_batch_size", WHOLE, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("name"),
     sqlite_autoincrement=True,

@@ -4,16 +4,28 @@ They hold no data: a migration drops them before its steps, because SQLite canno
 creates them again afterwards. A view that changes needs a new revision, even if that is empty.
 """
 
-from lbadvisor.store.sqlite import json_field
+from functools import partial
 
-VIEWS: dict[str, str] = {
-    "run_summaries": f"""
+from lbadvisor.store.dialect import Dialect
+
+VIEWS = ("run_summaries", "curves", "reading_curves", "ladder_results")
+"""In the order in which they are made: later ones may use earlier ones."""
+
+
+def view_query(view: str, dialect: Dialect) -> str:
+    """The query of a view."""
+    return _QUERIES.get(view) or _run_summaries(dialect)
+
+
+def _run_summaries(dialect: Dialect) -> str:
+    field = partial(dialect.json_field, "recipes.body")
+    return f"""
 SELECT runs.number, runs.name,
-       coalesce({json_field("recipes.body", "adapted_from.recipe")}, recipes.name) AS recipe,
-       {json_field("recipes.body", "batch.size")} AS batch_size,
-       {json_field("recipes.body", "optimizer.lr")} AS lr,
-       {json_field("recipes.body", "batch_norm.ghost_batch_size")} AS ghost_batch_size,
-       {json_field("recipes.body", "adapted_from.parts")} AS adapted_parts,
+       coalesce({field("adapted_from.recipe", "TEXT")}, recipes.name) AS recipe,
+       {field("batch.size", "BIGINT")} AS batch_size,
+       {field("optimizer.lr", "DOUBLE PRECISION")} AS lr,
+       {field("batch_norm.ghost_batch_size", "BIGINT")} AS ghost_batch_size,
+       {field("adapted_from.parts", "TEXT")} AS adapted_parts,
        runs.seed, runs.status, runs."update", runs.updates,
        (SELECT evaluation_accuracy_percent FROM measurements
         WHERE run = runs.number AND evaluation_accuracy_percent IS NOT NULL ORDER BY "update" DESC LIMIT 1)
@@ -22,7 +34,10 @@ SELECT runs.number, runs.name,
        AS best_accuracy_percent,
        (SELECT max(seconds) FROM measurements WHERE run = runs.number) AS seconds,
        runs.test_accuracy_percent
-FROM runs JOIN recipes ON recipes.number = runs.recipe""",
+FROM runs JOIN recipes ON recipes.number = runs.recipe"""
+
+
+_QUERIES = {
     "curves": """
 SELECT runs.name, runs.seed, measurements.*
 FROM measurements JOIN runs ON runs.number = measurements.run""",
@@ -34,4 +49,3 @@ SELECT ladders.name AS ladder, ladder_runs.arm, run_summaries.*
 FROM ladder_runs JOIN ladders ON ladders.number = ladder_runs.ladder
 JOIN run_summaries ON run_summaries.number = ladder_runs.run""",
 }
-"""The query of each view; later ones may use earlier ones."""

@@ -1,8 +1,9 @@
 """What several changes of the database share: names, recipes, the row of a run."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Insert, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, case, insert, select, update
 
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
@@ -38,6 +39,11 @@ def change(connection: Connection, run_number: int, **values: object) -> None:
     statement = update(runs).where(runs.c.number == run_number)
     if connection.execute(statement.values(changed_at=datetime.now(UTC), **values)).rowcount == 0:
         raise unknown_number(run_number)
+
+
+def at_least(column: ColumnElement[Any], value: int) -> ColumnElement[Any]:
+    """The column's value, or `value` if that is larger."""
+    return case((column < value, value), else_=column)
 
 
 def require_run(connection: Connection, run_number: int) -> None:

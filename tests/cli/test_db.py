@@ -44,7 +44,12 @@ def test_path_prints_the_path_alone_and_makes_nothing(tmp_path: Path) -> None:
 
 def test_path_follows_the_environment(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LBADVISOR_DB", str(database))
-    assert json.loads(invoke("path", "--json").stdout) == {"schema": 1, "path": str(database), "exists": True}
+    assert json.loads(invoke("path", "--json").stdout) == {
+        "schema": 1,
+        "path": str(database),
+        "exists": True,
+        "checkpoints": str(database.parent / "checkpoints" / "runs"),
+    }
 
 
 def test_upgrading_the_newest_schema_changes_nothing(database: Path) -> None:

@@ -153,7 +153,7 @@ def test_measuring_and_saving_as_often_as_one_likes_changes_no_bit(tmp_path):
     assert weights(mixed) == weights(first)
     assert stored(mixed).guarantee is Guarantee.BIT_EXACT
     assert stored(mixed).recipe == often
-    with Store.open(mixed.workspace.store.path, create=False) as store:
+    with Store.open(mixed.workspace.store.address, create=False) as store:
         assert [m.update for m in store.measurements(stored(mixed).number)] == list(range(21, 42))
 
 

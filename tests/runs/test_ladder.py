@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
     @property
     def database(self):
-        return self.workspace.store.path
+        return self.workspace.store.address
 
 
 def ladder(folder, arms="sb,lb,ra", seeds=2, baseline=DIGITS, target=256, name="tiny", micro=None):

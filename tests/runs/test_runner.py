@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 
     @property
     def database(self):
-        return self.workspace.store.path
+        return self.workspace.store.address
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def trained(store, name, threads=None, until=None):
     """Train the run to its end or to an update; the notes told at its start."""
     notes = ()
     events = train_run(
-        Workspace(store, Machine(CPU, store.path.parent, threads=threads)), RunRequest(RECIPE, None, name, 0)
+        Workspace(store, Machine(CPU, store.address.parent, threads=threads)), RunRequest(RECIPE, None, name, 0)
     )
     for event in events:
         if isinstance(event, Started):

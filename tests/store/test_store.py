@@ -20,7 +20,7 @@ from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM
 from lbadvisor.records.run import Environment, Measurement, Reading, RunStatus
-from lbadvisor.store import Store, default_database_path
+from lbadvisor.store import Store, address_of
 from lbadvisor.store.run_folder import checkpoint_folder, only_process
 from lbadvisor.store.tables import measurements as measurements_table
 
@@ -63,7 +63,7 @@ def test_a_run_comes_back_as_it_was_added(store: Store) -> None:
     before = datetime.now(UTC)
     environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", "0f" * 20, True)
     added = store.add_run("tiny-b64-s7", a_recipe(), 7, 203, environment)
-    with only_process(checkpoint_folder(store.path, added), added.name):
+    with only_process(checkpoint_folder(store.address, added), added.name):
         assert store.find_run("tiny-b64-s7") == store.run("tiny-b64-s7") == store.run(str(added.number)) == added
     assert added.recipe == a_recipe()
     assert added.environment == environment
@@ -223,7 +223,7 @@ def test_readings_are_replaced_discarded_and_deleted_with_their_measurements(sto
     assert store.readings(number) == [a_reading(10)]
     store.delete_run(number)
     assert store.readings(other) == [a_reading(10), a_reading(20)]
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(store.address)) as connection:
         assert connection.execute("SELECT DISTINCT run FROM readings").fetchall() == [(other,)]
 
 
@@ -262,7 +262,7 @@ def test_a_status_has_a_reason_and_resumes_are_counted(store: Store) -> None:
     assert (stopped.status, stopped.ended_because, stopped.resumes) == (RunStatus.STOPPED, "signal SIGTERM", 0)
     assert stopped.changed_at > stopped.created_at == run.created_at
     store.set_status(run.number, RunStatus.RUNNING, None, resumed=True)
-    with only_process(checkpoint_folder(store.path, run), "a"):
+    with only_process(checkpoint_folder(store.address, run), "a"):
         going_on = store.run("a")
     assert (going_on.status, going_on.ended_because, going_on.resumes) == (RunStatus.RUNNING, None, 1)
 
@@ -308,9 +308,9 @@ def test_four_processes_make_one_file_and_lose_and_double_nothing(path: Path) ->
 
 def test_the_default_database_is_the_environments_or_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LBADVISOR_DB", "elsewhere/x.db")
-    assert default_database_path() == Path("elsewhere/x.db")
+    assert address_of(None) == Path("elsewhere/x.db")
     monkeypatch.delenv("LBADVISOR_DB")
-    assert default_database_path() == Path("db/lbadvisor.db")
+    assert address_of(None) == Path("db/lbadvisor.db")
 
 
 def test_reading_a_missing_database_makes_nothing(tmp_path: Path) -> None:

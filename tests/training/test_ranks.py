@@ -30,20 +30,31 @@ def test_shares_follow_one_another():
 
 
 SETTINGS = {
-    "plain": ["--to", "256", "--measure", "layers,noise"],
+    "plain": ["--to", "256", "--schedule-scale", "0.03", "--measure", "layers,noise"],
     "uneven, in micro-batches, with every noise": [
-        *("--to", "250", "--micro", "64", "--set", "weight_ema.decay=0.9", "--measure", "noise"),
+        *(
+            "--to",
+            "250",
+            "--schedule-scale",
+            "0.03",
+            "--micro",
+            "64",
+            "--set",
+            "weight_ema.decay=0.9",
+            "--measure",
+            "noise",
+        ),
         *("--set", "regularization.label_noise=0.1", "--set", "regularization.dropout=0.2"),
         *("--set", "regularization.drop_connect=0.1"),
     ],
-    "multiplicative noise": ["--to", "256", "--arm", "noise"],
+    "multiplicative noise": ["--to", "256", "--schedule-scale", "0.24", "--arm", "noise"],
 }
 
 
 @pytest.mark.parametrize("words", SETTINGS.values(), ids=SETTINGS.keys())
 def test_the_number_of_ranks_changes_only_the_rounding(words, tmp_path):
     """Of weights, running statistics, optimizer, averages and all measurements, after 12 updates."""
-    length = ["--schedule-scale", "0.03", "--set", "measurements.every_epochs=0.05"]
+    length = ["--set", "measurements.every_epochs=0.05"]
     command = ["train", RECIPE, *words, *length, "--name", "shared"]
     found = {}
     for ranks in (1, 2, 4):

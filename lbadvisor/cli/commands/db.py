@@ -1,7 +1,6 @@
-"""`lbadvisor db`: the database file itself."""
+"""`lbadvisor db`: the database itself."""
 
 import math
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.words import AsCsv, AsJson, Database
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.records.numerals import ABSENT
-from lbadvisor.runs.databases import database_path, opened
+from lbadvisor.runs.databases import DatabaseAddress, address_of, opened
 
 db = typer.Typer(
     name="db", add_completion=False, no_args_is_help=True, help="Locate, upgrade, check and query the database."
@@ -22,13 +21,18 @@ db = typer.Typer(
 @db.command("path")
 @command
 def path(as_json: AsJson = False, database: Database = None) -> None:
-    """Print the path of the database."""
-    file = database_path(database)
+    """Print the path or URL of the database, and where its checkpoints lie."""
+    from lbadvisor.store import schema
+    from lbadvisor.store.run_folder import checkpoints_of
+
+    address = address_of(database)
+    exists, checkpoints = schema.exists(address), checkpoints_of(address)
     if as_json:
-        print_json({"schema": 1, "path": str(file), "exists": file.exists()})
+        print_json({"schema": 1, "path": str(address), "exists": exists, "checkpoints": str(checkpoints)})
         return
-    say(stdout(), Text(str(file)))
-    if not file.exists():
+    say(stdout(), Text(str(address)))
+    say(stderr(), Text(f"its checkpoints lie in {checkpoints}"))
+    if not exists:
         say(stderr(), "it does not exist yet: `lbadvisor train` creates it")
 
 
@@ -39,25 +43,26 @@ def upgrade(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     database: Database = None,
 ) -> None:
-    """Upgrade the database to the newest schema; a copy of the old file is kept beside it."""
+    """Upgrade the database to the newest schema; a copy of an old file is kept beside it, of a server's none."""
     from lbadvisor.store import schema
 
-    file = database_path(database)
+    address = address_of(database)
     if dry_run:
-        old, new = schema.revision(file), schema.REVISIONS[-1]
+        old, new = schema.revision(address), schema.REVISIONS[-1]
         if old not in schema.REVISIONS:
-            raise StoreError(schema.wrong_revision(file, old))
+            raise StoreError(schema.wrong_revision(address, old))
     else:
-        old, new = schema.upgrade(file)
+        old, new = schema.upgrade(address)
     if as_json:
-        print_json({"schema": 1, "path": str(file), "before": old, "after": new, "dry_run": dry_run})
+        print_json({"schema": 1, "path": str(address), "before": old, "after": new, "dry_run": dry_run})
     elif old == new:
-        say(stdout(), Text(f"{file}: the schema is {new}, the newest"))
+        say(stdout(), Text(f"{address}: the schema is {new}, the newest"))
     elif dry_run:
-        say(stdout(), Text(f"{file}: would be upgraded from schema {old} to {new}"))
+        say(stdout(), Text(f"{address}: would be upgraded from schema {old} to {new}"))
     else:
-        kept = schema.backup_path(file, str(old))
-        say(stdout(), Text(f"{file}: upgraded from schema {old} to {new}; the old file is {kept}"))
+        copy = schema.backup_path(address, str(old))
+        kept = "no copy was kept" if copy is None else f"the old file is {copy}"
+        say(stdout(), Text(f"{address}: upgraded from schema {old} to {new}; {kept}"))
 
 
 @db.command("check")
@@ -66,21 +71,21 @@ def check(as_json: AsJson = False, database: Database = None) -> None:
     """Check the database and its checkpoints. Exits with code 1 if any are damaged or missing, but not if pruned."""
     from lbadvisor.store import schema
 
-    file = database_path(database)
-    if schema.revision(file) is None:
-        raise StoreError(schema.wrong_revision(file, None))
-    faults, pruned = schema.check(file), list[str]()
+    address = address_of(database)
+    if schema.revision(address) is None:
+        raise StoreError(schema.wrong_revision(address, None))
+    faults, pruned = schema.check(address), list[str]()
     # A damaged file, or one of another schema, cannot be asked for its runs.
-    if not faults and schema.revision(file) == schema.REVISIONS[-1]:
-        faults, pruned = _checkpoint_faults(file)
+    if not faults and schema.revision(address) == schema.REVISIONS[-1]:
+        faults, pruned = _checkpoint_faults(address)
     if as_json:
-        print_json({"schema": 1, "path": str(file), "faults": faults, "pruned": pruned})
+        print_json({"schema": 1, "path": str(address), "faults": faults, "pruned": pruned})
         raise typer.Exit(1 if faults else 0)
     if faults:
-        raise StoreError("\n".join(f"database {file}: {fault}" for fault in faults))
+        raise StoreError("\n".join(f"database {address}: {fault}" for fault in faults))
     for name in pruned:
         say(stderr(), Text(f"the checkpoints of {name} were pruned"))
-    say(stdout(), Text(f"{file}: no faults"))
+    say(stdout(), Text(f"{address}: no faults"))
 
 
 @db.command("query")
@@ -98,7 +103,7 @@ def query(
     from lbadvisor.cli.display.table import Heading, Table, print_table
     from lbadvisor.store import query as asking
 
-    answer = asking.query(database_path(database), sql)
+    answer = asking.query(address_of(database), sql)
     if as_json:
         twice = sorted({name for name in answer.columns if answer.columns.count(name) > 1})
         if twice:
@@ -117,7 +122,7 @@ def query(
 
 
 def _cell_text(cell: object) -> str:
-    """The cell as SQLite has it, floats with six digits: only the user knows which numbers are quantities."""
+    """The cell as the database has it, floats with six digits: only the user knows which numbers are quantities."""
     if cell is None:
         return ABSENT
     return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
@@ -128,7 +133,7 @@ def _json_number(cell: str | int | float | None) -> str | int | float | None:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
-def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
+def _checkpoint_faults(address: DatabaseAddress) -> tuple[list[str], list[str]]:
     """The checkpoints that resuming would skip or refuse, while there are others left; and the pruned runs.
 
     A checkpoint that disappears meanwhile was replaced by the process that trains the run.
@@ -137,7 +142,7 @@ def _checkpoint_faults(file: Path) -> tuple[list[str], list[str]]:
     from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, header_of, missing, pruned
 
     faults, gone = [], []
-    with opened(file) as store:
+    with opened(address) as store:
         folders = [(run, store.checkpoint_folder(run)) for run in store.runs()]
     for run, folder in folders:
         for path in checkpoints(folder):

@@ -80,7 +80,7 @@ def refine(
     from lbadvisor.planning.baseline import baseline_of
     from lbadvisor.recipe.validation import with_validation
     from lbadvisor.refine.search_space import search_space
-    from lbadvisor.runs.databases import database_path, opened_to_train
+    from lbadvisor.runs.databases import address_of, opened_to_train
 
     if out is not None:
         check_out(out, force=force, source=recipe)
@@ -112,7 +112,7 @@ def refine(
     asked = RefineRequest(baseline, request, space, trials, of_seeds, metric, epochs_budget, prune=prune)
     display.show_line(_price_text(asked))
     if dry_run:
-        said = f"would refine into study {asked.study_name}, database {database_path(database)}; nothing was done"
+        said = f"would refine into study {asked.study_name}, database {address_of(database)}; nothing was done"
         say(stdout(), escape(said))
         return
     with opened_to_train(database) as store:

@@ -16,7 +16,7 @@ from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.places import allowed_code
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import RunStatus
-from lbadvisor.runs.databases import database_path, opened
+from lbadvisor.runs.databases import database_file, opened
 
 LAST_MEASUREMENTS = 10
 
@@ -235,7 +235,7 @@ def export_weights(
     """
     from lbadvisor.cli.output import check_out
 
-    check_out(out, force=force, source=database_path(database))
+    check_out(out, force=force, source=database_file(database))
     if as_torch and out.suffix == ".safetensors":
         raise UsageError(f"--out {out}: --pt writes a torch file: drop --pt, or change the file ending")
     if not as_torch and out.suffix in (".pt", ".pth"):

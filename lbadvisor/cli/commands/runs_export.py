@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
-from lbadvisor.runs.databases import database_path, opened
+from lbadvisor.runs.databases import database_file, opened
 
 if TYPE_CHECKING:
     from lbadvisor.diagnostics.advance import Advance
@@ -53,7 +53,7 @@ def export(
 
     conditions = [parse_condition(text) for text in where or ()]
     if out is not None:
-        check_out(out, force=force, source=database_path(database))
+        check_out(out, force=force, source=database_file(database))
     with opened(database) as store:
         selection = select(store, names or (), conditions)
         if tensorboard is not None or mlflow is not None:

@@ -85,7 +85,7 @@ class Display:
         say(
             stdout(),
             f"would train {escape(request.name)} {begins} on {machine.device.type}, data "
-            f"{escape(str(machine.data_dir))}, database {escape(str(workspace.store.path))}; nothing was done",
+            f"{escape(str(machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
         )
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:

@@ -115,7 +115,7 @@ def request_of(adapt: Adapt, words: Words, baseline: Baseline) -> Request:
     return requests[0]
 
 
-def distances_in(database: Path | None, adapt: Adapt, baseline: "Recipe") -> Distances | None:
+def distances_in(database: str | None, adapt: Adapt, baseline: "Recipe") -> Distances | None:
     """The distances of the run in the database that --distances-from names, if it is given.
 
     Raises `UnknownRunError` and what `distances_of` raises.
@@ -132,7 +132,7 @@ def trained_recipe(
     changes: Changes,
     adapt: Adapt,
     words: Words,
-    database: Path | None,
+    database: str | None,
     noise_scale: NoiseScale | None = None,
 ) -> "tuple[Plan | None, Recipe]":
     """The recipe to train: that in `path`, adapted if there is a target; and the plan that adapted it."""

@@ -66,11 +66,11 @@ def _last_of(incomplete: str, names: Sequence[str]) -> list[str]:
 
 def _names(context: typer.Context, table: str) -> list[str]:
     from lbadvisor.errors import LbadvisorError
-    from lbadvisor.store import default_database_path
+    from lbadvisor.store import address_of
     from lbadvisor.store.query import query
 
-    path = context.params.get("database") or default_database_path()
+    sql = f"SELECT name FROM {table} ORDER BY number DESC"
     try:
-        return [str(name) for (name,) in query(Path(path), f"SELECT name FROM {table} ORDER BY number DESC").rows]
+        return [str(name) for (name,) in query(address_of(context.params.get("database")), sql).rows]
     except LbadvisorError:  # no database yet, or another program's: a shell has no place for a message
         return []

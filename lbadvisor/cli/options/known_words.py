@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,7 +71,7 @@ def known_of(words: KnownWords, baseline: Baseline) -> Knowledge:
     )
 
 
-def noise_scale_of(text: str | None, database: Path | None) -> NoiseScale | None:
+def noise_scale_of(text: str | None, database: str | None) -> NoiseScale | None:
     """The noise scale that is given as a number, as an interval or by a stored run. Raises `UsageError`."""
     if text is None:
         return None

@@ -10,8 +10,8 @@ from lbadvisor.cli.options import completion
 from lbadvisor.planning.request import BetasRule, WeightDecayRule
 
 Database = Annotated[
-    Path | None,
-    typer.Option("--db", metavar="FILE", help="Database file. Default: LBADVISOR_DB, else db/lbadvisor.db here."),
+    str | None,
+    typer.Option("--db", metavar="FILE", help="Database file or URL. Default: LBADVISOR_DB, else db/lbadvisor.db."),
 ]
 DataDir = Annotated[
     Path | None,

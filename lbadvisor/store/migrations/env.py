@@ -8,16 +8,16 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.sql.schema import SchemaItem
 
-from lbadvisor.store.database_file import default_database_path
+from lbadvisor.store.address import address_of
+from lbadvisor.store.dialect import dialect_of
 from lbadvisor.store.schema import VERSION_TABLE
-from lbadvisor.store.sqlite import for_writing, open_engine
 from lbadvisor.store.tables import metadata
 
 
 def include_object(
     _item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compared_to: SchemaItem | None
 ) -> bool:
-    """Whether Alembic may look at it: tables of other programs in the same file, such as Optuna's, are left alone."""
+    """Whether Alembic may look at it: tables of other programs, such as Optuna's, are left alone."""
     return kind != "table" or name in metadata.tables
 
 
@@ -39,7 +39,8 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    engine = for_writing(open_engine(default_database_path(), create=True))
-    with engine.begin() as connection:
+    address = address_of(None)
+    engine = dialect_of(address).open_engine(address, create=True)
+    with dialect_of(address).for_writing(engine).begin() as connection:
         migrate(connection)
     engine.dispose()

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from lbadvisor.store.tables import WHOLE
+
 revision = "0001"
 down_revision = None
 
@@ -12,7 +14,7 @@ def upgrade() -> None:
     """From an empty database to 0001."""
     op.create_table(
         "recipes",
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("number", WHOLE, nullable=False),
         sa.Column("hash", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
@@ -21,11 +23,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "plans",
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("number", WHOLE, nullable=False),
         sa.Column("hash", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
-        sa.Column("baseline", sa.Integer, nullable=False),
-        sa.Column("adapted", sa.Integer, nullable=False),
+        sa.Column("baseline", WHOLE, nullable=False),
+        sa.Column("adapted", WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime, nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_plans"),
         sa.UniqueConstraint("hash", name="uq_plans_hash"),
@@ -34,15 +36,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "runs",
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("number", WHOLE, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("recipe", sa.Integer, nullable=False),
-        sa.Column("plan", sa.Integer),
-        sa.Column("seed", sa.Integer, nullable=False),
+        sa.Column("recipe", WHOLE, nullable=False),
+        sa.Column("plan", WHOLE),
+        sa.Column("seed", WHOLE, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("ended_because", sa.Text),
-        sa.Column("update", sa.Integer, nullable=False),
-        sa.Column("updates", sa.Integer, nullable=False),
+        sa.Column("update", WHOLE, nullable=False),
+        sa.Column("updates", WHOLE, nullable=False),
         sa.Column("device", sa.Text, nullable=False),
         sa.Column("device_name", sa.Text, nullable=False),
         sa.Column("lbadvisor_version", sa.Text, nullable=False),
@@ -52,7 +54,7 @@ def upgrade() -> None:
         sa.Column("git_dirty", sa.Boolean),
         sa.Column("created_at", sa.DateTime, nullable=False),
         sa.Column("changed_at", sa.DateTime, nullable=False),
-        sa.Column("resumes", sa.Integer, nullable=False),
+        sa.Column("resumes", WHOLE, nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_runs"),
         sa.UniqueConstraint("name", name="uq_runs_name"),
         sa.ForeignKeyConstraint(["recipe"], ["recipes.number"], name="fk_runs_recipe_recipes"),
@@ -61,10 +63,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "measurements",
-        sa.Column("run", sa.Integer, nullable=False),
-        sa.Column("update", sa.Integer, nullable=False),
+        sa.Column("run", WHOLE, nullable=False),
+        sa.Column("update", WHOLE, nullable=False),
         sa.Column("epoch", sa.Float, nullable=False),
-        sa.Column("examples", sa.Integer, nullable=False),
+        sa.Column("examples", WHOLE, nullable=False),
         sa.Column("loss", sa.Float),
         sa.Column("lr", sa.Float, nullable=False),
         sa.Column("gradient_norm", sa.Float),

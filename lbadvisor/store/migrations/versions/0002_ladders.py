@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from lbadvisor.store.tables import WHOLE
+
 revision = "0002"
 down_revision = "0001"
 
@@ -14,10 +16,10 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("test_accuracy_percent", sa.Float))
     op.create_table(
         "ladders",
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("number", WHOLE, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("baseline", sa.Integer, nullable=False),
-        sa.Column("target_batch_size", sa.Integer, nullable=False),
+        sa.Column("baseline", WHOLE, nullable=False),
+        sa.Column("target_batch_size", WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime, nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_ladders"),
         sa.UniqueConstraint("name", name="uq_ladders_name"),
@@ -26,8 +28,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "ladder_runs",
-        sa.Column("ladder", sa.Integer, nullable=False),
-        sa.Column("run", sa.Integer, nullable=False),
+        sa.Column("ladder", WHOLE, nullable=False),
+        sa.Column("run", WHOLE, nullable=False),
         sa.Column("arm", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("ladder", "run", name="pk_ladder_runs"),
         sa.ForeignKeyConstraint(

@@ -3,11 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
+from lbadvisor.store.tables import WHOLE
+
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
     """From 0002 to 0003."""
-    op.add_column("runs", sa.Column("threads", sa.Integer))
-    op.add_column("runs", sa.Column("micro_size", sa.Integer))
+    op.add_column("runs", sa.Column("threads", WHOLE))
+    op.add_column("runs", sa.Column("micro_size", WHOLE))

@@ -3,20 +3,26 @@
 import sqlalchemy as sa
 from alembic import op
 
+from lbadvisor.store.tables import WHOLE
+
 revision = "0005"
 down_revision = "0004"
 
 
 def upgrade() -> None:
     """From 0004 to 0005."""
+    if op.get_bind().dialect.name == "postgresql":
+        for column in ("epoch", "lr", "seconds"):
+            op.alter_column("measurements", column, nullable=True)
+        return
     # SQLite changes a column only by making the table anew.
     op.rename_table("measurements", "measurements_0004")
     op.create_table(
         "measurements",
-        sa.Column("run", sa.Integer, nullable=False),
-        sa.Column("update", sa.Integer, nullable=False),
+        sa.Column("run", WHOLE, nullable=False),
+        sa.Column("update", WHOLE, nullable=False),
         sa.Column("epoch", sa.Float),
-        sa.Column("examples", sa.Integer, nullable=False),
+        sa.Column("examples", WHOLE, nullable=False),
         sa.Column("loss", sa.Float),
         sa.Column("lr", sa.Float),
         sa.Column("gradient_norm", sa.Float),

@@ -1,0 +1,69 @@
+"""Where a database is: a file, or one on a PostgreSQL server. Loads SQLAlchemy only to read a URL."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbadvisor.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+DEFAULT_FILE = "db/lbadvisor.db"
+FORM = "postgresql+psycopg://USER@HOST/DATABASE"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServerAddress:
+    """A database on a PostgreSQL server, by its URL; its text, for people, has no password."""
+
+    url: "URL"
+
+    @property
+    def name(self) -> str:
+        """The database's name on its server."""
+        return str(self.url.database)
+
+    def __str__(self) -> str:
+        secrets = [key for key in self.url.query if "password" in key]
+        return self.url._replace(password=None).difference_update_query(secrets).render_as_string()
+
+    __repr__ = __str__
+
+
+DatabaseAddress = Path | ServerAddress
+"""The path of a file, or the address of a server's database; `str` of either is what to call it in messages."""
+
+
+def address_of(database: DatabaseAddress | str | None) -> DatabaseAddress:
+    """The database that is named, by a path or a URL; else the default: LBADVISOR_DB, else db/lbadvisor.db here.
+
+    Raises `UsageError` for a URL that is none of PostgreSQL's.
+    """
+    named = (os.environ.get("LBADVISOR_DB") or DEFAULT_FILE) if database is None else database
+    if not isinstance(named, str):
+        return named
+    return _server_address(named) if "://" in named else Path(named)
+
+
+def _server_address(text: str) -> ServerAddress:
+    # The text itself is not repeated in a message: it may hold a password.
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    scheme, give = text.partition("://")[0], f"give a file, or {FORM}"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise UsageError(f"the database URL {scheme}://... cannot be read: {give}") from None
+    if "@" in (url.host or ""):
+        raise UsageError(f"the database URL {scheme}://... has two @: write the one in its password as %40")
+    address = ServerAddress(url)
+    if url.get_backend_name() == "sqlite":
+        raise UsageError(f"database {address}: for SQLite, name the file itself")
+    if url.drivername != "postgresql+psycopg":
+        raise UsageError(f"database {address}: {url.drivername} is not supported: {give}")
+    if not url.database:
+        raise UsageError(f"database {address}: the URL names no database: {give}")
+    return address
