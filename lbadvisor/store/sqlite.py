@@ -3,7 +3,9 @@
 All that another database would do otherwise is here; the rest of the store is SQL that any of them knows.
 """
 
+import contextlib
 import functools
+import logging
 import os
 import shutil
 import sqlite3
@@ -29,9 +31,17 @@ from sqlalchemy.exc import DBAPIError
 
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.store.forks import refuse_inherited
+from lbadvisor.store.network_files import network_file_system
 from lbadvisor.store.tables import metadata
 
 LOCK_TIMEOUT_SECONDS = 30.0
+
+_logger = logging.getLogger(__name__)
+_ON_NETWORK = (
+    "database %s: it lies on a network file system (%s), where it has no write-ahead log, because that needs shared "
+    "memory (https://www.sqlite.org/wal.html), and where locks may fail (https://www.sqlite.org/faq.html#q5): let one "
+    "machine at a time use it, or name with --db a file on a local disk, or for several machines a PostgreSQL server"
+)
 
 
 def open_engine(
@@ -84,10 +94,27 @@ def connect_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         return _connect(path, "mode=rwc", lock_timeout_seconds)
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        if _has_log(path) and network_file_system(path) is not None:
+            _drop_log(path, lock_timeout_seconds)
         return _connect(path, "mode=rw", lock_timeout_seconds)
     connection = _connect_for_reading(path, lock_timeout_seconds)
     connection.execute("PRAGMA query_only=ON")
     return connection
+
+
+def _has_log(path: Path) -> bool:
+    # https://www.sqlite.org/fileformat2.html#file_format_version_numbers
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2"
+    return False
+
+
+def _drop_log(path: Path, lock_timeout_seconds: float) -> None:
+    """Write the log into the file, which is used without one from then on. Fails while another process uses it."""
+    with closing(_connect(path, "mode=rw", lock_timeout_seconds)) as connection:
+        # Alone, SQLite needs no shared memory for the log: https://www.sqlite.org/wal.html#noshm
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=DELETE")
 
 
 def _connect(path: Path, options: str, lock_timeout_seconds: float) -> sqlite3.Connection:
@@ -104,7 +131,7 @@ def _connect_for_reading(path: Path, lock_timeout_seconds: float) -> sqlite3.Con
     https://www.sqlite.org/wal.html#read_only_databases
     """
     log, index, journal = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
-    if log.exists() and index.exists():
+    if log.exists() and index.exists() and network_file_system(path) is None:
         # Used or left behind by a writer: SQLite reads both as they are.
         return _connect(path, "mode=ro", lock_timeout_seconds)
     left = [file for file in (log, journal) if file.exists() and file.stat().st_size]
@@ -138,8 +165,12 @@ def is_there(path: Path) -> bool:
 def after_creation(path: Path) -> None:
     """Switch the file `path` to a write-ahead log, so that readers and the writer do not wait for each other.
 
-    On a file system without shared memory the journal stays as it is.
+    On a file system without shared memory the journal stays as it is, and on one of the network too.
     """
+    kind = network_file_system(path)
+    if kind is not None:
+        _logger.warning(_ON_NETWORK, path, kind)
+        return
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     with closing(connect_file(path)) as connection:
         while True:

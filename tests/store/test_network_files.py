@@ -1,7 +1,13 @@
 """On which network file system a file lies."""
 
+import shutil
+import sqlite3
+from contextlib import closing
+
 import pytest
 
+from lbadvisor.errors import StoreError
+from lbadvisor.store import Store, network_files, schema, sqlite
 from lbadvisor.store.network_files import network_file_system, network_type
 
 # Mounts of a cluster's login node, a workstation, a WSL 2 and a laptop, as /proc/self/mountinfo tells them.
@@ -54,3 +60,60 @@ def test_this_machine_tells_it(tmp_path):
     """Of a folder that is there and of a file that is not; tests do not run on a network file system."""
     assert network_file_system(tmp_path) is None
     assert network_file_system(tmp_path / "missing" / "runs.db") is None
+
+
+@pytest.fixture
+def on_nfs(tmp_path, monkeypatch):
+    """A file that is not there yet, in a folder that seems to be a mount of NFS."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"28 1 8:1 / / rw - ext4 /dev/sda1 rw\n41 28 0:42 / {tmp_path} rw - nfs4 nas:/home rw\n")
+    monkeypatch.setattr(network_files, "MOUNTS", mounts)
+    return tmp_path / "runs.db"
+
+
+def journal_of(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+def test_a_file_on_a_network_file_system_has_no_log_and_it_is_said_once(on_nfs, caplog):
+    with Store.at(on_nfs) as store:
+        store.make()
+        store.make()
+        assert store.runs() == []
+        assert journal_of(on_nfs) == "delete"
+        assert not {file.name for file in on_nfs.parent.iterdir()} & {"runs.db-wal", "runs.db-shm"}
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"database {on_nfs}: it lies on a network file system (nfs4), where it has no write-ahead log"
+    )
+    assert "sqlite.org/wal.html" in said
+    assert "PostgreSQL" in said
+
+
+def test_a_file_with_a_log_that_came_to_a_network_file_system_loses_the_log_and_nothing_else(on_nfs):
+    """Its last change is in the log alone, as a killed process left it."""
+    local = on_nfs.parent / "local.db"
+    schema.create(local)
+    with closing(sqlite3.connect(local)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("INSERT INTO recipes (hash, name, body) VALUES ('h', 'n', 'b')")
+        connection.commit()
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{local}{suffix}", f"{on_nfs}{suffix}")
+    with Store.open(on_nfs, create=False):
+        assert {file.name for file in on_nfs.parent.glob("runs.db*")} == {"runs.db"}
+    with closing(sqlite3.connect(on_nfs)) as connection:
+        assert connection.execute("SELECT hash FROM recipes").fetchall() == [("h",)]
+    assert journal_of(on_nfs) == "delete"
+
+
+def test_a_file_with_a_log_is_not_taken_from_a_process_that_uses_it_over_the_network(on_nfs):
+    schema.create(on_nfs)
+    with closing(sqlite3.connect(on_nfs)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("SELECT * FROM recipes").fetchall()
+        engine = sqlite.open_engine(on_nfs, lock_timeout_seconds=0.1)
+        with pytest.raises(StoreError, match="locked by another process"), sqlite.explained(on_nfs):
+            engine.connect()
+    assert journal_of(on_nfs) == "wal"
