@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from postgresql_server import folder_of_programs, running_server
 
 from lbadvisor.errors import InTrainingError
 from lbadvisor.recipe.file import load_recipe
@@ -17,7 +18,6 @@ from lbadvisor.runs.runner import RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
-from tests.postgresql_server import folder_of_programs, running_server
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 TRAIN = (
