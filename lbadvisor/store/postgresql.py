@@ -177,11 +177,11 @@ class SessionLock:
     def acquire(self) -> None:
         """Raises `InTrainingError` if another process holds it."""
         self._connection = connection = self._engine.connect()
-        # The server notices within two minutes that a machine is gone, and at once that a process is.
-        for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
-            connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
-        connection.exec_driver_sql(f"SET lock_timeout = {round(1000 * LOCK_SECONDS)}")
         try:
+            # The server notices within two minutes that a machine is gone, and at once that a process is.
+            for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
+                connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
+            connection.exec_driver_sql(f"SET lock_timeout = {round(1000 * LOCK_SECONDS)}")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
         except DBAPIError as error:
             self.release()
