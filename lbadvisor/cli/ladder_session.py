@@ -14,7 +14,8 @@ from lbadvisor.cli.display.reporting import write_reports
 from lbadvisor.comparison.sweep import sweep_of
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.runs.following import Stop, follow
-from lbadvisor.runs.ladder import RunBegins, RunEvents, train_ladder
+from lbadvisor.runs.jobs import Asked, Crew, begins_a_run
+from lbadvisor.runs.ladder import failure_of
 from lbadvisor.runs.ladder_runs import compare_ladder, planned_runs
 from lbadvisor.runs.signals import STOPPED_BY_SIGNAL
 
@@ -24,24 +25,29 @@ if TYPE_CHECKING:
     from lbadvisor.store import Store
 
 
-def train_ladder_to_the_end(workspace: "Workspace", requests: Sequence[LadderRequest], display: LadderDisplay) -> None:
-    """Train what the ladders lack. Raises `typer.Exit` with 75 if a signal stopped it."""
-    follow_runs(train_ladder(workspace, *requests), workspace.store, requests, display)
+def train_runs(
+    workspace: "Workspace", crew: Crew, asked: Asked, requests: Sequence[LadderRequest], display: LadderDisplay
+) -> None:
+    """Have the crew train runs of the ladders. Raises `typer.Exit` with 75 if a signal stopped it.
 
-
-def follow_runs(events: RunEvents, store: "Store", requests: Sequence[LadderRequest], display: LadderDisplay) -> None:
-    """Show the events of training runs of the ladders. Raises `typer.Exit` with 75 if a signal stopped them."""
+    Raises `LbadvisorError` for runs that failed, once all others are trained.
+    """
+    store = workspace.store
     runs = planned_runs(store, *requests)
     display.show_known(runs)
+    needed = crew.needed_for(sum(not run.is_done for run in runs))
+    display.show_crew(crew, needed, workspace.machine.threads)
     with display.progress(store, runs) as shown:
-        ended = follow(events, shown.show, begins=lambda event: isinstance(event, RunBegins))
-    if not isinstance(ended, Stop) or (ended.signal_name is not None and shown.done == len(runs)):
-        return
-    if ended.signal_name is None:
-        display.show_interruption(shown.current, shown.done, len(runs))
-    else:
-        display.show_stop(ended.signal_name, shown, len(runs))
-    raise typer.Exit(STOPPED_BY_SIGNAL)
+        ended = follow(needed.events(workspace, asked), shown.show, begins=lambda told: begins_a_run(told[1]))
+    if isinstance(ended, Stop):
+        runs = planned_runs(store, *requests)
+        done = sum(run.is_done for run in runs)
+        if done < len(runs):
+            stopped = [run.run for run in runs if run.run is not None and run.name in shown.begun and not run.is_done]
+            display.show_stop(ended.signal_name, stopped, done, len(runs))
+            raise typer.Exit(STOPPED_BY_SIGNAL)
+    if shown.failed:
+        raise failure_of(shown.failed)
 
 
 def show_results(store: "Store", requests: Sequence[LadderRequest], form: Form, shown: "Shown") -> None:
@@ -72,7 +78,7 @@ def _bodies(store: "Store", requests: Sequence[LadderRequest]) -> list[dict[str,
     ]
 
 
-def show_dry_run(workspace: "Workspace", requests: Sequence[LadderRequest], *, as_json: bool) -> None:
+def show_dry_run(workspace: "Workspace", crew: Crew, requests: Sequence[LadderRequest], *, as_json: bool) -> None:
     """On stdout, what would be trained and where; the arms' plans are shown already, unless as JSON."""
     runs = planned_runs(workspace.store, *requests)
     if as_json:
@@ -84,6 +90,6 @@ def show_dry_run(workspace: "Workspace", requests: Sequence[LadderRequest], *, a
     say(
         stdout(),
         f"would train {len(left)} of {len(runs)} runs{f', {begun} of them already started,' if begun else ''} on "
-        f"{workspace.machine.device.type}, data "
+        f"{crew.needed_for(len(left)).text(workspace.machine.threads)}, data "
         f"{escape(str(workspace.machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from lbadvisor.comparison.column_words import parse_columns
 from lbadvisor.comparison.comparison import Comparison
 from lbadvisor.comparison.conditions import parse_condition
-from lbadvisor.errors import PlanError, UsageError
+from lbadvisor.errors import LbadvisorError, PlanError, UsageError
 from lbadvisor.library.options import LadderRules, PlanOptions, count_of, request_by, split_keywords
 from lbadvisor.library.plans import loaded, plan
 from lbadvisor.planning.arms import parse_arms
@@ -152,14 +152,22 @@ def _options_of(rules: LadderRules) -> PlanOptions:
 
 def _finish(events: Generator[Followed, None, None]) -> None:
     """Train to the end; a signal is delivered once the run is saved."""
-    from lbadvisor.runs.ladder import RunBegins
-    from lbadvisor.runs.runner import Started
+    from lbadvisor.runs.jobs import begins_a_run
+    from lbadvisor.runs.ladder import RunFails, failure_of
 
-    ended = follow(events, lambda _: None, begins=lambda event: isinstance(event, Started | RunBegins))
+    failed: dict[str, LbadvisorError] = {}
+
+    def heed(event: Followed) -> None:
+        if isinstance(event, RunFails):
+            failed[event.planned.name] = event.error
+
+    ended = follow(events, heed, begins=begins_a_run)
     if isinstance(ended, Stop):
         if ended.signal_name is not None:
             signal.raise_signal(signal.Signals[ended.signal_name])
         raise KeyboardInterrupt
+    if failed:
+        raise next(iter(failed.values())) if len(failed) == 1 else failure_of(failed)
 
 
 def _code(recipe: "Recipe | Path | str") -> tuple[Path, ...] | None:

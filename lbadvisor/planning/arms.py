@@ -32,6 +32,10 @@ class Arm:
     request: Callable[[Request], Request] | None
     follows: str | None = None
 
+    def __reduce__(self) -> tuple[Callable[[str], "Arm"], tuple[str]]:
+        # Another process finds it by its name: functions without one cannot be sent.
+        return arm_of, (self.name,)
+
 
 DROPOUT = 0.5
 """For hidden units "close to optimal for a wide range of networks" (Srivastava et al. 2014)."""

@@ -8,13 +8,13 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lbadvisor.errors import DivergedError, InTrainingError
+from lbadvisor.errors import DivergedError, InTrainingError, LbadvisorError, RefusedError, UsageError
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Run, RunStatus
-from lbadvisor.runs.ladder_runs import LadderPlace, PlannedRun, planned_runs
+from lbadvisor.runs.ladder_runs import PlannedRun, planned_runs
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
-from lbadvisor.runs.workspace import Workspace
+from lbadvisor.runs.workspace import Sitting, Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.data.dataset import Dataset, Preparing
 
@@ -28,6 +28,11 @@ class RunBegins:
     planned: PlannedRun
     started: Started
 
+    @property
+    def event(self) -> Started:
+        """The run's own event."""
+        return self.started
+
 
 @dataclass(frozen=True, slots=True)
 class RunEnds:
@@ -39,13 +44,21 @@ class RunEnds:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFails:
+    """A run of the ladder failed here: the others are trained all the same."""
+
+    planned: PlannedRun
+    error: LbadvisorError
+
+
+@dataclass(frozen=True, slots=True)
 class Waits:
     """Other processes train the remaining `runs`: wait for them, and take over if those processes die."""
 
     runs: int
 
 
-RunEvents = Generator[Preparing | RunBegins | Progress | RunEnds | Waits]
+RunEvents = Generator[Preparing | RunBegins | Progress | RunEnds | RunFails | Waits]
 """What training runs of ladders yields."""
 
 
@@ -54,9 +67,10 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
 
     Several processes may train one ladder: each takes the next run that has no result and that no living process
     trains, and waits for the rest; a run that a process left behind is resumed. The data set is prepared once, and not
-    at all if every run has its result. A run that diverges is a result, and the ladder continues. Closing the iterator
-    between two updates stops it: the run in training is saved, and the same requests resume it. Nothing is stored
-    before the data are loaded. Raises the errors of `errors.py`.
+    at all if every run has its result. A run that diverges is a result, and the ladder continues; also past a run that
+    fails, which is tried again in the next sitting. Closing the iterator between two updates stops it: the run in
+    training is saved, and the same requests resume it. Nothing is stored before the data are loaded. Raises the errors
+    of `errors.py`.
     """
     store, machine = workspace.store, workspace.machine
     runs = planned_runs(store, *requests)
@@ -75,8 +89,11 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
     }
     left = [one.places for one in runs]
     while left:
-        planned = _next(store, requests, left)
+        runs = planned_runs(store, *requests)
+        planned = _next(store, [run for run in runs if any(run.places[0] in places for places in left)], workspace)
         if planned is None:
+            if not any(_is_running(run) for run in runs):
+                return  # what is left has failed, or follows what has
             # Told each time, so that a stop is heard.
             yield Waits(len(left))
             time.sleep(POLL_SECONDS)
@@ -86,6 +103,12 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
                 yield from _trained(workspace, planned, dataset, ladders)
             except InTrainingError:
                 continue  # another process took it at the same moment
+            except (UsageError, RefusedError):
+                raise  # what was asked for is wrong
+            except LbadvisorError as error:
+                left = [places for places in left if planned.places[0] not in places]
+                yield RunFails(planned, error)
+                continue
         elif planned.run is not None:
             _add_to_ladders(store, planned, planned.run, ladders)
         left = [places for places in left if planned.places[0] not in places]
@@ -94,21 +117,42 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
             yield RunEnds(planned, ended, planned.is_done)
 
 
-def _next(
-    store: Store, requests: Sequence[LadderRequest], left: Sequence[tuple[LadderPlace, ...]]
-) -> PlannedRun | None:
-    """The first of the runs whose places are `left` that has its result, or that can be trained now."""
-    for planned in planned_runs(store, *requests):
-        if any(planned.places[0] in places for places in left):
-            run = planned.run
-            if planned.arm.awaits_distances and not planned.is_done:
-                continue
-            if run is None or planned.is_done:
-                return planned
-            if run.status is not RunStatus.RUNNING:
-                # What seemed interrupted may have ended between the look at its row and that at its lock.
-                return replace(planned, run=store.run(str(run.number)))
-    return None
+def failure_of(failed: Mapping[str, LbadvisorError]) -> LbadvisorError:
+    """The error for runs that failed, by their names: equal messages once."""
+    names: dict[str, list[str]] = {}
+    for name, error in failed.items():
+        names.setdefault(str(error), []).append(name)
+    what = "1 run failed" if len(failed) == 1 else f"{len(failed)} runs failed"
+    said = (f"{', '.join(own)}: {message}" for message, own in names.items())
+    return LbadvisorError("\n  ".join([f"{what}; the same command tries again:", *said]))
+
+
+def _next(store: Store, left: Sequence[PlannedRun], workspace: Workspace) -> PlannedRun | None:
+    """Of the runs that are `left` the first that has its result, or one that can be trained now.
+
+    Each job of a sitting takes another one, so that they do not meet at the first.
+    """
+    free: list[PlannedRun] = []
+    for planned in left:
+        if planned.is_done and not free:
+            return planned
+        waits = planned.arm.awaits_distances or _is_running(planned)
+        if not (planned.is_done or waits or _has_failed(planned, workspace.sitting)):
+            free.append(planned)
+    if not free:
+        return None
+    chosen = free[workspace.sitting.job % len(free)]
+    # What seemed interrupted may have ended between the look at its row and that at its lock.
+    return chosen if chosen.run is None else replace(chosen, run=store.run(str(chosen.run.number)))
+
+
+def _is_running(planned: PlannedRun) -> bool:
+    return planned.run is not None and planned.run.status is RunStatus.RUNNING
+
+
+def _has_failed(planned: PlannedRun, sitting: Sitting) -> bool:
+    run = planned.run
+    return run is not None and run.status is RunStatus.FAILED and run.changed_at >= sitting.began
 
 
 def _add_to_ladders(store: Store, planned: PlannedRun, run: Run, ladders: Mapping[str, int]) -> None:

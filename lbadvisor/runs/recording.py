@@ -45,6 +45,11 @@ class Progress:
     note: str | None = None
     loss: float | None = None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether it tells more than that an update was made, or is the last."""
+        return (self.measurement, self.note, self.loss) != (None, None, None) or self.update == self.updates
+
 
 def recorded(
     store: Store,
@@ -77,13 +82,16 @@ def recorded(
                 recording.keep()
                 note, loss = note or neighbours.look(), recording.loss_to_tell(measurement)
                 yield Progress(state.update, state.last_update, measurement, note, loss)
+                state.ranks.agree(stop=False)
         recording.save()
         recording.complete()
     except GeneratorExit:
         recording.stop()
+        state.ranks.agree(stop=True)
         raise
     except DivergedError as error:
         recording.diverge(error)
+        state.ranks.agree(stop=True)
         raise
     except KeyboardInterrupt:
         # It may have come within an update, whose state is then half made: the last checkpoint stays the newest.

@@ -62,7 +62,8 @@ def train_stretch(workspace: Workspace, request: StretchRequest) -> RunEvents:
                 store.add_to_ladder(ladder.number, one.arm.arm.name, one.run.number)
             told.add((one.arm.arm.name, one.seed))
             yield RunEnds(one, one.run, was_there=True)
-    while (wanted := search_of(store, request).wanted) is not None:
+    wanted = None
+    while (wanted := _more(store, request, wanted)) is not None:
         with closing(train_ladder(workspace, _next_runs(request, wanted))) as events:
             for event in events:
                 if isinstance(event, RunEnds):
@@ -71,6 +72,12 @@ def train_stretch(workspace: Workspace, request: StretchRequest) -> RunEvents:
                         continue
                     told.add(run)
                 yield event
+
+
+def _more(store: Store, request: StretchRequest, trained: Wanted | None) -> Wanted | None:
+    """What the search wants; None if it has ended, or if that is what was `trained`: some of it has failed."""
+    wanted = search_of(store, request).wanted
+    return None if wanted == trained else wanted
 
 
 def _next_runs(request: StretchRequest, wanted: Wanted) -> LadderRequest:

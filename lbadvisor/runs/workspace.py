@@ -2,12 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Self
 
 from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """One command at work: since when, and which of its `jobs` this process is, counting from 0.
+
+    What failed since it `began` is not tried again in it, by any of its jobs.
+    """
+
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    job: int = 0
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +32,7 @@ class Workspace:
 
     store: Store
     machine: Machine
+    sitting: Sitting = field(default_factory=Sitting)
 
     @classmethod
     @contextmanager

@@ -154,6 +154,10 @@ WITHOUT_EFFECT = [
             (("--to", "256", "--device", "cpu", "--micro", "auto"), "--micro auto has no effect on the CPU"),
         )
     ),
+    *(
+        ((c, DIGITS, "--to", "256", "--devices", "cpu", "--device"), "cannot be combined with --devices")
+        for c in ("ladder", "stretch")
+    ),
     (("runs", "--limit", "3", "export"), "given after its name"),
     *(
         (("probe", "noise", "a", option), "no effect on stored runs")

@@ -45,6 +45,7 @@ def ladder(
     measure: options.MeasureToo = None,
     name: options.NewLadder = None,
     machine: options.MachineOptions,
+    crew: options.CrewOptions,
     database: options.Database = None,
     dry_run: options.DryLadder = False,
     html: options.HtmlPage = None,
@@ -66,7 +67,7 @@ def ladder(
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, targets_of, with_requests
     from lbadvisor.cli.options.known_words import noise_scale_of
-    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.cli.options.places import crew_of
     from lbadvisor.planning.arms import parse_arms
     from lbadvisor.planning.knowledge import Knowledge
     from lbadvisor.planning.planned_arms import LadderRequest
@@ -100,18 +101,21 @@ def ladder(
 
         display.of_runs.show_loading()
         # From here on torch is needed, which takes seconds to import.
-        from lbadvisor.cli.ladder_session import show_dry_run, show_results, train_ladder_to_the_end
+        from lbadvisor.cli.ladder_session import show_dry_run, show_results, train_runs
+        from lbadvisor.runs.jobs import Asked
+        from lbadvisor.runs.ladder import train_ladder
         from lbadvisor.runs.ladder_runs import planned_runs
         from lbadvisor.runs.workspace import Workspace
 
-        workspace = Workspace(store, machine_of(machine, words))
+        computer, jobs = crew_of(machine, crew, words)
+        workspace = Workspace(store, computer)
         if dry_run:
             # Refuse before anything is printed on stdout.
             planned_runs(store, *requests)
             display.show_plan(requests, dry_run=not as_json)
-            show_dry_run(workspace, requests, as_json=as_json)
+            show_dry_run(workspace, jobs, requests, as_json=as_json)
         else:
-            train_ladder_to_the_end(workspace, requests, display)
+            train_runs(workspace, jobs, Asked(baseline, train_ladder, tuple(requests)), requests, display)
             form: Form = "json" if as_json else "md" if as_markdown else "csv" if as_csv else "table"
             show_results(store, requests, form, options.Shown(as_json, chart, html, png, quiet))
 

@@ -36,6 +36,7 @@ def stretch(
     recompute_statistics: options.RecomputeStatistics = False,
     name: options.NewLadder = None,
     machine: options.MachineOptions,
+    crew: options.CrewOptions,
     database: options.Database = None,
     dry_run: options.DryLadder = False,
     shown: options.Shown,
@@ -51,7 +52,7 @@ def stretch(
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_by, target_of, with_requests
-    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.cli.options.places import crew_of
     from lbadvisor.comparison.stretch_search import parse_margin
     from lbadvisor.runs.databases import opened_to_train
     from lbadvisor.runs.names import checked_name, ladder_name_of
@@ -65,20 +66,22 @@ def stretch(
     display = LadderDisplay(quiet=shown.quiet)
     display.of_runs.show_loading()
 
-    from lbadvisor.cli.ladder_session import follow_runs, show_dry_run
+    from lbadvisor.cli.ladder_session import show_dry_run, train_runs
     from lbadvisor.diagnostics.stretch.stretch_diagnosis import diagnosis_of
+    from lbadvisor.runs.jobs import Asked
     from lbadvisor.runs.ladder_runs import planned_runs
     from lbadvisor.runs.stretching import answer_of, stretch_request, train_stretch
     from lbadvisor.runs.workspace import Workspace
 
     with opened_to_train(database) as store:
-        workspace = Workspace(store, machine_of(machine, words))
+        computer, jobs = crew_of(machine, crew, words)
+        workspace = Workspace(store, computer)
         request = stretch_request(given, baseline, asked, may_remain, seeds)
         whole = request.ladder
         planned_runs(store, whole)  # refuse before anything is printed on stdout
         display.show_plan((whole,), dry_run=dry_run and not shown.as_json)
         if dry_run:
-            show_dry_run(workspace, (whole,), as_json=shown.as_json)
+            show_dry_run(workspace, jobs, (whole,), as_json=shown.as_json)
             if not shown.as_json:
                 least = 3 * request.question.first_look
                 say(
@@ -87,7 +90,7 @@ def stretch(
                     "runs at the earliest",
                 )
             return
-        follow_runs(train_stretch(workspace, request), store, (whole,), display)
+        train_runs(workspace, jobs, Asked(baseline, train_stretch, (request,)), (whole,), display)
         answer = answer_of(store, request)
     show_diagnosis(answer, diagnosis_of(answer), shown)
 

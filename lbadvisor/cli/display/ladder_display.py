@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,19 +16,20 @@ from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.cli.display.table import Heading, Table, TableCell, print_table
 from lbadvisor.cli.display.train_display import Display, RunDisplay
 from lbadvisor.comparison.results import is_evaluated
+from lbadvisor.errors import LbadvisorError
 from lbadvisor.planning.arms import foundation
 from lbadvisor.planning.caveat import Caveat
 from lbadvisor.planning.planned_arms import LadderRequest, PlannedArm, changes
 from lbadvisor.recipe.schedule import epochs_of
 from lbadvisor.records.quantities import SECONDS
-from lbadvisor.records.run import Measurement, RunStatus
+from lbadvisor.records.run import Measurement, Run, RunStatus
 
 if TYPE_CHECKING:
-    from lbadvisor.runs.ladder import RunBegins, RunEnds, Waits
+    from lbadvisor.runs.following import Stop
+    from lbadvisor.runs.jobs import Crew
+    from lbadvisor.runs.ladder import RunEnds, Waits
     from lbadvisor.runs.ladder_runs import PlannedRun
-    from lbadvisor.runs.runner import Progress as UpdateMade
     from lbadvisor.store import Store
-    from lbadvisor.training.data.dataset import Preparing
 
 
 class LadderDisplay:
@@ -59,17 +61,25 @@ class LadderDisplay:
         if words:
             self.say(escape("; ".join(words)))
 
-    def show_stop(self, signal_name: str, shown: "LadderProgress", of: int) -> None:
-        """How to resume."""
-        where, planned, (update, updates) = "no update was made", shown.current, shown.position
-        if planned is not None and update is not None:
-            where = f"saved [bold]{escape(planned.name)}[/bold] at update {update} of {updates}"
-        self.say(f"{signal_name}: {where}; {shown.done} of {of} runs are done; the same command resumes from there")
+    def show_crew(self, crew: "Crew", needed: "Crew", threads: int | None) -> None:
+        """How several jobs are divided, and that there is work for fewer of them."""
+        if len(needed.devices) > 1:
+            self.say(escape(needed.text(threads)))
+        idle = len(crew.devices) - len(needed.devices)
+        if idle:
+            self.of_runs.show_note(f"{idle} of {len(crew.devices)} jobs are not started: there is no run for them")
 
-    def show_interruption(self, planned: "PlannedRun | None", done: int, of: int) -> None:
-        """How to resume after a second Ctrl-C."""
-        where = "" if planned is None else f"; {escape(planned.name)} will resume from its last checkpoint"
-        self.say(f"stopped at once: {done} of {of} runs are done{where}; the same command resumes the ladder")
+    def show_stop(self, signal_name: str | None, stopped: Sequence[Run], done: int, of: int) -> None:
+        """How to resume the runs that were stopped; without a name after a second Ctrl-C."""
+        names = ", ".join(run.name for run in stopped)
+        if signal_name is None:
+            where = f"; {escape(names)} will resume from {'its' if len(stopped) == 1 else 'their'} last checkpoint"
+            text = f"stopped at once: {done} of {of} runs are done{where if stopped else ''}"
+            self.say(f"{text}; the same command resumes the ladder")
+            return
+        saved = [f"[bold]{escape(run.name)}[/bold] at update {run.update} of {run.updates}" for run in stopped]
+        where = f"saved {', '.join(saved)}" if saved else "no update was made"
+        self.say(f"{signal_name}: {where}; {done} of {of} runs are done; the same command resumes from there")
 
     @contextmanager
     def progress(self, store: "Store", runs: Sequence["PlannedRun"]) -> Iterator["LadderProgress"]:
@@ -84,11 +94,11 @@ class LadderDisplay:
             what = "the last run" if event.runs == 1 else f"the last {event.runs} runs"
             self.say(f"waiting for {what}: another process trains {'it' if event.runs == 1 else 'them'}")
 
-    def show_end(self, event: "RunEnds", measurements: Sequence[Measurement], title: str) -> None:
+    def show_end(self, run: Run, measurements: Sequence[Measurement], title: str, *, was_there: bool) -> None:
         """How a run ended, in a line; and what there is to warn of, where it was trained just now."""
-        self.say(escape(f"{title}: {_ended(event, measurements)}"))
-        if not event.was_there:
-            self.of_runs.show_clipping(event.run, measurements)
+        self.say(escape(f"{title}: {_ended(run, measurements)}{f' (reused: {run.name})' if was_there else ''}"))
+        if not was_there:
+            self.of_runs.show_clipping(run, measurements)
 
 
 def _arm_name(arm: PlannedArm, *, sized: bool) -> str:
@@ -96,16 +106,14 @@ def _arm_name(arm: PlannedArm, *, sized: bool) -> str:
     return f"{arm.arm.name} {arm.recipe.batch.size}" if sized and arm.plan is not None else arm.arm.name
 
 
-def _ended(event: "RunEnds", measurements: Sequence[Measurement]) -> str:
-    run = event.run
-    there = f" (reused: {run.name})" if event.was_there else ""
+def _ended(run: Run, measurements: Sequence[Measurement]) -> str:
     if run.status is RunStatus.DIVERGED:
-        return f"diverged at update {run.update} of {run.at_most}{run.updates}{there}"
+        return f"diverged at update {run.update} of {run.at_most}{run.updates}"
     text = f"{run.updates:,} updates"
     evaluated = [m for m in measurements if is_evaluated(m)]
     if evaluated:
         text += f",{accuracy_text(evaluated[-1])}, {measured_text(SECONDS, evaluated[-1])} s"
-    return text + there
+    return text
 
 
 def _print_plan(console: Console, requests: Sequence[LadderRequest]) -> None:
@@ -166,57 +174,108 @@ def _costs(requests: Sequence[LadderRequest]) -> Table:
     return Table(_COSTS, tuple(rows))
 
 
-class LadderProgress:
-    """The events of ladders: a task of all the runs, by the examples that they see, and one of the run in training.
+@dataclass(slots=True)
+class _InTraining:
+    """A job's run, and where its events are shown; it has come to `update`."""
 
-    `current` is that run, `update` its last one, and `done` of `runs` have their result.
+    planned: "PlannedRun"
+    shown: RunDisplay
+    update: int
+
+    @property
+    def examples(self) -> int:
+        return min(self.update * self.planned.arm.recipe.batch.size, self.planned.arm.examples)
+
+
+class LadderProgress:
+    """The events of ladders, of one job or several: a task of all the runs, by the examples that they see, and one for
+    each run in training.
+
+    `begun` are the names of the runs that were trained, `failed` the errors of those that failed, by their names.
     """
 
     def __init__(self, display: LadderDisplay, shown: ShowsSteps, store: "Store", runs: Sequence["PlannedRun"]) -> None:
         self._display, self._shown, self._store, self._runs = display, shown, store, runs
-        self._total = sum(run.arm.examples for run in runs)
         self._sized = len({place.ladder for run in runs for place in run.places}) > 1
-        self._behind, self.done = 0, 0
-        self._run = RunDisplay(display.of_runs, shown, "")
-        self.current: PlannedRun | None = None
+        self._done: dict[str, int] = {}
+        self._there = {run.name for run in runs if run.is_done}
+        self._at: dict[int, _InTraining] = {}
+        self.begun: set[str] = set()
+        self.failed: dict[str, LbadvisorError] = {}
 
-    @property
-    def position(self) -> tuple[int | None, int | None]:
-        """The last update of the run in training, and its length; None if there is none."""
-        return self._run.update, self._run.updates
-
-    def show(self, event: "Preparing | RunBegins | UpdateMade | RunEnds | Waits") -> None:
-        """Show the event."""
-        from lbadvisor.runs.ladder import RunBegins, RunEnds, Waits
+    def show(self, told: tuple[int, Any]) -> None:
+        """Show the event of a job."""
+        from lbadvisor.runs.jobs import JobEnds, Silence
+        from lbadvisor.runs.ladder import RunBegins, RunEnds, RunFails, Waits
         from lbadvisor.training.data.dataset import Preparing
 
+        job, event = told
         match event:
             case Preparing():
                 self._shown.show(prepared(event))
-            case RunBegins():
-                self.current = event.planned
-                self._run = RunDisplay(self._display.of_runs, self._shown, self._title(event.planned))
-                self._run.show(event.started)
-                self._show_all(event.started.update * event.planned.arm.recipe.batch.size)
+            case RunBegins(planned=planned, started=started):
+                shown = RunDisplay(self._display.of_runs, self._shown, self._title(planned))
+                self._at[job] = _InTraining(planned, shown, started.update)
+                self.begun.add(planned.name)
+                shown.show(started)
+                self._show_all()
             case RunEnds():
-                self._run.end()
-                self.current, self.done = None, self.done + 1
-                self._behind += event.planned.arm.examples
-                self._show_all(0)
-                measurements = self._store.measurements(event.run.number)
-                of = len(self._runs)
-                count = f"{self.done:>{len(str(of))}}/{of}"
-                self._display.show_end(event, measurements, f"{count} {self._title(event.planned)}")
+                self._leave(job, event.planned)
+                self._end(event)
+            case RunFails(planned=planned, error=error):
+                self._leave(job, planned)
+                self._fail(planned, error)
             case Waits():
-                self._display.show_wait(event)
+                if not self._at:  # jobs wait for one another
+                    self._display.show_wait(event)
+            case JobEnds(outcome=outcome):
+                if outcome is not None:
+                    self._lose(job, outcome)
+            case Silence():
+                pass
             case _:
-                self._run.show(event)
-                if self.current is not None and event.update < event.updates:
-                    self._show_all(event.update * self.current.arm.recipe.batch.size)
+                current = self._at[job]
+                current.shown.show(event)
+                current.update = event.update
+                if event.update < event.updates:
+                    self._show_all()
+
+    def _leave(self, job: int, planned: "PlannedRun") -> None:
+        if job in self._at and self._at[job].planned.name == planned.name:
+            self._at.pop(job).shown.end()
+
+    def _end(self, event: "RunEnds") -> None:
+        planned = event.planned
+        if planned.name in self._done:
+            return  # another job told of it
+        self._done[planned.name] = planned.arm.examples
+        self._show_all()
+        measurements, of = self._store.measurements(event.run.number), len(self._runs)
+        title = f"{len(self._done):>{len(str(of))}}/{of} {self._title(planned)}"
+        self._display.show_end(event.run, measurements, title, was_there=planned.name in self._there)
+
+    def _fail(self, planned: "PlannedRun", error: LbadvisorError) -> None:
+        if planned.name not in self.failed:
+            self.failed[planned.name] = error
+            self._display.say(f"[red]failed[/red] {escape(f'{self._title(planned)}: {error}')}")
+
+    def _lose(self, job: int, outcome: "Stop | LbadvisorError") -> None:
+        """Tell how a job ended before its work was done, and what becomes of its run."""
+        lead = outcome if isinstance(outcome, LbadvisorError) else f"it was stopped by {outcome.signal_name}"
+        current, after = self._at.pop(job, None), ""
+        if current is not None:
+            current.shown.end()
+            run = self._store.find_run(current.planned.name)
+            if run is not None and run.status is RunStatus.FAILED:
+                self._fail(current.planned, LbadvisorError(run.ended_because or str(lead)))
+            else:
+                after = f"; another job resumes {current.planned.name} from its last checkpoint"
+        self._display.say(f"[yellow]warning[/yellow] job {job + 1}: {escape(f'{lead}{after}')}")
 
     def _title(self, planned: "PlannedRun") -> str:
         return f"{_arm_name(planned.arm, sized=self._sized)} s{planned.seed}"
 
-    def _show_all(self, of_run: int) -> None:
-        count = f"{self.done}/{len(self._runs)} runs"
-        self._shown.show(Step("ladder", self._behind + of_run, self._total, count))
+    def _show_all(self) -> None:
+        count = f"{len(self._done)}/{len(self._runs)} runs"
+        examples = sum(self._done.values()) + sum(one.examples for one in self._at.values())
+        self._shown.show(Step("ladder", examples, sum(run.arm.examples for run in self._runs), count))

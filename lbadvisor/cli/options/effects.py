@@ -160,6 +160,11 @@ IN_TIME = Need(
     lambda words: words.values["--rate"] is not None or words.values["--noise-scale"] is not None,
     "has no effect without --rate or --noise-scale: the page shows what they tell",
 )
+ONE_DEVICE = Need(
+    Words,
+    lambda words: words.values["--devices"] is None,
+    "cannot be combined with --devices, which names all devices",
+)
 DEVICES = _with("--devices", "needs the number of devices: --devices N")
 MEASURABLE = Need(
     Words,
@@ -226,11 +231,13 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("export", "--db", (FOLLOWS,)),
     ("verify-resume", "--updates --at", ALWAYS),
     ("verify-resume", "--db", (FOLLOWS,)),
-    ("ladder", "--arms", ALWAYS),
+    ("ladder", "--arms --jobs --devices", ALWAYS),
+    ("ladder", "--device", (ONE_DEVICE,)),
     ("ladder", "--seeds", (SEEDED,)),
     ("ladder", "--chart", (SWEEP, TABLE, DONE)),
     ("ladder", "--md --csv", (ONE_FORM, DONE)),
-    ("stretch", "--margin", ALWAYS),
+    ("stretch", "--margin --jobs --devices", ALWAYS),
+    ("stretch", "--device", (ONE_DEVICE,)),
     ("compare", "--where --columns", ALWAYS),
     ("compare", "--by", (AXIS,)),
     ("compare", "--curve", (TABLE,)),

@@ -1,5 +1,7 @@
 """Where a command reads and writes, and what it computes on: from its words to values."""
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
+    from lbadvisor.runs.jobs import Crew
     from lbadvisor.training.machine import Machine, MicroSize
 
 
@@ -23,6 +26,31 @@ def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: boo
     made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code, machine.threads)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
+
+
+def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: Words) -> "tuple[Machine, Crew]":
+    """The machine, on the first device; and its jobs, divided between the devices one after the other.
+
+    Raises `UsageError` for a device that is not there, is named twice, or would have no job; and as `machine_of` does.
+    """
+    from lbadvisor.runs.jobs import Crew
+    from lbadvisor.training.environment import chosen_device, devices_like
+
+    if crew.devices is None:
+        devices = devices_like(machine.device)[: crew.jobs or 1]
+    else:
+        devices = [chosen_device(name.strip()) for name in crew.devices.split(",")]
+    twice = next((device for device in devices if devices.count(device) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--devices {crew.devices}: {twice} is named twice: name it once, and give --jobs N")
+    jobs = crew.jobs or len(devices)
+    if jobs < len(devices):
+        raise UsageError(
+            f"--devices {crew.devices}: --jobs {jobs} leaves some of the {len(devices)} devices without work: give "
+            f"--jobs {len(devices)} or more, or name fewer devices"
+        )
+    first = machine_of(replace(machine, device=str(devices[0])), words)
+    return first, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
 
 
 def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:

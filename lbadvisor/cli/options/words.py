@@ -216,6 +216,30 @@ class MachineOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class CrewOptions:
+    """How many runs train at once, and where."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Train N runs at once, each in a process; on the CPU they share its threads. Default: one per device.",
+        ),
+    ] = None
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="D,D...",
+            help="Divide the jobs between these devices, such as cuda:0,cuda:1. Default: all GPUs, or the CPU.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """How a diagnostic's answer is shown."""
 
