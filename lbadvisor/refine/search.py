@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lbadvisor.errors import InTrainingError
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search_space import Point
@@ -101,5 +102,7 @@ def search(
                     outcome = yield from objective(claimed)
                     study.tell(claimed, outcome)
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
+                except InTrainingError:
+                    time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
                 finally:
                     claimed.lock.release()

@@ -26,6 +26,20 @@ class RunLock(Protocol):
         """Let other processes have it."""
 
 
+class NamedLock(Protocol):
+    """A lock that ends with its process, or its connection; a `with` block acquires it."""
+
+    def acquire(self) -> object:
+        """Raises `filelock.Timeout` if another process holds it for too long."""
+
+    def release(self) -> None:
+        """Let other processes have it."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_: Any) -> None: ...
+
+
 class Dialect(Protocol):
     """The functions of `sqlite` and `postgresql`; an address is that of their own kind."""
 
@@ -57,6 +71,9 @@ class Dialect(Protocol):
 
     def lock_of(self, address: Any, run_number: int, run: str, /) -> RunLock | None:
         """The database's own lock of the run, if it has any; it is not held yet."""
+
+    def named_lock(self, address: Any, name: str, seconds: float, /) -> NamedLock:
+        """A lock of that name, tried for so many seconds, without end if -1."""
 
     def is_locked(self, connection: Connection, run_number: int, /) -> bool:
         """Whether the database holds that lock for a process."""

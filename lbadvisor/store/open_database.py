@@ -10,6 +10,7 @@ from lbadvisor.records.run import Run
 from lbadvisor.store import schema
 from lbadvisor.store.address import DatabaseAddress
 from lbadvisor.store.dialect import RunLock, dialect_of
+from lbadvisor.store.outage import Outage
 from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS, empty_engine
 
 
@@ -17,7 +18,7 @@ class OpenDatabase:
     """The database at `address`; each connection is one transaction. A process that is sent it connects anew."""
 
     def __init__(self, address: DatabaseAddress, engine: Engine, *, creates: bool) -> None:
-        self.address = address
+        self.address, self.outage = address, Outage()
         self._dialect = dialect_of(address)
         self._engine, self._creates = engine, creates
         self._locks: dict[int, RunLock] = {}
@@ -63,6 +64,7 @@ class OpenDatabase:
         engine = self._dialect.for_reading(self._engine) if self._is_made() else empty_engine()
         with self._dialect.explained(self.address), engine.begin() as connection:
             yield connection
+        self.outage.ends()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -73,6 +75,7 @@ class OpenDatabase:
                 lock.keep()
             with self._dialect.for_writing(self._engine).begin() as connection:
                 yield connection
+        self.outage.ends()
 
     def lock(self, run: Run) -> None:
         """Acquire the database's own lock of the run, if it has any. Raises `InTrainingError`."""

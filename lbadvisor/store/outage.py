@@ -84,13 +84,10 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             while True:
                 try:
-                    found = method(store, *given, **named)
+                    return method(store, *given, **named)
                 except NoAnswerError as error:
                     deadline = deadline or time.monotonic() + wait_seconds()
                     outage.waited(error, deadline)
-                else:
-                    outage.ends()
-                    return found
         except KeyboardInterrupt:
             outage.give_up()
             raise

@@ -4,11 +4,13 @@ The functions are those of `sqlite`, for an address on a server. psycopg is an e
 """
 
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any, Literal
 
+import filelock
 from sqlalchemy import Connection, Engine, Insert, NullPool, Table, create_engine, event, inspect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
@@ -20,8 +22,8 @@ from lbadvisor.store.run_folder import LOCK_SECONDS, error_of_training
 from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS
 from lbadvisor.store.tables import metadata
 
-_WRITERS, _RUNS = 1_705_087_411, 1_705_087_412
-"""The program's own advisory locks in a database, where other programs may have theirs: of its writers, of its runs."""
+_WRITERS, _RUNS, _NAMES = 1_705_087_411, 1_705_087_412, 1_705_087_413
+"""The program's own advisory locks in a database, where others may have theirs: of its writers, runs, and names."""
 
 
 def open_engine(
@@ -45,6 +47,8 @@ def open_engine(
 
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("lbadvisor_writes"):
+            # A process that stalls in the middle loses its turn, before those that wait for theirs give up.
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '20s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS}, 0)")
 
     event.listen(engine, "connect", set_up)
@@ -55,12 +59,19 @@ def open_engine(
 
 def _engine(address: ServerAddress, **options: Any) -> Engine:
     try:
-        # A server of another encoding converts; psycopg would give the texts of an SQL_ASCII one as bytes.
-        return create_engine(address.url, connect_args={"client_encoding": "utf8"}, **options)
+        return create_engine(address.url, connect_args=_connect_args(address), **options)
     except ImportError as error:
         raise UsageError(
             f"database {address}: psycopg is not installed ({error}): pip install 'lbadvisor[postgresql]'"
         ) from error
+
+
+def _connect_args(address: ServerAddress) -> dict[str, Any]:
+    # A server of another encoding converts; psycopg would give the texts of an SQL_ASCII one as bytes. One that
+    # vanishes is missed within a minute: https://www.postgresql.org/docs/current/libpq-connect.html
+    ours = {"client_encoding": "utf8", "connect_timeout": 10, "tcp_user_timeout": 60_000}
+    ours |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return {name: value for name, value in ours.items() if name not in address.url.query}
 
 
 def _float_dumper() -> type[Any]:
@@ -167,27 +178,32 @@ def keep_copy(address: ServerAddress, old_revision: str) -> None:
 
 
 class SessionLock:
-    """A run's lock: of a session, so it ends with the process or its connection, however that ends."""
+    """A lock of a session: it ends with the process or its connection, however that ends; `busy` if another has it."""
 
-    def __init__(self, address: ServerAddress, run_number: int, run: str) -> None:
-        self._key, self._run = f"{_RUNS}, {run_number}", run
+    def __init__(self, address: ServerAddress, key: str, seconds: float, busy: Exception) -> None:
+        self._address, self._key, self._busy = address, key, busy
+        self._timeout = 0 if seconds < 0 else max(1, round(1000 * seconds))  # in ms; 0 is none
         self._engine = _engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._connection: Connection | None = None
 
     def acquire(self) -> None:
-        """Raises `InTrainingError` if another process holds it."""
+        """Raises `busy`."""
+        with explained(self._address):
+            self._acquire()
+
+    def _acquire(self) -> None:
         self._connection = connection = self._engine.connect()
         try:
             # The server notices within two minutes that a machine is gone, and at once that a process is.
             for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
                 connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
-            connection.exec_driver_sql(f"SET lock_timeout = {round(1000 * LOCK_SECONDS)}")
+            connection.exec_driver_sql(f"SET lock_timeout = {self._timeout}")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
         except DBAPIError as error:
             self.release()
             if getattr(error.orig, "sqlstate", None) != "55P03":
                 raise
-            raise error_of_training(self._run) from None
+            raise self._busy from None
 
     def keep(self) -> None:
         """Acquire it anew if the connection was lost. Raises `InTrainingError` if another process was faster."""
@@ -202,10 +218,7 @@ class SessionLock:
         try:
             self.acquire()
         except InTrainingError as error:
-            raise InTrainingError(
-                f"the connection that held the lock of the run {self._run} was lost, and another process trains it "
-                "now: leave it to that one"
-            ) from error
+            raise InTrainingError(f"the connection that held the lock of the run was lost, and now {error}") from error
 
     def release(self) -> None:
         """Let other processes have it."""
@@ -217,10 +230,22 @@ class SessionLock:
                     connection.exec_driver_sql(f"SELECT pg_advisory_unlock({self._key})")
             connection.close()
 
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
 
 def lock_of(address: ServerAddress, run_number: int, run: str) -> SessionLock:
     """The run's lock, which holds wherever others have their checkpoints."""
-    return SessionLock(address, run_number, run)
+    return SessionLock(address, f"{_RUNS}, {run_number}", LOCK_SECONDS, error_of_training(run))
+
+
+def named_lock(address: ServerAddress, name: str, seconds: float) -> SessionLock:
+    """A lock of that name, by a number of 32 bits."""
+    number = zlib.crc32(name.encode()) - 2**31
+    return SessionLock(address, f"{_NAMES}, {number}", seconds, filelock.Timeout(name))
 
 
 def is_locked(connection: Connection, run_number: int) -> bool:
@@ -304,7 +329,7 @@ def read_only_answer(address: ServerAddress, sql: str) -> tuple[tuple[str, ...],
 
 def for_optuna(address: ServerAddress) -> tuple[str, dict[str, Any]]:
     """The URL and the keywords of SQLAlchemy's engine that Optuna makes."""
-    return address.url.render_as_string(hide_password=False), {}
+    return address.url.render_as_string(), {"connect_args": _connect_args(address)}
 
 
 def _cell(value: Any) -> str | int | float | bytes | None:

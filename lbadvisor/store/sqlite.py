@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import filelock
 from sqlalchemy import (
     Connection,
     Engine,
@@ -32,6 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.store.forks import refuse_inherited
 from lbadvisor.store.network_files import network_file_system
+from lbadvisor.store.run_folder import checkpoints_of
 from lbadvisor.store.tables import metadata
 
 LOCK_TIMEOUT_SECONDS = 30.0
@@ -289,6 +291,13 @@ def keep_copy(path: Path, old_revision: str) -> None:
 
 def lock_of(_path: Path, _run_number: int, _run: str) -> None:
     """None: whoever shares the file shares the folder of the run's checkpoints, and the lock there."""
+
+
+def named_lock(path: Path, name: str, seconds: float) -> filelock.BaseFileLock:
+    """A lock beside the checkpoints, whose folder is made."""
+    file = checkpoints_of(path) / f"{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(file, seconds)
 
 
 def is_locked(_connection: Connection, _run_number: int) -> bool:

@@ -19,10 +19,10 @@ from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.quantities import Quantity
 from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Reading, Run, RunStatus
 from lbadvisor.store.address import DatabaseAddress, address_of
-from lbadvisor.store.dialect import dialect_of
+from lbadvisor.store.dialect import NamedLock, dialect_of
 from lbadvisor.store.measured_rows import delete_measured, read_measurements, read_readings, write_measured
 from lbadvisor.store.open_database import OpenDatabase
-from lbadvisor.store.outage import Outage, repeating
+from lbadvisor.store.outage import repeating
 from lbadvisor.store.read_columns import read_columns
 from lbadvisor.store.read_ladders import all_ladders, find_ladder
 from lbadvisor.store.read_results import read_result, read_standing
@@ -75,7 +75,7 @@ class Store:
 
     def __init__(self, database: OpenDatabase) -> None:
         self.address = database.address
-        self.outage = Outage()
+        self.outage = database.outage
         self._database, self._reading, self._writing = database, database.reading, database.writing
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -110,6 +110,10 @@ class Store:
             yield
         finally:
             self._database.unlock(run)
+
+    def named_lock(self, name: str, seconds: float) -> NamedLock:
+        """A lock of that name, acquired for as long as the process lives; it tries for `seconds`, without end if -1."""
+        return dialect_of(self.address).named_lock(self.address, name, seconds)
 
     @property
     def checkpoints(self) -> Path:

@@ -149,7 +149,7 @@ def test_a_run_that_another_process_took_while_the_server_restarted_stops(server
             other.discard_after(run.number, 0)
             checkpoints = list(other.checkpoint_folder(run).iterdir())
             with pytest.raises(
-                InTrainingError, match="the lock of the run taken was lost, and another process trains it"
+                InTrainingError, match="the was lost, and now another process is training the run taken"
             ):
                 list(events)
             assert other.measurements(run.number) == []
