@@ -3,7 +3,6 @@
 All that another database would do otherwise is here; the rest of the store is SQL that any of them knows.
 """
 
-import contextlib
 import functools
 import logging
 import os
@@ -96,7 +95,7 @@ def connect_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         return _connect(path, "mode=rwc", lock_timeout_seconds)
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        if _has_log(path) and network_file_system(path) is not None:
+        if path.exists() and network_file_system(path) is not None:
             _drop_log(path, lock_timeout_seconds)
         return _connect(path, "mode=rw", lock_timeout_seconds)
     connection = _connect_for_reading(path, lock_timeout_seconds)
@@ -104,17 +103,11 @@ def connect_file(
     return connection
 
 
-def _has_log(path: Path) -> bool:
-    # https://www.sqlite.org/fileformat2.html#file_format_version_numbers
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(20)[18:] == b"\2\2"
-    return False
-
-
 def _drop_log(path: Path, lock_timeout_seconds: float) -> None:
-    """Write the log into the file, which is used without one from then on. Fails while another process uses it."""
+    """If the file has a write-ahead log, go on without one. Fails while another process uses the log."""
     with closing(_connect(path, "mode=rw", lock_timeout_seconds)) as connection:
-        # Alone, SQLite needs no shared memory for the log: https://www.sqlite.org/wal.html#noshm
+        # Alone, SQLite needs no shared memory for the log: https://www.sqlite.org/wal.html#noshm. Only SQLite may look
+        # into the file: if a process opens and closes it, it loses SQLite's locks (sqlite.org/howtocorrupt.html, 2.2).
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=DELETE")
 

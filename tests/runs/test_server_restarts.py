@@ -148,9 +148,7 @@ def test_a_run_that_another_process_took_while_the_server_restarted_stops(server
             other.lock(run)
             other.discard_after(run.number, 0)
             checkpoints = list(other.checkpoint_folder(run).iterdir())
-            with pytest.raises(
-                InTrainingError, match="the was lost, and now another process is training the run taken"
-            ):
+            with pytest.raises(InTrainingError, match="was lost, and now another process is training the run taken"):
                 list(events)
             assert other.measurements(run.number) == []
             assert other.run("taken").status is RunStatus.RUNNING

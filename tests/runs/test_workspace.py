@@ -35,7 +35,7 @@ def test_a_workspace_reads_as_empty_and_makes_nothing_until_a_run_begins(tmp_pat
 def test_a_training_opens_its_database_once(tmp_path, monkeypatch):
     opened = []
     start = Store.__init__
-    monkeypatch.setattr(Store, "__init__", lambda self, file: (opened.append(file.path), start(self, file))[1])
+    monkeypatch.setattr(Store, "__init__", lambda self, file: (opened.append(file.address), start(self, file))[1])
     with Workspace.open(tmp_path / "runs.db", Machine(CPU, tmp_path)) as workspace:
         list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
         list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -117,3 +119,17 @@ def test_a_file_with_a_log_is_not_taken_from_a_process_that_uses_it_over_the_net
         with pytest.raises(StoreError, match="locked by another process"), sqlite.explained(on_nfs):
             engine.connect()
     assert journal_of(on_nfs) == "wal"
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_to_connect_again_leaves_a_process_its_locks(request, tmp_path, is_remote):
+    """A process that closes a file loses all of its locks on it, if SQLite does not see to that."""
+    path = request.getfixturevalue("on_nfs") if is_remote else tmp_path / "runs.db"
+    schema.create(path)
+    with closing(sqlite.connect_file(path)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        sqlite.connect_file(path).close()
+        Store.open(path, create=False).close()
+        program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1).execute('BEGIN IMMEDIATE')"
+        done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
+        assert "database is locked" in done.stderr
