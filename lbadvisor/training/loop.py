@@ -29,6 +29,7 @@ from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.ranks import Ranks
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.shared_statistics import SharedStatistics
+from lbadvisor.training.spanning_ghosts import span_ghosts
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.summed_gradients import distributed
 from lbadvisor.training.update_batch import add_gradients, own_places, update_batch
@@ -41,6 +42,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     number of CPU threads and whether CUDA uses TF32, has the process keep freed memory, and seeds torch's global
     generator at each update.
     """
+    span_ghosts(state)
     recipe, model, parameters = with_milestones(state.recipe, state.milestones), state.model, state.parameters
     cadence = recipe.measurements
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
