@@ -1,4 +1,4 @@
-"""What an update adds to batch norm's running statistics. K ghosts, C channels, R parts."""
+"""What an update adds to batch norm's running statistics. K ghosts, C channels."""
 
 from functools import lru_cache
 
@@ -68,16 +68,6 @@ def update_running(
             running.copy_(statistic_KC)
         else:
             accumulate(running, statistic_KC, factors)
-
-
-def pooled(values_R1: Tensor, mean_RC: Tensor, var_RC: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance (C) of all values, from the numbers of values in R parts, their means and variances.
-
-    Source: Chan, Golub, LeVeque 1983 (doi:10.1080/00031305.1983.10483115).
-    """
-    shares_R1 = values_R1 / values_R1.sum()
-    mean_C = (shares_R1 * mean_RC).sum(0)
-    return mean_C, (shares_R1 * (var_RC + (mean_RC - mean_C).square())).sum(0)
 
 
 def _constant(values: tuple[float, ...], like: Tensor) -> Tensor:

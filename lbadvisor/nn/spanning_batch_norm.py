@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
-from lbadvisor.nn.ghost_statistics import pooled, update_running
+from lbadvisor.nn.ghost_statistics import update_running
+from lbadvisor.nn.moments import moments_of, pooled, split, unbiased
 
 
 class SpanningBatchNorm(GhostBatchNorm):
@@ -51,17 +52,14 @@ class _OverProcesses(torch.autograd.Function):
         eps: float,
         group: dist.ProcessGroup,
     ) -> Tensor:
-        var_C, mean_C = torch.var_mean(_exact(x), _within(x), correction=0)
-        exact = var_C.dtype
-        own = torch.cat([mean_C.double(), var_C.double(), var_C.new_full((1,), x.numel() // x.size(1)).double()])
-        rows_RS = own.new_empty(group.size(), len(own))
-        dist.all_gather(list(rows_RS.unbind()), own, group)
-        mean_RC, var_RC, values_R1 = rows_RS.split([x.size(1), x.size(1), 1], 1)
-        mean_C, var_C = pooled(values_R1, mean_RC, var_RC)
-        values = values_R1.sum()
-        kept_C = var_C if is_biased else var_C * (values / (values - 1))
-        update_running(running_mean, running_var, [mean_C[None].to(exact)], [kept_C[None].to(exact)], factors)
-
+        own = moments_of(x)
+        rows = own.new_empty(group.size(), len(own))
+        dist.all_gather(list(rows.unbind()), own, group)
+        row = pooled(rows)
+        values, mean_C, var_C = split(row)
+        exact = torch.promote_types(x.dtype, torch.float32)
+        kept = [[statistic_C[None].to(exact)] for statistic_C in (mean_C, var_C if is_biased else unbiased(row))]
+        update_running(running_mean, running_var, *kept, factors)
         mean, inverse_std = (_placed(t_C.to(exact), x) for t_C in (mean_C, (var_C + eps).rsqrt()))
         scale = inverse_std if weight is None else inverse_std * _placed(weight, x)
         shift = -mean * scale if bias is None else torch.addcmul(_placed(bias, x), mean, scale, value=-1)
@@ -94,7 +92,3 @@ def _placed(t_C: Tensor, x: Tensor) -> Tensor:
 
 def _within(x: Tensor) -> list[int]:
     return [0, *range(2, x.dim())]
-
-
-def _exact(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,5 +1,8 @@
 """Has the ranks that share a ghost compute its batch norm together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
 from lbadvisor.batch_cuts import ranks_per_ghost
@@ -51,3 +54,16 @@ def span_ghosts(state: TrainState) -> None:
     for module in state.model.modules():
         if isinstance(module, SpanningBatchNorm):
             module.group = group
+
+
+@contextmanager
+def apart(model: nn.Module) -> Iterator[None]:
+    """While entered, each rank computes the ghosts of what it passes alone."""
+    layers = [(layer, layer.group) for layer in model.modules() if isinstance(layer, SpanningBatchNorm)]
+    for layer, _ in layers:
+        layer.group = None
+    try:
+        yield
+    finally:
+        for layer, group in layers:
+            layer.group = group
