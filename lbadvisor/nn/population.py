@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lbadvisor.nn.moments import moments_of, pooled, split, unbiased
 
-
 Layer = nn.modules.batchnorm._BatchNorm
 
 
