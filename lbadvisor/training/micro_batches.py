@@ -75,6 +75,8 @@ def check_ranks(recipe: Recipe, ranks: int, *, has_batch_norm: bool) -> None:
     below = max(number for number in fitting if number < ranks)
     near = " or ".join(map(str, [below, *(number for number in fitting if number > ranks)][:2]))
     what = f" in {len(ghost_slices(size, unit))} ghosts of {unit}" if has_batch_norm and unit < size else ""
+    if what and size // ranks > 1:
+        near += f", or with ghosts of at most {size // ranks} (batch_norm.ghost_batch_size)"
     raise UsageError(f"a batch of {size}{what} cannot be shared evenly among {ranks} ranks: train it on {near}")
 
 
