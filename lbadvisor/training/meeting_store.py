@@ -1,9 +1,10 @@
 """Where the ranks of one start find one another, and tell each other that they are left when one is lost."""
 
+import contextlib
 import os
 import socket
+import threading
 import time
-from datetime import timedelta
 
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -57,11 +58,16 @@ def _answers(host: str, port: int) -> bool:
 
 def missing_ranks(store: TCPStore, rank: int, size: int) -> list[int]:
     """The ranks that do not say in time that they lost another one, as this one does."""
-    try:
-        store.set_timeout(timedelta(seconds=ROLL_CALL_SECONDS))
-        store.set(f"rank {rank} is left", "")
-        time.sleep(ROLL_CALL_SECONDS)
-        return [other for other in range(size) if not store.check([f"rank {other} is left"])]
-    except dist.DistError:
-        # The store ended with rank 0, or hangs with it.
-        return [0]
+    left: set[int] = set()
+
+    def call() -> None:
+        with contextlib.suppress(dist.DistError):
+            store.set(f"rank {rank} is left", "")
+            time.sleep(ROLL_CALL_SECONDS)
+            left.update(other for other in range(size) if store.check([f"rank {other} is left"]))
+
+    # The store is rank 0's: if that hangs, whoever asks it waits for ever, whatever the store's timeout.
+    calling = threading.Thread(target=call, daemon=True)
+    calling.start()
+    calling.join(2 * ROLL_CALL_SECONDS)
+    return sorted({*range(size)} - left) if left else [0]
