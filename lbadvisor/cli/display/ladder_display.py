@@ -26,7 +26,6 @@ from lbadvisor.records.run import Measurement, Run, RunStatus
 
 if TYPE_CHECKING:
     from lbadvisor.runs.following import Stop
-    from lbadvisor.runs.jobs import Crew
     from lbadvisor.runs.ladder import RunEnds, Waits
     from lbadvisor.runs.ladder_runs import PlannedRun
     from lbadvisor.store import Store
@@ -60,14 +59,6 @@ class LadderDisplay:
         words += [f"already started: {', '.join(begun)}"] if begun else []
         if words:
             self.say(escape("; ".join(words)))
-
-    def show_crew(self, crew: "Crew", needed: "Crew", threads: int | None) -> None:
-        """How several jobs are divided, and that there is work for fewer of them."""
-        if len(needed.devices) > 1:
-            self.say(escape(needed.text(threads)))
-        idle = len(crew.devices) - len(needed.devices)
-        if idle:
-            self.of_runs.show_note(f"{idle} of {len(crew.devices)} jobs are not started: there is no run for them")
 
     def show_stop(self, signal_name: str | None, stopped: Sequence[Run], done: int, of: int) -> None:
         """How to resume the runs that were stopped; without a name after a second Ctrl-C."""
@@ -261,16 +252,15 @@ class LadderProgress:
 
     def _lose(self, job: int, outcome: "Stop | LbadvisorError") -> None:
         """Tell how a job ended before its work was done, and what becomes of its run."""
-        lead = outcome if isinstance(outcome, LbadvisorError) else f"it was stopped by {outcome.signal_name}"
-        current, after = self._at.pop(job, None), ""
+        current, taken_over = self._at.pop(job, None), None
         if current is not None:
             current.shown.end()
             run = self._store.find_run(current.planned.name)
-            if run is not None and run.status is RunStatus.FAILED:
-                self._fail(current.planned, LbadvisorError(run.ended_because or str(lead)))
+            if run is not None and run.status is RunStatus.FAILED and isinstance(outcome, LbadvisorError):
+                self._fail(current.planned, outcome)
             else:
-                after = f"; another job resumes {current.planned.name} from its last checkpoint"
-        self._display.say(f"[yellow]warning[/yellow] job {job + 1}: {escape(f'{lead}{after}')}")
+                taken_over = current.planned.name
+        self._display.of_runs.show_lost(job, outcome, taken_over)
 
     def _title(self, planned: "PlannedRun") -> str:
         return f"{_arm_name(planned.arm, sized=self._sized)} s{planned.seed}"
