@@ -149,13 +149,16 @@ def _price_text(asked: "RefineRequest") -> str:
 
 def _refined(workspace: "Workspace", crew: "Crew", asked: "RefineRequest", display: "Display") -> "Refinement":
     from lbadvisor.cli.display.refine_display import SearchDisplay
-    from lbadvisor.refine.refining import concluded, search_trials
+    from lbadvisor.refine.refining import concluded, search_trials, take_in_past
     from lbadvisor.runs.following import Stop, follow
     from lbadvisor.runs.jobs import Asked, begins_a_run
     from lbadvisor.runs.ladder import failure_of
     from lbadvisor.runs.signals import noted_signals
 
-    needed = crew.needed_for(asked.trials)
+    taken_in, left = take_in_past(workspace, asked)
+    if taken_in:
+        display.show_line(f"reused: {taken_in} trials from runs in the database")
+    needed = crew.needed_for(left)
     display.show_crew(crew, needed, workspace.machine.threads)
     events = needed.events(workspace, Asked(asked.baseline, search_trials, (asked,)))
     with display.progress() as progress:
