@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from lbadvisor.errors import LbadvisorError, RefusedError, UsageError
+from lbadvisor.errors import OF_EVERY_RUN, LbadvisorError
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search_space import Point
@@ -116,8 +116,8 @@ def search(
                     outcome = yield from objective(claimed)
                     study.tell(claimed, outcome)
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
-                except (UsageError, RefusedError):
-                    raise  # what was asked for is wrong
+                except OF_EVERY_RUN:
+                    raise
                 except LbadvisorError as error:
                     study.fail(claimed)
                     yield TrialFails(claimed.number, error)
