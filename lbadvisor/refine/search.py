@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from lbadvisor.errors import OF_EVERY_RUN, LbadvisorError
+from lbadvisor.errors import OF_EVERY_RUN, LbadvisorError, as_ours
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search_space import Point
@@ -118,8 +118,8 @@ def search(
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
                 except OF_EVERY_RUN:
                     raise
-                except LbadvisorError as error:
+                except Exception as error:
                     study.fail(claimed)
-                    yield TrialFails(claimed.number, error)
+                    yield TrialFails(claimed.number, as_ours(error))
                 finally:
                     claimed.lock.release()
