@@ -10,11 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-<<<<<<< HEAD
-=======
 from datetime import UTC, datetime
-from pathlib import Path
->>>>>>> main
 from typing import Any, Self
 
 import filelock
@@ -38,12 +34,9 @@ POINT = "point"
 FAILED = "failed"
 """The one that stores when the evaluation of a trial that is still running last failed, in seconds since 1970."""
 PRUNES_AFTER_TRIALS = 3
-<<<<<<< HEAD
+LATER = datetime.max.replace(tzinfo=UTC)
 WITHOUT_END = -1.0
 """Seconds for which a lock is tried."""
-=======
-LATER = datetime.max.replace(tzinfo=UTC)
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +143,8 @@ class SharedStudy:
 
         One that failed `since` then is left for later. None if nothing is left to do, now or later.
         """
-<<<<<<< HEAD
         with _explained(self._store), self._lock:
-            running = []
-=======
-        with _explained(self.name), self._lock:
             running, failed = [], []
->>>>>>> main
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if frozen.user_attrs.get(FAILED, 0) >= since.timestamp():
                     failed.append(self._point(frozen))
@@ -193,7 +181,7 @@ class SharedStudy:
 
     def fail(self, claim: Claim) -> None:
         """Note that the trial failed; it is resumed later, like one that was abandoned."""
-        with _explained(self.name):
+        with _explained(self._store):
             claim.trial.set_user_attr(FAILED, datetime.now(UTC).timestamp())
 
     def tell(self, claim: Claim, outcome: Outcome) -> None:
