@@ -10,7 +10,7 @@ from lbadvisor.recipe.early_milestones import Milestones
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.data.preparation import load_dataset
-from lbadvisor.training.environment import chosen_device, make_deterministic
+from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.ranks import ALONE, Ranks
@@ -57,7 +57,7 @@ def attend(ranks: Ranks) -> int:
     """Train what rank 0 says, until it tells the exit code. Raises the errors of `errors.py`."""
     prepared: tuple[Recipe, Dataset] | None = None
     while isinstance(briefing := ranks.told(), Briefing):
-        machine = replace(briefing.machine, device=chosen_device(briefing.machine.device.type, ranks), ranks=ranks)
+        machine = briefing.machine.as_rank(ranks)
         make_deterministic(machine.device)
         recipe = briefing.recipe
         # A ladder's runs train on one data set.

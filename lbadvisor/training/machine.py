@@ -62,6 +62,11 @@ class Machine:
         ranks = ranks_here()
         return cls(chosen_device(device, ranks), Path(data_dir or default_data_dir()), micro, code, threads, ranks)
 
+    def as_rank(self, ranks: Ranks) -> Self:
+        """The same, of one of the ranks: of several, each has a GPU of its own. Raises `UsageError`."""
+        device = chosen_device(self.device.type, ranks) if ranks.are_several else self.device
+        return replace(self, device=device, ranks=ranks)
+
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says.
 

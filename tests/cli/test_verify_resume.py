@@ -83,7 +83,7 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", None, None)
     recipe = load_recipe(Path(DIGITS))
     difference = BitDifference("model.1.weight", 7, 4096, 3.5e-8)
-    proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, difference)
+    proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, 1, difference)
 
     def proved(*_):
         yield from ()

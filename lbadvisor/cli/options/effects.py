@@ -229,7 +229,7 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("audit", "--format --devices --from", ALWAYS),
     ("export", "--for --devices", ALWAYS),
     ("export", "--db", (FOLLOWS,)),
-    ("verify-resume", "--updates --at", ALWAYS),
+    ("verify-resume", "--updates --at --ranks", ALWAYS),
     ("verify-resume", "--db", (FOLLOWS,)),
     ("ladder", "--arms --jobs --devices", ALWAYS),
     ("ladder", "--device", (ONE_DEVICE,)),
