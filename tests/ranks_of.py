@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from lbadvisor.training.checkpoints.content import read_content
 
 
 @contextmanager
-def started(ranks: int, *words: str, **more: Any) -> Iterator[list[subprocess.Popen[str]]]:
+def started(
+    ranks: int, *words: str, program: Sequence[str] = ("-m", "lbadvisor"), **more: Any
+) -> Iterator[list[subprocess.Popen[str]]]:
     """The processes of one command line on several ranks; killed at the end if they still run."""
     with ExitStack() as stack:
         processes = []
         for place in places_here(ranks):
             process = subprocess.Popen(
-                [sys.executable, "-m", "lbadvisor", *words],
+                [sys.executable, *program, *words],
                 env=os.environ | {"OMP_NUM_THREADS": "1"} | place,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
