@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lbadvisor.errors import InTrainingError, StoreError
+from lbadvisor.planning.batch_division import check_micro_size, check_ranks
 from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
@@ -26,7 +27,7 @@ from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
 from lbadvisor.training.machine import Machine
-from lbadvisor.training.micro_batches import check_micro_size, check_ranks, has_batch_norm
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.state import TrainState, load_checkpoint, threads_of
 
 __all__ = ["Progress", "RunRequest", "Started", "find_earlier", "resume_point", "train_run"]
@@ -98,9 +99,10 @@ def train_run(
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
-    check_ranks(recipe, machine.ranks.size, has_batch_norm=has_batch_norm(state.model))
+    batch = whole_batch(recipe, state.model)
+    check_ranks(batch, machine.ranks.size)
     if micro_size is not None:
-        check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
+        check_micro_size(batch, micro_size)
         state.micro_size = micro_size
     environment = environment_of(machine.device)
     draws_note = own_draws_note(dataset)
