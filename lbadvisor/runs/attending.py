@@ -8,6 +8,7 @@ import torch
 
 from lbadvisor.recipe.early_milestones import Milestones
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.environment import chosen_device, make_deterministic
 from lbadvisor.training.loop import train
@@ -54,15 +55,19 @@ def brief(machine: Machine, state: TrainState) -> None:
 
 def attend(ranks: Ranks) -> None:
     """Train what rank 0 says, until it says that there is no more. Raises the errors of `errors.py`."""
+    prepared: tuple[Recipe, Dataset] | None = None
     while (briefing := ranks.told()) is not None:
-        _train(briefing, ranks)
+        machine = replace(briefing.machine, device=chosen_device(briefing.machine.device.type, ranks), ranks=ranks)
+        make_deterministic(machine.device)
+        recipe = briefing.recipe
+        # A ladder's runs train on one data set.
+        if prepared is None or (prepared[0].data, prepared[0].task) != (recipe.data, recipe.task):
+            prepared = recipe, load_dataset(recipe, machine.data_dir, machine.device, machine.code)
+        _train(briefing, machine, prepared[1])
 
 
-def _train(briefing: Briefing, ranks: Ranks) -> None:
-    machine = replace(briefing.machine, device=chosen_device(briefing.machine.device.type, ranks), ranks=ranks)
-    make_deterministic(machine.device)
-    dataset = load_dataset(briefing.recipe, machine.data_dir, machine.device, machine.code)
-    state = machine.start(briefing.recipe, briefing.seed, dataset)
+def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:
+    state, ranks = machine.start(briefing.recipe, briefing.seed, dataset), machine.ranks
     state.ranks, state.threads, state.micro_size = ranks, briefing.threads, briefing.micro_size
     if briefing.content is not None:
         content: Any = torch.load(io.BytesIO(briefing.content), map_location=machine.device, weights_only=True)
