@@ -135,7 +135,9 @@ def train_run(
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)
         yield Started(run, state.update, tuple(notes))
         brief(machine, state)
-        yield from recorded(store, run, state, dataset, folder, None if header is None else header.update, losses)
+        saved_update = None if header is None else header.update
+        has_partners = machine.ranks.of_machine > 1 or workspace.sitting.jobs > 1
+        yield from recorded(store, run, state, dataset, folder, saved_update, losses, has_partners=has_partners)
 
 
 def _how_notes(
