@@ -47,7 +47,7 @@ SETTINGS = {
         *("--set", "regularization.label_noise=0.1", "--set", "regularization.dropout=0.2"),
         *("--set", "regularization.drop_connect=0.1"),
     ],
-    "multiplicative noise": ["--to", "256", "--schedule-scale", "0.24", "--arm", "noise"],
+    "multiplicative noise": ["--to", "256", "--schedule-scale", "0.24", "--arm", "noise", "--seed", "1"],
 }
 
 
