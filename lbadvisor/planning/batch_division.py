@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lbadvisor.batch_cuts import ghost_slices
+from lbadvisor.batch_cuts import are_shared, ghost_slices
 from lbadvisor.errors import UsageError
 from lbadvisor.running_statistics import RunningStatistics
 
@@ -80,22 +80,17 @@ def check_micro_size(batch: WholeBatch, micro_size: int) -> None:
 
 
 def check_ranks(batch: WholeBatch, ranks: int) -> None:
-    """Raise `UsageError` if sharing a batch among so many ranks would change the statistics of batch norm."""
-    if ranks == 1:
+    """Raise `UsageError` if a batch cannot be shared among so many ranks: each ghost whole, or cut evenly."""
+    if are_shared(batch.size, batch.unit, ranks):
         return
-    size, unit, ghosts = batch.size, batch.unit, len(batch.ghosts)
-    if ghosts < ranks:
-        what = f"ghosts of {unit}" if batch.ghost_batch_size else "plain batch norm, which spans all of it"
-        largest = size // ranks
-        remedy = f"train on at most {ghosts} rank" + ("s" if ghosts > 1 else "")
-        if batch.has_batch_norm and largest > 1:
-            remedy += f", or with ghosts of at most {largest} (batch_norm.ghost_batch_size)"
-        raise UsageError(f"a batch of {size} with {what} cannot be shared among {ranks} ranks: {remedy}")
-    if batch.has_batch_norm and batch.running_statistics != "sequential":
-        raise UsageError(
-            f"a batch of {size} cannot be shared among {ranks} ranks: batch_norm.running_statistics = "
-            f"{batch.running_statistics} combines all ghosts of a batch at once; sequential does not"
-        )
+    ghosts = batch.ghosts
+    each = min(ranks // len(ghosts), *ghosts)
+    near = [len(ghosts) * number for number in (each, each + 1) if number <= min(ghosts)]
+    what = f" in {len(ghosts)} ghosts of {batch.unit}" if 1 < batch.unit < batch.size else ""
+    raise UsageError(
+        f"a batch of {batch.size}{what} cannot be shared evenly among {ranks} ranks: train it on "
+        f"{' or '.join(map(str, near))}"
+    )
 
 
 def halved_micro_sizes(batch: WholeBatch) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -69,6 +70,11 @@ class Ranks:
             dist.all_gather(list(rows.unbind()), values)
         return rows
 
+    def neighbours(self, each: int) -> dist.ProcessGroup:
+        """The process group of the `each` ranks in a row that this rank is one of. All ranks ask at the same time."""
+        with naming_lost_ranks(self):
+            return _subgroup(each)
+
     def agree(self, *, stop: bool) -> bool:
         """Whether any rank wants to stop. Every rank asks once behind each update; only rank 0's answer is ever yes."""
         return bool(self.total(torch.tensor(int(stop)))) if self.are_several else stop
@@ -93,6 +99,16 @@ class Ranks:
                 dist.barrier(self.briefing)
 
 
+@lru_cache
+def _subgroup(each: int) -> dist.ProcessGroup:
+    group: dist.ProcessGroup = dist.new_subgroups(each, timeout=_timeout())[0]
+    return group
+
+
+def _timeout() -> timedelta:
+    return timedelta(seconds=float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS)))
+
+
 ALONE = Ranks()
 _here = ALONE
 
@@ -109,14 +125,13 @@ def joined() -> Iterator[Ranks]:
     Leaves only when all of them have done their work: a group that is closed while one still talks ends it.
     """
     global _here
-    timeout = timedelta(seconds=float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS)))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     of_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     backend = "gloo"
     if torch.cuda.device_count() >= of_machine:
         torch.cuda.set_device(local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=timeout)
+    dist.init_process_group(backend, timeout=_timeout())
     try:
         briefing = dist.new_group(backend="gloo", timeout=PATIENCE)
         _here = Ranks(dist.get_rank(), dist.get_world_size(), local_rank, of_machine, briefing)
@@ -124,6 +139,7 @@ def joined() -> Iterator[Ranks]:
         _here.wait()
     finally:
         _here = ALONE
+        _subgroup.cache_clear()
         dist.destroy_process_group()
 
 
