@@ -173,6 +173,7 @@ WITHOUT_EFFECT = [
     (("plan", "--from", "8", "--to", "8", "--noise-scale"), "the baseline's own"),
     ((*PLAN, *RATES, "--devices"), "needs the network's number of parameters"),
     (("plan", DIGITS, "--to", "256", "--devices", "4", "--parameters"), "without --rate"),
+    (("plan", DIGITS, "--to", "256", "--micro"), "without --ranks N"),
     ((*TIMED, "--devices", "4", "--parameters"), "--rate measure counts the parameters"),
     *(((*PLAN, *RATES, option), "needs the number of devices") for option in ("--parameters", "--jitter")),
     *(((*PLAN, *RATES, option), "needs the number of devices") for option in ("--bandwidth", "--latency", "--png")),
