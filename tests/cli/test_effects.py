@@ -67,7 +67,7 @@ GIVEN = {
     "--updates": "3", "--seed": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db",
     "--distances-from": "sb", "--html": "a.html", "--png": "a.png", "--by": "update",
     "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
-    "--jitter": "1", "--rate": "measure", "--setting": "lr=0.1",
+    "--jitter": "1", "--rate": "measure", "--setting": "lr=0.1", "--micro": "64",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
 OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")
