@@ -13,12 +13,12 @@ from lbadvisor.training.data.dataset import Preparing
 LOOK_SECONDS = 0.2
 """How often a process that waits says so, and can be stopped."""
 
-Made = TypeVar("Made")
+Found = TypeVar("Found")
 
 
 def one_at_a_time(
-    lock_file: Path, what: str, make: Callable[[], Generator[Preparing, None, Made]]
-) -> Generator[Preparing, None, Made]:
+    lock_file: Path, what: str, make: Callable[[], Generator[Preparing, None, Found]]
+) -> Generator[Preparing, None, Found]:
     """What `make` makes or finds, while no other process does so under this lock.
 
     The lock belongs to the operating system and ends with the process, however that ends. Raises `DataError` if its
