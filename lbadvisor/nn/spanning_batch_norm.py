@@ -58,8 +58,8 @@ class _OverProcesses(torch.autograd.Function):
         row = pooled(rows)
         values, mean_C, var_C = split(row)
         exact = torch.promote_types(x.dtype, torch.float32)
-        kept = [[statistic_C[None].to(exact)] for statistic_C in (mean_C, var_C if is_biased else unbiased(row))]
-        update_running(running_mean, running_var, *kept, factors)
+        kept_mean, kept_var = ([t_C[None].to(exact)] for t_C in (mean_C, var_C if is_biased else unbiased(row)))
+        update_running(running_mean, running_var, kept_mean, kept_var, factors)
         mean, inverse_std = (_placed(t_C.to(exact), x) for t_C in (mean_C, (var_C + eps).rsqrt()))
         scale = inverse_std if weight is None else inverse_std * _placed(weight, x)
         shift = -mean * scale if bias is None else torch.addcmul(_placed(bias, x), mean, scale, value=-1)
