@@ -29,6 +29,7 @@ def small(batch: int, **batch_norm: object) -> dict[str, object]:
     return SMALL | {"batch": {"size": batch}, "batch_norm": batch_norm}
 
 
+# An activation that is 0 up to rounding has slope 0 or 1, so a gradient norm may differ by 1e-4. None of these has one.
 RECIPES = {
     "plain batch norm": small(32),
     "plain batch norm, not divisible": small(246, recompute_at_end=True),
@@ -40,14 +41,15 @@ RECIPES = {
     f"seven ghosts, {definition}": small(230, ghost_batch_size=32, running_statistics=definition, momentum=0.3)
     for definition in ("sequential", "per-update", "mean", "mean-biased", "total")
 }
+RECIPES["multiplicative noise"] = small(256, ghost_batch_size=32) | {"gradient_noise": {"kind": "gaussian", "ratio": 8}}
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def on_ranks(request, tmp_path_factory):
-    """What the processes of one start found."""
+@pytest.fixture(scope="module")
+def on_ranks(tmp_path_factory):
+    """What four processes found in one start: one to four of them have a ghost, or a process has several."""
     out = tmp_path_factory.mktemp("ranks") / "found.pt"
-    ended = run_on(request.param, str(out), json.dumps(RECIPES), program=[str(SCRIPT)])
-    assert [code for code, _, _ in ended] == [0] * request.param, ended
+    ended = run_on(4, str(out), json.dumps(RECIPES), program=[str(SCRIPT)])
+    assert [code for code, _, _ in ended] == [0] * 4, ended
     return torch.load(out, weights_only=True)
 
 
@@ -85,14 +87,16 @@ def test_a_ghost_is_cut_evenly_among_the_ranks_that_share_it(size, ghost, ranks,
 
 
 @pytest.mark.parametrize(
-    ("size", "ghost", "ranks", "said"),
+    ("size", "ghost", "ranks", "batch", "fitting"),
     [
-        (96, 32, 4, "a batch of 96 in 3 ghosts of 32 cannot be shared evenly among 4 ranks: train it on 3 or 6"),
-        (96, 32, 100, "a batch of 96 in 3 ghosts of 32 cannot be shared evenly among 100 ranks: train it on 96"),
-        (4, None, 5, "a batch of 4 cannot be shared evenly among 5 ranks: train it on 4"),
+        (96, 32, 4, "96 in 3 ghosts of 32", "3 or 6, or with ghosts of at most 24 (batch_norm.ghost_batch_size)"),
+        (96, 32, 100, "96 in 3 ghosts of 32", "96"),
+        (4, None, 5, "4", "4"),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused_with_those_that_do(size, ghost, ranks, said):
+def test_numbers_that_do_not_fit_are_refused_with_those_that_do(size, ghost, ranks, batch, fitting):
     recipe = Recipe.model_validate(small(size, **({} if ghost is None else {"ghost_batch_size": ghost})))
-    with pytest.raises(UsageError, match=f"^{said}$"):
+    said = f"a batch of {batch} cannot be shared evenly among {ranks} ranks: train it on {fitting}"
+    with pytest.raises(UsageError) as refused:
         check_ranks(recipe, ranks, has_batch_norm=True)
+    assert str(refused.value) == said
