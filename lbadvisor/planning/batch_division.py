@@ -86,11 +86,12 @@ def check_ranks(batch: WholeBatch, ranks: int) -> None:
     ghosts = batch.ghosts
     each = min(ranks // len(ghosts), *ghosts)
     near = [len(ghosts) * number for number in (each, each + 1) if number <= min(ghosts)]
-    what = f" in {len(ghosts)} ghosts of {batch.unit}" if 1 < batch.unit < batch.size else ""
-    raise UsageError(
-        f"a batch of {batch.size}{what} cannot be shared evenly among {ranks} ranks: train it on "
-        f"{' or '.join(map(str, near))}"
-    )
+    what, remedy = "", " or ".join(map(str, near))
+    if 1 < batch.unit < batch.size:
+        what = f" in {len(ghosts)} ghosts of {batch.unit}"
+        if batch.size // ranks > 1:
+            remedy += f", or with ghosts of at most {batch.size // ranks} (batch_norm.ghost_batch_size)"
+    raise UsageError(f"a batch of {batch.size}{what} cannot be shared evenly among {ranks} ranks: train it on {remedy}")
 
 
 def halved_micro_sizes(batch: WholeBatch) -> tuple[int, ...]:

@@ -54,7 +54,8 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     began = time.perf_counter() - state.seconds
     model.train()
     clip = ClippingWarmup(parameters, recipe, update=state.update, clipped=state.interval[1])
-    forward = distributed(training_forward(model, recipe.compute), state.ranks, state.interval.device)
+    is_own, device = recipe.model.factory is not None, state.interval.device
+    forward = distributed(training_forward(model, recipe.compute), state.ranks, device, is_own=is_own)
     shared, own = SharedStatistics(state), range(recipe.batch.size)[own_places(state)]
     slices = micro_slices(whole_batch(recipe, model), state.micro_size, len(own))
     _settle(state, dataset, forward, slices)

@@ -180,7 +180,8 @@ def _show(
     in_time = None if outlook is None else diagnosis_of(outlook)
     note = bf16_note(made.baseline.compute, training_cpu_flags()) if isinstance(made, Plan) else None
     if not shown.as_json:
-        further = [one for one in (in_time, of_ranks and diagnosis_of_ranks(of_ranks)) if one is not None]
+        further = [] if in_time is None else [in_time]
+        further += [] if of_ranks is None else [diagnosis_of_ranks(of_ranks)]
         print_plan(made, further, note, name, chart=shown.chart)
     else:
         from lbadvisor.cli.display.json_body import json_of
