@@ -50,6 +50,13 @@ def micro_slices(batch: WholeBatch, micro_size: int | None, share: int | None = 
     return tuple(sum(ghosts[i : i + each]) for i in range(0, len(ghosts), each))
 
 
+def check_division(batch: WholeBatch, ranks: int, micro_size: int | None) -> None:
+    """Raise `UsageError` if so many ranks, or micro-batches of this size, would change what is trained."""
+    if micro_size is not None:
+        check_micro_size(batch, micro_size)
+    check_ranks(batch, ranks)
+
+
 def check_micro_size(batch: WholeBatch, micro_size: int) -> None:
     """Raise `UsageError` if slices of `micro_size` examples would change the statistics of batch norm.
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from lbadvisor.batch_cuts import rank_shares, ranks_per_ghost
 from lbadvisor.errors import UsageError
-from lbadvisor.planning.batch_division import WholeBatch, check_micro_size, check_ranks, micro_slices
+from lbadvisor.planning.batch_division import WholeBatch, check_division, micro_slices
 from lbadvisor.records.diagnosis import Diagnosis, Grid
 
 MOST_RANKS = 65_536
@@ -54,9 +54,7 @@ def rank_plan(batch: WholeBatch, ranks: int, micro_size: int | None) -> RankPlan
             f"a batch of {batch.size:,} has more than {MOST_GHOSTS:,} ghosts to share among ranks: give a smaller "
             "batch, or larger ghosts"
         )
-    check_ranks(batch, ranks)
-    if micro_size is not None:
-        check_micro_size(batch, micro_size)
+    check_division(batch, ranks, micro_size)
     shares = _shares(batch, ranks, micro_size)
     sizes = {share.examples for share in shares}
     is_even = len(sizes) == 1

@@ -106,6 +106,8 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
             except (UsageError, RefusedError):
                 raise  # what was asked for is wrong
             except LbadvisorError as error:
+                if machine.ranks.are_several:
+                    raise  # the others may still train it
                 left = [places for places in left if planned.places[0] not in places]
                 yield RunFails(planned, error)
                 continue

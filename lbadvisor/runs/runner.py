@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lbadvisor.errors import InTrainingError, StoreError
-from lbadvisor.planning.batch_division import check_micro_size, check_ranks
+from lbadvisor.planning.batch_division import check_division
 from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
@@ -100,11 +100,8 @@ def train_run(
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
-    batch = whole_batch(recipe, state.model)
-    check_ranks(batch, machine.ranks.size)
-    if micro_size is not None:
-        check_micro_size(batch, micro_size)
-        state.micro_size = micro_size
+    check_division(whole_batch(recipe, state.model), machine.ranks.size, micro_size)
+    state.micro_size = micro_size
     environment = environment_of(machine.device)
     draws_note = own_draws_note(dataset)
     guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
@@ -137,7 +134,7 @@ def train_run(
         yield Started(run, state.update, tuple(notes))
         brief(machine, state)
         saved_update = None if header is None else header.update
-        has_partners = machine.ranks.of_machine > 1 or workspace.sitting.jobs > 1
+        has_partners = workspace.has_partners
         yield from recorded(store, run, state, dataset, folder, saved_update, losses, has_partners=has_partners)
 
 

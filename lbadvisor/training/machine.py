@@ -8,7 +8,7 @@ from typing import Literal, Self
 import torch
 
 from lbadvisor.errors import RefusedError
-from lbadvisor.planning.batch_division import WholeBatch, check_micro_size, check_ranks
+from lbadvisor.planning.batch_division import WholeBatch, check_division
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import default_data_dir, preparing
@@ -74,9 +74,7 @@ class Machine:
         if recipe.model.has_batch_norm is None:
             return
         batch = WholeBatch.of(recipe, has_batch_norm=recipe.model.has_batch_norm)
-        if isinstance(self.micro, int):
-            check_micro_size(batch, self.micro)
-        check_ranks(batch, self.ranks.size)
+        check_division(batch, self.ranks.size, self.micro if isinstance(self.micro, int) else None)
 
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""

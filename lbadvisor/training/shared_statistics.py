@@ -17,7 +17,7 @@ from lbadvisor.training.update_batch import shares_of
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SharedUpdate:
     """How an update of running statistics follows from what those of each rank are, begun at 0.
 
     They become `keeps` of what they were, and the ranks' times `weights`: 0 for a rank whose ghost an earlier one
@@ -60,7 +60,7 @@ class SharedStatistics:
         self._ranks = state.ranks
         if not self._ranks.are_several:
             return
-        self._rule = Rule.of(state)
+        self._update = SharedUpdate.of(state)
         self._layers = [
             m
             for m in state.model.modules()
@@ -73,7 +73,7 @@ class SharedStatistics:
         self._is_checked = False
         self._total = _Total(state, self._layers) if state.recipe.batch_norm.running_statistics == "total" else None
         for layer in self._layers:
-            layer.momentum = self._rule.momentum
+            layer.momentum = self._update.momentum
 
     def begin(self) -> None:
         """Before the batch goes through the network."""
@@ -92,14 +92,14 @@ class SharedStatistics:
         own = torch.cat([loss.reshape(1), *(t.flatten().to(loss.dtype) for t in self._running)])
         rows_RP = self._ranks.gathered(own)
         for count, before in zip(self._tracked, self._counts, strict=True):
-            count.copy_(before + self._rule.counted)
+            count.copy_(before + self._update.counted)
         if self._running:
-            weights_R = own.new_tensor(self._rule.weights)
+            weights_R = own.new_tensor(self._update.weights)
             lengths = [t.numel() for t in self._running]
             added = list((weights_R[:, None] * rows_RP[:, 1:]).sum(0).split(lengths))
             if self._total is not None:
                 added[1::2] = self._total.variances(rows_RP[:, 1:].split(lengths, 1))
-            torch._foreach_mul_(self._before, self._rule.keeps)
+            torch._foreach_mul_(self._before, self._update.keeps)
             torch._foreach_add_(self._before, added)
             torch._foreach_copy_(self._running, self._before)
         return rows_RP[:, 0].sum()
@@ -110,7 +110,7 @@ class SharedStatistics:
             return
         self._is_checked = True
         seen = {int(count - before) for count, before in zip(self._tracked, self._counts, strict=True)}
-        if seen - {self._rule.own}:
+        if seen - {self._update.own}:
             raise DataError(
                 "the network passes a batch through one of its batch norms more than once, or not at all: train it on "
                 "one rank"

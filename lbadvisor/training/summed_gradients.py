@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lbadvisor.training.compilation import Forward
-from lbadvisor.training.ranks import Ranks
+from lbadvisor.training.ranks import Ranks, naming_lost_ranks
 
 
 def distributed(forward: Forward, ranks: Ranks, device: torch.device, *, is_own: bool = False) -> Forward:
@@ -23,13 +23,14 @@ def distributed(forward: Forward, ranks: Ranks, device: torch.device, *, is_own:
     devices = [device] if device.type == "cuda" else None
     if is_own:
         forward = _WithUnused(forward, device)
-    return DistributedDataParallel(
-        forward,
-        device_ids=devices,
-        forward_sync_buffers=False,
-        gradient_as_bucket_view=True,
-        find_unused_parameters=is_own,
-    )
+    with naming_lost_ranks():
+        return DistributedDataParallel(
+            forward,
+            device_ids=devices,
+            forward_sync_buffers=False,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=is_own,
+        )
 
 
 class _WithUnused(torch.nn.Module):
@@ -57,5 +58,5 @@ def summing(forward: Forward, *, is_last: bool) -> Iterator[int]:
     if not isinstance(forward, DistributedDataParallel):
         yield 1
         return
-    with nullcontext() if is_last else forward.no_sync():
+    with naming_lost_ranks(), nullcontext() if is_last else forward.no_sync():
         yield forward.process_group.size()

@@ -41,7 +41,7 @@ def watched(network: nn.Module, events: list[str], **how: bool) -> DistributedDa
 
     forward.register_comm_hook(None, summing)
     for parameter in network.parameters():
-        parameter.register_hook(lambda gradient: events.append("gradient"))
+        parameter.register_hook(lambda _: events.append("gradient"))
     return forward
 
 
@@ -56,12 +56,9 @@ def test_gradients_accumulate_over_passes_and_are_summed_in_the_last() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 8), GhostBatchNorm(8, 4), nn.ReLU(), nn.Linear(8, 10))
     alone = [p.detach().clone().requires_grad_() for p in network.parameters()]
-    loss = nn.functional.cross_entropy(
-        torch.func.functional_call(
-            network, dict(zip(dict(network.named_parameters()), alone, strict=True)), batch(12, 6).inputs
-        ),
-        batch(12, 6).targets,
-    )
+    names, whole = [name for name, _ in network.named_parameters()], batch(12, 6)
+    outputs = torch.func.functional_call(network, dict(zip(names, alone, strict=True)), whole.inputs)
+    loss = nn.functional.cross_entropy(outputs, whole.targets)
     expected = torch.autograd.grad(loss, alone)
     events: list[str] = []
     forward = watched(network, events)
@@ -89,8 +86,7 @@ def test_sums_begin_before_all_gradients_are_computed() -> None:
         backward(forward, batch(4, 3, 32, 32), (4,), Compute())
     assert events.count("sum") > 1
     before = events[: events.index("sum")].count("gradient")
-    print(before, events.count("gradient"), events.count("sum"))
-    assert before < 0.8 * events.count("gradient")
+    assert before < 0.5 * events.count("gradient")
 
 
 class Partly(nn.Module):
@@ -119,9 +115,8 @@ def test_own_networks_may_have_parameters_without_gradients() -> None:
 
 
 @pytest.mark.usefixtures("group")
-def test_own_networks_that_use_all_are_not_warned_about(recwarn: pytest.WarningsRecorder) -> None:
-    network = nn.Linear(6, 10)
-    forward = distributed(network, ONE_OF_TWO, CPU, is_own=True)
+def test_own_networks_that_use_all_are_not_warned_about(capfd: pytest.CaptureFixture[str]) -> None:
+    forward = distributed(nn.Linear(6, 10), ONE_OF_TWO, CPU, is_own=True)
     for _ in range(2):
         backward(forward, batch(12, 6), (12,), Compute())
-    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
