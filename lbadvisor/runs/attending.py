@@ -13,6 +13,7 @@ from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train
 from lbadvisor.training.machine import Machine
+from lbadvisor.training.neighbours import Neighbours
 from lbadvisor.training.ranks import ALONE, Ranks
 from lbadvisor.training.state import TrainState, content_of, restore
 
@@ -75,6 +76,8 @@ def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:
         restore(state, content)
         state.update, state.milestones = briefing.update, briefing.milestones
     ranks.wait()
-    for _ in train(state, dataset):
-        if ranks.agree(stop=False):
-            return
+    with Neighbours(state.threads, has_partners=ranks.of_machine > 1) as neighbours:
+        for _ in train(state, dataset):
+            neighbours.look()  # rank 0 says what there is to say
+            if ranks.agree(stop=False):
+                return
