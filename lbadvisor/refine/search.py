@@ -77,13 +77,15 @@ def search(
     measure: Measure = Measure("loss"),  # noqa: B008  # a frozen value
     seed: int = 0,
     since: datetime | None = None,
+    beyond: tuple[type[Exception], ...] = OF_EVERY_RUN,
 ) -> Generator[Event | TrialBegins | TrialEnds | TrialFails | SearchWaits | BudgetSpent]:
     """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
     Closing the iterator, or a kill, leaves the trial to whoever claims it next. The points start with `first`, then the
     theories', then those of `propose`; the search also ends once every point has been tried. A trial that fails is
-    left as it is by all searches that began before; this one began at `since`, or begins now.
+    left as it is by all searches that began before; this one began at `since`, or begins now. Errors `beyond` a trial
+    end the search.
     """
     since = since or datetime.now(UTC)
     spent_at: list[BudgetSpent] = []
@@ -119,7 +121,7 @@ def search(
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
                 except InTrainingError:
                     time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
-                except OF_EVERY_RUN:
+                except beyond:
                     raise
                 except Exception as error:
                     study.fail(claimed)
