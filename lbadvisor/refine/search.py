@@ -15,6 +15,7 @@ from lbadvisor.refine.study import Busy, Claim, SharedStudy
 POLL_SECONDS = 0.5
 
 Event = TypeVar("Event")
+Objective = Callable[[Claim], Generator[Event, None, Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class BudgetSpent:
 
 def search(
     study: SharedStudy,
-    objective: Callable[[Claim], Generator[Event, None, Outcome]],
+    objective: Objective[Event],
     limits: Limits,
     *,
     first: Sequence[Point] = (),
@@ -113,18 +114,23 @@ def search(
                 yield SearchWaits(running)
                 time.sleep(POLL_SECONDS)
             case Claim():
-                try:
-                    ended = len(study.trials())
-                    yield TrialBegins(claimed.number, claimed.point, claimed.taken_over, ended, limits.trials)
-                    outcome = yield from objective(claimed)
-                    study.tell(claimed, outcome)
-                    yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
-                except InTrainingError:
-                    time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
-                except beyond:
-                    raise
-                except Exception as error:
-                    study.fail(claimed)
-                    yield TrialFails(claimed.number, as_ours(error))
-                finally:
-                    claimed.lock.release()
+                yield from _evaluated(study, claimed, objective, limits.trials, beyond)
+
+
+def _evaluated(
+    study: SharedStudy, claimed: Claim, objective: Objective[Event], wanted: int, beyond: tuple[type[Exception], ...]
+) -> Generator[Event | TrialBegins | TrialEnds | TrialFails]:
+    try:
+        yield TrialBegins(claimed.number, claimed.point, claimed.taken_over, len(study.trials()), wanted)
+        outcome = yield from objective(claimed)
+        study.tell(claimed, outcome)
+        yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
+    except InTrainingError:
+        time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
+    except beyond:
+        raise
+    except Exception as error:
+        study.fail(claimed)
+        yield TrialFails(claimed.number, as_ours(error))
+    finally:
+        claimed.lock.release()
