@@ -40,6 +40,11 @@ class Workspace:
         """The errors of a run that end the command: all, if other ranks train it, for they still do."""
         return (Exception,) if self.machine.ranks.are_several else OF_EVERY_RUN
 
+    @property
+    def has_partners(self) -> bool:
+        """Whether its command has other processes on this machine: ranks, or jobs."""
+        return self.machine.ranks.of_machine > 1 or self.sitting.jobs > 1
+
     @classmethod
     @contextmanager
     def open(cls, database: DatabaseAddress | str | None = None, machine: Machine | None = None) -> Iterator[Self]:
