@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from lbadvisor.errors import OF_EVERY_RUN
+from lbadvisor.errors import OF_EVERY_RUN, UsageError
 from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
+from lbadvisor.runs.on_ranks import are_started
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
 
@@ -53,5 +54,10 @@ class Workspace:
         Without a `machine` it is `Machine.here()`. Raises `StoreError` and `UsageError`.
         """
         machine = machine or Machine.here()
+        if are_started() and not machine.ranks.are_several:
+            raise UsageError(
+                "this process is one of several ranks (RANK, WORLD_SIZE), but a program that calls lbadvisor trains in "
+                "one process: train with `torchrun -m lbadvisor train`, or start the program without torchrun"
+            )
         with opened_to_train(database) as store:
             yield cls(store, machine)
