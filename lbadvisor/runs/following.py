@@ -27,20 +27,20 @@ def follow(
     The first signal closes the iterator between two events, which saves; not behind one that `begins` a run, which
     makes an update before it stops. However it ends, a terminal that is closed among the ways, the iterator is closed.
     """
-    try:
-        with noted_signals() as names, closing(events):
-            while True:
-                try:
+    with noted_signals() as names:
+        try:
+            with closing(events):
+                while True:
                     event = next(events)
-                except StopIteration as end:
-                    result: Result = end.value
-                    return result
-                show(event)
-                if names and not begins(event):
-                    return Stop(names[0])
-    except KeyboardInterrupt:
-        # Between two updates closing still saves the run; within one, or within a save, the last checkpoint holds.
-        return Stop(None)
+                    show(event)
+                    if names and not begins(event):
+                        return Stop(names[0])
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        except KeyboardInterrupt:
+            # Between two updates closing still saves the run; within one, or that save, the last checkpoint holds.
+            return Stop(None)
 
 
 def follow_unsaved(events: Generator[Followed, None, Result], show: Callable[[Followed], None]) -> Result:
