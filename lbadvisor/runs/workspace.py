@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from lbadvisor.errors import UsageError
+from lbadvisor.errors import OF_EVERY_RUN, UsageError
 from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
 from lbadvisor.runs.on_ranks import are_started
 from lbadvisor.store import Store
@@ -35,6 +35,11 @@ class Workspace:
     store: Store
     machine: Machine
     sitting: Sitting = field(default_factory=Sitting)
+
+    @property
+    def beyond_a_run(self) -> tuple[type[Exception], ...]:
+        """The errors of a run that end the command: all, if other ranks train it, for they still do."""
+        return (Exception,) if self.machine.ranks.are_several else OF_EVERY_RUN
 
     @property
     def has_partners(self) -> bool:
