@@ -200,12 +200,13 @@ class LadderProgress:
         self._done: dict[str, int] = {}
         self._there = {run.name for run in runs if run.is_done}
         self._at: dict[int, _InTraining] = {}
+        self._hosts: set[int] = set()
         self.begun: set[str] = set()
         self.failed: dict[str, LbadvisorError] = {}
 
     def show(self, told: tuple[int, Any]) -> None:
         """Show the event of a job."""
-        from lbadvisor.runs.jobs import JobEnds, Silence
+        from lbadvisor.runs.jobs import JobBegins, JobEnds, Silence
         from lbadvisor.runs.ladder import RunBegins, RunEnds, RunFails, Waits
         from lbadvisor.training.data.dataset import Preparing
 
@@ -228,6 +229,8 @@ class LadderProgress:
             case Waits():
                 if not self._at:  # jobs wait for one another
                     self._display.show_wait(event)
+            case JobBegins(host=host):
+                self._begin(job, host)
             case JobEnds(outcome=outcome):
                 if outcome is not None:
                     self._lose(job, outcome)
@@ -239,6 +242,14 @@ class LadderProgress:
                 current.update = event.update
                 if event.update < event.updates:
                     self._show_all()
+
+    def _begin(self, job: int, host: str) -> None:
+        """Tell which machine a job is on; if it was on another before, that one is lost, and its run shown no more."""
+        lost, again = self._at.pop(job, None), job in self._hosts
+        if lost is not None:
+            lost.shown.end()
+        self._hosts.add(job)
+        self._display.say(escape(f"job {job + 1} begins{' again, as it was lost,' if again else ''} on {host}"))
 
     def _leave(self, job: int, planned: "PlannedRun") -> None:
         if job in self._at and self._at[job].planned.name == planned.name:

@@ -165,6 +165,9 @@ ONE_DEVICE = Need(
     lambda words: words.values["--devices"] is None,
     "cannot be combined with --devices, which names all devices",
 )
+HERE = Need(
+    Words, lambda words: words.values["--ray"] is None, "cannot be combined with --ray: Ray chooses each job's device"
+)
 DEVICES = _with("--devices", "needs the number of devices: --devices N")
 MEASURABLE = Need(
     Words,
@@ -231,12 +234,14 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("export", "--db", (FOLLOWS,)),
     ("verify-resume", "--updates --at", ALWAYS),
     ("verify-resume", "--db", (FOLLOWS,)),
-    ("ladder", "--arms --jobs --devices", ALWAYS),
+    ("ladder", "--arms --jobs --ray", ALWAYS),
+    ("ladder", "--devices", (HERE,)),
     ("ladder", "--device", (ONE_DEVICE,)),
     ("ladder", "--seeds", (SEEDED,)),
     ("ladder", "--chart", (SWEEP, TABLE, DONE)),
     ("ladder", "--md --csv", (ONE_FORM, DONE)),
-    ("stretch", "--margin --jobs --devices", ALWAYS),
+    ("stretch", "--margin --jobs --ray", ALWAYS),
+    ("stretch", "--devices", (HERE,)),
     ("stretch", "--device", (ONE_DEVICE,)),
     ("compare", "--where --columns", ALWAYS),
     ("compare", "--by", (AXIS,)),

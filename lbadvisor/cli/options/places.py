@@ -11,19 +11,25 @@ from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from lbadvisor.runs.jobs import Crew
     from lbadvisor.training.machine import Machine, MicroSize
 
 
-def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: bool = False) -> "Machine":
-    """The machine that the options name. Imports torch, which takes seconds.
+def machine_of(
+    machine: options.MachineOptions, words: Words, *, allow_code: bool = False, device: "torch.device | None" = None
+) -> "Machine":
+    """The machine that the options name; with a `device`, another one that has it. Imports torch, which takes seconds.
 
     Raises `UsageError`, also for an option that has no effect on it.
     """
     from lbadvisor.training.machine import Machine
 
     code = allowed_code(words, allow_code=allow_code)
-    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code, machine.threads)
+    name = machine.device if device is None else "cpu"
+    made = Machine.here(name, machine.data_dir, _micro(machine.micro), code, machine.threads)
+    made = made if device is None else replace(made, device=device)
     refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
     return made
 
@@ -36,6 +42,8 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
     from lbadvisor.runs.jobs import Crew
     from lbadvisor.training.environment import chosen_device, devices_like
 
+    if crew.ray is not None:
+        return _ray_crew(crew.ray, machine, crew.jobs, words)
     if crew.devices is None:
         devices = devices_like(machine.device)[: crew.jobs or 1]
     else:
@@ -51,6 +59,18 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
         )
     first = machine_of(replace(machine, device=str(devices[0])), words)
     return first, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
+
+
+def _ray_crew(address: str, machine: options.MachineOptions, jobs: int | None, words: Words) -> "tuple[Machine, Crew]":
+    """The machine as each job has it, on a node of the Ray cluster that this process is connected to now; the jobs."""
+    try:
+        import ray  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError(f"--ray {address} needs Ray, which is not installed: pip install 'lbadvisor[ray]'") from None
+    from lbadvisor.runs.ray_jobs import connected
+
+    cluster = connected(address, machine.device, machine.threads)
+    return machine_of(machine, words, device=cluster.device), cluster.crew(jobs)
 
 
 def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:

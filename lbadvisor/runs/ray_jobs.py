@@ -1,0 +1,227 @@
+"""Jobs on the machines of a Ray cluster: Ray places them, and starts again what is lost with its process or machine."""
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import ray
+import torch
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lbadvisor.errors import LbadvisorError, RefusedError, UsageError, reason_of
+from lbadvisor.runs.jobs import QUIET_SECONDS, Crew, Job, JobBegins, JobEnds, JobEvents, Silence, done, together
+from lbadvisor.runs.ray_node import Post, Sight, look
+from lbadvisor.store import Store
+from lbadvisor.store.run_folder import only_process
+from lbadvisor.training.data.preparation import default_data_dir
+from lbadvisor.training.environment import device_among
+
+CONNECT_SECONDS = 5.0
+"""Ray itself would look for a cluster for two minutes."""
+LOOK_SECONDS = 60.0
+RETRIES = 10
+"""How often Ray starts a job again: one that always ends its process must not begin for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray cluster this process is connected to, and what each job is given of a node: the device, and so many CPUs.
+
+    `nodes` are Ray's numbers of those that can hold a job, each with its machine; they have `room` for so many at once.
+    """
+
+    device: torch.device
+    cpus: int
+    nodes: tuple[tuple[str, str], ...]
+    room: int
+
+    def crew(self, jobs: int | None) -> Crew:
+        """So many jobs, or as many as there is room for; more than that wait for one another, or for another node."""
+        each = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}" if self.device.type == "cpu" else "a GPU"
+        nodes = f"{len(self.nodes)} node{'s' if len(self.nodes) > 1 else ''}"
+        place = f"{nodes} of the Ray cluster, with {each} for each"
+        return Crew((self.device,) * (jobs or self.room), partial(on_cluster, self), place)
+
+
+def connected(address: str, device: str, threads: int | None) -> Cluster:
+    """Connect to the cluster: `auto` for the one that this machine is part of, else HOST:PORT of its head.
+
+    A job has one GPU; if the device is cpu, or auto in a cluster without GPUs, it has `threads` CPUs, by default one.
+    Raises `UsageError` if nothing answers, and if no node can hold a job.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    _refuse_unanswered(address)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"--ray {address}: {reason_of(error)}") from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would end this process before it has saved
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
+    chosen, cpus = device_among(device, int(gpus)), threads or 1
+    needs = {"CPU": cpus} | ({"GPU": 1} if chosen.type == "cuda" else {})
+    room = [min(int(node["Resources"].get(kind, 0) // amount) for kind, amount in needs.items()) for node in nodes]
+    if not any(room):
+        wanted = " and ".join(f"{amount} {kind}{'s' if amount > 1 else ''}" for kind, amount in needs.items())
+        raise UsageError(f"--ray {address}: none of the cluster's {len(nodes)} nodes has {wanted} for a job")
+    able = tuple((node["NodeID"], node["NodeManagerHostname"]) for node, jobs in zip(nodes, room, strict=True) if jobs)
+    return Cluster(chosen, cpus, able, sum(room))
+
+
+def _refuse_unanswered(address: str) -> None:
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise UsageError(f"--ray {address}: give auto on a machine of the cluster, or HOST:PORT of its head")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--ray {address}: no Ray cluster answers there ({reason_of(error)})") from error
+
+
+def on_cluster(cluster: Cluster, jobs: Sequence[Job]) -> JobEvents:
+    """Each job in a task of Ray's; returns `together` of how they ended, and ends the connection.
+
+    A job whose process or machine dies is started again where there is room, and resumes the run that it left. Closing
+    this iterator lets every job save; one that waits for room does not begin. Raises what `together` does, and
+    `RefusedError` if the machines cannot share the work.
+    """
+    with _unprinted(), _shared(jobs[0].workspace.store) as (store, folder):
+        own = look(folder)
+        _check(cluster, store, folder, own)
+        here = _on(ray.get_runtime_context().get_node_id())
+        post = ray.remote(Post).options(num_cpus=0, scheduling_strategy=here).remote()
+        gpus = int(cluster.device.type == "cuda")
+        serve = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_serve)
+        tasks = {serve.remote(_Sent.of(job, store, folder, own), post): job.number for job in jobs}
+        ends: list[JobEnds] = []
+        try:
+            while tasks:
+                ended, _ = ray.wait(list(tasks), timeout=QUIET_SECONDS)
+                told = ray.get(post.told.remote())
+                yield from [(job, pickle.loads(event)) for job, event in told] or [(0, Silence())]
+                for task in ended:
+                    ends.append(_end_of(task))
+                    yield tasks.pop(task), ends[-1]
+            return together(ends)
+        finally:
+            for task in tasks:
+                ray.cancel(task, recursive=False)  # which is a Ctrl-C there
+            if tasks:
+                ray.wait(list(tasks), num_returns=len(tasks))
+
+
+def _end_of(task: "ray.ObjectRef[JobEnds]") -> JobEnds:
+    try:
+        return ray.get(task)
+    except RayError as error:
+        return JobEnds(LbadvisorError(_reason_of(error)))
+
+
+def _reason_of(error: RayError) -> str:
+    """Ray's reason in one line, without the traceback that its message may begin with."""
+    return reason_of(getattr(error, "cause", None) or error)
+
+
+@contextlib.contextmanager
+def _unprinted() -> Iterator[None]:
+    """While entered, Ray, which prints at any time what becomes of its nodes, does not print to standard output."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _shared(store: Store) -> Iterator[tuple[Store, Path]]:
+    """The store by an absolute path, and a folder beside its checkpoints of which this process holds the lock."""
+    address = store.address.absolute() if isinstance(store.address, Path) else store.address
+    checkpoints = store.checkpoints.absolute()
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with Store.at(address) as sent, tempfile.TemporaryDirectory(prefix="ray-", dir=checkpoints) as name:
+        folder = Path(name)
+        with only_process(folder, "on the cluster"):
+            yield sent, folder
+
+
+def _check(cluster: Cluster, store: Store, folder: Path, own: Sight) -> None:
+    """Look from every node, before anything is trained. Raises `RefusedError`."""
+    others = sorted({host for _, host in cluster.nodes} - {own.host})
+    if others and isinstance(store.address, Path):
+        raise RefusedError(
+            f"the database {store.address} is a file, which only processes on one machine can share "
+            f"(https://sqlite.org/wal.html), and the cluster has nodes on {', '.join(others)}: give --db "
+            "postgresql+psycopg://..."
+        )
+    task = ray.remote(num_cpus=0, max_retries=0)(look)
+    seen_from = [task.options(scheduling_strategy=_on(node)).remote(folder) for node, _ in cluster.nodes]
+    for (_, host), seen in zip(cluster.nodes, seen_from, strict=True):
+        try:
+            fault = ray.get(seen, timeout=LOOK_SECONDS).fault(own)
+        except RayError as error:
+            fault = f"lbadvisor does not start on {host}: {_reason_of(error)}"
+        if fault is not None:
+            raise RefusedError(fault)
+
+
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A job for another machine: its paths are absolute, and its data folder that machine's own if none is given."""
+
+    job: Job
+    folder: Path
+    own: Sight
+    has_own_data: bool
+
+    @classmethod
+    def of(cls, job: Job, store: Store, folder: Path, own: Sight) -> Self:
+        machine = job.workspace.machine
+        sent = replace(machine, data_dir=machine.data_dir.absolute())
+        workspace = replace(job.workspace, store=store, machine=sent)
+        return cls(replace(job, workspace=workspace), folder, own, machine.data_dir == default_data_dir())
+
+    def here(self) -> Job:
+        """The job on this machine."""
+        os.environ["LBADVISOR_CHECKPOINTS"] = str(self.folder.parent.parent)
+        if not self.has_own_data:
+            return self.job
+        workspace = self.job.workspace
+        return replace(
+            self.job, workspace=replace(workspace, machine=replace(workspace.machine, data_dir=default_data_dir()))
+        )
+
+
+def _serve(sent: _Sent, post: Any) -> JobEnds:
+    """What a task does."""
+    seen, job = look(sent.folder), sent.here()
+    fault = seen.fault(sent.own)
+    if fault is not None:  # the machine joined the cluster later
+        return JobEnds(RefusedError(fault))
+
+    def tell(event: object) -> None:
+        # Without waiting for it: meanwhile Ray would give this task's CPUs to another.
+        last[:] = [post.tell.remote(job.number, pickle.dumps(event))]
+
+    last: list[Any] = []
+    tell(JobBegins(seen.host))
+    end = done(job, tell)
+    ray.wait(last)
+    return end
