@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import ray
 import torch
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lbadvisor.errors import LbadvisorError, RefusedError, UsageError, reason_of
@@ -24,7 +24,6 @@ from lbadvisor.runs.ray_node import Post, Sight, look
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import only_process
 from lbadvisor.training.data.preparation import default_data_dir
-from lbadvisor.training.environment import device_among
 
 CONNECT_SECONDS = 5.0
 """Ray itself would look for a cluster for two minutes."""
@@ -59,18 +58,26 @@ def connected(address: str, device: str, threads: int | None) -> Cluster:
     A job has one GPU; if the device is cpu, or auto in a cluster without GPUs, it has `threads` CPUs, by default one.
     Raises `UsageError` if nothing answers, and if no node can hold a job.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: with --ray give auto, cpu or cuda, as Ray chooses the GPU of each job")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     _refuse_unanswered(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"--ray {address}: {reason_of(error)}") from error
+        raise UsageError(
+            f"--ray {address}: {reason_of(error)}; a cluster with token authentication needs RAY_AUTH_MODE=token here "
+            "(https://docs.ray.io/en/latest/ray-security/token-auth.html)"
+        ) from error
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end this process before it has saved
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
-    chosen, cpus = device_among(device, int(gpus)), threads or 1
+    has_gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
+    chosen, cpus = (
+        torch.device("cuda:0" if device == "cuda" or (device == "auto" and has_gpus) else "cpu"),
+        threads or 1,
+    )
     needs = {"CPU": cpus} | ({"GPU": 1} if chosen.type == "cuda" else {})
     room = [min(int(node["Resources"].get(kind, 0) // amount) for kind, amount in needs.items()) for node in nodes]
     if not any(room):
@@ -99,9 +106,9 @@ def on_cluster(cluster: Cluster, jobs: Sequence[Job]) -> JobEvents:
     this iterator lets every job save; one that waits for room does not begin. Raises what `together` does, and
     `RefusedError` if the machines cannot share the work.
     """
-    with _unprinted(), _shared(jobs[0].workspace.store) as (store, folder):
+    with _unprinted(), _shared(jobs[0].workspace.store, cluster) as (store, folder):
         own = look(folder)
-        _check(cluster, store, folder, own)
+        _check(cluster, own)
         here = _on(ray.get_runtime_context().get_node_id())
         post = ray.remote(Post).options(num_cpus=0, scheduling_strategy=here).remote()
         gpus = int(cluster.device.type == "cuda")
@@ -132,8 +139,8 @@ def _end_of(task: "ray.ObjectRef[JobEnds]") -> JobEnds:
 
 
 def _reason_of(error: RayError) -> str:
-    """Ray's reason in one line, without the traceback that its message may begin with."""
-    return reason_of(getattr(error, "cause", None) or error)
+    """Ray's reason in one line: the last one where it is the end of a traceback."""
+    return str(error).strip().splitlines()[-1] if isinstance(error, RayTaskError) else reason_of(error)
 
 
 @contextlib.contextmanager
@@ -147,8 +154,18 @@ def _unprinted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shared(store: Store) -> Iterator[tuple[Store, Path]]:
-    """The store by an absolute path, and a folder beside its checkpoints of which this process holds the lock."""
+def _shared(store: Store, cluster: Cluster) -> Iterator[tuple[Store, Path]]:
+    """The store by an absolute path, and a folder beside its checkpoints of which this process holds the lock.
+
+    Raises `RefusedError` for a file if the cluster is of several machines.
+    """
+    others = sorted({host for _, host in cluster.nodes} - {socket.gethostname()})
+    if others and isinstance(store.address, Path):
+        raise RefusedError(
+            f"the database {store.address} is a file, which only processes on one machine can share "
+            f"(https://sqlite.org/wal.html), and the cluster has nodes on {', '.join(others)}: give --db "
+            "postgresql+psycopg://..."
+        )
     address = store.address.absolute() if isinstance(store.address, Path) else store.address
     checkpoints = store.checkpoints.absolute()
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -158,17 +175,10 @@ def _shared(store: Store) -> Iterator[tuple[Store, Path]]:
             yield sent, folder
 
 
-def _check(cluster: Cluster, store: Store, folder: Path, own: Sight) -> None:
+def _check(cluster: Cluster, own: Sight) -> None:
     """Look from every node, before anything is trained. Raises `RefusedError`."""
-    others = sorted({host for _, host in cluster.nodes} - {own.host})
-    if others and isinstance(store.address, Path):
-        raise RefusedError(
-            f"the database {store.address} is a file, which only processes on one machine can share "
-            f"(https://sqlite.org/wal.html), and the cluster has nodes on {', '.join(others)}: give --db "
-            "postgresql+psycopg://..."
-        )
     task = ray.remote(num_cpus=0, max_retries=0)(look)
-    seen_from = [task.options(scheduling_strategy=_on(node)).remote(folder) for node, _ in cluster.nodes]
+    seen_from = [task.options(scheduling_strategy=_on(node)).remote(own.folder) for node, _ in cluster.nodes]
     for (_, host), seen in zip(cluster.nodes, seen_from, strict=True):
         try:
             fault = ray.get(seen, timeout=LOOK_SECONDS).fault(own)

@@ -215,6 +215,8 @@ class LadderProgress:
             case Preparing():
                 self._shown.show(prepared(event))
             case RunBegins(planned=planned, started=started):
+                for other in [number for number, one in self._at.items() if one.planned.name == planned.name]:
+                    self._leave(other, planned)  # which is lost
                 shown = RunDisplay(self._display.of_runs, self._shown, self._title(planned))
                 self._at[job] = _InTraining(planned, shown, started.update)
                 self.begun.add(planned.name)
@@ -249,7 +251,7 @@ class LadderProgress:
         if lost is not None:
             lost.shown.end()
         self._hosts.add(job)
-        self._display.say(escape(f"job {job + 1} begins{' again, as it was lost,' if again else ''} on {host}"))
+        self._display.say(escape(f"job {job + 1}{', which was lost, begins again' if again else ' begins'} on {host}"))
 
     def _leave(self, job: int, planned: "PlannedRun") -> None:
         if job in self._at and self._at[job].planned.name == planned.name:
