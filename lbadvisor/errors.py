@@ -8,6 +8,7 @@ LbadvisorError          1   something failed
 ├── OutOfMemoryError    1   the device's memory does not hold a micro-batch
 ├── CompilationError    1   the network cannot be compiled
 ├── DivergedError       1   the loss is no longer finite
+├── RankError           1   another rank of a training ended or does not answer
 ├── OwnCodeError        1   the code that a recipe names failed
 ├── NotIdenticalError   1   a resumed run did not end with the bits of one that was not stopped
 ├── UsageError          2   the request makes no sense
@@ -54,6 +55,10 @@ class CompilationError(LbadvisorError):
 
 class DivergedError(LbadvisorError):
     """A training's loss is no longer finite."""
+
+
+class RankError(LbadvisorError):
+    """Another rank of a training has ended, or does not answer."""
 
 
 class OwnCodeError(LbadvisorError):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lbadvisor.cli.lazy import LazyGroup
+from lbadvisor.cli.on_ranks import are_started, run_on_ranks
 from lbadvisor.cli.output import told_if_full, unheard_if_closed
 from lbadvisor.errors import LbadvisorError
 from lbadvisor.version import __version__
@@ -44,7 +45,10 @@ def main() -> None:
 def _run() -> None:
     try:
         with told_if_full():
-            app()
+            if are_started():
+                run_on_ranks(app)
+            else:
+                app()
     except LbadvisorError as error:
         _report(str(error), error.exit_code)
     except KeyboardInterrupt:

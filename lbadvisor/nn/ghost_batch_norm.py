@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce, by_ghost
 from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts, update_running
 from lbadvisor.running_statistics import DEFINITIONS, RunningStatistics
@@ -17,22 +18,6 @@ from lbadvisor.running_statistics import DEFINITIONS, RunningStatistics
 Layout = Literal["contiguous", "interleaved"]
 
 _backward = torch.ops.aten.native_batch_norm_backward.out
-
-
-def ghost_slices(batch_size: int, ghost_batch_size: int) -> tuple[int, ...]:
-    """Sizes, in examples and in order, of the ghosts that `batch_size` examples are cut into.
-
-    A remainder of less than half a ghost joins the last ghost, otherwise it is a ghost of its own; a batch smaller than
-    the ghost size is one ghost. Raises `ValueError` if either number is below 1.
-    """
-    if batch_size < 1 or ghost_batch_size < 1:
-        raise ValueError(f"cannot cut {batch_size} examples into ghosts of {ghost_batch_size}: both must be at least 1")
-    whole, rest = divmod(batch_size, ghost_batch_size)
-    if whole == 0:
-        return (batch_size,)
-    if 2 * rest < ghost_batch_size:
-        return (ghost_batch_size,) * (whole - 1) + (ghost_batch_size + rest,)
-    return (ghost_batch_size,) * whole + (rest,)
 
 
 def interleaved_order(batch_size: int, ghost_batch_size: int) -> Tensor:

@@ -110,7 +110,8 @@ class Run:
 
     It ends after `updates`; if it is scheduled by distance, at the latest, until its last milestone has come.
     Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: the batch in one
-    piece); both decide bits. `guarantee` and `threads` are None for a run of a program that did not note them; the
+    piece), on each of the `ranks` that train together; all decide bits. `guarantee`, `threads` and `ranks` are None
+    for a run of a program that did not note them; the
     test numbers (mean loss, accuracy in percent) are None unless the run held out validation examples
     and was then measured on the test set.
     """
@@ -133,6 +134,7 @@ class Run:
     test_accuracy_percent: float | None = None
     threads: int | None = None
     micro_size: int | None = None
+    ranks: int | None = None
 
     @property
     def at_most(self) -> str:

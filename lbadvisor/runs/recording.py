@@ -82,13 +82,16 @@ def recorded(
                 recording.keep()
                 note, loss = note or neighbours.look(), recording.loss_to_tell(measurement)
                 yield Progress(state.update, state.last_update, measurement, note, loss)
+                state.ranks.agree(stop=False)
         recording.save()
         recording.complete()
     except GeneratorExit:
         recording.stop()
+        state.ranks.agree(stop=True)
         raise
     except DivergedError as error:
         recording.diverge(error)
+        state.ranks.agree(stop=True)
         raise
     except KeyboardInterrupt:
         # It may have come within an update, whose state is then half made: the last checkpoint stays the newest.

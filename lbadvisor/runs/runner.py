@@ -13,6 +13,7 @@ from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Environment, Guarantee, Run, RunStatus, told
+from lbadvisor.runs.attending import brief
 from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import refuse_another
 from lbadvisor.runs.workspace import Workspace
@@ -24,8 +25,9 @@ from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
-from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
-from lbadvisor.training.state import TrainState, load_checkpoint
+from lbadvisor.training.machine import Machine
+from lbadvisor.training.micro_batches import check_micro_size, check_ranks, has_batch_norm
+from lbadvisor.training.state import TrainState, load_checkpoint, threads_of
 
 __all__ = ["Progress", "RunRequest", "Started", "find_earlier", "resume_point", "train_run"]
 
@@ -96,6 +98,7 @@ def train_run(
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
+    check_ranks(recipe, machine.ranks.size, has_batch_norm=has_batch_norm(state.model))
     if micro_size is not None:
         check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
         state.micro_size = micro_size
@@ -108,30 +111,39 @@ def train_run(
         _refuse_if_just_completed(store, run, earlier)
         clear_parts(folder)
         header, notes = (None, []) if is_new else _resumed(folder, run, state)
-        saved_update = None if header is None else header.update
-        notes += _thread_notes(workspace, run, state, begins=saved_update is None)
-        other_micro, micro_notes = _micro_notes(state, micro_size)
-        notes += micro_notes
+        is_another, how_notes = _how_notes(workspace, run, state, header, micro_size)
+        notes += how_notes
         losses: list[float] = []
         if not is_new:
             store.discard_after(run.number, state.update)
             run, cadence_notes = _with_cadence(store, _with_length(store, run, state), request.recipe)
             notes += cadence_notes
-            if saved_update is not None and not cadence_notes:
+            if header is not None and not cadence_notes:
                 losses = [told(m.loss) for m in store.measurements(run.number)]
             departed = _departure_notes(run, environment, state, header)
             notes += departed
-            if departed or other_micro:
+            if departed or is_another:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
         if workspace.sitting.jobs == 1:
             notes += _machine_notes(state)
         notes += filter(None, [draws_note])
         state.recipe = run.recipe
-        store.set_sums(run.number, state.threads, state.micro_size)
-        store.set_status(run.number, RunStatus.RUNNING, None, resumed=saved_update is not None)
+        store.set_sums(run.number, state.threads, state.micro_size, machine.ranks.size)
+        store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)
         yield Started(run, state.update, tuple(notes))
-        yield from recorded(store, run, state, dataset, folder, saved_update, losses)
+        brief(machine, state)
+        yield from recorded(store, run, state, dataset, folder, None if header is None else header.update, losses)
+
+
+def _how_notes(
+    workspace: Workspace, run: Run, state: TrainState, header: Header | None, micro_size: int | None
+) -> tuple[bool, list[str]]:
+    """Divide the sums over ranks, threads and micro-batches; whether it is done otherwise than before, and notes."""
+    other_ranks, rank_notes = _rank_notes(workspace.machine, state, header)
+    thread_notes = _thread_notes(workspace, run, state, begins=header is None or other_ranks)
+    other_micro, micro_notes = _micro_notes(state, micro_size)
+    return other_ranks or other_micro, rank_notes + thread_notes + micro_notes
 
 
 def _refuse_if_just_completed(store: Store, run: Run, earlier: Run | None) -> None:
@@ -181,6 +193,20 @@ def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[
     if size is not None and size < state.recipe.batch.size:
         return False, [f"each update uses micro-batches of {size}"]
     return False, []
+
+
+def _rank_notes(machine: Machine, state: TrainState, header: Header | None) -> tuple[bool, list[str]]:
+    """Whether the state was saved by another number of ranks, and notes about them."""
+    here, before = machine.ranks.size, machine.ranks.size if header is None else header.ranks
+    notes = []
+    if here > 1:
+        notes = [f"{here} ranks train it, each a share of every update"]
+    if before == here:
+        return False, notes
+    # The threads of each were chosen for as many ranks as there were.
+    state.threads = threads_of(state.parameters, machine.ranks) if machine.threads is None else machine.threads
+    ranks = f"{before} rank{'s' * (before > 1)}"
+    return True, [*notes, f"saved by {ranks}, resumed by {here}: equal up to rounding, not bit for bit"]
 
 
 def _machine_notes(state: TrainState) -> list[str]:

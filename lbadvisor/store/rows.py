@@ -62,6 +62,7 @@ def run_of(row: Row[Any], database: DatabaseAddress) -> Run:
         test_accuracy_percent=values["test_accuracy_percent"],
         threads=values["threads"],
         micro_size=values["micro_size"],
+        ranks=values["ranks"],
     )
 
 

@@ -102,6 +102,7 @@ runs = Table(
     Column("test_accuracy_percent", Float),
     Column("threads", WHOLE),
     Column("micro_size", WHOLE),
+    Column("ranks", WHOLE),
     UniqueConstraint("name"),
     # The number of a deleted run is never reused: users may have written it down.
     sqlite_autoincrement=True,

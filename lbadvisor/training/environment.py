@@ -10,11 +10,26 @@ import torch.utils.deterministic
 from lbadvisor.errors import UsageError
 from lbadvisor.records.run import Environment
 from lbadvisor.training.host import environment_on, processor
+from lbadvisor.training.ranks import ALONE, Ranks
 
 
-def chosen_device(name: str) -> torch.device:
-    """The device called auto, cpu, cuda or cuda:N; auto is the first GPU, if there is one. Raises `UsageError`."""
-    return device_among(name, torch.cuda.device_count() if torch.cuda.is_available() else 0)
+def chosen_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device called auto, cpu, cuda or cuda:N; auto is the first GPU, if there is one. Raises `UsageError`.
+
+    One of several ranks on a machine gets a GPU of its own.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = device_among(name, gpus)
+    if device.type != "cuda" or not ranks.are_several:
+        return device
+    if ":" in name:
+        raise UsageError(f"--device {name} would put {ranks.size} ranks on one GPU: give cuda, and each gets its own")
+    if gpus < ranks.of_machine:
+        raise UsageError(
+            f"{ranks.of_machine} ranks on this machine need as many GPUs, and it has {gpus}: start fewer, or give "
+            "--device cpu"
+        )
+    return torch.device("cuda", ranks.local_rank)
 
 
 def device_among(name: str, gpus: int) -> torch.device:

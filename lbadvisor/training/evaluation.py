@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
 from lbadvisor.training.micro_batches import outputs_of
 from lbadvisor.training.own_code import naming_own_network
@@ -30,10 +31,14 @@ def evaluation_of(state: TrainState, dataset: Dataset, *, test: bool = False) ->
     """The evaluation on the evaluation examples; with `test` on the test split.
 
     The two are the same unless the recipe holds out validation examples.
-    Uses the averaged weights, if any, and batch norm's running statistics. Leaves the state unchanged.
+    Uses the averaged weights, if any, and batch norm's running statistics. Leaves the state unchanged. Each rank
+    evaluates a share of the examples, and all have the result.
     """
     examples = dataset.test_examples if test else dataset.evaluation_examples
-    return _evaluation(state, dataset.evaluation_batches(test=test), examples)
+    # The user's metric is one of all outputs: every rank then computes all of them.
+    own = EVERYTHING if state.goal.metric is not None else state.ranks.share(examples)
+    batches = dataset.evaluation_batches(test=test, own=own) if range(examples)[own] else iter(())
+    return _evaluation(state, batches, examples)
 
 
 def check_fit(state: TrainState, dataset: Dataset) -> None:
@@ -58,6 +63,8 @@ def _evaluation(state: TrainState, batches: Iterator[LabelledImages], examples: 
             if goal.metric is not None:
                 kept.append((outputs, targets))
         metric = goal.value(*map(torch.cat, zip(*kept, strict=True))) if kept else None
+        if metric is None:
+            state.ranks.total(totals)
     state.model.train()
     loss, correct = (totals / examples).tolist()
     return Evaluation(loss, 100 * correct if goal.has_classes else None, metric)

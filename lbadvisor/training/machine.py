@@ -14,10 +14,11 @@ from lbadvisor.training.data.preparation import default_data_dir, preparing
 from lbadvisor.training.environment import chosen_device, make_deterministic
 from lbadvisor.training.evaluation import check_fit
 from lbadvisor.training.memory import largest_micro_size
-from lbadvisor.training.micro_batches import check_micro_size
+from lbadvisor.training.micro_batches import check_micro_size, check_ranks
 from lbadvisor.training.own_code import CodeFolders, factories_of
 from lbadvisor.training.precision import check_compute
-from lbadvisor.training.state import TrainState, start_state
+from lbadvisor.training.ranks import ALONE, Ranks, ranks_here
+from lbadvisor.training.state import TrainState, start_state, threads_of
 
 MicroSize = int | Literal["auto"] | None
 
@@ -46,6 +47,7 @@ class Machine:
     micro: MicroSize = None
     code: CodeFolders = None
     threads: int | None = None
+    ranks: Ranks = ALONE
 
     @classmethod
     def here(
@@ -57,10 +59,13 @@ class Machine:
         threads: int | None = None,
     ) -> Self:
         """The device called auto, cpu or cuda, with the default data folder if none is given. Raises `UsageError`."""
-        return cls(chosen_device(device), Path(data_dir or default_data_dir()), micro, code, threads)
+        ranks = ranks_here()
+        return cls(chosen_device(device, ranks), Path(data_dir or default_data_dir()), micro, code, threads, ranks)
 
     def check(self, recipe: Recipe) -> None:
-        """Raise `UsageError` if the device cannot compute as the recipe says, or micro-batches change the result.
+        """Raise `UsageError` if the device cannot compute as the recipe says.
+
+        Also if micro-batches or ranks would change the result.
 
         Raise `RefusedError` for the recipe of a training elsewhere.
         """
@@ -69,6 +74,8 @@ class Machine:
         has_batch_norm = recipe.model.has_batch_norm
         if isinstance(self.micro, int) and has_batch_norm is not None:
             check_micro_size(recipe, self.micro, has_batch_norm=has_batch_norm)
+        if has_batch_norm is not None:
+            check_ranks(recipe, self.ranks.size, has_batch_norm=has_batch_norm)
 
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""
@@ -83,8 +90,7 @@ class Machine:
     def start(self, recipe: Recipe, seed: int, dataset: Dataset) -> TrainState:
         """The state before the first update; of the user's own code, it was tried whether its parts fit together."""
         state = start_state(recipe, seed, dataset.shape, dataset.classes, self.device, self.code)
-        if self.threads is not None:
-            state.threads = self.threads
+        state.threads = self.threads or threads_of(state.parameters, self.ranks)
         if factories_of(recipe):
             check_fit(state, dataset)
         return state

@@ -3,25 +3,27 @@
 import torch
 from torch import Tensor, nn
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.errors import DataError, UsageError
-from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.compilation import Forward
 from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.own_code import described
 from lbadvisor.training.precision import autocast
 from lbadvisor.training.regularization import Dropout
+from lbadvisor.training.summed_gradients import summing
 
 
-def micro_slices(recipe: Recipe, micro_size: int | None) -> tuple[int, ...]:
-    """Sizes of the slices that a batch is cut into, in order, in examples; None: the whole batch.
+def micro_slices(recipe: Recipe, micro_size: int | None, share: int | None = None) -> tuple[int, ...]:
+    """Sizes of the slices that a batch, or a rank's `share` of it, is cut into, in order; None: it is in one piece.
 
     Slices consist of whole ghost batches: if the batch's remainder joins its last ghost, the last slice is longer by
-    that remainder, less than half a ghost. `micro_size` is one that `check_micro_size` accepts.
+    that remainder, less than half a ghost. `micro_size` is one that `check_micro_size` accepts. All in examples.
     """
-    size, ghost = recipe.batch.size, recipe.batch_norm.ghost_batch_size
-    if micro_size is None:
+    size, ghost = share or recipe.batch.size, recipe.batch_norm.ghost_batch_size
+    if micro_size is None or micro_size >= size:
         return (size,)
     if ghost is None:
         whole, rest = divmod(size, micro_size)
@@ -59,6 +61,31 @@ def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -
         )
 
 
+def unit_of(recipe: Recipe, *, has_batch_norm: bool) -> int:
+    """The examples that stay together on one rank: a ghost, or one if the network has no batch norm."""
+    return (recipe.batch_norm.ghost_batch_size or recipe.batch.size) if has_batch_norm else 1
+
+
+def check_ranks(recipe: Recipe, ranks: int, *, has_batch_norm: bool) -> None:
+    """Raise `UsageError` if sharing a batch among so many ranks would change the statistics of batch norm."""
+    if ranks == 1:
+        return
+    size, unit = recipe.batch.size, unit_of(recipe, has_batch_norm=has_batch_norm)
+    ghosts = len(ghost_slices(size, unit))
+    if ghosts < ranks:
+        what = f"ghosts of {unit}" if recipe.batch_norm.ghost_batch_size else "plain batch norm, which spans all of it"
+        largest = size // ranks
+        remedy = f"train on at most {ghosts} rank" + ("s" if ghosts > 1 else "")
+        if has_batch_norm and largest > 1:
+            remedy += f", or with ghosts of at most {largest} (batch_norm.ghost_batch_size)"
+        raise UsageError(f"a batch of {size} with {what} cannot be shared among {ranks} ranks: {remedy}")
+    if has_batch_norm and recipe.batch_norm.running_statistics != "sequential":
+        raise UsageError(
+            f"a batch of {size} cannot be shared among {ranks} ranks: batch_norm.running_statistics = "
+            f"{recipe.batch_norm.running_statistics} combines all ghosts of a batch at once; sequential does not"
+        )
+
+
 def halved_micro_sizes(recipe: Recipe, *, has_batch_norm: bool) -> tuple[int, ...]:
     """The micro-batches to try if memory is short, largest first: the batch, then about half as much each time.
 
@@ -82,19 +109,17 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 def backward(
     forward: Forward,
-    inputs: Tensor,
-    targets: Tensor,
+    batch: UpdateBatch,
     sizes: tuple[int, ...],
     compute: Compute,
-    weights_B: Tensor | None = None,
     dropout: Dropout | None = None,
-    factors_BF: Tensor | None = None,
     goal: Goal = CROSS_ENTROPY,
 ) -> Tensor:
     """Add the gradients of the batch's mean loss to those of the parameters; that loss, shape ().
 
-    With `weights_B` the gradients are those of the weighted mean; the returned loss is unweighted. With `factors_BF` it
-    is the loss under that dropout.
+    With weights, the gradients are those of the weighted mean; the returned loss is unweighted. With factors, it is the
+    loss under that dropout. A rank adds what its share contributes to both; if `forward` is distributed, the gradients
+    are then summed over the ranks.
 
     The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so the
     sum is the mean over the batch even if the last slice is shorter. Compared with the batch in one piece, the ghost
@@ -103,17 +128,18 @@ def backward(
     network's own dropout layers draw a mask per slice: from the same distribution, but different masks.
     """
     losses = []
-    optional = _split(weights_B, sizes), _split(factors_BF, sizes)
-    slices = zip(inputs.split(sizes), targets.split(sizes), *optional, strict=True)
-    for own_inputs, own_targets, weights, factors in slices:
+    parts = _split(batch.weights_B, sizes), _split(batch.factors_BF, sizes)
+    slices = list(zip(batch.inputs.split(sizes), batch.targets.split(sizes), *parts, strict=True))
+    for number, (inputs, targets, weights, factors) in enumerate(slices, start=1):
         if dropout is not None:
             dropout.factors_BF = factors
-        outputs = outputs_of(forward, own_inputs, compute)
-        share = len(own_targets) / len(targets)
-        loss = weighted = goal.mean(outputs, own_targets) * share
-        if weights is not None:
-            weighted = (weights * goal.each(outputs, own_targets)).mean() * share
-        weighted.backward()
+        with summing(forward, is_last=number == len(slices)) as times:
+            outputs = outputs_of(forward, inputs, compute)
+            share = len(targets) / batch.whole_size
+            loss = weighted = goal.mean(outputs, targets) * share
+            if weights is not None:
+                weighted = (weights * goal.each(outputs, targets)).mean() * share
+            (weighted if times == 1 else weighted * times).backward()
         losses.append(loss.detach())
     if dropout is not None:
         dropout.factors_BF = None

@@ -1,16 +1,18 @@
 """What is read of the gradient's noise: its two moments, from the update's own gradient and one further pass."""
 
+import torch
 from torch import Tensor, nn
 
-from lbadvisor.nn.ghost_batch_norm import ghost_slices
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.two_batches import rest_of, squared_norm, two_batch_moments, untracked, variance_factor
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.records.quantities import GRADIENT_SQUARE, GRADIENT_VARIANCE
 from lbadvisor.records.run import Reading
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.state import TrainState
-from lbadvisor.training.update_batch import UpdateBatch, add_gradients, update_batch
+from lbadvisor.training.update_batch import add_gradients, update_batch
 
 NOISE_EVERY_UPDATES = 100
 """At most one reading in so many updates: it takes 1.25 updates at most (digits, batch 32, on a CPU), 1.3% of them."""
@@ -37,7 +39,7 @@ def noise_readings(state: TrainState, dataset: Dataset, batch: UpdateBatch) -> t
     size, examples = state.recipe.batch.size, state.recipe.data.train_examples
     start, own, first = state.update * size, _own(state), _first_half(state)
     if first:
-        one = _gradients(state, batch.first(first))
+        one = _gradients(state, batch.begin(first))
         two = rest_of(own, one, size, first)
         both, sizes = own, (first, size - first)
     else:
@@ -66,19 +68,32 @@ def _first_half(state: TrainState) -> int:
 
 
 def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
-    """Those of the batch; the parameters keep theirs, and batch norm its running statistics."""
+    """Those of the batch, over all ranks; the parameters keep theirs, and batch norm its running statistics."""
     own = [p.grad for p in state.parameters]
     for parameter in state.parameters:
         parameter.grad = None
-    whole, rest = divmod(len(batch.targets), state.micro_size or len(batch.targets))
-    sizes = (state.micro_size or len(batch.targets),) * whole + ((rest,) if rest else ())
+    here = len(batch.targets)
+    whole, rest = divmod(here, state.micro_size or max(1, here))
+    sizes = (state.micro_size or here,) * whole + ((rest,) if rest else ())
     try:
-        with untracked(state.model):
-            add_gradients(state, batch, state.model, sizes)
-        return _own(state)
+        if here:
+            with untracked(state.model):
+                add_gradients(state, batch, state.model, sizes)
+        return _summed(state, own)
     finally:
         for parameter, gradient in zip(state.parameters, own, strict=True):
             parameter.grad = gradient
+
+
+def _summed(state: TrainState, like: list[Tensor | None]) -> list[Tensor]:
+    """The parameters' gradients, summed over the ranks; of those that have one in `like`."""
+    if not state.ranks.are_several:
+        return _own(state)
+    pairs = [(p, p.grad) for p, gradient in zip(state.parameters, like, strict=True) if gradient is not None]
+    parts = [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs]
+    flat = state.ranks.total(torch.cat([part.flatten() for part in parts]))
+    sums = flat.split([part.numel() for part in parts])
+    return [total.view_as(part) for total, part in zip(sums, parts, strict=True)]
 
 
 def _own(state: TrainState) -> list[Tensor]:

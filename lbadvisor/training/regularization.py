@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Regularization
@@ -20,14 +21,17 @@ from lbadvisor.training.seeds import generator
 from lbadvisor.training.transfer import sent
 
 
-def noisy_labels(labels_B: Tensor, share: float, classes: int, seed: int, update: int) -> Tensor:
+def noisy_labels(
+    labels_B: Tensor, share: float, classes: int, seed: int, update: int, own: slice = EVERYTHING, size: int = 0
+) -> Tensor:
     """The labels (B, ...), each redrawn with probability `share` uniformly from all classes: int64.
 
     So a label is wrong with probability share * (K - 1) / K. Source: DisturbLabel, Xie et al. 2016, arXiv:1605.00055.
+    They are those at the places `own` of a batch of `size`, for all of which is drawn; without these, all of it.
     """
-    draws = generator(seed, "label noise", update)
-    drawn_B = torch.rand(labels_B.shape, generator=draws) < share
-    others_B = torch.randint(classes, labels_B.shape, generator=draws)
+    draws, shape = generator(seed, "label noise", update), (size or len(labels_B), *labels_B.shape[1:])
+    drawn_B = (torch.rand(shape, generator=draws) < share)[own]
+    others_B = torch.randint(classes, shape, generator=draws)[own]
     return torch.where(sent(drawn_B, labels_B.device), sent(others_B, labels_B.device), labels_B)
 
 

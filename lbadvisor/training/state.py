@@ -20,7 +20,7 @@ from lbadvisor.training.checkpoints.checkpoint_file import (
     write_checkpoint,
 )
 from lbadvisor.training.checkpoints.content import Content, fault_of, read_content
-from lbadvisor.training.cores import default_threads
+from lbadvisor.training.cores import default_threads, has_given_threads
 from lbadvisor.training.goal import CROSS_ENTROPY, Goal, goal_of
 from lbadvisor.training.micro_batches import has_batch_norm
 from lbadvisor.training.models import build_model
@@ -29,6 +29,7 @@ from lbadvisor.training.models.own_network import own_network
 from lbadvisor.training.optimizers import build_optimizer
 from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.own_code import CodeFolders, source_digests
+from lbadvisor.training.ranks import ALONE, Ranks
 from lbadvisor.training.regularization import Dropout, classifier_of, dropout_in
 from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.shape import Shape
@@ -51,7 +52,8 @@ class TrainState:
     for `micro_size`, the examples of a micro-batch (None: the batch is in one piece). `dropout` is that of the model's
     classifier, if the recipe has any. `sources` are digests of the files that define the recipe's factories, by
     their names. `milestones` are the updates of the schedule's milestones: as planned, until the
-    weight distance brings one forward.
+    weight distance brings one forward. `ranks` are the processes that train it together; behind each update the state
+    is the same on all of them.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class TrainState:
     dropout: Dropout | None = None
     goal: Goal = CROSS_ENTROPY
     sources: dict[str, str] = field(default_factory=dict)
+    ranks: Ranks = ALONE
     parameters: list[Tensor] = field(init=False)
     milestones: Milestones = field(init=False)
 
@@ -110,8 +113,15 @@ def start_state(
             dropout=dropout_in(model, recipe.regularization),
             goal=goal_of(recipe, device, code),
             sources=source_digests(recipe),
-            threads=1 if sum(p.numel() for p in initial) < SMALL_NETWORK else default_threads(),
+            threads=threads_of(initial),
         )
+
+
+def threads_of(parameters: list[Tensor], ranks: Ranks = ALONE) -> int:
+    """The CPU threads of a new training of a network with these parameters, on each of the ranks."""
+    if sum(p.numel() for p in parameters) < SMALL_NETWORK:
+        return 1
+    return default_threads() if has_given_threads() else max(1, default_threads() // ranks.of_machine)
 
 
 def _inputs(shape: Shape, classes: int | None) -> str:
@@ -179,7 +189,7 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
     be written.
     """
     buffer = io.BytesIO()
-    torch.save(_content(state), buffer)
+    torch.save(content_of(state), buffer)
     header = Header(
         recipe=state.recipe.name,
         recipe_hash=recipe_hash(state.recipe),
@@ -194,11 +204,13 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
         training=digest_of(state.recipe),
         milestones=state.milestones,
         sources=state.sources,
+        ranks=state.ranks.size,
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 
 
-def _content(state: TrainState) -> Content:
+def content_of(state: TrainState) -> Content:
+    """What a checkpoint holds of the state: the same on every rank."""
     return {
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -219,18 +231,23 @@ def load_checkpoint(path: Path, state: TrainState) -> Header:
     weights_bytes = sum(p.nbytes for p in state.model.state_dict().values())
     header, content = read_content(path, state.interval.device, 8 * weights_bytes + 2**24)
     require_training(path, header, state.recipe, state.seed)
-    fault = fault_of(header, content, state.recipe, _content(state), [p.shape for p in state.parameters])
+    fault = fault_of(header, content, state.recipe, content_of(state), [p.shape for p in state.parameters])
     if fault is not None:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's training: {fault}")
     try:
         with naming_memory(
             f"the memory of the device {state.interval.device} does not hold the state in {path}: free memory"
         ):
-            state.model.load_state_dict(content["model"])
-            state.optimizer.load_state_dict(content["optimizer"])
+            restore(state, content)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit the recipe's network: {error}") from error
-    state.averages, state.interval, state.seconds = content["averages"], content["interval"], content["seconds"]
     state.update, state.threads, state.micro_size = header.update, header.threads, header.micro_size
     state.milestones = planned_milestones(state.recipe) if header.milestones is None else header.milestones
     return header
+
+
+def restore(state: TrainState, content: Content) -> None:
+    """Put what a checkpoint holds into the state. Raises what torch does if it does not fit."""
+    state.model.load_state_dict(content["model"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.averages, state.interval, state.seconds = content["averages"], content["interval"], content["seconds"]

@@ -1,14 +1,13 @@
-"""What one update sees: a function of (recipe, seed, update). B examples, F features."""
-
-from dataclasses import dataclass
-from typing import Self
+"""The batch of an update, a function of (recipe, seed, update), and its gradients. B examples, F features."""
 
 from torch import Tensor
 
+from lbadvisor.batch_cuts import EVERYTHING, rank_shares
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.compilation import Forward, naming_the_compiler
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.gradient_noise import noise_weights
-from lbadvisor.training.micro_batches import backward
+from lbadvisor.training.micro_batches import backward, has_batch_norm, unit_of
 from lbadvisor.training.models import known_classes
 from lbadvisor.training.own_code import naming_own_network
 from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
@@ -16,52 +15,43 @@ from lbadvisor.training.state import TrainState
 from lbadvisor.training.transfer import sent
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateBatch:
-    """Inputs (B, ...) and targets (B, ...), with each example's weight in the loss and dropout factors, if any."""
-
-    inputs: Tensor
-    targets: Tensor
-    weights_B: Tensor | None = None
-    factors_BF: Tensor | None = None
-
-    def first(self, size: int) -> Self:
-        """The first `size` of its examples."""
-        weights_B, factors_BF = (None if rows is None else rows[:size] for rows in (self.weights_B, self.factors_BF))
-        return type(self)(self.inputs[:size], self.targets[:size], weights_B, factors_BF)
-
-
 def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatch:
-    """The batch of update `update` (the first is 0), on the training's device."""
+    """The rank's share of the batch of update `update` (the first is 0), on the training's device."""
     recipe, dropout, seed = state.recipe, state.dropout, state.seed
-    inputs, targets = dataset.training_batch(recipe, seed, update)
+    own, size = own_places(state), recipe.batch.size
+    inputs, targets = dataset.training_batch(recipe, seed, update, own)
     weights_B = factors_BF = None
     if recipe.gradient_noise is not None:
-        weights_B = sent(noise_weights(recipe.gradient_noise, recipe.batch.size, seed, update), targets.device)
+        weights_B = sent(noise_weights(recipe.gradient_noise, size, seed, update)[own], targets.device)
     if recipe.regularization.label_noise:
         classes = known_classes(dataset.classes)
-        targets = noisy_labels(targets, recipe.regularization.label_noise, classes, seed, update)
+        targets = noisy_labels(targets, recipe.regularization.label_noise, classes, seed, update, own, size)
     if dropout is not None:
-        factors_BF = sent(dropout_factors(dropout, recipe, seed, update), targets.device)
-    return UpdateBatch(inputs, targets, weights_B, factors_BF)
+        factors_BF = sent(dropout_factors(dropout, recipe, seed, update)[own], targets.device)
+    return UpdateBatch(inputs, targets, weights_B, factors_BF, range(size)[own].start, size)
+
+
+def shares_of(state: TrainState) -> tuple[tuple[int, ...], ...]:
+    """For each rank the sizes of its ghosts in a batch, in examples; of single examples without batch norm."""
+    unit = unit_of(state.recipe, has_batch_norm=has_batch_norm(state.model))
+    return rank_shares(state.recipe.batch.size, unit, state.ranks.size)
+
+
+def own_places(state: TrainState) -> slice:
+    """The places of a batch that are this rank's share."""
+    if not state.ranks.are_several:
+        return EVERYTHING
+    sizes, rank = [sum(ghosts) for ghosts in shares_of(state)], state.ranks.rank
+    return slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
 
 
 def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes: tuple[int, ...]) -> Tensor:
     """Add the gradients of `batch`, passed in slices of `sizes`, to the parameters'; its mean loss, shape ().
 
-    The state's next update decides which connections are dropped.
+    On a rank both are what its share contributes; see `backward`. The state's next update decides which connections are
+    dropped.
     """
     recipe = state.recipe
     masked = dropped_connections(state.model, recipe.regularization.drop_connect, state.seed, state.update)
     with naming_own_network(recipe), naming_the_compiler(recipe.compute), masked:
-        return backward(
-            forward,
-            batch.inputs,
-            batch.targets,
-            sizes,
-            recipe.compute,
-            batch.weights_B,
-            state.dropout,
-            batch.factors_BF,
-            state.goal,
-        )
+        return backward(forward, batch, sizes, recipe.compute, state.dropout, state.goal)

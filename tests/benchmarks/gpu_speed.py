@@ -48,8 +48,9 @@ from gpu_parts import assembly, bits, counts, graphs, networks, streaming, the_r
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
-from lbadvisor.nn.ghost_batch_norm import _SliceBySlice, ghost_slices, normalize_at_once, normalize_interleaved
+from lbadvisor.nn.ghost_batch_norm import _SliceBySlice, normalize_at_once, normalize_interleaved
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.data.in_memory import InMemory

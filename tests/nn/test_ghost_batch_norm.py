@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
 from lbadvisor.nn.ghost_batch_norm import (
     GhostBatchNorm,
     _SliceBySlice,
-    ghost_slices,
     interleaved_order,
     normalize_at_once,
 )

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.all_ghosts_at_once import AllGhostsAtOnce
-from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices, normalize_at_once
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, normalize_at_once
 from lbadvisor.nn.ghost_statistics import accumulate, statistic_of_ghosts
 from lbadvisor.running_statistics import DEFINITIONS
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices
+from lbadvisor.batch_cuts import ghost_slices
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.nn.population import Moments, set_population_statistics, whole_batches
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates

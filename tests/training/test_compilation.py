@@ -14,6 +14,7 @@ from lbadvisor.errors import CompilationError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.recipe_tables import Compute
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.compilation import naming_the_compiler, training_forward
 from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.loop import train
@@ -79,9 +80,9 @@ def test_ghost_batch_norm_compiled_is_the_same_to_rounding(definition):
     eager, of_compiled = network(), network()
     images, labels = torch.randn(51, 3, 6, 6, dtype=torch.float64), torch.randint(0, 5, (51,))
     compute = Compute(compile=True)
-    losses = [
-        backward(forward, images, labels, (51,), compute) for forward in (eager, training_forward(of_compiled, compute))
-    ]
+    batch = UpdateBatch(images, labels)
+    forwards = (eager, training_forward(of_compiled, compute))
+    losses = [backward(forward, batch, (51,), compute) for forward in forwards]
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-12)
     for one, other in zip(eager.parameters(), of_compiled.parameters(), strict=True):
         assert (one.grad - other.grad).abs().max() < 1e-12

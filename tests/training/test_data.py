@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.errors import DataError, OutOfMemoryError, RecipeError, UsageError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.augment import pad_crop_flip
@@ -92,7 +93,7 @@ def test_another_number_of_examples_than_the_recipe_says_is_a_wrong_recipe():
 def test_a_crop_is_a_window_of_the_padded_image_or_its_mirror():
     """Each output is found, by search, among the 81 windows of the padded image and their mirrors."""
     images = torch.arange(1, 1 + 3 * 2 * 6 * 5, dtype=torch.uint8).reshape(3, 2, 6, 5)
-    out = pad_crop_flip(images, torch.Generator().manual_seed(3))
+    out = pad_crop_flip(images, torch.Generator().manual_seed(3), len(images), EVERYTHING)
     assert out.shape == images.shape
     assert out.dtype == torch.uint8
     for image, cropped in zip(images, out, strict=True):
@@ -103,7 +104,7 @@ def test_a_crop_is_a_window_of_the_padded_image_or_its_mirror():
 
 def test_both_mirrored_and_plain_crops_come_up_in_every_place():
     image = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 1, 5, 5).expand(4000, 1, 5, 5)
-    out = pad_crop_flip(image, torch.Generator().manual_seed(0))
+    out = pad_crop_flip(image, torch.Generator().manual_seed(0), len(image), EVERYTHING)
     assert len(torch.unique(out, dim=0)) == 162  # 9 x 9 corners, mirrored or not
 
 

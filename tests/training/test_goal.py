@@ -6,6 +6,7 @@ from torch import nn
 
 from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe_tables import Compute
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.micro_batches import backward
 
@@ -44,9 +45,9 @@ def test_slices_of_a_batch_add_up_to_its_gradient(reduction, weighted):
         network = nn.Linear(5, 2)
         if weighted and reduction == "mean":
             with pytest.raises(DataError, match="make it return shape"):
-                backward(network, x, y, sizes, Compute(), weights, goal=goal)
+                backward(network, UpdateBatch(x, y, weights), sizes, Compute(), goal=goal)
             return
-        backward(network, x, y, sizes, Compute(), weights, goal=goal)
+        backward(network, UpdateBatch(x, y, weights), sizes, Compute(), goal=goal)
         gradients.append(network.weight.grad)
     assert torch.allclose(*gradients, rtol=1e-5)
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.errors import OutOfMemoryError, UsageError
-from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm, ghost_slices
+from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
 from lbadvisor.training.micro_batches import backward, check_micro_size, halved_micro_sizes, micro_slices
@@ -136,8 +138,8 @@ def test_accumulated_gradients_are_those_of_ghost_batch_norm_in_one_piece(micro)
     (whole, images, labels), (cut, _, _) = doubles(), doubles()
     slices = micro_slices(recipe(52, 8), micro)
     assert len(set(slices)) == 2
-    loss = backward(whole, images, labels, (52,), Compute())
-    sliced = backward(cut, images, labels, slices, Compute())
+    loss = backward(whole, UpdateBatch(images, labels), (52,), Compute())
+    sliced = backward(cut, UpdateBatch(images, labels), slices, Compute())
     assert sliced.item() == pytest.approx(loss.item(), rel=1e-14)
     for one, other in zip(gradients(whole), gradients(cut), strict=True):
         assert (one - other).abs().max() < 1e-12
@@ -148,7 +150,7 @@ def test_accumulated_gradients_are_those_of_ghost_batch_norm_in_one_piece(micro)
 def test_slices_that_all_weigh_the_same_would_not_do():
     """The claim above has teeth: an unweighted mean over 7 slices, the last of half the size, is another gradient."""
     (whole, images, labels), (cut, _, _) = doubles(), doubles()
-    backward(whole, images, labels, (52,), Compute())
+    backward(whole, UpdateBatch(images, labels), (52,), Compute())
     slices = micro_slices(recipe(52, 8), 8)
     for part, its_labels in zip(images.split(slices), labels.split(slices), strict=True):
         (nn.functional.cross_entropy(cut(part), its_labels) / len(slices)).backward()

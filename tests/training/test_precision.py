@@ -10,6 +10,7 @@ from torch import nn
 from lbadvisor.errors import UsageError
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
 from lbadvisor.recipe.recipe_tables import Compute
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.data.pixels import normalized
 from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.loop import train
@@ -39,7 +40,7 @@ def started(**tables):
 def test_the_gradients_are_those_of_torchs_autocast_with_the_loss_in_float32():
     torch.manual_seed(0)
     network, images, labels = nn.Linear(64, 10), torch.randn(32, 64), torch.randint(0, 10, (32,))
-    loss = backward(network, images, labels, (32,), Compute(precision="bf16"))
+    loss = backward(network, UpdateBatch(images, labels), (32,), Compute(precision="bf16"))
     got = network.weight.grad
     network.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):

@@ -13,6 +13,7 @@ from lbadvisor.errors import DataError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.loop import recompute_statistics, train
 from lbadvisor.training.micro_batches import backward
@@ -107,7 +108,7 @@ def test_dropout_drops_what_the_classifier_sees_in_training_alone(digits):
     features = plain.model[:-1](images)
     factors = dropout_factors(state.dropout, state.recipe, 0, 0)
     assert factors.shape == (128, 64)
-    backward(state.model, images, labels, (128,), Compute(), None, state.dropout, factors)
+    backward(state.model, UpdateBatch(images, labels, factors_BF=factors), (128,), Compute(), state.dropout)
     assert torch.equal(seen[0], (features * factors).detach())
     state.model(images)
     assert torch.equal(seen[1], features.detach())

@@ -90,6 +90,7 @@ def print_run(
         "device": f"{run.environment.device} ({run.environment.device_name})",
         "CPU threads": run.threads,
         "micro-batches": None if run.micro_size is None else f"{run.micro_size} examples",
+        "ranks": run.ranks,
         "versions": f"lbadvisor {run.environment.lbadvisor_version}, torch {run.environment.torch_version}, "
         f"Python {run.environment.python_version}",
         "git": _git_text(run),

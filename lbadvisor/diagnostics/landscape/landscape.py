@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.errors import UsageError
-from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Batch, Compute
 from lbadvisor.training.data.dataset import Dataset, LabelledImages

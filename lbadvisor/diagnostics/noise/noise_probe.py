@@ -4,6 +4,7 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.diagnostics.advance import Advance
 from lbadvisor.diagnostics.calibration.calibration import default_updates
 from lbadvisor.diagnostics.first_updates import first_updates
@@ -11,7 +12,6 @@ from lbadvisor.diagnostics.noise.gradient_moments import fresh_moments
 from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.diagnostics.noise.noise_findings import NoiseFindings, noise_findings
 from lbadvisor.errors import UsageError
-from lbadvisor.nn.ghost_batch_norm import ghost_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Preparing

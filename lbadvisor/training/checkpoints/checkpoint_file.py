@@ -47,7 +47,8 @@ class Header:
     `training` is the digest of the recipe's decisive fields, `recipe_hash` that of the recipe as a document. `run` is
     the run's name; `milestones` are the updates of the schedule's milestones, as far as they are known; `sources` are
     the SHA-256 of the files that define the recipe's factories, by their names. These three, `training`, `micro_size`
-    (examples) and `images` are None in checkpoints of earlier versions, which did not store them.
+    (examples) and `images` are None in checkpoints of earlier versions, which did not store them. `ranks`
+    is the number of processes that trained it together.
     """
 
     recipe: str
@@ -63,6 +64,7 @@ class Header:
     training: str | None = None
     milestones: tuple[Count, ...] | None = None
     sources: dict[str, str] | None = None
+    ranks: Annotated[int, Field(ge=1, le=2**20)] = 1
 
 
 _HEADER = TypeAdapter(Header)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.checkpoints.checkpoint_file import Images
 from lbadvisor.training.shape import Shape
@@ -51,11 +52,17 @@ class Dataset(Protocol):
     def deviation_C(self) -> Tensor:
         """The deviation that normalizing divides by."""
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
-        """The images of an update, augmented as the recipe says: a function of these three alone."""
+    def training_batch(self, recipe: Recipe, seed: int, update: int, own: slice = EVERYTHING) -> LabelledImages:
+        """The images of an update, augmented as the recipe says: a function of these three alone.
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
-        """The evaluation examples in order, cut into batches; with `test`, always the test split."""
+        Only those at the places `own` of its batch, if not all are wanted.
+        """
+
+    def evaluation_batches(self, *, test: bool = False, own: slice = EVERYTHING) -> Iterator[LabelledImages]:
+        """The evaluation examples in order, cut into batches; with `test`, always the test split.
+
+        Only those at the places `own`, if not all are wanted.
+        """
 
 
 def images_of(dataset: Dataset) -> Images:

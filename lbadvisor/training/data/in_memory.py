@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.augment import augmented
 from lbadvisor.training.data.dataset import LabelledImages, Split
@@ -49,18 +50,18 @@ class InMemory:
         """Number of images to evaluate on."""
         return len((self.validation or self.test).labels_N)
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
+    def training_batch(self, recipe: Recipe, seed: int, update: int, own: slice = EVERYTHING) -> LabelledImages:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says."""
         split = self.train
-        indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N), split.labels_N.device)
+        indices_B = batch_indices(seed, update, recipe.batch.size, len(split.labels_N), split.labels_N.device)[own]
         # On a CPU this takes a tenth of the time of indexing with brackets.
         images_BCHW, labels_B = (t.index_select(0, indices_B) for t in (split.images_NCHW, split.labels_N))
-        return normalized(self, augmented(recipe, images_BCHW, seed, update)), sent(labels_B, self.mean_C.device)
+        return normalized(self, augmented(recipe, images_BCHW, seed, update, own)), sent(labels_B, self.mean_C.device)
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
+    def evaluation_batches(self, *, test: bool = False, own: slice = EVERYTHING) -> Iterator[LabelledImages]:
         """The evaluation examples in order, or the test split, normalized."""
         split = self.test if test or self.validation is None else self.validation
-        images, labels = split.images_NCHW.split(EVALUATION_BATCH), split.labels_N.split(EVALUATION_BATCH)
+        images, labels = split.images_NCHW[own].split(EVALUATION_BATCH), split.labels_N[own].split(EVALUATION_BATCH)
         for images_BCHW, labels_B in zip(images, labels, strict=True):
             yield normalized(self, images_BCHW), sent(labels_B, self.mean_C.device)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as MapStyle
 from torch.utils.data import Subset, TensorDataset, default_collate
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.errors import DataError, RecipeError, RecipeProblem
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, LabelledImages
@@ -133,15 +134,16 @@ class OwnData:
         """Empty: nothing is divided by."""
         return torch.empty(0)
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
+    def training_batch(self, recipe: Recipe, seed: int, update: int, own: slice = EVERYTHING) -> LabelledImages:
         """Inputs and targets of an update, (B, ...) each."""
         size = recipe.batch.size
-        return self._sent(self.train.at(batch_indices(seed, update, size, len(self.train)), seed, update * size))
+        places_B, first = batch_indices(seed, update, size, len(self.train))[own], update * size + range(size)[own][0]
+        return self._sent(self.train.at(places_B, seed, first))
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
+    def evaluation_batches(self, *, test: bool = False, own: slice = EVERYTHING) -> Iterator[LabelledImages]:
         """The evaluation examples in order, or those of the factory's evaluation set, the same for every run."""
         split = self.test if test or self.validation is None else self.validation
-        for places in torch.arange(len(split)).split(EVALUATION_BATCH):
+        for places in torch.arange(len(split))[own].split(EVALUATION_BATCH):
             yield self._sent(split.at(places, 0, int(places[0])))
 
     def _sent(self, examples: LabelledImages) -> LabelledImages:

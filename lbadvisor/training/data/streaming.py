@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lbadvisor.batch_cuts import EVERYTHING
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.augment import augmented
 from lbadvisor.training.data.class_folders import ClassFolder
@@ -66,7 +67,7 @@ class Streamed:
         if self._pool is not None:
             # Once the data set is dropped, or at a stop, nobody waits for what was requested ahead.
             weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
-        self._asked: dict[tuple[int, bool, int, int], _Asked] = {}
+        self._asked: dict[tuple[int, bool, int, int, int, int], _Asked] = {}
 
     @property
     def train_examples(self) -> int:
@@ -83,7 +84,7 @@ class Streamed:
         """Number of images to evaluate on."""
         return len((self._validation or self._test).paths)
 
-    def training_batch(self, recipe: Recipe, seed: int, update: int) -> LabelledImages:
+    def training_batch(self, recipe: Recipe, seed: int, update: int, own: slice = EVERYTHING) -> LabelledImages:
         """Normalized images (B, C, H, W), float32, and labels (B,) of an update, augmented as the recipe says.
 
         Raises `DataError` for an image that cannot be read.
@@ -93,7 +94,8 @@ class Streamed:
         end = update + 1 + ahead
         if recipe.schedule.updates is not None:
             end = max(update + 1, min(end, recipe.schedule.updates))
-        keys = [(size, crops, seed, u) for u in range(update, end)]
+        places = range(size)[own]
+        keys = [(size, crops, seed, u, places.start, places.stop) for u in range(update, end)]
         for key in self._asked.keys() - set(keys):  # from another run, or another place in this one
             for work in self._asked.pop(key).work:
                 work.cancel()
@@ -101,16 +103,16 @@ class Streamed:
             if key not in self._asked:
                 self._asked[key] = self._ask_for_update(*key)
         images_BCHW, labels_B = self._ready(self._asked.pop(keys[0]))
-        return normalized(self, augmented(recipe, images_BCHW, seed, update)), labels_B
+        return normalized(self, augmented(recipe, images_BCHW, seed, update, own)), labels_B
 
-    def evaluation_batches(self, *, test: bool = False) -> Iterator[LabelledImages]:
+    def evaluation_batches(self, *, test: bool = False, own: slice = EVERYTHING) -> Iterator[LabelledImages]:
         """The evaluation examples in order, or the test split, normalized.
 
         Raises `DataError` for an image that cannot be read.
         """
         split = self._test if test or self._validation is None else self._validation
         asked: deque[_Asked] = deque()
-        for numbers in torch.arange(len(split.paths)).split(EVALUATION_BATCH):
+        for numbers in torch.arange(len(split.paths))[own].split(EVALUATION_BATCH):
             asked.append(self._ask(split, numbers, _plain(self._image_size)))
             if len(asked) > (1 if self._pool else 0):
                 yield self._evaluated(asked.popleft())
@@ -121,11 +123,11 @@ class Streamed:
         images_BCHW, labels_B = self._ready(asked)
         return normalized(self, images_BCHW), labels_B
 
-    def _ask_for_update(self, size: int, crops: bool, seed: int, update: int) -> _Asked:
+    def _ask_for_update(self, size: int, crops: bool, seed: int, update: int, start: int, stop: int) -> _Asked:
         reshape = _plain(self._image_size)
         if crops and self._image_size is not None:
-            reshape = _cropped(self._image_size, seed, update * size)
-        return self._ask(self._train, batch_indices(seed, update, size, self.train_examples), reshape)
+            reshape = _cropped(self._image_size, seed, update * size + start)
+        return self._ask(self._train, batch_indices(seed, update, size, self.train_examples)[start:stop], reshape)
 
     def _ask(self, split: ClassFolder, numbers_B: Tensor, reshape: Callable[[int], Reshape]) -> _Asked:
         images_BCHW = torch.empty(

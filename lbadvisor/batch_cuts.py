@@ -1,0 +1,34 @@
+"""How a batch is cut: into ghosts, and among the ranks that train it together. Sizes in examples."""
+
+EVERYTHING = slice(None)
+"""All places of a batch, or of a data set: the share of whoever trains alone."""
+
+
+def ghost_slices(batch_size: int, ghost_batch_size: int) -> tuple[int, ...]:
+    """Sizes, in examples and in order, of the ghosts that `batch_size` examples are cut into.
+
+    A remainder of less than half a ghost joins the last ghost, otherwise it is a ghost of its own; a batch smaller than
+    the ghost size is one ghost. Raises `ValueError` if either number is below 1.
+    """
+    if batch_size < 1 or ghost_batch_size < 1:
+        raise ValueError(f"cannot cut {batch_size} examples into ghosts of {ghost_batch_size}: both must be at least 1")
+    whole, rest = divmod(batch_size, ghost_batch_size)
+    if whole == 0:
+        return (batch_size,)
+    if 2 * rest < ghost_batch_size:
+        return (ghost_batch_size,) * (whole - 1) + (ghost_batch_size + rest,)
+    return (ghost_batch_size,) * whole + (rest,)
+
+
+def share_of(count: int, rank: int, ranks: int) -> slice:
+    """The places, of `count` in a row, that are one rank's: the shares follow one another and differ by one at most."""
+    return slice(rank * count // ranks, (rank + 1) * count // ranks)
+
+
+def rank_shares(batch_size: int, ghost_batch_size: int, ranks: int) -> tuple[tuple[int, ...], ...]:
+    """For each rank, in order, the sizes of its ghosts: those of the batch, which no number of ranks changes.
+
+    A rank has none if there are fewer ghosts than ranks. A network without batch norm has ghosts of 1.
+    """
+    ghosts = ghost_slices(batch_size, ghost_batch_size)
+    return tuple(ghosts[share_of(len(ghosts), rank, ranks)] for rank in range(ranks))

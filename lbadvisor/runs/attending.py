@@ -1,0 +1,79 @@
+"""Ranks above 0: what rank 0 tells them to train with it, and how they do."""
+
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from lbadvisor.recipe.early_milestones import Milestones
+from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.training.data.dataset import Dataset
+from lbadvisor.training.data.preparation import load_dataset
+from lbadvisor.training.environment import chosen_device, make_deterministic
+from lbadvisor.training.loop import train
+from lbadvisor.training.machine import Machine
+from lbadvisor.training.ranks import ALONE, Ranks
+from lbadvisor.training.state import TrainState, content_of, restore
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """A training that begins or resumes at `update`: all that a rank needs to make the state that rank 0 has.
+
+    `machine` is rank 0's, but for the device; `content` is the saved state, None before the first update.
+    """
+
+    recipe: Recipe
+    seed: int
+    machine: Machine
+    threads: int
+    micro_size: int | None
+    update: int
+    milestones: Milestones
+    content: bytes | None
+
+
+def brief(machine: Machine, state: TrainState) -> None:
+    """Have the machine's ranks train `state` with this one, which is rank 0; returns when all of them are ready."""
+    ranks = state.ranks = machine.ranks
+    if not ranks.are_several:
+        return
+    saved = None
+    if state.update:
+        buffer = io.BytesIO()
+        torch.save(content_of(state), buffer)
+        saved = buffer.getvalue()
+    alone = replace(machine, ranks=ALONE)
+    ranks.tell(
+        Briefing(
+            state.recipe, state.seed, alone, state.threads, state.micro_size, state.update, state.milestones, saved
+        )
+    )
+    ranks.wait()
+
+
+def attend(ranks: Ranks) -> None:
+    """Train what rank 0 says, until it says that there is no more. Raises the errors of `errors.py`."""
+    prepared: tuple[Recipe, Dataset] | None = None
+    while (briefing := ranks.told()) is not None:
+        machine = replace(briefing.machine, device=chosen_device(briefing.machine.device.type, ranks), ranks=ranks)
+        make_deterministic(machine.device)
+        recipe = briefing.recipe
+        # A ladder's runs train on one data set.
+        if prepared is None or (prepared[0].data, prepared[0].task) != (recipe.data, recipe.task):
+            prepared = recipe, load_dataset(recipe, machine.data_dir, machine.device, machine.code)
+        _train(briefing, machine, prepared[1])
+
+
+def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:
+    state, ranks = machine.start(briefing.recipe, briefing.seed, dataset), machine.ranks
+    state.ranks, state.threads, state.micro_size = ranks, briefing.threads, briefing.micro_size
+    if briefing.content is not None:
+        content: Any = torch.load(io.BytesIO(briefing.content), map_location=machine.device, weights_only=True)
+        restore(state, content)
+        state.update, state.milestones = briefing.update, briefing.milestones
+    ranks.wait()
+    for _ in train(state, dataset):
+        if ranks.agree(stop=False):
+            return

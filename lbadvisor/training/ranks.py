@@ -1,0 +1,145 @@
+"""The processes that train one run together, as torchrun starts them: ranks. R ranks.
+
+A launcher says by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT which of them a process is. Rank 0 runs the
+command; the others wait to be told what to train.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lbadvisor.batch_cuts import EVERYTHING, share_of
+from lbadvisor.errors import RankError
+
+TIMEOUT_SECONDS = 600.0
+"""How long a rank waits for another within an update, unless LBADVISOR_RANK_TIMEOUT says otherwise."""
+
+PATIENCE = timedelta(days=365)
+"""How long it waits to be told of a training: rank 0 may prepare data, or wait for others to train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """One of `size` processes that train together, `rank` of them; `of_machine` are those on this machine.
+
+    `briefing` is the process group in which rank 0 tells the others what to train; None alone.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    of_machine: int = 1
+    briefing: Any = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which alone stores, saves and speaks."""
+        return self.rank == 0
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there are others to wait for."""
+        return self.size > 1
+
+    def share(self, count: int) -> slice:
+        """The places of `count` in a row that are this rank's."""
+        return share_of(count, self.rank, self.size) if self.are_several else EVERYTHING
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of all ranks' tensors, which are of one shape: in place."""
+        if self.are_several:
+            with naming_lost_ranks(self):
+                dist.all_reduce(values)
+        return values
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """The tensors of all ranks, which are of one shape, in the order of the ranks: (R, ...)."""
+        if not self.are_several:
+            return values[None]
+        rows = values.new_empty(self.size, *values.shape)
+        with naming_lost_ranks(self):
+            dist.all_gather(list(rows.unbind()), values)
+        return rows
+
+    def agree(self, *, stop: bool) -> bool:
+        """Whether any rank wants to stop. Every rank asks once behind each update; only rank 0's answer is ever yes."""
+        return bool(self.total(torch.tensor(int(stop)))) if self.are_several else stop
+
+    def tell(self, briefing: object) -> None:
+        """Tell the others, who are `told` of it, what to do; None: nothing more."""
+        if self.are_several:
+            with naming_lost_ranks(self):
+                dist.broadcast_object_list([briefing], 0, self.briefing, torch.device("cpu"))
+
+    def told(self) -> Any:
+        """What rank 0 tells; None if it has ended, for it says itself why."""
+        heard = [None]
+        with contextlib.suppress(RankError), naming_lost_ranks(self):
+            dist.broadcast_object_list(heard, 0, self.briefing, torch.device("cpu"))
+        return heard[0]
+
+    def wait(self) -> None:
+        """Wait, however long, until every rank is here."""
+        if self.are_several:
+            with naming_lost_ranks(self):
+                dist.barrier(self.briefing)
+
+
+ALONE = Ranks()
+_here = ALONE
+
+
+def ranks_here() -> Ranks:
+    """The ranks that this process belongs to."""
+    return _here
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """While entered, this process is one of the ranks that its launcher started.
+
+    Leaves only when all of them have done their work: a group that is closed while one still talks ends it.
+    """
+    global _here
+    timeout = timedelta(seconds=float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS)))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    of_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    backend = "gloo"
+    if torch.cuda.device_count() >= of_machine:
+        torch.cuda.set_device(local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=timeout)
+    try:
+        briefing = dist.new_group(backend="gloo", timeout=PATIENCE)
+        _here = Ranks(dist.get_rank(), dist.get_world_size(), local_rank, of_machine, briefing)
+        yield _here
+        _here.wait()
+    finally:
+        _here = ALONE
+        dist.destroy_process_group()
+
+
+@contextmanager
+def naming_lost_ranks(ranks: Ranks) -> Iterator[None]:
+    """While entered, torch's error for a rank that has ended or does not answer is a `RankError`."""
+    if not ranks.are_several:
+        yield
+        return
+    try:
+        yield
+    except (dist.DistBackendError, dist.DistNetworkError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        if not isinstance(error, dist.DistError) and "gloo" not in reason and "peer" not in reason:
+            raise
+        raise RankError(
+            f"rank {ranks.rank} of {ranks.size} lost another rank, which ended or did not answer ({reason}): see what "
+            "that one said; start all of them again, and the run resumes from its last checkpoint"
+        ) from error
