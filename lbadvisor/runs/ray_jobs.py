@@ -59,7 +59,7 @@ def connected(address: str, device: str, threads: int | None) -> Cluster:
     Raises `UsageError` if nothing answers, and if no node can hold a job.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: with --ray give auto, cpu or cuda, as Ray chooses the GPU of each job")
+        raise UsageError(f"--device {device}: with --ray give auto, cpu or cuda, as Ray chooses each job's GPU")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     _refuse_unanswered(address)
     handler = signal.getsignal(signal.SIGTERM)
