@@ -1,5 +1,6 @@
 """What the tests share: where real data lie, and processes of the program that can be killed."""
 
+import itertools
 import math
 import multiprocessing
 import os
@@ -16,6 +17,8 @@ import pytest
 from lbadvisor.records.diagnosis import Diagnosis, Graph, Grid, Series
 
 if TYPE_CHECKING:
+    from postgresql_server import PostgresqlServer
+
     from lbadvisor.training.data.dataset import Dataset
 
 # The tests' workers and processes share the processor: a second thread of each would wait for the others, spinning. A
@@ -52,6 +55,47 @@ def digits() -> "Dataset":
     from lbadvisor.training.data.preparation import load_dataset
 
     return load_dataset(load_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml"), None, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator["PostgresqlServer"]:
+    """A PostgreSQL server, one for each worker; its database `made` has the program's tables."""
+    from postgresql_server import folder_of_programs, running_server
+
+    programs = folder_of_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    pytest.importorskip("psycopg")
+    from lbadvisor.store import address_of, schema
+
+    with running_server(programs) as server:
+        server.sql("CREATE DATABASE made")
+        schema.create(address_of(server.url("made")))
+        yield server
+
+
+@pytest.fixture
+def postgresql_database(
+    postgresql_server: "PostgresqlServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], str]]:
+    """Makes a database from a template, `made` or `template1`, which is empty; returns its URL.
+
+    The checkpoints of its runs lie in the test's own folder. It is dropped at the end of the test.
+    """
+    monkeypatch.setenv("LBADVISOR_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    names: list[str] = []
+
+    def make(template: str) -> str:
+        names.append(f"test{next(_database_numbers)}")
+        postgresql_server.sql(f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        return postgresql_server.url(names[-1])
+
+    yield make
+    for name in names:
+        postgresql_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+_database_numbers = itertools.count(1)
 
 
 # What a forked process does: the command line, whole, with this process's environment.

@@ -93,10 +93,16 @@ def _unprivileged() -> int:
         return pwd.getpwnam("nobody").pw_uid
 
 
+def _memory() -> Path | None:
+    """A folder in memory, where a database is made in a tenth of the time; None for the usual folder."""
+    folder = Path("/dev/shm")
+    return folder if os.access(folder, os.W_OK) else None
+
+
 @contextmanager
 def running_server(programs: Path, *options: str) -> Iterator[PostgresqlServer]:
     """A new server; it is stopped and its folder deleted at the end. `options` as `-c`, `max_connections=9`."""
-    with tempfile.TemporaryDirectory(prefix="pg") as folder, socket.socket() as free:
+    with tempfile.TemporaryDirectory(prefix="pg", dir=_memory()) as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()

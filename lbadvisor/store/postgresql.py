@@ -5,7 +5,7 @@ The functions are those of `sqlite`, for an address on a server. psycopg is an e
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from lbadvisor.errors import InTrainingError, StoreError, UsageError
 from lbadvisor.store.address import ServerAddress
 from lbadvisor.store.forks import refuse_inherited
-from lbadvisor.store.run_folder import error_of_training
+from lbadvisor.store.run_folder import LOCK_SECONDS, error_of_training
 from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS
 from lbadvisor.store.tables import metadata
 
@@ -147,20 +147,24 @@ class SessionLock:
     """A run's lock: of a session, so it ends with the process or its connection, however that ends."""
 
     def __init__(self, address: ServerAddress, run_number: int, run: str) -> None:
-        self._number, self._run = run_number, run
+        self._key, self._run = f"{_RUNS}, {run_number}", run
         self._engine = _engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._connection: Connection | None = None
 
     def acquire(self) -> None:
         """Raises `InTrainingError` if another process holds it."""
-        connection = self._engine.connect()
-        # The server notices within two minutes that a machine is gone.
+        self._connection = connection = self._engine.connect()
+        # The server notices within two minutes that a machine is gone, and at once that a process is.
         for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
             connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
-        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_RUNS}, {self._number})").scalar():
-            connection.close()
-            raise error_of_training(self._run)
-        self._connection = connection
+        connection.exec_driver_sql(f"SET lock_timeout = {round(1000 * LOCK_SECONDS)}")
+        try:
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
+        except DBAPIError as error:
+            self.release()
+            if getattr(error.orig, "sqlstate", None) != "55P03":
+                raise
+            raise error_of_training(self._run) from None
 
     def keep(self) -> None:
         """Acquire it anew if the connection was lost. Raises `InTrainingError` if another process was faster."""
@@ -176,7 +180,7 @@ class SessionLock:
             self.acquire()
         except InTrainingError as error:
             raise InTrainingError(
-                f"the connection that holds the lock of the run {self._run} was lost, and another process trains it "
+                f"the connection that held the lock of the run {self._run} was lost, and another process trains it "
                 "now: leave it to that one"
             ) from error
 
@@ -184,6 +188,10 @@ class SessionLock:
         """Let other processes have it."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            # The server notices a little later that a connection is closed.
+            if not connection.invalidated:
+                with suppress(DBAPIError):
+                    connection.exec_driver_sql(f"SELECT pg_advisory_unlock({self._key})")
             connection.close()
 
 
@@ -202,8 +210,9 @@ def lock_of(address: ServerAddress, run_number: int, run: str) -> Iterator[Sessi
 def is_locked(connection: Connection, run_number: int) -> bool:
     """Whether a process holds the run's lock."""
     query = (
-        "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
-        f"WHERE datname = current_database() AND locktype = 'advisory' AND classid = {_RUNS} AND objid = {run_number}"
+        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        f"AND (classid, objid, objsubid) = ({_RUNS}, {run_number}, 2)"
     )
     return connection.exec_driver_sql(query).first() is not None
 

@@ -22,7 +22,7 @@ def checkpoints_of(database: DatabaseAddress) -> Path:
     """
     if isinstance(database, Path):
         return database.parent / "checkpoints" / database.stem
-    return Path(os.environ.get("LBADVISOR_CHECKPOINTS") or "db/checkpoints") / database.name
+    return Path(os.environ.get("LBADVISOR_CHECKPOINTS") or "db/checkpoints").absolute() / database.name
 
 
 def checkpoint_folder(database: DatabaseAddress, run: Run) -> Path:

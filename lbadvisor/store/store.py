@@ -92,7 +92,7 @@ class Store:
 
         Raises `InTrainingError` if another process trains it, and `CheckpointError` if the folder cannot be written.
         """
-        with only_process(self.checkpoint_folder(run), run.name), self.locked(run):
+        with self.locked(run), only_process(self.checkpoint_folder(run), run.name):
             yield
 
     @property

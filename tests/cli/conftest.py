@@ -90,11 +90,10 @@ class Place:
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             meanwhile()
-            if self.database.exists():
-                # Until the run is made there is a database without it, or half a one.
-                with contextlib.suppress(StoreError):
-                    if any(m.update >= update for m in self.stored(name)[1]):
-                        return
+            # Until the run is made there is no database, or one without it, or half a one.
+            with contextlib.suppress(StoreError):
+                if any(m.update >= update for m in self.stored(name)[1]):
+                    return
             time.sleep(0.05)
         pytest.fail(f"{name} never came to update {update}")
 

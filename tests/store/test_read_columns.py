@@ -1,8 +1,6 @@
 """Claims about measurements read as columns."""
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -31,14 +29,12 @@ TAKEN = (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(autouse=True)
+def _two_runs(store: Store) -> None:
     """Run 1 as measured above, run 2 not at all."""
-    with Store.open(tmp_path / "runs.db", create=True) as opened:
-        for name in ("measured", "new"):
-            opened.add_run(name, RECIPE, 1, 20, CPU)
-        opened.record(1, TAKEN)
-        yield opened
+    for name in ("measured", "new"):
+        store.add_run(name, RECIPE, 1, 20, CPU)
+    store.record(1, TAKEN)
 
 
 def test_columns_hold_what_the_records_hold_and_inf_for_what_is_not_finite(store: Store) -> None:

@@ -2,8 +2,6 @@
 
 import math
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from plain_results import result_of, standing_of
@@ -45,12 +43,6 @@ def random_measurements(seed: int, clipping: bool) -> list[Measurement]:
         )
         for place, update in enumerate(updates)
     ]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "runs.db", create=True) as opened:
-        yield opened
 
 
 def recorded(store: Store, name: str, measurements: list[Measurement]) -> Run:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from raw_sql import raw_sql
 from sqlalchemy import Engine, event
 
 from lbadvisor.errors import StoreError, UnknownRunError
@@ -21,7 +22,7 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.quantities import GROUP_DISTANCE, GROUP_NORM
 from lbadvisor.records.run import Environment, Measurement, Reading, RunStatus
 from lbadvisor.store import Store, address_of
-from lbadvisor.store.run_folder import checkpoint_folder, only_process
+from lbadvisor.store.address import DatabaseAddress
 from lbadvisor.store.tables import measurements as measurements_table
 
 CPU = Environment("cpu", "a test's processor", "0.1.0", "3.11.7", "2.15.0", None, None)
@@ -48,22 +49,11 @@ def a_measurement(update: int, loss: float = 1.5) -> Measurement:
     return Measurement(update, update / 10, update * 64, loss, 0.1, 2.25, 0.5, 0.125, None, None, update * 0.01)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "made" / "here" / "runs.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with Store.open(path, create=True) as opened:
-        yield opened
-
-
 def test_a_run_comes_back_as_it_was_added(store: Store) -> None:
     before = datetime.now(UTC)
     environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", "0f" * 20, True)
     added = store.add_run("tiny-b64-s7", a_recipe(), 7, 203, environment)
-    with only_process(checkpoint_folder(store.address, added), added.name):
+    with store.only_process(added):
         assert store.find_run("tiny-b64-s7") == store.run("tiny-b64-s7") == store.run(str(added.number)) == added
     assert added.recipe == a_recipe()
     assert added.environment == environment
@@ -82,11 +72,10 @@ def test_runs_are_listed_by_number_and_by_status(store: Store) -> None:
     assert [run.name for run in store.runs(RunStatus.COMPLETE)] == ["a"]
 
 
-def test_equal_recipes_are_kept_once(store: Store, path: Path) -> None:
+def test_equal_recipes_are_kept_once(store: Store) -> None:
     for name, recipe in (("a", a_recipe()), ("b", a_recipe()), ("c", a_recipe(batch_size=128))):
         store.add_run(name, recipe, 0, 10, CPU)
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM recipes").fetchone() == (2,)
+    assert raw_sql(store.address, "SELECT count(*) FROM recipes") == [(2,)]
     assert [run.recipe.batch.size for run in store.runs()] == [64, 64, 128]
 
 
@@ -223,8 +212,7 @@ def test_readings_are_replaced_discarded_and_deleted_with_their_measurements(sto
     assert store.readings(number) == [a_reading(10)]
     store.delete_run(number)
     assert store.readings(other) == [a_reading(10), a_reading(20)]
-    with closing(sqlite3.connect(store.address)) as connection:
-        assert connection.execute("SELECT DISTINCT run FROM readings").fetchall() == [(other,)]
+    assert raw_sql(store.address, "SELECT DISTINCT run FROM readings") == [(other,)]
 
 
 def test_readings_are_stored_with_their_measurements_or_not_at_all(store: Store) -> None:
@@ -262,7 +250,7 @@ def test_a_status_has_a_reason_and_resumes_are_counted(store: Store) -> None:
     assert (stopped.status, stopped.ended_because, stopped.resumes) == (RunStatus.STOPPED, "signal SIGTERM", 0)
     assert stopped.changed_at > stopped.created_at == run.created_at
     store.set_status(run.number, RunStatus.RUNNING, None, resumed=True)
-    with only_process(checkpoint_folder(store.address, run), "a"):
+    with store.only_process(run):
         going_on = store.run("a")
     assert (going_on.status, going_on.ended_because, going_on.resumes) == (RunStatus.RUNNING, None, 1)
 
@@ -279,27 +267,31 @@ def test_measurements_of_many_runs_keep_the_order_asked_for(store: Store) -> Non
     assert store.measurements_of([]) == []
 
 
-def _write_a_run(path: Path, name: str, intervals: int) -> None:
-    with Store.open(path, create=True) as store:
+def _write_a_run(database: str, name: str, intervals: int) -> None:
+    with Store.open(database, create=True) as store:
         number = store.add_run(name, a_recipe(name), 0, 500, CPU).number
         for interval in range(intervals):
             store.record(number, [a_measurement(interval * 10 + one) for one in range(1, 11)])
 
 
-def test_four_processes_make_one_file_and_lose_and_double_nothing(path: Path) -> None:
-    """They start together, so that they also make the file and its tables at the same moment."""
+def test_four_processes_make_one_database_and_lose_and_double_nothing(address: DatabaseAddress) -> None:
+    """They start together, so that they also make the tables, and the file, at the same moment."""
     # The children get no path to this module from pytest's importlib mode: they run it as a script.
     script = (
-        "import runpy, sys, pathlib; "
-        "runpy.run_path(sys.argv[1])['_write_a_run'](pathlib.Path(sys.argv[2]), sys.argv[3], 50)"
+        "import runpy, sys; sys.path.append(sys.argv[1]); "
+        "runpy.run_path(sys.argv[2])['_write_a_run'](sys.argv[3], sys.argv[4], 50)"
     )
     names = ["a", "b", "c", "d"]
     children = [
-        subprocess.Popen([sys.executable, "-c", script, __file__, str(path), name], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(Path(__file__).parents[1]), __file__, str(address), name],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for name in names
     ]
     assert [child.communicate(timeout=120)[1] for child in children] == ["", "", "", ""]
-    with Store.open(path, create=False) as store:
+    with Store.open(address, create=False) as store:
         assert sorted(store.run_names()) == names
         for run in store.runs():
             assert run.update == 500
@@ -410,13 +402,11 @@ def test_a_database_locked_beyond_the_timeout_is_named(path: Path) -> None:
         assert store.add_run("a", a_recipe(), 0, 10, CPU).number == 1
 
 
-def test_a_recipe_that_this_program_cannot_read_names_its_run(path: Path) -> None:
-    with Store.open(path, create=True) as store:
-        store.add_run("a", a_recipe(), 0, 10, CPU)
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE recipes SET body = '{}'")
-        with pytest.raises(StoreError, match=r"run 1 \(a\) was written by another version"):
-            store.runs()
+def test_a_recipe_that_this_program_cannot_read_names_its_run(store: Store) -> None:
+    store.add_run("a", a_recipe(), 0, 10, CPU)
+    raw_sql(store.address, "UPDATE recipes SET body = '{}'")
+    with pytest.raises(StoreError, match=r"run 1 \(a\) was written by another version"):
+        store.runs()
 
 
 @pytest.fixture
