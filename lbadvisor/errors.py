@@ -89,6 +89,10 @@ class InTrainingError(RefusedError):
     """Another process is training the run."""
 
 
+OF_EVERY_RUN = (UsageError, RefusedError, RankError)
+"""What a command's other runs would meet as well; any other error is of the one run that raised it."""
+
+
 def reason_of(error: BaseException) -> str:
     """The message of an error from the system or another library, as one line: `Permission denied`."""
     cause = getattr(error, "reason", None)  # wrapped by a failed download

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,8 @@ OUTCOME = "outcome"
 """The user attribute of an Optuna trial that stores its outcome."""
 POINT = "point"
 """The one that stores its point when it is enqueued: it has no parameters until it starts."""
+FAILED = "failed"
+"""The one that stores when the evaluation of a trial that is still running last failed, in seconds since 1970."""
 PRUNES_AFTER_TRIALS = 3
 
 
@@ -134,14 +137,17 @@ class SharedStudy:
                 )
             return len(new)
 
-    def claim(self, wanted: int, choose: Choose) -> Claim | Busy | None:
+    def claim(self, wanted: int, choose: Choose, *, since: datetime | None = None) -> Claim | Busy | None:
         """A trial for this process: an abandoned one first, else a new one while there are fewer than `wanted`.
 
-        None if nothing is left to do, now or later.
+        One that failed `since` then is left for later. None if nothing is left to do, now or later.
         """
         with _explained(self.name), self._lock:
-            running = []
+            running, failed = [], []
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if since is not None and frozen.user_attrs.get(FAILED, 0) >= since.timestamp():
+                    failed.append(self._point(frozen))
+                    continue
                 lock = self._try_lock(frozen.number)
                 if lock is None:
                     running.append(self._point(frozen))
@@ -152,10 +158,10 @@ class SharedStudy:
                     lock.release()
             ended = self.trials()
             nothing = Busy(len(running)) if running else None
-            if len(ended) + len(running) >= wanted:
+            if len(ended) + len(running) + len(failed) >= wanted:
                 return nothing
             if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                point = choose(ended, running)
+                point = choose(ended, [*running, *failed])
                 if point is None:
                     return nothing
                 self._study.enqueue_trial(named(self.space, point), user_attrs={POINT: list(point)})
@@ -171,6 +177,11 @@ class SharedStudy:
             if share_percent not in self._frozen(claim.number).intermediate_values:
                 claim.trial.report(value, share_percent)
             return bool(claim.trial.should_prune())
+
+    def fail(self, claim: Claim) -> None:
+        """Note that the trial failed; it is resumed later, like one that was abandoned."""
+        with _explained(self.name):
+            claim.trial.set_user_attr(FAILED, datetime.now(UTC).timestamp())
 
     def tell(self, claim: Claim, outcome: Outcome) -> None:
         """End the trial and release it."""

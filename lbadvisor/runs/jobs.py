@@ -59,9 +59,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobBegins:
-    """The first event of a job on another machine, `host`; it comes again if the job was lost and is started again."""
+    """A job begins on another machine, `host`; `again` if it was lost with its process or machine."""
 
     host: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,9 @@ def at_once(jobs: Sequence[Job]) -> JobEvents:
     iterator, saves its run and ends; a second Ctrl-C ends the workers without saving. Raises what `together` does.
     """
     if len(jobs) == 1:
-        for event in jobs[0].events():
-            yield 0, event
+        with contextlib.closing(jobs[0].events()) as events:
+            for event in events:
+                yield 0, event
         return None
     machine = replace(jobs[0].workspace.machine, device=torch.device("cpu"))
     for preparing in machine.prepare(in_updates(jobs[0].asked.recipe)):

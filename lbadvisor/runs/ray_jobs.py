@@ -19,8 +19,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lbadvisor.errors import LbadvisorError, RefusedError, UsageError, reason_of
+from lbadvisor.runs.databases import opened_to_train
 from lbadvisor.runs.jobs import QUIET_SECONDS, Crew, Job, JobBegins, JobEnds, JobEvents, Silence, done, together
-from lbadvisor.runs.ray_node import Post, Sight, look
+from lbadvisor.runs.ray_node import NodeView, Post, look
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import only_process
 from lbadvisor.training.data.preparation import default_data_dir
@@ -110,16 +111,16 @@ def on_cluster(cluster: Cluster, jobs: Sequence[Job]) -> JobEvents:
         own = look(folder)
         _check(cluster, own)
         here = _on(ray.get_runtime_context().get_node_id())
-        post = ray.remote(Post).options(num_cpus=0, scheduling_strategy=here).remote()
+        post = ray.remote(num_cpus=0)(Post).options(scheduling_strategy=here).remote()
         gpus = int(cluster.device.type == "cuda")
         serve = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_serve)
         tasks = {serve.remote(_Sent.of(job, store, folder, own), post): job.number for job in jobs}
+        begun: set[int] = set()
         ends: list[JobEnds] = []
         try:
             while tasks:
                 ended, _ = ray.wait(list(tasks), timeout=QUIET_SECONDS)
-                told = ray.get(post.told.remote())
-                yield from [(job, pickle.loads(event)) for job, event in told] or [(0, Silence())]
+                yield from _heard(ray.get(post.told.remote()), begun)
                 for task in ended:
                     ends.append(_end_of(task))
                     yield tasks.pop(task), ends[-1]
@@ -129,6 +130,18 @@ def on_cluster(cluster: Cluster, jobs: Sequence[Job]) -> JobEvents:
                 ray.cancel(task, recursive=False)  # which is a Ctrl-C there
             if tasks:
                 ray.wait(list(tasks), num_returns=len(tasks))
+
+
+def _heard(told: Sequence[tuple[int, bytes]], begun: set[int]) -> Iterator[tuple[int, Any]]:
+    """What jobs told; one that has `begun` already begins again."""
+    if not told:
+        yield 0, Silence()
+    for job, sent in told:
+        event = pickle.loads(sent)
+        if isinstance(event, JobBegins):
+            event = replace(event, again=job in begun)
+            begun.add(job)
+        yield job, event
 
 
 def _end_of(task: "ray.ObjectRef[JobEnds]") -> JobEnds:
@@ -169,13 +182,13 @@ def _shared(store: Store, cluster: Cluster) -> Iterator[tuple[Store, Path]]:
     address = store.address.absolute() if isinstance(store.address, Path) else store.address
     checkpoints = store.checkpoints.absolute()
     checkpoints.mkdir(parents=True, exist_ok=True)
-    with Store.at(address) as sent, tempfile.TemporaryDirectory(prefix="ray-", dir=checkpoints) as name:
+    with opened_to_train(address) as sent, tempfile.TemporaryDirectory(prefix="ray-", dir=checkpoints) as name:
         folder = Path(name)
         with only_process(folder, "on the cluster"):
             yield sent, folder
 
 
-def _check(cluster: Cluster, own: Sight) -> None:
+def _check(cluster: Cluster, own: NodeView) -> None:
     """Look from every node, before anything is trained. Raises `RefusedError`."""
     task = ray.remote(num_cpus=0, max_retries=0)(look)
     seen_from = [task.options(scheduling_strategy=_on(node)).remote(own.folder) for node, _ in cluster.nodes]
@@ -198,11 +211,11 @@ class _Sent:
 
     job: Job
     folder: Path
-    own: Sight
+    own: NodeView
     has_own_data: bool
 
     @classmethod
-    def of(cls, job: Job, store: Store, folder: Path, own: Sight) -> Self:
+    def of(cls, job: Job, store: Store, folder: Path, own: NodeView) -> Self:
         machine = job.workspace.machine
         sent = replace(machine, data_dir=machine.data_dir.absolute())
         workspace = replace(job.workspace, store=store, machine=sent)

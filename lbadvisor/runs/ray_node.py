@@ -10,7 +10,7 @@ from lbadvisor.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class NodeView:
     """What a machine sees: its own name and versions, and `folder`, of which another machine holds the lock."""
 
     host: str
@@ -19,7 +19,7 @@ class Sight:
     has_folder: bool
     is_locked: bool
 
-    def fault(self, own: "Sight") -> str | None:
+    def fault(self, own: "NodeView") -> str | None:
         """Why jobs cannot run there; `own` is what the machine sees that holds the lock."""
         if self.versions != own.versions:
             return f"{self.host} has {self.versions}, but {own.host} has {own.versions}: install the same on all nodes"
@@ -35,10 +35,10 @@ class Sight:
         return None
 
 
-def look(folder: Path) -> Sight:
+def look(folder: Path) -> NodeView:
     """What is seen from here."""
     versions = f"lbadvisor {__version__}, torch {version('torch')}"
-    return Sight(socket.gethostname(), versions, folder, folder.is_dir(), is_in_training(folder))
+    return NodeView(socket.gethostname(), versions, folder, folder.is_dir(), is_in_training(folder))
 
 
 class Post:

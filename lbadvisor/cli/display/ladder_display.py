@@ -26,7 +26,6 @@ from lbadvisor.records.run import Measurement, Run, RunStatus
 
 if TYPE_CHECKING:
     from lbadvisor.runs.following import Stop
-    from lbadvisor.runs.jobs import Crew
     from lbadvisor.runs.ladder import RunEnds, Waits
     from lbadvisor.runs.ladder_runs import PlannedRun
     from lbadvisor.store import Store
@@ -60,14 +59,6 @@ class LadderDisplay:
         words += [f"already started: {', '.join(begun)}"] if begun else []
         if words:
             self.say(escape("; ".join(words)))
-
-    def show_crew(self, crew: "Crew", needed: "Crew", threads: int | None) -> None:
-        """How several jobs are divided, and that there is work for fewer of them."""
-        if len(needed.devices) > 1:
-            self.say(escape(needed.text(threads)))
-        idle = len(crew.devices) - len(needed.devices)
-        if idle:
-            self.of_runs.show_note(f"{idle} of {len(crew.devices)} jobs are not started: there is no run for them")
 
     def show_stop(self, signal_name: str | None, stopped: Sequence[Run], done: int, of: int) -> None:
         """How to resume the runs that were stopped; without a name after a second Ctrl-C."""
@@ -200,7 +191,6 @@ class LadderProgress:
         self._done: dict[str, int] = {}
         self._there = {run.name for run in runs if run.is_done}
         self._at: dict[int, _InTraining] = {}
-        self._hosts: set[int] = set()
         self.begun: set[str] = set()
         self.failed: dict[str, LbadvisorError] = {}
 
@@ -231,8 +221,10 @@ class LadderProgress:
             case Waits():
                 if not self._at:  # jobs wait for one another
                     self._display.show_wait(event)
-            case JobBegins(host=host):
-                self._begin(job, host)
+            case JobBegins():
+                if job in self._at:
+                    self._at.pop(job).shown.end()
+                self._display.of_runs.show_begun(job, event)
             case JobEnds(outcome=outcome):
                 if outcome is not None:
                     self._lose(job, outcome)
@@ -244,14 +236,6 @@ class LadderProgress:
                 current.update = event.update
                 if event.update < event.updates:
                     self._show_all()
-
-    def _begin(self, job: int, host: str) -> None:
-        """Tell which machine a job is on; if it was on another before, that one is lost, and its run shown no more."""
-        lost, again = self._at.pop(job, None), job in self._hosts
-        if lost is not None:
-            lost.shown.end()
-        self._hosts.add(job)
-        self._display.say(escape(f"job {job + 1}{', which was lost, begins again' if again else ' begins'} on {host}"))
 
     def _leave(self, job: int, planned: "PlannedRun") -> None:
         if job in self._at and self._at[job].planned.name == planned.name:
@@ -274,16 +258,15 @@ class LadderProgress:
 
     def _lose(self, job: int, outcome: "Stop | LbadvisorError") -> None:
         """Tell how a job ended before its work was done, and what becomes of its run."""
-        lead = outcome if isinstance(outcome, LbadvisorError) else f"it was stopped by {outcome.signal_name}"
-        current, after = self._at.pop(job, None), ""
+        current, taken_over = self._at.pop(job, None), None
         if current is not None:
             current.shown.end()
             run = self._store.find_run(current.planned.name)
-            if run is not None and run.status is RunStatus.FAILED:
-                self._fail(current.planned, LbadvisorError(run.ended_because or str(lead)))
+            if run is not None and run.status is RunStatus.FAILED and isinstance(outcome, LbadvisorError):
+                self._fail(current.planned, outcome)
             else:
-                after = f"; another job resumes {current.planned.name} from its last checkpoint"
-        self._display.say(f"[yellow]warning[/yellow] job {job + 1}: {escape(f'{lead}{after}')}")
+                taken_over = current.planned.name
+        self._display.of_runs.show_lost(job, outcome, taken_over)
 
     def _title(self, planned: "PlannedRun") -> str:
         return f"{_arm_name(planned.arm, sized=self._sized)} s{planned.seed}"

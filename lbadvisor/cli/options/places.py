@@ -11,26 +11,22 @@ from lbadvisor.cli.options.effects import ComputedOn, refuse_without_effect
 from lbadvisor.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from lbadvisor.runs.jobs import Crew
     from lbadvisor.training.machine import Machine, MicroSize
 
 
 def machine_of(
-    machine: options.MachineOptions, words: Words, *, allow_code: bool = False, device: "torch.device | None" = None
+    machine: options.MachineOptions, words: Words, *, allow_code: bool = False, computed_on: str | None = None
 ) -> "Machine":
-    """The machine that the options name; with a `device`, another one that has it. Imports torch, which takes seconds.
+    """The machine that the options name. Imports torch, which takes seconds.
 
-    Raises `UsageError`, also for an option that has no effect on it.
+    Raises `UsageError`, also for an option that has no effect on its device, or on `computed_on` if runs train elsewhere.
     """
     from lbadvisor.training.machine import Machine
 
     code = allowed_code(words, allow_code=allow_code)
-    name = machine.device if device is None else "cpu"
-    made = Machine.here(name, machine.data_dir, _micro(machine.micro), code, machine.threads)
-    made = made if device is None else replace(made, device=device)
-    refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
+    made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code, machine.threads)
+    refuse_without_effect(words, ComputedOn(computed_on or made.device.type, machine.micro))
     return made
 
 
@@ -41,11 +37,17 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
     """
     from lbadvisor.runs.jobs import Crew
     from lbadvisor.training.environment import chosen_device, devices_like
+    from lbadvisor.training.ranks import ranks_here
 
+    if crew.devices is None and crew.ray is None and crew.jobs in (None, 1):
+        made = machine_of(machine, words)
+        return made, Crew((made.device,))
+    if ranks_here().are_several:
+        raise UsageError("torchrun's processes train one run together: leave out --jobs, --devices and --ray")
     if crew.ray is not None:
         return _ray_crew(crew.ray, machine, crew.jobs, words)
     if crew.devices is None:
-        devices = devices_like(machine.device)[: crew.jobs or 1]
+        devices = devices_like(machine.device)[: crew.jobs]
     else:
         devices = [chosen_device(name.strip()) for name in crew.devices.split(",")]
     twice = next((device for device in devices if devices.count(device) > 1), None)
@@ -57,12 +59,12 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
             f"--devices {crew.devices}: --jobs {jobs} leaves some of the {len(devices)} devices without work: give "
             f"--jobs {len(devices)} or more, or name fewer devices"
         )
-    first = machine_of(replace(machine, device=str(devices[0])), words)
-    return first, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
+    made = machine_of(replace(machine, device=str(devices[0])), words)
+    return made, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
 
 
 def _ray_crew(address: str, machine: options.MachineOptions, jobs: int | None, words: Words) -> "tuple[Machine, Crew]":
-    """The machine as each job has it, on a node of the Ray cluster that this process is connected to now; the jobs."""
+    """This machine, which need not have the GPUs of the others; and the jobs, on the cluster that it is connected to."""
     try:
         import ray  # noqa: F401
     except ModuleNotFoundError:
@@ -70,7 +72,8 @@ def _ray_crew(address: str, machine: options.MachineOptions, jobs: int | None, w
     from lbadvisor.runs.ray_jobs import connected
 
     cluster = connected(address, machine.device, machine.threads)
-    return machine_of(machine, words, device=cluster.device), cluster.crew(jobs)
+    own = replace(machine, device="cpu" if machine.device == "cpu" else "auto")
+    return machine_of(own, words, computed_on=cluster.device.type), cluster.crew(jobs)
 
 
 def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:
