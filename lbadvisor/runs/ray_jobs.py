@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import ray
 import torch
@@ -34,10 +34,11 @@ RETRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """A Ray cluster this process is connected to, and what each job is given of a node: the device, and so many CPUs.
+class RayCluster:
+    """The cluster that this process is connected to, and what each job has of a node: the device, and so many CPUs.
 
-    `nodes` are Ray's numbers of those that can hold a job, each with its machine; they have `room` for so many at once.
+    `nodes` are those that can hold a job: Ray's number and the machine's name of each. There is `room` for so many jobs
+    at once.
     """
 
     device: torch.device
@@ -46,14 +47,15 @@ class Cluster:
     room: int
 
     def crew(self, jobs: int | None) -> Crew:
-        """So many jobs, or as many as there is room for; more than that wait for one another, or for another node."""
-        each = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}" if self.device.type == "cpu" else "a GPU"
-        nodes = f"{len(self.nodes)} node{'s' if len(self.nodes) > 1 else ''}"
-        place = f"{nodes} of the Ray cluster, with {each} for each"
-        return Crew((self.device,) * (jobs or self.room), partial(on_cluster, self), place)
+        """So many jobs, by default as many as there is room for; of more, some wait until there is."""
+        each = "a GPU" if self.device.type == "cuda" else "a CPU" if self.cpus == 1 else f"{self.cpus} CPUs"
+        nodes = "1 node" if len(self.nodes) == 1 else f"{len(self.nodes)} nodes"
+        return Crew(
+            (self.device,) * (jobs or self.room), partial(on_cluster, self), f"{nodes} of Ray's with {each} each"
+        )
 
 
-def connected(address: str, device: str, threads: int | None) -> Cluster:
+def connected(address: str, device: str, threads: int | None) -> RayCluster:
     """Connect to the cluster: `auto` for the one that this machine is part of, else HOST:PORT of its head.
 
     A job has one GPU; if the device is cpu, or auto in a cluster without GPUs, it has `threads` CPUs, by default one.
@@ -61,7 +63,6 @@ def connected(address: str, device: str, threads: int | None) -> Cluster:
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: with --ray give auto, cpu or cuda, as Ray chooses each job's GPU")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     _refuse_unanswered(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -74,18 +75,14 @@ def connected(address: str, device: str, threads: int | None) -> Cluster:
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end this process before it has saved
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    has_gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
-    chosen, cpus = (
-        torch.device("cuda:0" if device == "cuda" or (device == "auto" and has_gpus) else "cpu"),
-        threads or 1,
-    )
-    needs = {"CPU": cpus} | ({"GPU": 1} if chosen.type == "cuda" else {})
+    gpus = int(device == "cuda" or (device == "auto" and any("GPU" in node["Resources"] for node in nodes)))
+    needs = {"CPU": threads or 1} | ({"GPU": 1} if gpus else {})
     room = [min(int(node["Resources"].get(kind, 0) // amount) for kind, amount in needs.items()) for node in nodes]
     if not any(room):
         wanted = " and ".join(f"{amount} {kind}{'s' if amount > 1 else ''}" for kind, amount in needs.items())
         raise UsageError(f"--ray {address}: none of the cluster's {len(nodes)} nodes has {wanted} for a job")
     able = tuple((node["NodeID"], node["NodeManagerHostname"]) for node, jobs in zip(nodes, room, strict=True) if jobs)
-    return Cluster(chosen, cpus, able, sum(room))
+    return RayCluster(torch.device("cuda:0" if gpus else "cpu"), needs["CPU"], able, sum(room))
 
 
 def _refuse_unanswered(address: str) -> None:
@@ -100,21 +97,23 @@ def _refuse_unanswered(address: str) -> None:
         raise UsageError(f"--ray {address}: no Ray cluster answers there ({reason_of(error)})") from error
 
 
-def on_cluster(cluster: Cluster, jobs: Sequence[Job]) -> JobEvents:
+def on_cluster(cluster: RayCluster, jobs: Sequence[Job]) -> JobEvents:
     """Each job in a task of Ray's; returns `together` of how they ended, and ends the connection.
 
-    A job whose process or machine dies is started again where there is room, and resumes the run that it left. Closing
-    this iterator lets every job save; one that waits for room does not begin. Raises what `together` does, and
+    A job whose process or machine dies is started again where there is room, and the run that it left is resumed.
+    Closing this iterator lets every job save; one that waits for room does not begin. Raises what `together` does, and
     `RefusedError` if the machines cannot share the work.
     """
     with _unprinted(), _shared(jobs[0].workspace.store, cluster) as (store, folder):
-        own = look(folder)
+        own, given = look(folder), jobs[0].workspace.machine.data_dir
         _check(cluster, own)
+        data_dir = None if given == default_data_dir() else given.absolute()
         here = _on(ray.get_runtime_context().get_node_id())
         post = ray.remote(num_cpus=0)(Post).options(scheduling_strategy=here).remote()
         gpus = int(cluster.device.type == "cuda")
         serve = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_serve)
-        tasks = {serve.remote(_Sent.of(job, store, folder, own), post): job.number for job in jobs}
+        sent = [replace(job, workspace=replace(job.workspace, store=store)) for job in jobs]
+        tasks = {serve.remote(job, data_dir, own, post): job.number for job in sent}
         begun: set[int] = set()
         ends: list[JobEnds] = []
         try:
@@ -132,6 +131,26 @@ def on_cluster(cluster: Cluster, jobs: Sequence[Job]) -> JobEvents:
                 ray.wait(list(tasks), num_returns=len(tasks))
 
 
+def _serve(job: Job, data_dir: Path | None, own: NodeView, post: Any) -> JobEnds:
+    """What a task does; `data_dir` None is this machine's own."""
+    seen = look(own.folder)
+    fault = seen.fault(own)
+    if fault is not None:  # the machine joined the cluster later
+        return JobEnds(RefusedError(fault))
+    os.environ["LBADVISOR_CHECKPOINTS"] = str(own.folder.parent.parent)
+    machine = replace(job.workspace.machine, data_dir=data_dir or default_data_dir())
+    last: list[Any] = []
+
+    def tell(event: object) -> None:
+        # Without waiting for it: meanwhile Ray would give this task's CPUs to another.
+        last[:] = [post.tell.remote(job.number, pickle.dumps(event))]
+
+    tell(JobBegins(seen.host))
+    end = done(replace(job, workspace=replace(job.workspace, machine=machine)), tell)
+    ray.wait(last)
+    return end
+
+
 def _heard(told: Sequence[tuple[int, bytes]], begun: set[int]) -> Iterator[tuple[int, Any]]:
     """What jobs told; one that has `begun` already begins again."""
     if not told:
@@ -144,9 +163,10 @@ def _heard(told: Sequence[tuple[int, bytes]], begun: set[int]) -> Iterator[tuple
         yield job, event
 
 
-def _end_of(task: "ray.ObjectRef[JobEnds]") -> JobEnds:
+def _end_of(task: Any) -> JobEnds:
     try:
-        return ray.get(task)
+        end: JobEnds = ray.get(task)
+        return end
     except RayError as error:
         return JobEnds(LbadvisorError(_reason_of(error)))
 
@@ -167,7 +187,7 @@ def _unprinted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shared(store: Store, cluster: Cluster) -> Iterator[tuple[Store, Path]]:
+def _shared(store: Store, cluster: RayCluster) -> Iterator[tuple[Store, Path]]:
     """The store by an absolute path, and a folder beside its checkpoints of which this process holds the lock.
 
     Raises `RefusedError` for a file if the cluster is of several machines.
@@ -188,7 +208,7 @@ def _shared(store: Store, cluster: Cluster) -> Iterator[tuple[Store, Path]]:
             yield sent, folder
 
 
-def _check(cluster: Cluster, own: NodeView) -> None:
+def _check(cluster: RayCluster, own: NodeView) -> None:
     """Look from every node, before anything is trained. Raises `RefusedError`."""
     task = ray.remote(num_cpus=0, max_retries=0)(look)
     seen_from = [task.options(scheduling_strategy=_on(node)).remote(own.folder) for node, _ in cluster.nodes]
@@ -203,48 +223,3 @@ def _check(cluster: Cluster, own: NodeView) -> None:
 
 def _on(node: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node, soft=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A job for another machine: its paths are absolute, and its data folder that machine's own if none is given."""
-
-    job: Job
-    folder: Path
-    own: NodeView
-    has_own_data: bool
-
-    @classmethod
-    def of(cls, job: Job, store: Store, folder: Path, own: NodeView) -> Self:
-        machine = job.workspace.machine
-        sent = replace(machine, data_dir=machine.data_dir.absolute())
-        workspace = replace(job.workspace, store=store, machine=sent)
-        return cls(replace(job, workspace=workspace), folder, own, machine.data_dir == default_data_dir())
-
-    def here(self) -> Job:
-        """The job on this machine."""
-        os.environ["LBADVISOR_CHECKPOINTS"] = str(self.folder.parent.parent)
-        if not self.has_own_data:
-            return self.job
-        workspace = self.job.workspace
-        return replace(
-            self.job, workspace=replace(workspace, machine=replace(workspace.machine, data_dir=default_data_dir()))
-        )
-
-
-def _serve(sent: _Sent, post: Any) -> JobEnds:
-    """What a task does."""
-    seen, job = look(sent.folder), sent.here()
-    fault = seen.fault(sent.own)
-    if fault is not None:  # the machine joined the cluster later
-        return JobEnds(RefusedError(fault))
-
-    def tell(event: object) -> None:
-        # Without waiting for it: meanwhile Ray would give this task's CPUs to another.
-        last[:] = [post.tell.remote(job.number, pickle.dumps(event))]
-
-    last: list[Any] = []
-    tell(JobBegins(seen.host))
-    end = done(job, tell)
-    ray.wait(last)
-    return end

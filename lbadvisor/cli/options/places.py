@@ -20,7 +20,7 @@ def machine_of(
 ) -> "Machine":
     """The machine that the options name. Imports torch, which takes seconds.
 
-    Raises `UsageError`, also for an option that has no effect on its device, or on `computed_on` if runs train elsewhere.
+    Raises `UsageError`, also for an option that has no effect on its device; if runs train elsewhere, on `computed_on`.
     """
     from lbadvisor.training.machine import Machine
 
@@ -64,7 +64,7 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
 
 
 def _ray_crew(address: str, machine: options.MachineOptions, jobs: int | None, words: Words) -> "tuple[Machine, Crew]":
-    """This machine, which need not have the GPUs of the others; and the jobs, on the cluster that it is connected to."""
+    """The machine that is here, which may lack the cluster's GPUs; and the jobs, on the cluster it is connected to."""
     try:
         import ray  # noqa: F401
     except ModuleNotFoundError:
