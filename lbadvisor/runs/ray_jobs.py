@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lbadvisor.errors import LbadvisorError, RefusedError, UsageError, reason_of
 from lbadvisor.runs.databases import opened_to_train
 from lbadvisor.runs.jobs import QUIET_SECONDS, Crew, Job, JobBegins, JobEnds, JobEvents, Silence, done, together
-from lbadvisor.runs.ray_node import NodeView, Post, look
+from lbadvisor.runs.ray_node import Held, Post
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import only_process
 from lbadvisor.training.data.preparation import default_data_dir
@@ -35,10 +35,9 @@ RETRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class RayCluster:
-    """The cluster that this process is connected to, and what each job has of a node: the device, and so many CPUs.
+    """The cluster that this process is connected to, and what a job has of a node: the device, and so many CPUs.
 
-    `nodes` are those that can hold a job: Ray's number and the machine's name of each. There is `room` for so many jobs
-    at once.
+    `nodes` are those that can hold a job, each by Ray's number and its machine's name; all have `room` for so many.
     """
 
     device: torch.device
@@ -48,11 +47,9 @@ class RayCluster:
 
     def crew(self, jobs: int | None) -> Crew:
         """So many jobs, by default as many as there is room for; of more, some wait until there is."""
-        each = "a GPU" if self.device.type == "cuda" else "a CPU" if self.cpus == 1 else f"{self.cpus} CPUs"
-        nodes = "1 node" if len(self.nodes) == 1 else f"{len(self.nodes)} nodes"
-        return Crew(
-            (self.device,) * (jobs or self.room), partial(on_cluster, self), f"{nodes} of Ray's with {each} each"
-        )
+        each = "a GPU" if self.device.type == "cuda" else f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
+        place = f"{len(self.nodes)} node{'s' if len(self.nodes) > 1 else ''} of Ray's, with {each} each"
+        return Crew((self.device,) * (jobs or self.room), partial(on_cluster, self), place)
 
 
 def connected(address: str, device: str, threads: int | None) -> RayCluster:
@@ -104,22 +101,25 @@ def on_cluster(cluster: RayCluster, jobs: Sequence[Job]) -> JobEvents:
     Closing this iterator lets every job save; one that waits for room does not begin. Raises what `together` does, and
     `RefusedError` if the machines cannot share the work.
     """
-    with _unprinted(), _shared(jobs[0].workspace.store, cluster) as (store, folder):
-        own, given = look(folder), jobs[0].workspace.machine.data_dir
-        _check(cluster, own)
-        data_dir = None if given == default_data_dir() else given.absolute()
-        here = _on(ray.get_runtime_context().get_node_id())
-        post = ray.remote(num_cpus=0)(Post).options(scheduling_strategy=here).remote()
+    with _unprinted(), _held(jobs[0].workspace.store, cluster) as (store, held):
+        _check(cluster, held)
+        post = (
+            ray.remote(num_cpus=0)(Post)
+            .options(scheduling_strategy=_on(ray.get_runtime_context().get_node_id()))
+            .remote()
+        )
+        data_dir = jobs[0].workspace.machine.data_dir
+        given = None if data_dir == default_data_dir() else data_dir.absolute()
         gpus = int(cluster.device.type == "cuda")
         serve = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_serve)
         sent = [replace(job, workspace=replace(job.workspace, store=store)) for job in jobs]
-        tasks = {serve.remote(job, data_dir, own, post): job.number for job in sent}
-        begun: set[int] = set()
+        tasks = {serve.remote(job, given, held, post): job.number for job in sent}
         ends: list[JobEnds] = []
         try:
             while tasks:
                 ended, _ = ray.wait(list(tasks), timeout=QUIET_SECONDS)
-                yield from _heard(ray.get(post.told.remote()), begun)
+                told = ray.get(post.told.remote())
+                yield from [(job, pickle.loads(event)) for job, event in told] or [(0, Silence())]
                 for task in ended:
                     ends.append(_end_of(task))
                     yield tasks.pop(task), ends[-1]
@@ -131,13 +131,12 @@ def on_cluster(cluster: RayCluster, jobs: Sequence[Job]) -> JobEvents:
                 ray.wait(list(tasks), num_returns=len(tasks))
 
 
-def _serve(job: Job, data_dir: Path | None, own: NodeView, post: Any) -> JobEnds:
+def _serve(job: Job, data_dir: Path | None, held: Held, post: Any) -> JobEnds:
     """What a task does; `data_dir` None is this machine's own."""
-    seen = look(own.folder)
-    fault = seen.fault(own)
+    fault = held.fault()
     if fault is not None:  # the machine joined the cluster later
         return JobEnds(RefusedError(fault))
-    os.environ["LBADVISOR_CHECKPOINTS"] = str(own.folder.parent.parent)
+    os.environ["LBADVISOR_CHECKPOINTS"] = str(held.folder.parent.parent)
     machine = replace(job.workspace.machine, data_dir=data_dir or default_data_dir())
     last: list[Any] = []
 
@@ -145,22 +144,10 @@ def _serve(job: Job, data_dir: Path | None, own: NodeView, post: Any) -> JobEnds
         # Without waiting for it: meanwhile Ray would give this task's CPUs to another.
         last[:] = [post.tell.remote(job.number, pickle.dumps(event))]
 
-    tell(JobBegins(seen.host))
+    tell(JobBegins(socket.gethostname(), ray.get(post.begins_again.remote(job.number))))
     end = done(replace(job, workspace=replace(job.workspace, machine=machine)), tell)
     ray.wait(last)
     return end
-
-
-def _heard(told: Sequence[tuple[int, bytes]], begun: set[int]) -> Iterator[tuple[int, Any]]:
-    """What jobs told; one that has `begun` already begins again."""
-    if not told:
-        yield 0, Silence()
-    for job, sent in told:
-        event = pickle.loads(sent)
-        if isinstance(event, JobBegins):
-            event = replace(event, again=job in begun)
-            begun.add(job)
-        yield job, event
 
 
 def _end_of(task: Any) -> JobEnds:
@@ -187,8 +174,8 @@ def _unprinted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shared(store: Store, cluster: RayCluster) -> Iterator[tuple[Store, Path]]:
-    """The store by an absolute path, and a folder beside its checkpoints of which this process holds the lock.
+def _held(store: Store, cluster: RayCluster) -> Iterator[tuple[Store, Held]]:
+    """The store by an absolute path, and what the nodes must share with this machine.
 
     Raises `RefusedError` for a file if the cluster is of several machines.
     """
@@ -205,16 +192,16 @@ def _shared(store: Store, cluster: RayCluster) -> Iterator[tuple[Store, Path]]:
     with opened_to_train(address) as sent, tempfile.TemporaryDirectory(prefix="ray-", dir=checkpoints) as name:
         folder = Path(name)
         with only_process(folder, "on the cluster"):
-            yield sent, folder
+            yield sent, Held.here(folder)
 
 
-def _check(cluster: RayCluster, own: NodeView) -> None:
+def _check(cluster: RayCluster, held: Held) -> None:
     """Look from every node, before anything is trained. Raises `RefusedError`."""
-    task = ray.remote(num_cpus=0, max_retries=0)(look)
-    seen_from = [task.options(scheduling_strategy=_on(node)).remote(own.folder) for node, _ in cluster.nodes]
-    for (_, host), seen in zip(cluster.nodes, seen_from, strict=True):
+    look = ray.remote(num_cpus=0, max_retries=0)(Held.fault)
+    faults = [look.options(scheduling_strategy=_on(node)).remote(held) for node, _ in cluster.nodes]
+    for (_, host), seen in zip(cluster.nodes, faults, strict=True):
         try:
-            fault = ray.get(seen, timeout=LOOK_SECONDS).fault(own)
+            fault = ray.get(seen, timeout=LOOK_SECONDS)
         except RayError as error:
             fault = f"lbadvisor does not start on {host}: {_reason_of(error)}"
         if fault is not None:
