@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -257,3 +258,29 @@ def test_a_cluster_that_does_not_share_database_and_checkpoints_is_refused(
     )
     assert "but does not notice that" in refused("--db", str(database))
     assert runs(database) == []
+
+
+@needs_ray
+@pytest.mark.skipif(not is_permitted(), reason="needs the right to give a process a host name and mounts of its own")
+def test_machines_that_share_a_server_and_a_folder_train_one_ladder(
+    nodes: RayNodes,
+    forked: Callable[..., Any],
+    postgresql_database: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other machine learns where the checkpoints lie from this one."""
+    nodes.start(*elsewhere("hostname gpu-b"))
+    monkeypatch.setenv("LBADVISOR_CHECKPOINTS", "shared")
+    monkeypatch.chdir(tmp_path)
+    words = ("ladder", DIGITS, "--to", "1024", "--arms", "sb,lb", "--seeds", "2", "--threads", "1")
+    tables = []
+    for more in (("--db", postgresql_database("template1"), "--ray", nodes.address), ("--db", "straight.db")):
+        process = forked(*words, *more)
+        out, err = process.communicate(120)
+        assert process.returncode == 0, err
+        tables.append((out, set(re.findall("job [12] begins on (.*)", err))))
+    (spread, machines), (straight, _) = tables
+    assert spread == straight
+    assert machines == {socket.gethostname(), "gpu-b"}
+    assert len({checkpoint.parent for checkpoint in tmp_path.glob("shared/*/*/*.ckpt")}) == 4
