@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pickle
+import shutil
 import signal
 import socket
 import tempfile
@@ -23,7 +24,7 @@ from lbadvisor.runs.databases import opened_to_train
 from lbadvisor.runs.jobs import QUIET_SECONDS, Crew, Job, JobBegins, JobEnds, JobEvents, Silence, done, together
 from lbadvisor.runs.ray_node import Held, Post
 from lbadvisor.store import Store
-from lbadvisor.store.run_folder import only_process
+from lbadvisor.store.run_folder import is_in_training, only_process
 from lbadvisor.training.data.preparation import default_data_dir
 
 CONNECT_SECONDS = 5.0
@@ -189,6 +190,9 @@ def _held(store: Store, cluster: RayCluster) -> Iterator[tuple[Store, Held]]:
     address = store.address.absolute() if isinstance(store.address, Path) else store.address
     checkpoints = store.checkpoints.absolute()
     checkpoints.mkdir(parents=True, exist_ok=True)
+    for left in checkpoints.glob("ray-*"):
+        if not is_in_training(left):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
     with opened_to_train(address) as sent, tempfile.TemporaryDirectory(prefix="ray-", dir=checkpoints) as name:
         folder = Path(name)
         with only_process(folder, "on the cluster"):
