@@ -93,6 +93,15 @@ OF_EVERY_RUN = (UsageError, RefusedError, RankError)
 """What a command's other runs would meet as well; any other error is of the one run that raised it."""
 
 
+def as_ours(error: Exception) -> LbadvisorError:
+    """The error itself, or one that says what was not expected."""
+    if isinstance(error, LbadvisorError):
+        return error
+    ours = LbadvisorError(f"unexpected {type(error).__name__}: {error}")
+    ours.__cause__ = error
+    return ours
+
+
 def reason_of(error: BaseException) -> str:
     """The message of an error from the system or another library, as one line: `Permission denied`."""
     cause = getattr(error, "reason", None)  # wrapped by a failed download

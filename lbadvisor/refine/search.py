@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from lbadvisor.errors import OF_EVERY_RUN, LbadvisorError
+from lbadvisor.errors import OF_EVERY_RUN, LbadvisorError, as_ours
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search_space import Point
@@ -83,8 +83,9 @@ def search(
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
     Closing the iterator, or a kill, leaves the trial to whoever claims it next. The points start with `first`, then the
     theories', then those of `propose`; the search also ends once every point has been tried. A trial that fails is
-    left as it is by all searches that began before, as this one did at `since`.
+    left as it is by all searches that began before; this one began at `since`, or begins now.
     """
+    since = since or datetime.now(UTC)
     spent_at: list[BudgetSpent] = []
 
     def choose(ended: Sequence[Trial], running: Sequence[Point]) -> Point | None:
@@ -99,7 +100,7 @@ def search(
         return point
 
     while True:
-        claimed = study.claim(limits.trials, choose, since=since)
+        claimed = study.claim(limits.trials, choose, since)
         match claimed:
             case None:
                 if spent_at:
@@ -118,8 +119,8 @@ def search(
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
                 except OF_EVERY_RUN:
                     raise
-                except LbadvisorError as error:
+                except Exception as error:
                     study.fail(claimed)
-                    yield TrialFails(claimed.number, error)
+                    yield TrialFails(claimed.number, as_ours(error))
                 finally:
                     claimed.lock.release()

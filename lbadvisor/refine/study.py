@@ -34,6 +34,7 @@ POINT = "point"
 FAILED = "failed"
 """The one that stores when the evaluation of a trial that is still running last failed, in seconds since 1970."""
 PRUNES_AFTER_TRIALS = 3
+LATER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class SharedStudy:
                 )
             return len(new)
 
-    def claim(self, wanted: int, choose: Choose, *, since: datetime | None = None) -> Claim | Busy | None:
+    def claim(self, wanted: int, choose: Choose, since: datetime = LATER) -> Claim | Busy | None:
         """A trial for this process: an abandoned one first, else a new one while there are fewer than `wanted`.
 
         One that failed `since` then is left for later. None if nothing is left to do, now or later.
@@ -145,7 +146,7 @@ class SharedStudy:
         with _explained(self.name), self._lock:
             running, failed = [], []
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if since is not None and frozen.user_attrs.get(FAILED, 0) >= since.timestamp():
+                if frozen.user_attrs.get(FAILED, 0) >= since.timestamp():
                     failed.append(self._point(frozen))
                     continue
                 lock = self._try_lock(frozen.number)

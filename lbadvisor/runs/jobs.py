@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import torch
 
-from lbadvisor.errors import LbadvisorError
+from lbadvisor.errors import LbadvisorError, as_ours
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.runs.following import Stop, follow
@@ -220,10 +220,8 @@ def done(job: Job, tell: Callable[[object], None]) -> JobEnds:
     try:
         ended = follow(_heard(job), show, begins=begins_a_run)
         return JobEnds(ended if isinstance(ended, Stop) else None)
-    except LbadvisorError as error:
-        return JobEnds(error)
     except Exception as error:
-        return JobEnds(LbadvisorError(f"unexpected {type(error).__name__}: {error}"))
+        return JobEnds(as_ours(error))
 
 
 def _heard(job: Job) -> Generator[Any, None, Any]:

@@ -25,7 +25,6 @@ from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, Run, RunStatus
 
 if TYPE_CHECKING:
-    from lbadvisor.runs.following import Stop
     from lbadvisor.runs.ladder import RunEnds, Waits
     from lbadvisor.runs.ladder_runs import PlannedRun
     from lbadvisor.store import Store
@@ -217,7 +216,9 @@ class LadderProgress:
                 self._end(event)
             case RunFails(planned=planned, error=error):
                 self._leave(job, planned)
-                self._fail(planned, error)
+                if planned.name not in self.failed:
+                    self.failed[planned.name] = error
+                    self._display.say(f"[red]failed[/red] {escape(f'{self._title(planned)}: {error}')}")
             case Waits():
                 if not self._at:  # jobs wait for one another
                     self._display.show_wait(event)
@@ -226,8 +227,10 @@ class LadderProgress:
                     self._at.pop(job).shown.end()
                 self._display.of_runs.show_begun(job, event)
             case JobEnds(outcome=outcome):
-                if outcome is not None:
-                    self._lose(job, outcome)
+                lost = self._at.pop(job, None)
+                if lost is not None:
+                    lost.shown.end()
+                self._display.of_runs.show_lost(job, outcome, None if lost is None else lost.planned.name)
             case Silence():
                 pass
             case _:
@@ -250,23 +253,6 @@ class LadderProgress:
         measurements, of = self._store.measurements(event.run.number), len(self._runs)
         title = f"{len(self._done):>{len(str(of))}}/{of} {self._title(planned)}"
         self._display.show_end(event.run, measurements, title, was_there=planned.name in self._there)
-
-    def _fail(self, planned: "PlannedRun", error: LbadvisorError) -> None:
-        if planned.name not in self.failed:
-            self.failed[planned.name] = error
-            self._display.say(f"[red]failed[/red] {escape(f'{self._title(planned)}: {error}')}")
-
-    def _lose(self, job: int, outcome: "Stop | LbadvisorError") -> None:
-        """Tell how a job ended before its work was done, and what becomes of its run."""
-        current, taken_over = self._at.pop(job, None), None
-        if current is not None:
-            current.shown.end()
-            run = self._store.find_run(current.planned.name)
-            if run is not None and run.status is RunStatus.FAILED and isinstance(outcome, LbadvisorError):
-                self._fail(current.planned, outcome)
-            else:
-                taken_over = current.planned.name
-        self._display.of_runs.show_lost(job, outcome, taken_over)
 
     def _title(self, planned: "PlannedRun") -> str:
         return f"{_arm_name(planned.arm, sized=self._sized)} s{planned.seed}"
