@@ -11,23 +11,26 @@ def are_started() -> bool:
 
 
 def run_on_ranks(command: Callable[[], object]) -> None:
-    """Run the command on rank 0, and train what it trains on the others. Raises what the command raises."""
+    """Run the command on rank 0, and train what it trains on the others; all of them exit with the same code.
+
+    Raises what the command raises.
+    """
     from lbadvisor.runs.attending import attend
     from lbadvisor.runs.signals import handled_by
     from lbadvisor.training.ranks import joined
 
-    code: str | int | None = 0
+    code = 0
     with joined() as ranks:
         if ranks.is_first:
             try:
                 command()
             except SystemExit as end:
-                code = end.code
-            ranks.tell(None)
+                code = int(end.code or 0)
+            ranks.tell(code)
         else:
             # Rank 0 says when to stop.
             with handled_by(lambda *_: None):
-                attend(ranks)
+                code = attend(ranks)
         # What still holds a part of the group must go before it is closed.
         gc.collect()
     raise SystemExit(code)

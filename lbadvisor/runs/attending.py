@@ -53,10 +53,10 @@ def brief(machine: Machine, state: TrainState) -> None:
     ranks.wait()
 
 
-def attend(ranks: Ranks) -> None:
-    """Train what rank 0 says, until it says that there is no more. Raises the errors of `errors.py`."""
+def attend(ranks: Ranks) -> int:
+    """Train what rank 0 says, until it tells the exit code. Raises the errors of `errors.py`."""
     prepared: tuple[Recipe, Dataset] | None = None
-    while (briefing := ranks.told()) is not None:
+    while isinstance(briefing := ranks.told(), Briefing):
         machine = replace(briefing.machine, device=chosen_device(briefing.machine.device.type, ranks), ranks=ranks)
         make_deterministic(machine.device)
         recipe = briefing.recipe
@@ -64,6 +64,7 @@ def attend(ranks: Ranks) -> None:
         if prepared is None or (prepared[0].data, prepared[0].task) != (recipe.data, recipe.task):
             prepared = recipe, load_dataset(recipe, machine.data_dir, machine.device, machine.code)
         _train(briefing, machine, prepared[1])
+    return int(briefing)
 
 
 def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:

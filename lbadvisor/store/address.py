@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 DEFAULT_FILE = "db/lbadvisor.db"
-FORM = "postgresql+psycopg://USER@HOST/DATABASE"
+DRIVER = "postgresql+psycopg"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,7 +52,7 @@ def _server_address(text: str) -> ServerAddress:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    scheme, give = text.partition("://")[0], f"give a file, or {FORM}"
+    scheme, give = text.partition("://")[0], f"give a file, or {DRIVER}://USER@HOST/DATABASE"
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -62,8 +62,8 @@ def _server_address(text: str) -> ServerAddress:
     address = ServerAddress(url)
     if url.get_backend_name() == "sqlite":
         raise UsageError(f"database {address}: for SQLite, name the file itself")
-    if url.drivername != "postgresql+psycopg":
-        raise UsageError(f"database {address}: {url.drivername} is not supported: {give}")
+    if url.drivername != DRIVER:
+        raise UsageError(f"database {address}: a URL begins with {DRIVER}://, not {url.drivername}://: {give}")
     if not url.database:
         raise UsageError(f"database {address}: the URL names no database: {give}")
     return address

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lbadvisor.batch_cuts import EVERYTHING, share_of
 from lbadvisor.errors import RankError
+from lbadvisor.training.meeting_store import meeting_store, missing_ranks
 
 TIMEOUT_SECONDS = 600.0
 """How long a rank waits for another within an update, unless LBADVISOR_RANK_TIMEOUT says otherwise."""
@@ -30,7 +31,7 @@ PATIENCE = timedelta(days=365)
 class Ranks:
     """One of `size` processes that train together, `rank` of them; `of_machine` are those on this machine.
 
-    `briefing` is the process group in which rank 0 tells the others what to train; None alone.
+    `briefing` is the process group in which rank 0 tells the others what to train, `store` where they met; None alone.
     """
 
     rank: int = 0
@@ -38,6 +39,7 @@ class Ranks:
     local_rank: int = 0
     of_machine: int = 1
     briefing: Any = None
+    store: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -56,7 +58,7 @@ class Ranks:
     def total(self, values: Tensor) -> Tensor:
         """The sum of all ranks' tensors, which are of one shape: in place."""
         if self.are_several:
-            with naming_lost_ranks(self):
+            with naming_lost_ranks():
                 dist.all_reduce(values)
         return values
 
@@ -65,7 +67,7 @@ class Ranks:
         if not self.are_several:
             return values[None]
         rows = values.new_empty(self.size, *values.shape)
-        with naming_lost_ranks(self):
+        with naming_lost_ranks():
             dist.all_gather(list(rows.unbind()), values)
         return rows
 
@@ -74,22 +76,22 @@ class Ranks:
         return bool(self.total(torch.tensor(int(stop)))) if self.are_several else stop
 
     def tell(self, briefing: object) -> None:
-        """Tell the others, who are `told` of it, what to do; None: nothing more."""
+        """Tell the others, who are `told` of it, what to do: an exit code ends them."""
         if self.are_several:
-            with naming_lost_ranks(self):
+            with naming_lost_ranks():
                 dist.broadcast_object_list([briefing], 0, self.briefing, torch.device("cpu"))
 
     def told(self) -> Any:
-        """What rank 0 tells; None if it has ended, for it says itself why."""
-        heard = [None]
-        with contextlib.suppress(RankError), naming_lost_ranks(self):
+        """What rank 0 tells; 1, the exit code, if it has ended without a word to the others: it says itself why."""
+        heard: list[Any] = [1]
+        with contextlib.suppress(RankError), naming_lost_ranks():
             dist.broadcast_object_list(heard, 0, self.briefing, torch.device("cpu"))
         return heard[0]
 
     def wait(self) -> None:
         """Wait, however long, until every rank is here."""
         if self.are_several:
-            with naming_lost_ranks(self):
+            with naming_lost_ranks():
                 dist.barrier(self.briefing)
 
 
@@ -109,17 +111,19 @@ def joined() -> Iterator[Ranks]:
     Leaves only when all of them have done their work: a group that is closed while one still talks ends it.
     """
     global _here
-    timeout = timedelta(seconds=float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS)))
+    timeout = timedelta(seconds=_timeout())
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     of_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     backend = "gloo"
     if torch.cuda.device_count() >= of_machine:
         torch.cuda.set_device(local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=timeout)
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = meeting_store(rank)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     try:
         briefing = dist.new_group(backend="gloo", timeout=PATIENCE)
-        _here = Ranks(dist.get_rank(), dist.get_world_size(), local_rank, of_machine, briefing)
+        _here = Ranks(rank, size, local_rank, of_machine, briefing, store)
         yield _here
         _here.wait()
     finally:
@@ -128,18 +132,24 @@ def joined() -> Iterator[Ranks]:
 
 
 @contextmanager
-def naming_lost_ranks(ranks: Ranks) -> Iterator[None]:
+def naming_lost_ranks() -> Iterator[None]:
     """While entered, torch's error for a rank that has ended or does not answer is a `RankError`."""
-    if not ranks.are_several:
-        yield
-        return
     try:
         yield
-    except (dist.DistBackendError, dist.DistNetworkError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        if not isinstance(error, dist.DistError) and "gloo" not in reason and "peer" not in reason:
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        if not isinstance(error, dist.DistError) and "gloo" not in said:
             raise
+        ranks = _here
+        missing = missing_ranks(ranks.store, ranks.rank, ranks.size) if ranks.are_several else []
+        lost = f"rank {missing[0]}" if len(missing) == 1 else "another rank"
+        how = f"did not answer for {_timeout():g} s" if "Timed out" in said else "ended or does not answer"
+        because = f" ({said})" if isinstance(error, dist.DistError) else ""
         raise RankError(
-            f"rank {ranks.rank} of {ranks.size} lost another rank, which ended or did not answer ({reason}): see what "
-            "that one said; start all of them again, and the run resumes from its last checkpoint"
+            f"rank {ranks.rank} of {ranks.size} lost {lost}, which {how}{because}: see what it said; the same command "
+            "resumes the run from its last checkpoint"
         ) from error
+
+
+def _timeout() -> float:
+    return float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS))

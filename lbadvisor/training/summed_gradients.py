@@ -7,7 +7,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from lbadvisor.training.compilation import Forward
-from lbadvisor.training.ranks import Ranks
+from lbadvisor.training.ranks import Ranks, naming_lost_ranks
 
 
 def distributed(forward: Forward, ranks: Ranks, device: torch.device) -> Forward:
@@ -19,9 +19,10 @@ def distributed(forward: Forward, ranks: Ranks, device: torch.device) -> Forward
         return forward
     assert isinstance(forward, torch.nn.Module)
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(
-        forward, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
-    )
+    with naming_lost_ranks():
+        return DistributedDataParallel(
+            forward, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
+        )
 
 
 @contextmanager
@@ -33,5 +34,5 @@ def summing(forward: Forward, *, is_last: bool) -> Iterator[int]:
     if not isinstance(forward, DistributedDataParallel):
         yield 1
         return
-    with nullcontext() if is_last else forward.no_sync():
+    with naming_lost_ranks(), nullcontext() if is_last else forward.no_sync():
         yield forward.process_group.size()

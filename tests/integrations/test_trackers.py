@@ -28,7 +28,7 @@ def store(tmp_path):
 
 
 def log_in(store):
-    with lbadvisor.record("mine", SETTINGS, 7, store.path, program="my loop", resume=True) as run:
+    with lbadvisor.record("mine", SETTINGS, 7, store.address, program="my loop", resume=True) as run:
         run.log(30, loss=0.75)
 
 
@@ -170,7 +170,7 @@ def test_what_was_written_in_part_is_replaced(store, tracked):
 
 def test_a_diverged_run_keeps_its_infinite_loss(store, tracked):
     store.delete_run(1)
-    with lbadvisor.record("gone", SETTINGS, 0, store.path) as run:
+    with lbadvisor.record("gone", SETTINGS, 0, store.address) as run:
         run.log(1, loss=math.inf)
     list(write_to_mlflow(store, store.run("gone"), str(tracked)))
     _, (found,) = runs_in(tracked, store)
@@ -180,7 +180,7 @@ def test_a_diverged_run_keeps_its_infinite_loss(store, tracked):
 
 @pytest.mark.usefixtures("tensorboard")
 def test_the_command_writes_every_run_to_both_and_says_where(store, tracked, tmp_path):
-    words = ("runs", "export", "--tensorboard", "logs", "--mlflow", str(tracked), "--db", str(store.path))
+    words = ("runs", "export", "--tensorboard", "logs", "--mlflow", str(tracked), "--db", str(store.address))
     command = (sys.executable, "-m", "lbadvisor", *words)
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ended.stdout == ""

@@ -4,13 +4,14 @@ import multiprocessing
 import pickle
 from pathlib import Path
 
+import pytest
 import torch
 
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.runs.runner import RunRequest, train_run
 from lbadvisor.runs.workspace import Workspace
-from lbadvisor.store import Store, check
+from lbadvisor.store import Store, address_of, check
 from lbadvisor.training.machine import Machine
 
 DIGITS = scaled(load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", ()), 0.02)
@@ -35,20 +36,24 @@ def test_a_workspace_reads_as_empty_and_makes_nothing_until_a_run_begins(tmp_pat
 def test_a_training_opens_its_database_once(tmp_path, monkeypatch):
     opened = []
     start = Store.__init__
-    monkeypatch.setattr(Store, "__init__", lambda self, file: (opened.append(file.path), start(self, file))[1])
+    monkeypatch.setattr(Store, "__init__", lambda self, one: (opened.append(one.address), start(self, one))[1])
     with Workspace.open(tmp_path / "runs.db", Machine(CPU, tmp_path)) as workspace:
         list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
         list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
     assert opened == [tmp_path / "runs.db"]
 
 
-def test_forked_and_spawned_processes_connect_anew_beside_the_one_that_opened_it(tmp_path):
-    """SQLite's files are damaged by a connection that two processes share."""
-    with Workspace.open(tmp_path / "runs.db", Machine(CPU, tmp_path)) as workspace:
+@pytest.mark.parametrize("kind", ["file", "server"])
+def test_forked_and_spawned_processes_connect_anew_beside_the_one_that_opened_it(tmp_path, kind, request):
+    """SQLite's files are damaged by a connection that two processes share, and a server's answers mixed up."""
+    on_server = kind == "server"
+    database = request.getfixturevalue("postgresql_database")("made") if on_server else tmp_path / "runs.db"
+    with Workspace.open(database, Machine(CPU, tmp_path)) as workspace:
         store = workspace.store
         list(train_run(workspace, RunRequest(DIGITS, None, "a", 0)))
         number = store.run("a").number
-        assert pickle.loads(pickle.dumps(workspace)).store.runs() == store.runs()
+        with pickle.loads(pickle.dumps(workspace)).store as sent:
+            assert sent.runs() == store.runs()
         for method, last in (("fork", 1003), ("spawn", 2003)):
             # A bound method, for a spawned process cannot import a test.
             processes = [
@@ -63,7 +68,7 @@ def test_forked_and_spawned_processes_connect_anew_beside_the_one_that_opened_it
                 process.join(60)
             assert [process.exitcode for process in processes] == [0, 0, 0]
             assert store.run("a").update == last
-    assert check(tmp_path / "runs.db") == []
+    assert check(address_of(database)) == []
 
 
 def test_a_store_that_only_reads_makes_no_missing_file(tmp_path):

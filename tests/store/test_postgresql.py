@@ -41,10 +41,13 @@ def lab(made: DatabaseAddress) -> Iterator[Store]:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("postgresql://lab@host/runs", r"postgresql is not supported: give a file, or postgresql\+psycopg://"),
-        ("postgres://lab@host/runs", "postgres is not supported"),
-        ("postgresql+psycopg2://lab@host/runs", r"postgresql\+psycopg2 is not supported"),
-        ("mysql+pymysql://lab@host/runs", r"mysql\+pymysql is not supported"),
+        (
+            "postgresql://lab@host/runs",
+            r"begins with postgresql\+psycopg://, not postgresql://: give a file, or postgresql\+psycopg://USER",
+        ),
+        ("postgres://lab@host/runs", "not postgres://"),
+        ("postgresql+psycopg2://lab@host/runs", r"not postgresql\+psycopg2://"),
+        ("mysql+pymysql://lab@host/runs", r"not mysql\+pymysql://"),
         ("sqlite:///db/runs.db", "for SQLite, name the file itself"),
         ("postgresql+psycopg://lab@host", "the URL names no database"),
         ("postgresql+psycopg://lab@host/", "the URL names no database"),

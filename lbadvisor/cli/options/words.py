@@ -11,7 +11,9 @@ from lbadvisor.planning.request import BetasRule, WeightDecayRule
 
 Database = Annotated[
     str | None,
-    typer.Option("--db", metavar="FILE", help="Database file or URL. Default: LBADVISOR_DB, else db/lbadvisor.db."),
+    typer.Option(
+        "--db", metavar="FILE|URL", help="Database: a file or a server's. Default: LBADVISOR_DB, else db/lbadvisor.db."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
