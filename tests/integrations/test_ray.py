@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import re
 import secrets
@@ -262,7 +263,7 @@ def test_a_cluster_that_does_not_share_database_and_checkpoints_is_refused(
 
 @needs_ray
 @pytest.mark.skipif(not is_permitted(), reason="needs the right to give a process a host name and mounts of its own")
-def test_machines_that_share_a_server_and_a_folder_train_one_ladder(
+def test_machines_that_share_a_server_and_a_folder_share_a_ladder_and_a_search(
     nodes: RayNodes,
     forked: Callable[..., Any],
     postgresql_database: Callable[[str], str],
@@ -273,14 +274,23 @@ def test_machines_that_share_a_server_and_a_folder_train_one_ladder(
     nodes.start(*elsewhere("hostname gpu-b"))
     monkeypatch.setenv("LBADVISOR_CHECKPOINTS", "shared")
     monkeypatch.chdir(tmp_path)
-    words = ("ladder", DIGITS, "--to", "1024", "--arms", "sb,lb", "--seeds", "2", "--threads", "1")
-    tables = []
-    for more in (("--db", postgresql_database("template1"), "--ray", nodes.address), ("--db", "straight.db")):
-        process = forked(*words, *more)
+    ladder = ("ladder", DIGITS, "--to", "1024", "--arms", "sb,lb", "--seeds", "2", "--threads", "1")
+    refine = ("refine", DIGITS, "--to", "256", "--trials", "2", "--schedule-scale", "0.2", "--threads", "1", "--json")
+    server = postgresql_database("template1")
+
+    def told(*words: str) -> tuple[str, set[str]]:
+        process = forked(*words)
         out, err = process.communicate(120)
         assert process.returncode == 0, err
-        tables.append((out, set(re.findall("job [12] begins on (.*)", err))))
-    (spread, machines), (straight, _) = tables
-    assert spread == straight
-    assert machines == {socket.gethostname(), "gpu-b"}
+        return out, set(re.findall("job [12] begins on (.*)", err))
+
+    (spread, machines), (straight, _) = told(*ladder, "--db", server, "--ray", nodes.address), told(*ladder)
+    assert (spread, machines) == (straight, {socket.gethostname(), "gpu-b"})
     assert len({checkpoint.parent for checkpoint in tmp_path.glob("shared/*/*/*.ckpt")}) == 4
+
+    (spread, _), (straight, _) = told(*refine, "--db", server, "--ray", nodes.address), told(*refine)
+    values = [
+        {tuple(trial["point"]): trial["value"] for trial in json.loads(out)["trials"]} for out in (spread, straight)
+    ]
+    assert values[0] == values[1]
+    assert {*values[0]} == {(0.5,), (1.0,)}
