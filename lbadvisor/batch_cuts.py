@@ -25,10 +25,23 @@ def share_of(count: int, rank: int, ranks: int) -> slice:
     return slice(rank * count // ranks, (rank + 1) * count // ranks)
 
 
+def ranks_per_ghost(batch_size: int, ghost_batch_size: int, ranks: int) -> int:
+    """How many ranks compute a ghost together: one, unless there are fewer ghosts than ranks."""
+    return max(1, ranks // len(ghost_slices(batch_size, ghost_batch_size)))
+
+
 def rank_shares(batch_size: int, ghost_batch_size: int, ranks: int) -> tuple[tuple[int, ...], ...]:
     """For each rank, in order, the sizes of its ghosts: those of the batch, which no number of ranks changes.
 
-    A rank has none if there are fewer ghosts than ranks. A network without batch norm has ghosts of 1.
+    If the number of ranks is a multiple of that of the ghosts, each ghost is cut evenly among as many ranks, and a rank
+    has one part. If it is larger but no multiple, some ranks have none. A network without batch norm has ghosts of 1.
     """
-    ghosts = ghost_slices(batch_size, ghost_batch_size)
-    return tuple(ghosts[share_of(len(ghosts), rank, ranks)] for rank in range(ranks))
+    ghosts, each = ghost_slices(batch_size, ghost_batch_size), ranks_per_ghost(batch_size, ghost_batch_size, ranks)
+    if len(ghosts) * each != ranks or each == 1:
+        return tuple(ghosts[share_of(len(ghosts), rank, ranks)] for rank in range(ranks))
+    return tuple((len(range(ghost)[share_of(ghost, part, each)]),) for ghost in ghosts for part in range(each))
+
+
+def are_shared(batch_size: int, ghost_batch_size: int, ranks: int) -> bool:
+    """Whether every rank has examples of the batch."""
+    return all(map(sum, rank_shares(batch_size, ghost_batch_size, ranks)))

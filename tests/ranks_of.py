@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(ranks: int, *words: str, **more: Any) -> Iterator[list[subprocess.Popen[str]]]:
+def started(
+    ranks: int, *words: str, program: Sequence[str] = ("-m", "lbadvisor"), **more: Any
+) -> Iterator[list[subprocess.Popen[str]]]:
     """The processes of one command line on several ranks; killed at the end if they still run."""
     port = free_port()
     with ExitStack() as stack:
         processes = []
         for rank in range(ranks):
             process = subprocess.Popen(
-                [sys.executable, "-m", "lbadvisor", *words],
+                [sys.executable, *program, *words],
                 env=environment(rank, ranks, port),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -9,33 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lbadvisor.nn.moments import moments_of, pooled, split, unbiased
 
-class Moments:
-    """Mean and unbiased variance of each channel over all the batches added so far, in float64 (C)."""
-
-    def __init__(self) -> None:
-        self._values = 0
-        self._mean_C = self._squares_C = torch.zeros((), dtype=torch.float64)
-
-    def add(self, x: Tensor) -> None:
-        """Add a batch, with the update of Chan, Golub, LeVeque 1983 (doi:10.1080/00031305.1983.10483115)."""
-        x = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-        var_C, mean_C = (m.double() for m in torch.var_mean(x, [0, *range(2, x.dim())], correction=0))
-        new = x.numel() // x.size(1)
-        before, self._values = self._values, self._values + new
-        away_C = mean_C - self._mean_C
-        self._mean_C = self._mean_C + away_C * (new / self._values)
-        self._squares_C = self._squares_C + var_C * new + away_C.square() * (before * new / self._values)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean of all values (C)."""
-        return self._mean_C
-
-    @property
-    def variance(self) -> Tensor:
-        """Their unbiased variance (C), as `nn.BatchNorm` keeps it."""
-        return self._squares_C / (self._values - 1)
+Layer = nn.modules.batchnorm._BatchNorm
 
 
 def set_population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -46,32 +22,42 @@ def set_population_statistics(model: nn.Module, batches: Iterable[Tensor]) -> No
     means, and the variance (apart from dividing by one less than the number of values) is the mean of their biased
     variances plus the variance of their means.
     """
-    moments: dict[nn.modules.batchnorm._BatchNorm, Moments] = {
-        layer: Moments()
+    set_statistics(population_moments(model, batches))
+
+
+def population_moments(model: nn.Module, batches: Iterable[Tensor]) -> dict[Layer, Tensor]:
+    """The moments (1 + 2C) of what each batch norm gets, over all `batches`; its running statistics are lost."""
+    rows: dict[Layer, list[Tensor]] = {
+        layer: [layer.running_mean.new_zeros(1 + 2 * layer.num_features, dtype=torch.float64)]
         for layer in model.modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
+        if isinstance(layer, Layer) and layer.running_mean is not None
     }
-    tracked = [layer.num_batches_tracked for layer in moments]
-    counts = [None if count is None else count.clone() for count in tracked]
-    with torch.no_grad(), _watched(moments):
-        for images in batches:
-            model(images)
+    tracked = [layer.num_batches_tracked for layer in rows if layer.num_batches_tracked is not None]
+    counts = [count.clone() for count in tracked]
+    with torch.no_grad(), _watched(rows):
+        for inputs in batches:
+            model(inputs)
+    for count, before in zip(tracked, counts, strict=True):
+        count.copy_(before)
+    return {layer: pooled(torch.stack(of_layer)) for layer, of_layer in rows.items()}
+
+
+def set_statistics(moments: dict[Layer, Tensor]) -> None:
+    """Set running statistics to the mean and unbiased variance of these moments (1 + 2C)."""
     with torch.no_grad():
-        for (layer, of_layer), count in zip(moments.items(), counts, strict=True):
-            for running, statistic_C in ((layer.running_mean, of_layer.mean), (layer.running_var, of_layer.variance)):
+        for layer, row in moments.items():
+            for running, statistic_C in ((layer.running_mean, split(row)[1]), (layer.running_var, unbiased(row))):
                 if running is not None:
                     running.copy_(statistic_C)
-            if layer.num_batches_tracked is not None and count is not None:
-                layer.num_batches_tracked.copy_(count)
 
 
 @contextmanager
-def _watched(moments: dict[nn.modules.batchnorm._BatchNorm, Moments]) -> Iterator[None]:
+def _watched(rows: dict[Layer, list[Tensor]]) -> Iterator[None]:
     def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            moments[layer].add(inputs[0])
+        if isinstance(layer, Layer):
+            rows[layer].append(moments_of(inputs[0]))
 
-    handles = [layer.register_forward_pre_hook(watch) for layer in moments]
+    handles = [layer.register_forward_pre_hook(watch) for layer in rows]
     try:
         yield
     finally:

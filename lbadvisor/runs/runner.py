@@ -27,6 +27,7 @@ from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.micro_batches import check_micro_size, check_ranks, has_batch_norm
+from lbadvisor.training.spanning_ghosts import spanning_note
 from lbadvisor.training.state import TrainState, load_checkpoint, threads_of
 
 __all__ = ["Progress", "RunRequest", "Started", "find_earlier", "resume_point", "train_run"]
@@ -201,6 +202,7 @@ def _rank_notes(machine: Machine, state: TrainState, header: Header | None) -> t
     notes = []
     if here > 1:
         notes = [f"{here} ranks train it, each a share of every update"]
+        notes += filter(None, [spanning_note(state, here)])
     if before == here:
         return False, notes
     # The threads of each were chosen for as many ranks as there were.

@@ -9,7 +9,8 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.nn.clipping import ClippingWarmup, gradient_norm
-from lbadvisor.nn.population import set_population_statistics, whole_batches
+from lbadvisor.nn.moments import pooled
+from lbadvisor.nn.population import population_moments, set_statistics, whole_batches
 from lbadvisor.nn.two_batches import untracked
 from lbadvisor.nn.weight_distance import distance_of
 from lbadvisor.planning.parameter_groups import set_rates
@@ -29,6 +30,7 @@ from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.ranks import Ranks
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.shared_statistics import SharedStatistics
+from lbadvisor.training.spanning_ghosts import apart, span_ghosts
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.summed_gradients import distributed
 from lbadvisor.training.update_batch import add_gradients, own_places, update_batch
@@ -41,6 +43,7 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     number of CPU threads and whether CUDA uses TF32, has the process keep freed memory, and seeds torch's global
     generator at each update.
     """
+    span_ghosts(state)
     recipe, model, parameters = with_milestones(state.recipe, state.milestones), state.model, state.parameters
     cadence = recipe.measurements
     average = get_ema_multi_avg_fn(recipe.weight_ema.decay) if recipe.weight_ema else None
@@ -148,15 +151,19 @@ def _is_due(every: int | None, update: int, updates: int) -> bool:
 def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
     """Set batch norm's statistics to those of the whole training set, for the weights that `evaluate` uses.
 
-    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. The
-    recipe's dropout comes after every batch norm, so it has no part in this. Seeds torch's global generator. For what
-    is computed see `set_population_statistics`.
+    The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. They
+    are dealt to the ranks in turn, and every rank has all ghosts of its own. The recipe's dropout comes after every
+    batch norm, so it has no part in this. Seeds torch's global generator. For what is computed see
+    `set_population_statistics`.
     """
-    recipe, examples = state.recipe, state.recipe.data.train_examples
+    recipe, ranks = state.recipe, state.ranks
     torch.manual_seed(derived_seed(state.seed, "population", 0))
     stream = (dataset.training_batch(recipe, state.seed, update)[0] for update in itertools.count())
-    with evaluated_weights(state), autocast(recipe.compute, state.interval.device):
-        set_population_statistics(state.model, whole_batches(stream, recipe.batch.size, examples))
+    batches = whole_batches(stream, recipe.batch.size, recipe.data.train_examples)
+    own = itertools.islice(batches, ranks.rank, None, ranks.size)
+    with evaluated_weights(state), autocast(recipe.compute, state.interval.device), apart(state.model):
+        moments = population_moments(state.model, own)
+    set_statistics({layer: pooled(ranks.gathered(row)) for layer, row in moments.items()})
 
 
 def mean_loss(state: TrainState) -> float:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lbadvisor.batch_cuts import ghost_slices
+from lbadvisor.batch_cuts import are_shared, ghost_slices
 from lbadvisor.errors import DataError, UsageError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
@@ -62,28 +62,22 @@ def check_micro_size(recipe: Recipe, micro_size: int, *, has_batch_norm: bool) -
 
 
 def unit_of(recipe: Recipe, *, has_batch_norm: bool) -> int:
-    """The examples that stay together on one rank: a ghost, or one if the network has no batch norm."""
+    """The examples that a batch is shared in: a ghost, or one if the network has no batch norm."""
     return (recipe.batch_norm.ghost_batch_size or recipe.batch.size) if has_batch_norm else 1
 
 
 def check_ranks(recipe: Recipe, ranks: int, *, has_batch_norm: bool) -> None:
-    """Raise `UsageError` if sharing a batch among so many ranks would change the statistics of batch norm."""
-    if ranks == 1:
-        return
+    """Raise `UsageError` if a batch cannot be shared among so many ranks: each ghost whole, or cut evenly."""
     size, unit = recipe.batch.size, unit_of(recipe, has_batch_norm=has_batch_norm)
-    ghosts = len(ghost_slices(size, unit))
-    if ghosts < ranks:
-        what = f"ghosts of {unit}" if recipe.batch_norm.ghost_batch_size else "plain batch norm, which spans all of it"
-        largest = size // ranks
-        remedy = f"train on at most {ghosts} rank" + ("s" if ghosts > 1 else "")
-        if has_batch_norm and largest > 1:
-            remedy += f", or with ghosts of at most {largest} (batch_norm.ghost_batch_size)"
-        raise UsageError(f"a batch of {size} with {what} cannot be shared among {ranks} ranks: {remedy}")
-    if has_batch_norm and recipe.batch_norm.running_statistics != "sequential":
-        raise UsageError(
-            f"a batch of {size} cannot be shared among {ranks} ranks: batch_norm.running_statistics = "
-            f"{recipe.batch_norm.running_statistics} combines all ghosts of a batch at once; sequential does not"
-        )
+    if are_shared(size, unit, ranks):
+        return
+    fitting = [number for number in range(1, size + 1) if are_shared(size, unit, number)]
+    below = max(number for number in fitting if number < ranks)
+    near = " or ".join(map(str, [below, *(number for number in fitting if number > ranks)][:2]))
+    what = f" in {len(ghost_slices(size, unit))} ghosts of {unit}" if has_batch_norm and unit < size else ""
+    if what and size // ranks > 1:
+        near += f", or with ghosts of at most {size // ranks} (batch_norm.ghost_batch_size)"
+    raise UsageError(f"a batch of {size}{what} cannot be shared evenly among {ranks} ranks: train it on {near}")
 
 
 def halved_micro_sizes(recipe: Recipe, *, has_batch_norm: bool) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -71,6 +72,11 @@ class Ranks:
             dist.all_gather(list(rows.unbind()), values)
         return rows
 
+    def neighbours(self, each: int) -> dist.ProcessGroup:
+        """The process group of the `each` ranks in a row that this rank is one of. All ranks ask at the same time."""
+        with naming_lost_ranks():
+            return _subgroup(each)
+
     def agree(self, *, stop: bool) -> bool:
         """Whether any rank wants to stop. Every rank asks once behind each update; only rank 0's answer is ever yes."""
         return bool(self.total(torch.tensor(int(stop)))) if self.are_several else stop
@@ -93,6 +99,12 @@ class Ranks:
         if self.are_several:
             with naming_lost_ranks():
                 dist.barrier(self.briefing)
+
+
+@lru_cache
+def _subgroup(each: int) -> dist.ProcessGroup:
+    group: dist.ProcessGroup = dist.new_subgroups(each, timeout=timedelta(seconds=_timeout()))[0]
+    return group
 
 
 ALONE = Ranks()
@@ -128,6 +140,7 @@ def joined() -> Iterator[Ranks]:
         _here.wait()
     finally:
         _here = ALONE
+        _subgroup.cache_clear()
         dist.destroy_process_group()
 
 

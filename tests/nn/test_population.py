@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
-from lbadvisor.nn.population import Moments, set_population_statistics, whole_batches
+from lbadvisor.nn.moments import moments_of, pooled, split, unbiased
+from lbadvisor.nn.population import set_population_statistics, whole_batches
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training import loop
@@ -56,11 +57,10 @@ def test_each_layer_gets_the_moments_of_its_input_as_training_normalizes(ghost):
 
 def test_moments_are_those_of_all_values_whatever_the_cuts():
     x = 1e3 + torch.randn(50, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    moments = Moments()
-    for part in x.split((1, 20, 29)):
-        moments.add(part)
-    torch.testing.assert_close(moments.mean, x.mean((0, 2, 3)), rtol=1e-14, atol=0)
-    torch.testing.assert_close(moments.variance, x.var((0, 2, 3)), rtol=1e-11, atol=0)
+    moments = pooled(torch.stack([torch.zeros(7), *map(moments_of, x.split((1, 20, 29)))]))
+    assert moments[0] == 50 * 2 * 2
+    torch.testing.assert_close(split(moments)[1], x.mean((0, 2, 3)), rtol=1e-14, atol=0)
+    torch.testing.assert_close(unbiased(moments), x.var((0, 2, 3)), rtol=1e-11, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_run_that_is_killed_while_it_recomputes_ends_bitwise_equal(digits, tmp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "set_population_statistics", kill)
+        patch.setattr(loop, "set_statistics", kill)
         with pytest.raises(KeyboardInterrupt):
             next(updates)
     again = started()

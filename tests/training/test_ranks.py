@@ -8,11 +8,12 @@ from ranks_of import run_on, saved
 from torch import Tensor
 
 from lbadvisor.batch_cuts import ghost_slices, rank_shares, share_of
+from lbadvisor.store import Store
 
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 
 
-@pytest.mark.parametrize(("size", "ghost"), [(256, 32), (250, 32), (4096, 128), (100, 7), (51, 51)])
+@pytest.mark.parametrize(("size", "ghost"), [(256, 32), (250, 32), (4096, 128), (100, 7), (51, 17)])
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 7])
 def test_the_ghosts_of_a_batch_do_not_depend_on_the_number_of_ranks(size, ghost, ranks):
     """Every ghost is one rank's, in order; and cutting a rank's share again, as its layers do, gives its ghosts."""
@@ -47,7 +48,6 @@ SETTINGS = {
         *("--set", "regularization.label_noise=0.1", "--set", "regularization.dropout=0.2"),
         *("--set", "regularization.drop_connect=0.1"),
     ],
-    "multiplicative noise": ["--to", "256", "--schedule-scale", "0.24", "--arm", "noise"],
 }
 
 
@@ -81,6 +81,30 @@ def test_the_number_of_ranks_changes_only_the_rounding(words, tmp_path):
             assert [other.loss, other.gradient_norm, other.weight_distance] == pytest.approx(
                 [mine.loss, mine.gradient_norm, mine.weight_distance], rel=1e-5
             )
+
+
+def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(tmp_path):
+    """The baseline and arm LB compute the batch norm of a whole batch together: their numbers are those of one rank."""
+    words = ["ladder", RECIPE, "--to", "256", "--arms", "sb,lb,gbn", "--seeds", "1", "--schedule-scale", "0.12"]
+    words += ["--set", "measurements.every_epochs=0.1", "--measure", "noise", "--name", "shared"]
+    stored = {}
+    for ranks in (1, 2):
+        ended = run_on(ranks, *words, "--db", str(tmp_path / f"{ranks}.db"))
+        assert [code for code, _, _ in ended] == [0] * ranks, ended
+        stored[ranks] = tmp_path / f"{ranks}.db"
+    said = ended[0][2]
+    assert "note batch norm over 32 examples spans 2 ranks, which wait for one another at every batch norm" in said
+    assert "note batch norm over 256 examples spans 2 ranks" in said
+    assert "each ghost" not in said
+    for arm in ("sb", "lb", "gbn"):
+        (alone, measured), (together, theirs) = (saved(path, f"shared-{arm}-s0") for path in stored.values())
+        assert_close(together["model"], alone["model"])
+        assert [m.evaluation_accuracy_percent for m in theirs] == [m.evaluation_accuracy_percent for m in measured]
+        assert [m.gradient_norm for m in theirs] == pytest.approx([m.gradient_norm for m in measured], rel=1e-5)
+        with Store.open(stored[1], create=False) as one, Store.open(stored[2], create=False) as two:
+            readings = [[r.value for r in store.readings(store.run(f"shared-{arm}-s0").number)] for store in (one, two)]
+        assert len(readings[0]) == 2
+        assert readings[1] == pytest.approx(readings[0], rel=1e-5)
 
 
 def assert_close(found, expected):

@@ -43,7 +43,7 @@ def upgrade(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     database: Database = None,
 ) -> None:
-    """Upgrade the database to the newest schema; a copy of an old file is kept beside it, of a server's none."""
+    """Upgrade the database to the newest schema. A file is copied first; for a server's database, run pg_dump first."""
     from lbadvisor.store import schema
 
     address = address_of(database)
