@@ -49,7 +49,7 @@ class RayCluster:
     def crew(self, jobs: int | None) -> Crew:
         """So many jobs, by default as many as there is room for; of more, some wait until there is."""
         each = "a GPU" if self.device.type == "cuda" else f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
-        place = f"{len(self.nodes)} node{'s' if len(self.nodes) > 1 else ''} of Ray's, with {each} each"
+        place = f"{len(self.nodes)} Ray node{'s' if len(self.nodes) > 1 else ''}, {each} for each job"
         return Crew((self.device,) * (jobs or self.room), partial(on_cluster, self), place)
 
 
@@ -125,6 +125,9 @@ def on_cluster(cluster: RayCluster, jobs: Sequence[Job]) -> JobEvents:
                     ends.append(_end_of(task))
                     yield tasks.pop(task), ends[-1]
             return together(ends)
+        except RayError as error:
+            what = f"the Ray cluster is lost ({_reason_of(error)}); the same command resumes once there is one"
+            raise LbadvisorError(what) from error
         finally:
             for task in tasks:
                 ray.cancel(task, recursive=False)  # which is a Ctrl-C there
