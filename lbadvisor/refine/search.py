@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from lbadvisor.errors import OF_EVERY_RUN, LbadvisorError, as_ours
+from lbadvisor.errors import OF_EVERY_RUN, InTrainingError, LbadvisorError, as_ours
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search_space import Point
@@ -117,6 +117,8 @@ def search(
                     outcome = yield from objective(claimed)
                     study.tell(claimed, outcome)
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
+                except InTrainingError:
+                    time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
                 except OF_EVERY_RUN:
                     raise
                 except Exception as error:

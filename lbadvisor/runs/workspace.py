@@ -34,6 +34,11 @@ class Workspace:
     machine: Machine
     sitting: Sitting = field(default_factory=Sitting)
 
+    @property
+    def has_partners(self) -> bool:
+        """Whether its command has other processes on this machine: ranks, or jobs."""
+        return self.machine.ranks.of_machine > 1 or self.sitting.jobs > 1
+
     @classmethod
     @contextmanager
     def open(cls, database: DatabaseAddress | str | None = None, machine: Machine | None = None) -> Iterator[Self]:

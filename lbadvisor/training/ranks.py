@@ -4,7 +4,6 @@ A launcher says by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT whi
 command; the others wait to be told what to train.
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,10 +87,12 @@ class Ranks:
                 dist.broadcast_object_list([briefing], 0, self.briefing, torch.device("cpu"))
 
     def told(self) -> Any:
-        """What rank 0 tells; 1, the exit code, if it has ended without a word to the others: it says itself why."""
-        heard: list[Any] = [1]
-        with contextlib.suppress(RankError), naming_lost_ranks():
+        """What rank 0 tells. If it ends without a word to the others, this process exits: rank 0 says itself why."""
+        heard: list[Any] = [None]
+        try:
             dist.broadcast_object_list(heard, 0, self.briefing, torch.device("cpu"))
+        except RuntimeError:
+            raise SystemExit(1) from None
         return heard[0]
 
     def wait(self) -> None:
@@ -120,7 +121,7 @@ def ranks_here() -> Ranks:
 def joined() -> Iterator[Ranks]:
     """While entered, this process is one of the ranks that its launcher started.
 
-    Leaves only when all of them have done their work: a group that is closed while one still talks ends it.
+    They wait for one another before they leave: to close the group while a rank still talks ends that one.
     """
     global _here
     timeout = timedelta(seconds=_timeout())
@@ -137,7 +138,6 @@ def joined() -> Iterator[Ranks]:
         briefing = dist.new_group(backend="gloo", timeout=PATIENCE)
         _here = Ranks(rank, size, local_rank, of_machine, briefing, store)
         yield _here
-        _here.wait()
     finally:
         _here = ALONE
         _subgroup.cache_clear()
