@@ -44,6 +44,7 @@ def search_trials(workspace: Workspace, request: RefineRequest) -> Generator[Ref
             price_epochs=partial(price_epochs, request),
             measure=request.measure,
             since=workspace.sitting.began,
+            beyond=workspace.beyond_a_run,
         )
 
 

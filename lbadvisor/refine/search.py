@@ -15,6 +15,7 @@ from lbadvisor.refine.study import Busy, Claim, SharedStudy
 POLL_SECONDS = 0.5
 
 Event = TypeVar("Event")
+Objective = Callable[[Claim], Generator[Event, None, Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class BudgetSpent:
 
 def search(
     study: SharedStudy,
-    objective: Callable[[Claim], Generator[Event, None, Outcome]],
+    objective: Objective[Event],
     limits: Limits,
     *,
     first: Sequence[Point] = (),
@@ -77,13 +78,15 @@ def search(
     measure: Measure = Measure("loss"),  # noqa: B008  # a frozen value
     seed: int = 0,
     since: datetime | None = None,
+    beyond: tuple[type[Exception], ...] = OF_EVERY_RUN,
 ) -> Generator[Event | TrialBegins | TrialEnds | TrialFails | SearchWaits | BudgetSpent]:
     """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
     Closing the iterator, or a kill, leaves the trial to whoever claims it next. The points start with `first`, then the
     theories', then those of `propose`; the search also ends once every point has been tried. A trial that fails is
-    left as it is by all searches that began before; this one began at `since`, or begins now.
+    left as it is by all searches that began before; this one began at `since`, or begins now. Errors `beyond` a trial
+    end the search.
     """
     since = since or datetime.now(UTC)
     spent_at: list[BudgetSpent] = []
@@ -111,18 +114,23 @@ def search(
                 yield SearchWaits(running)
                 time.sleep(POLL_SECONDS)
             case Claim():
-                try:
-                    ended = len(study.trials())
-                    yield TrialBegins(claimed.number, claimed.point, claimed.taken_over, ended, limits.trials)
-                    outcome = yield from objective(claimed)
-                    study.tell(claimed, outcome)
-                    yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
-                except InTrainingError:
-                    time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
-                except OF_EVERY_RUN:
-                    raise
-                except Exception as error:
-                    study.fail(claimed)
-                    yield TrialFails(claimed.number, as_ours(error))
-                finally:
-                    claimed.lock.release()
+                yield from _evaluated(study, claimed, objective, limits.trials, beyond)
+
+
+def _evaluated(
+    study: SharedStudy, claimed: Claim, objective: Objective[Event], wanted: int, beyond: tuple[type[Exception], ...]
+) -> Generator[Event | TrialBegins | TrialEnds | TrialFails]:
+    try:
+        yield TrialBegins(claimed.number, claimed.point, claimed.taken_over, len(study.trials()), wanted)
+        outcome = yield from objective(claimed)
+        study.tell(claimed, outcome)
+        yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
+    except InTrainingError:
+        time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
+    except beyond:
+        raise
+    except Exception as error:
+        study.fail(claimed)
+        yield TrialFails(claimed.number, as_ours(error))
+    finally:
+        claimed.lock.release()

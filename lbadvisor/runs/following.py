@@ -27,18 +27,19 @@ def follow(
     The first signal closes the iterator between two events, which saves; not behind one that `begins` a run, which
     makes an update before it stops. However it ends, a terminal that is closed among the ways, the iterator is closed.
     """
-    with noted_signals() as names, closing(events):
+    with noted_signals() as names:
         try:
-            while True:
-                event = next(events)
-                show(event)
-                if names and not begins(event):
-                    return Stop(names[0])
+            with closing(events):
+                while True:
+                    event = next(events)
+                    show(event)
+                    if names and not begins(event):
+                        return Stop(names[0])
         except StopIteration as end:
             result: Result = end.value
             return result
         except KeyboardInterrupt:
-            # Between two updates closing still saves the run; within one, the last checkpoint holds.
+            # Between two updates closing still saves the run; within one, or that save, the last checkpoint holds.
             return Stop(None)
 
 

@@ -179,7 +179,7 @@ def _in_processes(jobs: Sequence[Job]) -> JobEvents:
 
 @contextlib.contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
-    """While entered, a Ctrl-C waits: here until the end, in a process that is started meanwhile until `_heard`."""
+    """While entered, a Ctrl-C waits: here until the end, in a process that is started meanwhile until it is ready."""
     # The first process starts this one too, which would let a Ctrl-C through again.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -202,6 +202,9 @@ def _received(reader: Connection, process: SpawnProcess) -> Any:
 
 def _serve(job: Job, parent: Connection) -> None:
     """What a worker's process does."""
+    # Whoever is ready for a Ctrl-C takes it; before and after that, the parent says to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(BrokenPipeError):
         parent.send(done(job, parent.send))
 
@@ -218,16 +221,10 @@ def done(job: Job, tell: Callable[[object], None]) -> JobEnds:
             tell(event)
 
     try:
-        ended = follow(_heard(job), show, begins=begins_a_run)
+        ended = follow(job.events(), show, begins=begins_a_run)
         return JobEnds(ended if isinstance(ended, Stop) else None)
     except Exception as error:
         return JobEnds(as_ours(error))
-
-
-def _heard(job: Job) -> Generator[Any, None, Any]:
-    """The job's events; a Ctrl-C that was held back is heard from here on."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    return (yield from job.events())
 
 
 def run_event(event: object) -> object:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lbadvisor.errors import OF_EVERY_RUN, DivergedError, InTrainingError, LbadvisorError, as_ours
+from lbadvisor.errors import DivergedError, InTrainingError, LbadvisorError, as_ours
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Run, RunStatus
@@ -104,10 +104,9 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
                 yield from _trained(workspace, planned, dataset, ladders)
             except InTrainingError:
                 continue  # another process took it at the same moment
+            except workspace.beyond_a_run:
+                raise
             except Exception as error:
-                # The other ranks of a run that failed still train it.
-                if isinstance(error, OF_EVERY_RUN) or machine.ranks.are_several:
-                    raise
                 left = [places for places in left if planned.places[0] not in places]
                 yield RunFails(planned, as_ours(error))
                 continue

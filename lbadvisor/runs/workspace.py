@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+from lbadvisor.errors import OF_EVERY_RUN, UsageError
 from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
+from lbadvisor.runs.on_ranks import are_started
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
 
@@ -35,6 +37,11 @@ class Workspace:
     sitting: Sitting = field(default_factory=Sitting)
 
     @property
+    def beyond_a_run(self) -> tuple[type[Exception], ...]:
+        """The errors of a run that end the command: all, if other ranks train it, for they still do."""
+        return (Exception,) if self.machine.ranks.are_several else OF_EVERY_RUN
+
+    @property
     def has_partners(self) -> bool:
         """Whether its command has other processes on this machine: ranks, or jobs."""
         return self.machine.ranks.of_machine > 1 or self.sitting.jobs > 1
@@ -47,5 +54,10 @@ class Workspace:
         Without a `machine` it is `Machine.here()`. Raises `StoreError` and `UsageError`.
         """
         machine = machine or Machine.here()
+        if are_started() and not machine.ranks.are_several:
+            raise UsageError(
+                "this process is one of several ranks (RANK, WORLD_SIZE), but a program that calls lbadvisor trains in "
+                "one process: train with `torchrun -m lbadvisor train`, or start the program without torchrun"
+            )
         with opened_to_train(database) as store:
             yield cls(store, machine)

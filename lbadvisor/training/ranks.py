@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lbadvisor.batch_cuts import EVERYTHING, share_of
-from lbadvisor.errors import RankError
+from lbadvisor.errors import RankError, UsageError
 from lbadvisor.training.meeting_store import meeting_store, missing_ranks
 
-TIMEOUT_SECONDS = 600.0
+TIMEOUT_SECONDS = 600
 """How long a rank waits for another within an update, unless LBADVISOR_RANK_TIMEOUT says otherwise."""
 
 PATIENCE = timedelta(days=365)
@@ -156,7 +156,7 @@ def naming_lost_ranks() -> Iterator[None]:
         ranks = _here
         missing = missing_ranks(ranks.store, ranks.rank, ranks.size) if ranks.are_several else []
         lost = f"rank {missing[0]}" if len(missing) == 1 else "another rank"
-        how = f"did not answer for {_timeout():g} s" if "Timed out" in said else "ended or does not answer"
+        how = f"did not answer for {_timeout()} s" if "Timed out" in said else "ended or does not answer"
         because = f" ({said})" if isinstance(error, dist.DistError) else ""
         raise RankError(
             f"rank {ranks.rank} of {ranks.size} lost {lost}, which {how}{because}: see what it said; the same command "
@@ -164,5 +164,8 @@ def naming_lost_ranks() -> Iterator[None]:
         ) from error
 
 
-def _timeout() -> float:
-    return float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS))
+def _timeout() -> int:
+    text = os.environ.get("LBADVISOR_RANK_TIMEOUT", str(TIMEOUT_SECONDS))
+    if not text.isdecimal() or not 0 < int(text[:10]) < 10**9:
+        raise UsageError(f"LBADVISOR_RANK_TIMEOUT={text[:40]}: give whole seconds, at least 1")
+    return int(text)

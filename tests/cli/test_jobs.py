@@ -16,10 +16,10 @@ from lbadvisor.records.run import RunStatus
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 SHORT = ("ladder", DIGITS, "--to", "256", "--schedule-scale", "0.2", "--seeds", "2")
 LONG = (
-    *("ladder", DIGITS, "--to", "256", "--schedule-scale", "3", "--arms", "sb,ra", "--seeds", "1"),
-    *("--set", "checkpoints.every_seconds=0.1"),
+    *("ladder", DIGITS, "--to", "256", "--schedule-scale", "20", "--arms", "sb,lb", "--seeds", "1"),
+    *("--set", "checkpoints.every_seconds=0.1", "--jobs", "2"),
 )
-"""Two runs of 1216 updates."""
+"""A run of 8106 updates, and one of 1013."""
 
 
 def bits(place, names):
@@ -98,57 +98,44 @@ def is_gone(pid):
         return True
 
 
-def test_stopped_and_killed_in_every_way_two_jobs_end_as_one_process_does(place):
-    """Ctrl-C to all of them, SIGTERM to the command alone, SIGKILL of the command, then of one job."""
-    words = (*LONG, "--jobs", "2")
+def runs_of(place):
+    """Those of LONG: the long one, the short one."""
+    return sorted(place.runs(), key=lambda run: -run.updates)
 
+
+def test_jobs_that_are_stopped_or_killed_save_and_another_one_resumes_their_runs(place):
+    """Ctrl-C to all of them; SIGKILL of the command; SIGKILL of one job, and then SIGTERM to the command alone."""
     # As in a terminal, where Ctrl-C reaches the whole group.
-    command = subprocess.Popen(
-        [sys.executable, "-m", "lbadvisor", *words], stdout=-1, stderr=-1, text=True, start_new_session=True
-    )
+    words = [sys.executable, "-m", "lbadvisor", *LONG]
+    command = subprocess.Popen(words, stdout=-1, stderr=-1, text=True, start_new_session=True)
     both_train(place)
     os.killpg(command.pid, signal.SIGINT)
     out, err = command.communicate(timeout=60)
     assert (command.returncode, out) == (75, ""), err
     assert "Traceback" not in err
-    said = re.findall(r"(digits-256-ladder-\w+-s\d) at update (\d+) of 1216", err)
-    assert len(said) == 2
-    assert re.search(r"SIGINT: saved .*; 0 of 2 runs are done; the same command resumes from there$", err.strip())
-    assert {(run.name, str(run.update)) for run in place.runs()} == set(said)
+    long, short = runs_of(place)
+    saved = ", ".join(f"{run.name} at update {run.update} of {run.updates}" for run in (long, short))
+    assert f"SIGINT: saved {saved}; 0 of 2 runs are done; the same command resumes from there" in err
     assert {run.status for run in place.runs()} == {RunStatus.STOPPED}
 
-    command = place.start(*words)
-    both_train(place, max(int(update) for _, update in said) + 1)
-    command.send_signal(signal.SIGTERM)
-    out, err = command.communicate(timeout=60)
-    assert (command.returncode, out) == (75, ""), err
-    assert "SIGTERM: saved " in err
-    assert {run.status for run in place.runs()} == {RunStatus.STOPPED}
-    saved = {run.name: run.update for run in place.runs()}
-
-    command = place.start(*words)
-    both_train(place, max(saved.values()) + 1)
+    command = place.start(*LONG)
+    both_train(place, max(long.update, short.update) + 1)
     jobs = children(command.pid)
     command.kill()
     wait_until(lambda: all(map(is_gone, jobs)), "a job trained on without its command")
-    # They were not killed: they saved.
-    assert {run.status for run in place.runs()} == {RunStatus.STOPPED}
+    assert {run.status for run in place.runs()} == {RunStatus.STOPPED}  # not killed: saved
 
-    command = place.start(*words)
+    command = place.start(*LONG)
     both_train(place)
-    os.kill(children(command.pid)[0], signal.SIGKILL)
-    out, err = command.communicate(timeout=200)
-    assert command.returncode == 0, err
-    assert re.search(r"job [12]: its process was killed by SIGKILL; another job resumes digits-256-ladder", err)
-
-    shared = {run.name: run for run in place.runs()}
-    assert {run.status for run in shared.values()} == {RunStatus.COMPLETE}
-    by_jobs = bits(place, shared)
-    code, straight, err = place.run(*LONG, "--db", "straight.db", "--quiet")
-    assert code == 0, err
-    assert out == straight
-    stored(place, "straight.db")
-    assert by_jobs == bits(place, shared)
+    os.kill(min(children(command.pid)), signal.SIGKILL)  # the first job, which trains the first run
+    wait_until(lambda: [run.resumes for run in runs_of(place)] == [3, 2], "the other job did not take the run over")
+    command.send_signal(signal.SIGTERM)
+    out, err = command.communicate(timeout=60)
+    assert (command.returncode, out) == (75, ""), err
+    long, short = runs_of(place)
+    assert (long.status, short.status) == (RunStatus.STOPPED, RunStatus.COMPLETE)
+    assert f"job 1: its process was killed by SIGKILL; another job resumes {long.name} from its last checkpoint" in err
+    assert f"SIGTERM: saved {long.name} at update {long.update} of 8106; 1 of 2 runs are done" in err
 
 
 FAILS = """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ranks_of import run_on, saved
 from safetensors.torch import load_file
 
 from lbadvisor.records.run import RunStatus
@@ -64,6 +65,16 @@ def huber(delta=1.0):
 
 def rmse():
     return lambda outputs, targets: ((outputs - targets) ** 2).mean().sqrt()
+
+
+class Partly(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.frozen, self.unused = net(outputs=1, norm=False), nn.Linear(8, 8), nn.Linear(8, 1)
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x):
+        return self.used(x + 0.1 * self.frozen(x))
 
 
 class Tokens(nn.Module):
@@ -341,3 +352,33 @@ def test_a_network_known_by_name_trains_on_own_data(place, own):
     done = place.run("train", str(recipe))
     assert (done.returncode, "set data.classes" in done.stderr) == (1, True)
     assert place.run("train", str(recipe), "--set", "data.classes=3").returncode == 0
+
+
+def test_own_code_is_trained_on_ranks_as_on_one(place, own):
+    """A regression with loss and metric, a network with frozen and unused parameters, two examples to evaluate on.
+
+    Three ranks: one of them has none of the two, and each has all outputs for the metric.
+    """
+    recipe = own.recipe("numbers", "Partly", REGRESSION)
+    held_out = ("--set", "data.validation_examples=2", "--set", "data.train_examples=198")
+    found = {}
+    for ranks in (1, 3):
+        database = place.folder / f"{ranks}.db"
+        command = ("train", recipe, *held_out, "--set", "batch.size=19", "--micro", "4", "--device", "cpu")
+        ended = run_on(ranks, *command, "--name", "own", "--db", str(database), cwd=place.folder)
+        assert [code for code, _, _ in ended] == [0] * ranks, ended
+        assert not any("Warning" in said for _, _, said in ended), ended
+        found[ranks] = saved(database, "own")
+    (content, measured), (others, theirs) = found.values()
+    for name, weights in content["model"].items():
+        torch.testing.assert_close(others["model"][name], weights, rtol=1e-5, atol=1e-6)
+    assert [other.evaluation_loss for other in theirs] == [
+        None if one.evaluation_loss is None else pytest.approx(one.evaluation_loss, rel=1e-4) for one in measured
+    ]
+    with (
+        Store.open(place.folder / "3.db", create=False) as there,
+        Store.open(place.folder / "1.db", create=False) as here,
+    ):
+        metrics = [[r.value for r in store.readings(store.run("own").number)] for store in (here, there)]
+    assert len(metrics[0]) == 3
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-4)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from ranks_of import run_on
 from typer.testing import CliRunner
 
 from lbadvisor.cli.app import app
@@ -100,3 +101,11 @@ def test_numbers_and_recipes_are_told_in_table_and_json():
         ]
         assert "8 ranks for a batch of 4,096" in plan(*baseline, *words).stdout
     assert json.loads(plan("--from", "128", "--to", "4096", "--json").stdout)["ranks"] is None
+
+
+def test_a_dry_run_on_ranks_says_what_each_computes(tmp_path):
+    ended = run_on(2, "train", "recipes/digits.toml", "--to", "224", "--dry-run", "--db", str(tmp_path / "runs.db"))
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert "2 ranks for a batch of 224" in ended[0][1]
+    assert "the others wait for rank 1, so an update takes 1.14 times as long" in " ".join(ended[0][1].split())
+    assert ended[1][1:] == ("", "")

@@ -1,6 +1,6 @@
 """Ranks that die, hang, fail or are stopped: real processes and signals.
 
-One killed rank in the suite, ten with `pytest -s tests/training/test_lost_ranks.py --kills 100`.
+One killed rank in the suite, ten and 50 starts with `pytest -s -n0 tests/training/test_lost_ranks.py --kills 100`.
 """
 
 import json
@@ -19,8 +19,10 @@ from ranks_of import ranks_under, run_on, saved, started, under_torchrun, update
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from lbadvisor.cli.app import main
+from lbadvisor.errors import UsageError
 from lbadvisor.records.run import Guarantee, RunStatus
 from lbadvisor.store import Store
+from lbadvisor.training.ranks import joined
 
 RECIPES_README = Path(__file__).parents[2] / "recipes" / "README.md"
 RECIPE = str(RECIPES_README.with_name("digits.toml"))
@@ -142,9 +144,9 @@ def test_the_script_for_slurm_requeues_a_run_that_was_stopped(tmp_path):
     assert "SIGUSR1: saved digits at update" in err
 
 
-def test_starts_end_cleanly(tmp_path):
+def test_starts_end_cleanly(tmp_path, request):
     """A plain script with DistributedDataParallel aborts in one of some ten: `terminate called without ...`."""
-    for start in range(2):
+    for start in range(max(2, request.config.getoption("--kills") // 2)):
         short = (*WORDS, "--schedule-scale", "0.02", "--db", str(tmp_path / f"{start}.db"))
         assert [(code, err) for code, _, err in run_on(2, *short)][1] == (0, "")
 
@@ -156,6 +158,21 @@ def test_rank_0_alone_speaks():
     (code, out, err), other = run_on(2, "plan", "--from", "128")
     assert (code, out, other) == (2, "", (1, "", ""))
     assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize("text", ["", "0", "2.5", "-1", "ten", "9" * 5000])
+def test_a_wrong_timeout_is_named(text, monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LBADVISOR_RANK_TIMEOUT", text)):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"LBADVISOR_RANK_TIMEOUT={text[:40]}: give whole seconds"), joined():
+        pass
+
+
+def test_without_a_launcher_what_is_missing_is_named(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="but not MASTER_ADDR and MASTER_PORT"), joined():
+        pass
 
 
 def test_torchrun_is_told_why_a_rank_failed(tmp_path, monkeypatch, capsys):

@@ -60,8 +60,9 @@ def ladder(
 
     The same command resumes it after Ctrl-C (exit code 75) or a kill. Several processes may share a ladder: each trains
     the next free run. A stored run of the same training is reused, whatever its name. All arms are trained with one
-    seed before the next seed starts. With several target batch sizes each has a ladder of its own, the baseline is
-    trained once, and the report is error and gap against the batch size: Figure 1 of Hoffer et al. 2017.
+    seed before the next seed starts. A run that fails is reported, and does not stop the others. With several target
+    batch sizes each has a ladder of its own, the baseline is trained once, and the report is error and gap against the
+    batch size: Figure 1 of Hoffer et al. 2017.
     """
     from lbadvisor.cli.display.ladder_display import LadderDisplay
     from lbadvisor.cli.display.reporting import check_reports
