@@ -3,7 +3,8 @@
 LbadvisorError          1   something failed
 ├── DataError           1   a data set is missing, damaged, or cannot be trained on
 ├── StoreError          1   the database cannot be opened, read or written
-│   └── UnknownRunError 2   no run of that name or number
+│   ├── UnknownRunError 2   no run of that name or number
+│   └── NoAnswerError   1   the database's server does not answer, for now
 ├── CheckpointError     1   a checkpoint is damaged
 ├── OutOfMemoryError    1   the device's memory does not hold a micro-batch
 ├── CompilationError    1   the network cannot be compiled
@@ -39,6 +40,10 @@ class UnknownRunError(StoreError):
     """There is no run of that name or number."""
 
     exit_code = 2
+
+
+class NoAnswerError(StoreError):
+    """The database's server is down, restarts or cannot be reached: the same may work in a moment."""
 
 
 class CheckpointError(LbadvisorError):
@@ -87,6 +92,19 @@ class RefusedError(LbadvisorError):
 
 class InTrainingError(RefusedError):
     """Another process is training the run."""
+
+
+OF_EVERY_RUN = (UsageError, RefusedError, RankError)
+"""What a command's other runs would meet as well; any other error is of the one run that raised it."""
+
+
+def as_ours(error: Exception) -> LbadvisorError:
+    """The error itself, or one that says what was not expected."""
+    if isinstance(error, LbadvisorError):
+        return error
+    ours = LbadvisorError(f"unexpected {type(error).__name__}: {error}")
+    ours.__cause__ = error
+    return ours
 
 
 def reason_of(error: BaseException) -> str:

@@ -108,8 +108,8 @@ def running_server(programs: Path, *options: str) -> Iterator[PostgresqlServer]:
         free.close()
         server = PostgresqlServer(programs, Path(folder), port, options)
         server.initialize()
-        server.start()
         try:
+            server.start()
             yield server
         finally:
-            server.stop(signal.SIGQUIT)
+            server.stop()

@@ -36,7 +36,7 @@ def train_runs(
     runs = planned_runs(store, *requests)
     display.show_known(runs)
     needed = crew.needed_for(sum(not run.is_done for run in runs))
-    display.show_crew(crew, needed, workspace.machine.threads)
+    display.of_runs.show_crew(crew, needed, workspace.machine.threads)
     with display.progress(store, runs) as shown:
         ended = follow(needed.events(workspace, asked), shown.show, begins=lambda told: begins_a_run(told[1]))
     if isinstance(ended, Stop):

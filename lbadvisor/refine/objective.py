@@ -17,7 +17,7 @@ from lbadvisor.runs.reuse import RESULTS, preferred
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
-from lbadvisor.training.data.dataset import Preparing
+from lbadvisor.training.data.dataset import Dataset, Preparing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TrialRun:
 
 
 def evaluate_trial(
-    workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim
+    workspace: Workspace, request: RefineRequest, study: SharedStudy, dataset: Dataset | None, claim: Claim
 ) -> Generator[TrialRun, None, Outcome]:
     """Train the trial's runs, each from where it stopped; a run that was trained before, under any name, is taken.
 
@@ -44,7 +44,7 @@ def evaluate_trial(
         run = ended_run(workspace.store, recipe, seed)
         if run is None:
             prunes = request.prune and seed == request.seeds[0]
-            run = yield from _trained(workspace, request, study, claim, seed, prunes=prunes)
+            run = yield from _trained(workspace, request, study, dataset, claim, seed, prunes=prunes)
             if run.status not in RESULTS:
                 return _outcome(workspace.store, request, [run], claim, pruned=True)
         runs.append(run)
@@ -63,12 +63,19 @@ def run_name(request: RefineRequest, recipe: Recipe, point: Point, seed: int) ->
 
 
 def _trained(
-    workspace: Workspace, request: RefineRequest, study: SharedStudy, claim: Claim, seed: int, *, prunes: bool
+    workspace: Workspace,
+    request: RefineRequest,
+    study: SharedStudy,
+    dataset: Dataset | None,
+    claim: Claim,
+    seed: int,
+    *,
+    prunes: bool,
 ) -> Generator[TrialRun, None, Run]:
     plan = trial_plan(request, claim.point)
     recipe = plan.adapted
     name = run_name(request, recipe, claim.point, seed)
-    events = train_run(workspace, RunRequest(recipe, plan, name, seed))
+    events = train_run(workspace, RunRequest(recipe, plan, name, seed), dataset)
     updates = recipe.schedule.updates or 0
     marks = list(pruning_marks(recipe)) if prunes else []
     try:

@@ -1,38 +1,55 @@
-"""A whole refinement: the search over trainings, then the test set once, and the conclusion."""
+"""A whole refinement: the search over trainings, by one process or several; then the test set once, and the result."""
 
 from collections.abc import Generator
 from functools import partial
 
+from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.objective import TrialRun, evaluate_trial
 from lbadvisor.refine.on_test_set import test_accuracy
 from lbadvisor.refine.past import past_trials
 from lbadvisor.refine.refine_request import RefineRequest, price_epochs
 from lbadvisor.refine.refinement import Refinement, TestResult, Trial, conclude
-from lbadvisor.refine.search import BudgetSpent, Limits, SearchWaits, TrialBegins, TrialEnds, search
+from lbadvisor.refine.search import BudgetSpent, Limits, SearchWaits, TrialBegins, TrialEnds, TrialFails, search
 from lbadvisor.refine.search_space import Point
 from lbadvisor.refine.study import SharedStudy
 from lbadvisor.runs.workspace import Workspace
+from lbadvisor.training.data.dataset import Preparing
 
-RefineEvent = TrialRun | TrialBegins | TrialEnds | SearchWaits | BudgetSpent | int
+RefineEvent = Preparing | TrialRun | TrialBegins | TrialEnds | TrialFails | SearchWaits | BudgetSpent
 
 
-def refine(workspace: Workspace, request: RefineRequest) -> Generator[RefineEvent, None, Refinement]:
-    """Search the exponent, and say what was found; an int among the events is the number of past trials taken in.
+def take_in_past(workspace: Workspace, request: RefineRequest) -> tuple[int, int]:
+    """Make trials of what past runs measured; returns of how many, and how many trials are still to end."""
+    with SharedStudy.open(workspace.store, request.study_name, request.space) as study:
+        taken_in = study.take_in(past_trials(workspace.store, request))
+        return taken_in, request.trials - len(study.trials())
 
-    Closing the iterator saves the current run; the same request resumes it. Raises the errors of
-    `errors.py`.
+
+def search_trials(workspace: Workspace, request: RefineRequest) -> Generator[RefineEvent]:
+    """Search the exponent; yields after every update.
+
+    Several processes may do so for one request. Closing the iterator saves the current run; the same request resumes
+    it. The data set is prepared once, and not at all if there are enough trials. Raises the errors of `errors.py`.
     """
     with SharedStudy.open(workspace.store, request.study_name, request.space) as study:
-        yield study.take_in(past_trials(workspace.store, request))
+        dataset = None
+        if len(study.trials()) < request.trials:
+            dataset = yield from workspace.machine.prepare(in_updates(request.baseline))
         yield from search(
             study,
-            partial(evaluate_trial, workspace, request, study),
+            partial(evaluate_trial, workspace, request, study, dataset),
             Limits(request.trials, request.epochs_budget),
             first=request.first,
             price_epochs=partial(price_epochs, request),
             measure=request.measure,
+            since=workspace.sitting.began,
         )
+
+
+def concluded(workspace: Workspace, request: RefineRequest) -> Refinement:
+    """What the search found; measures the test set where that has not been done."""
+    with SharedStudy.open(workspace.store, request.study_name, request.space) as study:
         return _concluded(workspace, request, study.name, tuple(study.trials()))
 
 

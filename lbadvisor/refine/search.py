@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
+from lbadvisor.errors import OF_EVERY_RUN, InTrainingError, LbadvisorError, as_ours
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
 from lbadvisor.refine.search_space import Point
@@ -25,9 +27,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class TrialBegins:
-    """A trial starts here, or is resumed; `ended` of `wanted` have ended."""
+    """A trial starts here, or is resumed if it is `taken_over`; `ended` of `wanted` have ended."""
 
-    claim: Claim
+    number: int
+    point: Point
+    taken_over: bool
     ended: int
     wanted: int
 
@@ -37,6 +41,14 @@ class TrialEnds:
     """A trial ended here."""
 
     trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFails:
+    """A trial failed here: the search continues, and a later one resumes it."""
+
+    number: int
+    error: LbadvisorError
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,16 @@ def search(
     price_epochs: Callable[[Point], float] = lambda _: 0.0,
     measure: Measure = Measure("loss"),  # noqa: B008  # a frozen value
     seed: int = 0,
-) -> Generator[Event | TrialBegins | TrialEnds | SearchWaits | BudgetSpent]:
+    since: datetime | None = None,
+) -> Generator[Event | TrialBegins | TrialEnds | TrialFails | SearchWaits | BudgetSpent]:
     """Evaluate trials until the study has as many as the limits say; yields what happens, the objective's events too.
 
     The objective is a function of the claimed point: what it yields is passed on, what it returns ends the trial.
     Closing the iterator, or a kill, leaves the trial to whoever claims it next. The points start with `first`, then the
-    theories', then those of `propose`; the search also ends once every point has been tried.
+    theories', then those of `propose`; the search also ends once every point has been tried. A trial that fails is
+    left as it is by all searches that began before; this one began at `since`, or begins now.
     """
+    since = since or datetime.now(UTC)
     spent_at: list[BudgetSpent] = []
 
     def choose(ended: Sequence[Trial], running: Sequence[Point]) -> Point | None:
@@ -85,7 +100,7 @@ def search(
         return point
 
     while True:
-        claimed = study.claim(limits.trials, choose)
+        claimed = study.claim(limits.trials, choose, since)
         match claimed:
             case None:
                 if spent_at:
@@ -97,9 +112,17 @@ def search(
                 time.sleep(POLL_SECONDS)
             case Claim():
                 try:
-                    yield TrialBegins(claimed, len(study.trials()), limits.trials)
+                    ended = len(study.trials())
+                    yield TrialBegins(claimed.number, claimed.point, claimed.taken_over, ended, limits.trials)
                     outcome = yield from objective(claimed)
                     study.tell(claimed, outcome)
                     yield TrialEnds(Trial(claimed.number, claimed.point, outcome))
+                except InTrainingError:
+                    time.sleep(POLL_SECONDS)  # while the server did not answer, another process took the trial over
+                except OF_EVERY_RUN:
+                    raise
+                except Exception as error:
+                    study.fail(claimed)
+                    yield TrialFails(claimed.number, as_ours(error))
                 finally:
                     claimed.lock.release()

@@ -1,16 +1,16 @@
 """An Optuna study in the program's own database, shared by several processes, any of which may die.
 
 Optuna's heartbeat only works in `optimize`, and a trial that misses it fails and is retried as another one. Here, the
-process that evaluates a trial holds its file lock, which ends with the process, however that ends: a running trial with
-a free lock was abandoned by a dead process, and the next process resumes it. Trials are assigned under another lock,
-the study's.
+process that evaluates a trial holds its lock, which ends with the process, however that ends: a running trial with a
+free lock was abandoned by a dead process, and the next process resumes it. Trials are assigned under another lock, the
+study's.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import filelock
@@ -24,13 +24,19 @@ from lbadvisor.refine.proposal import distributions, named
 from lbadvisor.refine.refinement import Outcome, Trial
 from lbadvisor.refine.search_space import Point, SearchSpace
 from lbadvisor.store import Store
-from lbadvisor.store.dialect import dialect_of
+from lbadvisor.store.dialect import NamedLock, dialect_of
+from lbadvisor.store.outage import repeating
 
 OUTCOME = "outcome"
 """The user attribute of an Optuna trial that stores its outcome."""
 POINT = "point"
 """The one that stores its point when it is enqueued: it has no parameters until it starts."""
+FAILED = "failed"
+"""The one that stores when the evaluation of a trial that is still running last failed, in seconds since 1970."""
 PRUNES_AFTER_TRIALS = 3
+LATER = datetime.max.replace(tzinfo=UTC)
+WITHOUT_END = -1.0
+"""Seconds for which a lock is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Claim:
     point: Point
     taken_over: bool
     trial: optuna.trial.Trial
-    lock: filelock.BaseFileLock
+    lock: NamedLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +61,23 @@ Choose = Callable[[Sequence[Trial], Sequence[Point]], Point | None]
 """Maps the ended trials and the points others are evaluating to the next point; None if there is none."""
 
 
+@repeating
 class SharedStudy:
-    """A study by its name. Every method raises `StoreError` if the database cannot be read or written."""
+    """A study by its name. Its methods wait for a server as the store's do, and raise `StoreError` as those."""
 
-    def __init__(self, study: optuna.Study, storage: RDBStorage, space: SearchSpace, folder: Path) -> None:
-        self.space = space
-        self._study, self._storage, self._folder = study, storage, folder
+    def __init__(self, study: optuna.Study, storage: RDBStorage, space: SearchSpace, store: Store) -> None:
+        self.space, self.outage = space, store.outage
+        self._study, self._storage, self._store = study, storage, store
         self._id = storage.get_study_id_from_name(study.study_name)
-        self._lock = filelock.FileLock(folder / "study.lock")
+        self._lock = store.named_lock(f"studies/{study.study_name}/study", WITHOUT_END)
 
     @classmethod
     def open(cls, store: Store, name: str, space: SearchSpace) -> Self:
         """The study in the database of the store; both are made if they are missing."""
         store.make()
-        folder = store.checkpoints / "studies"
         # Optuna's warnings are for programmers.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _explained(store.address), filelock.FileLock(folder / "studies.lock"):
+        with _explained(store), store.named_lock("studies/studies", WITHOUT_END):
             url, keywords = dialect_of(store.address).for_optuna(store.address)
             storage = RDBStorage(url, engine_kwargs=keywords)
             study = optuna.create_study(
@@ -84,8 +89,7 @@ class SharedStudy:
                 sampler=optuna.samplers.RandomSampler(seed=0),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNES_AFTER_TRIALS),
             )
-            (folder / name).mkdir(exist_ok=True)
-            return cls(study, storage, space, folder / name)
+            return cls(study, storage, space, store)
 
     def close(self) -> None:
         """Close the file."""
@@ -106,12 +110,12 @@ class SharedStudy:
     @property
     def is_begun(self) -> bool:
         """Whether it has any trial, ended or not."""
-        with _explained(self.name):
+        with _explained(self._store):
             return bool(self._study.get_trials(deepcopy=False))
 
     def trials(self) -> list[Trial]:
         """The trials that ended, by number."""
-        with _explained(self.name):
+        with _explained(self._store):
             return [
                 Trial(frozen.number, self._point(frozen), _outcome(frozen.user_attrs[OUTCOME]))
                 for frozen in self._study.get_trials(deepcopy=False)
@@ -120,7 +124,7 @@ class SharedStudy:
 
     def take_in(self, found: Sequence[tuple[Point, Outcome]]) -> int:
         """Add past measurements, except at points that the study already has; returns how many were added."""
-        with _explained(self.name), self._lock:
+        with _explained(self._store), self._lock:
             known = {self._point(frozen) for frozen in self._study.get_trials(deepcopy=False)}
             new = [(point, outcome) for point, outcome in found if point not in known]
             for point, outcome in new:
@@ -134,14 +138,17 @@ class SharedStudy:
                 )
             return len(new)
 
-    def claim(self, wanted: int, choose: Choose) -> Claim | Busy | None:
+    def claim(self, wanted: int, choose: Choose, since: datetime = LATER) -> Claim | Busy | None:
         """A trial for this process: an abandoned one first, else a new one while there are fewer than `wanted`.
 
-        None if nothing is left to do, now or later.
+        One that failed `since` then is left for later. None if nothing is left to do, now or later.
         """
-        with _explained(self.name), self._lock:
-            running = []
+        with _explained(self._store), self._lock:
+            running, failed = [], []
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if frozen.user_attrs.get(FAILED, 0) >= since.timestamp():
+                    failed.append(self._point(frozen))
+                    continue
                 lock = self._try_lock(frozen.number)
                 if lock is None:
                     running.append(self._point(frozen))
@@ -152,10 +159,10 @@ class SharedStudy:
                     lock.release()
             ended = self.trials()
             nothing = Busy(len(running)) if running else None
-            if len(ended) + len(running) >= wanted:
+            if len(ended) + len(running) + len(failed) >= wanted:
                 return nothing
             if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                point = choose(ended, running)
+                point = choose(ended, [*running, *failed])
                 if point is None:
                     return nothing
                 self._study.enqueue_trial(named(self.space, point), user_attrs={POINT: list(point)})
@@ -167,26 +174,36 @@ class SharedStudy:
 
     def is_hopeless(self, claim: Claim, share_percent: int, value: float) -> bool:
         """Whether `value`, at that share of the schedule, is above the median of the other trials there."""
-        with _explained(self.name):
+        with _explained(self._store):
             if share_percent not in self._frozen(claim.number).intermediate_values:
                 claim.trial.report(value, share_percent)
             return bool(claim.trial.should_prune())
 
+    def fail(self, claim: Claim) -> None:
+        """Note that the trial failed; it is resumed later, like one that was abandoned."""
+        with _explained(self._store):
+            claim.trial.set_user_attr(FAILED, datetime.now(UTC).timestamp())
+
     def tell(self, claim: Claim, outcome: Outcome) -> None:
-        """End the trial and release it."""
-        with _explained(self.name):
-            claim.trial.set_user_attr(OUTCOME, _body(outcome))
-            if outcome.pruned:
-                self._study.tell(claim.number, state=TrialState.PRUNED)
-            else:
-                self._study.tell(claim.number, outcome.value)
+        """End the trial, unless another process has, and release it."""
+        with _explained(self._store):
+            if self._frozen(claim.number).state is TrialState.RUNNING:
+                claim.trial.set_user_attr(OUTCOME, _body(outcome))
+                if outcome.pruned:
+                    self._study.tell(claim.number, state=TrialState.PRUNED)
+                else:
+                    self._study.tell(claim.number, outcome.value)
         claim.lock.release()
 
-    def _claimed(self, trial: optuna.trial.Trial, lock: filelock.BaseFileLock, *, taken_over: bool) -> Claim:
-        # A trial abandoned before its numbers were stored still has them from when it was enqueued.
-        for dimension in self.space.dimensions:
-            trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.logarithmic)
-        return Claim(trial.number, self._point(self._frozen(trial.number)), taken_over, trial, lock)
+    def _claimed(self, trial: optuna.trial.Trial, lock: NamedLock, *, taken_over: bool) -> Claim:
+        try:
+            # A trial abandoned before its numbers were stored still has them from when it was enqueued.
+            for dimension in self.space.dimensions:
+                trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.logarithmic)
+            return Claim(trial.number, self._point(self._frozen(trial.number)), taken_over, trial, lock)
+        except Exception:
+            lock.release()
+            raise
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
@@ -199,22 +216,22 @@ class SharedStudy:
         noted = [frozen.params[name] for name in names] if frozen.params.keys() >= set(names) else None
         return tuple(float(value) for value in noted or frozen.user_attrs[POINT])
 
-    def _try_lock(self, number: int) -> filelock.BaseFileLock | None:
-        lock = filelock.FileLock(self._folder / f"trial-{number}.lock")
+    def _try_lock(self, number: int) -> NamedLock | None:
+        lock = self._store.named_lock(f"studies/{self.name}/trial-{number}", 0)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire()
         except filelock.Timeout:
             return None
         return lock
 
 
 @contextmanager
-def _explained(what: object) -> Iterator[None]:
-    try:
-        yield
-    except StorageInternalError as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise StoreError(f"study in {what}: the database cannot be read or written: {reason}") from error
+def _explained(store: Store) -> Iterator[None]:
+    with dialect_of(store.address).explained(store.address):
+        try:
+            yield
+        except StorageInternalError as error:
+            raise (error.__cause__ or error) from None
 
 
 def _body(outcome: Outcome) -> dict[str, Any]:

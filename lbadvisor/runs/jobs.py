@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import torch
 
-from lbadvisor.errors import LbadvisorError
+from lbadvisor.errors import LbadvisorError, as_ours
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.runs.following import Stop, follow
@@ -80,8 +80,9 @@ def at_once(jobs: Sequence[Job]) -> JobEvents:
     iterator, saves its run and ends; a second Ctrl-C ends the workers without saving. Raises what `together` does.
     """
     if len(jobs) == 1:
-        for event in jobs[0].events():
-            yield 0, event
+        with contextlib.closing(jobs[0].events()) as events:
+            for event in events:
+                yield 0, event
         return None
     machine = replace(jobs[0].workspace.machine, device=torch.device("cpu"))
     for preparing in machine.prepare(in_updates(jobs[0].asked.recipe)):
@@ -205,10 +206,8 @@ def done(job: Job, tell: Callable[[object], None]) -> JobEnds:
     try:
         ended = follow(_heard(job), show, begins=begins_a_run)
         return JobEnds(ended if isinstance(ended, Stop) else None)
-    except LbadvisorError as error:
-        return JobEnds(error)
     except Exception as error:
-        return JobEnds(LbadvisorError(f"unexpected {type(error).__name__}: {error}"))
+        return JobEnds(as_ours(error))
 
 
 def _heard(job: Job) -> Generator[Any, None, Any]:

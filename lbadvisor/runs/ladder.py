@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lbadvisor.errors import DivergedError, InTrainingError, LbadvisorError, RefusedError, UsageError
+from lbadvisor.errors import OF_EVERY_RUN, DivergedError, InTrainingError, LbadvisorError, as_ours
 from lbadvisor.planning.planned_arms import LadderRequest
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Run, RunStatus
@@ -90,7 +90,8 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
     left = [one.places for one in runs]
     while left:
         runs = planned_runs(store, *requests)
-        planned = _next(store, [run for run in runs if any(run.places[0] in places for places in left)], workspace)
+        of_left = [run for run in runs if any(run.places[0] in places for places in left)]
+        planned = _next(store, of_left, workspace.sitting)
         if planned is None:
             if not any(_is_running(run) for run in runs):
                 return  # what is left has failed, or follows what has
@@ -103,13 +104,12 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
                 yield from _trained(workspace, planned, dataset, ladders)
             except InTrainingError:
                 continue  # another process took it at the same moment
-            except (UsageError, RefusedError):
-                raise  # what was asked for is wrong
-            except LbadvisorError as error:
-                if machine.ranks.are_several:
-                    raise  # the others may still train it
+            except Exception as error:
+                # The other ranks of a run that failed still train it.
+                if isinstance(error, OF_EVERY_RUN) or machine.ranks.are_several:
+                    raise
                 left = [places for places in left if planned.places[0] not in places]
-                yield RunFails(planned, error)
+                yield RunFails(planned, as_ours(error))
                 continue
         elif planned.run is not None:
             _add_to_ladders(store, planned, planned.run, ladders)
@@ -120,41 +120,40 @@ def train_ladder(workspace: Workspace, *requests: LadderRequest) -> RunEvents:
 
 
 def failure_of(failed: Mapping[str, LbadvisorError]) -> LbadvisorError:
-    """The error for runs that failed, by their names: equal messages once."""
+    """The error for runs that failed, by their names: equal messages once. The first of them is its cause."""
     names: dict[str, list[str]] = {}
     for name, error in failed.items():
         names.setdefault(str(error), []).append(name)
     what = "1 run failed" if len(failed) == 1 else f"{len(failed)} runs failed"
     said = (f"{', '.join(own)}: {message}" for message, own in names.items())
-    return LbadvisorError("\n  ".join([f"{what}; the same command tries again:", *said]))
+    error = LbadvisorError("\n  ".join([f"{what}; the same command tries again:", *said]))
+    error.__cause__ = next(iter(failed.values()))
+    return error
 
 
-def _next(store: Store, left: Sequence[PlannedRun], workspace: Workspace) -> PlannedRun | None:
-    """Of the runs that are `left` the first that has its result, or one that can be trained now.
+def _next(store: Store, left: Sequence[PlannedRun], sitting: Sitting) -> PlannedRun | None:
+    """Of the runs that are `left` the first that has its result, or that can be trained now.
 
-    Each job of a sitting takes another one, so that they do not meet at the first.
+    Jobs that look at one moment do not meet at the first: each leaves one to each before it that is not training yet.
     """
-    free: list[PlannedRun] = []
-    for planned in left:
-        if planned.is_done and not free:
-            return planned
-        waits = planned.arm.awaits_distances or _is_running(planned)
-        if not (planned.is_done or waits or _has_failed(planned, workspace.sitting)):
-            free.append(planned)
-    if not free:
-        return None
-    chosen = free[workspace.sitting.job % len(free)]
+    free = [planned for planned in left if planned.is_done or _is_free(planned, sitting)]
+    if not free or free[0].is_done:
+        return free[0] if free else None
+    ahead = sitting.job - sum(_is_running(planned) for planned in left)
+    chosen = [planned for planned in free if not planned.is_done][: max(0, ahead) + 1][-1]
     # What seemed interrupted may have ended between the look at its row and that at its lock.
     return chosen if chosen.run is None else replace(chosen, run=store.run(str(chosen.run.number)))
 
 
+def _is_free(planned: PlannedRun, sitting: Sitting) -> bool:
+    """Whether it can be trained now; what failed in this sitting is left for the next one."""
+    run = planned.run
+    failed = run is not None and run.status is RunStatus.FAILED and run.changed_at >= sitting.began
+    return not (planned.arm.awaits_distances or _is_running(planned) or failed)
+
+
 def _is_running(planned: PlannedRun) -> bool:
     return planned.run is not None and planned.run.status is RunStatus.RUNNING
-
-
-def _has_failed(planned: PlannedRun, sitting: Sitting) -> bool:
-    run = planned.run
-    return run is not None and run.status is RunStatus.FAILED and run.changed_at >= sitting.began
 
 
 def _add_to_ladders(store: Store, planned: PlannedRun, run: Run, ladders: Mapping[str, int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lbadvisor.errors import DivergedError, StoreError
+from lbadvisor.errors import DivergedError, NoAnswerError, StoreError
 from lbadvisor.recipe.early_milestones import has_more
 from lbadvisor.records.run import Measured, Measurement, Run, RunStatus, told
 from lbadvisor.runs.continuity import loss_jump
@@ -24,6 +24,12 @@ FLUSH_SECONDS = 1.0
 
 LOSS_SECONDS = 1.0
 """The training loss is reported at most this often between measurements."""
+
+MOST_PENDING = 100_000
+"""So many measurements wait in memory for a database whose server does not answer; then training waits as well."""
+
+TRYING_SHARE = 0.05
+"""Trying whether it answers again takes at most this share of a run's time."""
 
 SAVING_SHARE = 0.01
 """Saving takes at most this share of a run's time: if a save took s seconds, the next waits at least s / 0.01."""
@@ -117,7 +123,7 @@ class _Recording:
         self._pending: list[Measured] = []
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
-        self._loss_due = self._flushed
+        self._loss_due = self._retry_due = self._flushed
         self.saved_update = saved_update
 
     def add(self, measured: Measured) -> None:
@@ -150,12 +156,17 @@ class _Recording:
         return mean_loss(self._state) if measurement is None else measurement.loss
 
     def keep(self) -> None:
-        """Store and save what is due."""
+        """Store and save what is due; if the database does not answer, it stays due, and training goes on."""
         now = time.monotonic()
-        if now >= self._save_due:
-            self.save()
-        elif self._pending and now - self._flushed >= FLUSH_SECONDS:
-            self._flush()
+        saves, flushes = now >= self._save_due, self._pending and now - self._flushed >= FLUSH_SECONDS
+        if now < self._retry_due or not (saves or flushes):
+            return
+        try:
+            with self._store.outage.put_off() if len(self._pending) < MOST_PENDING else contextlib.nullcontext():
+                self.save() if saves else self._flush()
+        except NoAnswerError:
+            failed = time.monotonic()
+            self._retry_due = failed + max(FLUSH_SECONDS, (failed - now) / TRYING_SHARE)
 
     def save(self) -> None:
         """Save the state, after what was measured before it. Raises `DivergedError` if it is not finite."""

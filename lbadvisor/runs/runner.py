@@ -15,7 +15,7 @@ from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Environment, Guarantee, Run, RunStatus, told
 from lbadvisor.runs.attending import brief
 from lbadvisor.runs.recording import Progress, recorded
-from lbadvisor.runs.reuse import refuse_another
+from lbadvisor.runs.reuse import RESULTS, refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import error_of_training
@@ -109,7 +109,7 @@ def train_run(
     run, is_new = _found_or_added(store, recipe, request, environment, guarantee)
     folder = store.checkpoint_folder(run)
     with store.only_process(run), torch_threads_kept():
-        _refuse_if_just_completed(store, run, earlier)
+        _refuse_if_just_ended(store, run, earlier)
         clear_parts(folder)
         header, notes = (None, []) if is_new else _resumed(folder, run, state)
         is_another, how_notes = _how_notes(workspace, run, state, header, micro_size)
@@ -147,11 +147,11 @@ def _how_notes(
     return other_ranks or other_micro, rank_notes + thread_notes + micro_notes
 
 
-def _refuse_if_just_completed(store: Store, run: Run, earlier: Run | None) -> None:
-    """Raise `InTrainingError` if another process took the run and completed it since `earlier` was read."""
-    was_complete = earlier is not None and earlier.status is RunStatus.COMPLETE
-    if store.run(run.name).status is RunStatus.COMPLETE and not was_complete:
-        raise InTrainingError(f"another process has just completed the run {run.name}: repeat the command")
+def _refuse_if_just_ended(store: Store, run: Run, earlier: Run | None) -> None:
+    """Raise `InTrainingError` if another process took the run and trained it to its end since `earlier` was read."""
+    now = store.run(run.name)
+    if now.status in (RunStatus.FAILED, *RESULTS) and now.changed_at != (earlier and earlier.changed_at):
+        raise InTrainingError(f"another process has just trained the run {run.name}, {now.status}: repeat the command")
 
 
 def _thread_notes(workspace: Workspace, run: Run, state: TrainState, *, begins: bool) -> list[str]:

@@ -16,7 +16,7 @@ DRIVER = "postgresql+psycopg"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerAddress:
-    """A database on a PostgreSQL server, by its URL; its text, for people, has no password."""
+    """A database on a PostgreSQL server, by its URL, which has no password."""
 
     url: "URL"
 
@@ -26,8 +26,7 @@ class ServerAddress:
         return str(self.url.database)
 
     def __str__(self) -> str:
-        secrets = [key for key in self.url.query if "password" in key]
-        return self.url._replace(password=None).difference_update_query(secrets).render_as_string()
+        return self.url.render_as_string()
 
     __repr__ = __str__
 
@@ -48,7 +47,7 @@ def address_of(database: DatabaseAddress | str | None) -> DatabaseAddress:
 
 
 def _server_address(text: str) -> ServerAddress:
-    # The text itself is not repeated in a message: it may hold a password.
+    # Before it is known to have no password, the text itself is not repeated in a message.
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -57,8 +56,11 @@ def _server_address(text: str) -> ServerAddress:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise UsageError(f"the database URL {scheme}://... cannot be read: {give}") from None
-    if "@" in (url.host or ""):
-        raise UsageError(f"the database URL {scheme}://... has two @: write the one in its password as %40")
+    if url.password is not None or "@" in (url.host or "") or any("password" in key for key in url.query):
+        raise UsageError(
+            f"the database URL {scheme}://... has a password, which the shell's history and `ps` would show: leave it "
+            "out, and give it in ~/.pgpass or PGPASSWORD"
+        )
     address = ServerAddress(url)
     if url.get_backend_name() == "sqlite":
         raise UsageError(f"database {address}: for SQLite, name the file itself")

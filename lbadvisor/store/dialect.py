@@ -16,11 +16,28 @@ Answered = tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]
 class RunLock(Protocol):
     """A lock that a database holds for the process that trains a run, for as long as they are connected."""
 
+    def acquire(self) -> None:
+        """Raises `InTrainingError` if another process holds it."""
+
     def keep(self) -> None:
         """Make sure that it is held; if the connection was lost, acquire it anew. Raises `InTrainingError`."""
 
     def release(self) -> None:
         """Let other processes have it."""
+
+
+class NamedLock(Protocol):
+    """A lock that ends with its process, or its connection; a `with` block acquires it."""
+
+    def acquire(self) -> object:
+        """Raises `filelock.Timeout` if another process holds it for too long."""
+
+    def release(self) -> None:
+        """Let other processes have it."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_: Any) -> None: ...
 
 
 class Dialect(Protocol):
@@ -52,8 +69,11 @@ class Dialect(Protocol):
     def keep_copy(self, address: Any, old_revision: str, /) -> None:
         """Copy the database there."""
 
-    def lock_of(self, address: Any, run_number: int, run: str, /) -> AbstractContextManager[RunLock | None]:
-        """While entered, the database's own lock of the run is held, if it has any. Raises `InTrainingError`."""
+    def lock_of(self, address: Any, run_number: int, run: str, /) -> RunLock | None:
+        """The database's own lock of the run, if it has any; it is not held yet."""
+
+    def named_lock(self, address: Any, name: str, seconds: float, /) -> NamedLock:
+        """A lock of that name, tried for so many seconds, without end if -1."""
 
     def is_locked(self, connection: Connection, run_number: int, /) -> bool:
         """Whether the database holds that lock for a process."""

@@ -10,6 +10,7 @@ from lbadvisor.records.run import Run
 from lbadvisor.store import schema
 from lbadvisor.store.address import DatabaseAddress
 from lbadvisor.store.dialect import RunLock, dialect_of
+from lbadvisor.store.outage import Outage
 from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS, empty_engine
 
 
@@ -17,10 +18,10 @@ class OpenDatabase:
     """The database at `address`; each connection is one transaction. A process that is sent it connects anew."""
 
     def __init__(self, address: DatabaseAddress, engine: Engine, *, creates: bool) -> None:
-        self.address = address
+        self.address, self.outage = address, Outage()
         self._dialect = dialect_of(address)
         self._engine, self._creates = engine, creates
-        self._locks: list[RunLock] = []
+        self._locks: dict[int, RunLock] = {}
 
     @classmethod
     def open(
@@ -44,7 +45,7 @@ class OpenDatabase:
         return database
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (OpenDatabase.at if self._creates else _reopened, (self.address,))
+        return _reopened, (self.address, self._creates)
 
     def make(self) -> None:
         """Make the tables now, and a file and its folders, if they are missing and this may."""
@@ -63,27 +64,32 @@ class OpenDatabase:
         engine = self._dialect.for_reading(self._engine) if self._is_made() else empty_engine()
         with self._dialect.explained(self.address), engine.begin() as connection:
             yield connection
+        self.outage.ends()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes; other processes wait for it. Raises `InTrainingError` if a run's lock is lost."""
         self.make()
         with self._dialect.explained(self.address):
-            for lock in self._locks:
+            for lock in self._locks.values():
                 lock.keep()
             with self._dialect.for_writing(self._engine).begin() as connection:
                 yield connection
+        self.outage.ends()
 
-    @contextmanager
-    def locked(self, run: Run) -> Iterator[None]:
-        """While entered, the database's own lock of the run is held, if it has any. Raises `InTrainingError`."""
-        with self._dialect.lock_of(self.address, run.number, run.name) as lock:
-            held = [] if lock is None else [lock]
-            self._locks += held
-            try:
-                yield
-            finally:
-                self._locks = [other for other in self._locks if other not in held]
+    def lock(self, run: Run) -> None:
+        """Acquire the database's own lock of the run, if it has any. Raises `InTrainingError`."""
+        lock = self._dialect.lock_of(self.address, run.number, run.name)
+        if lock is not None:
+            with self._dialect.explained(self.address):
+                lock.acquire()
+            self._locks[run.number] = lock
+
+    def unlock(self, run: Run) -> None:
+        """Release it."""
+        lock = self._locks.pop(run.number, None)
+        if lock is not None:
+            lock.release()
 
     def _is_made(self) -> bool:
         if not self._creates:
@@ -93,5 +99,5 @@ class OpenDatabase:
             return self._dialect.is_there(self.address) and schema.revision(self.address) is not None
 
 
-def _reopened(address: DatabaseAddress) -> OpenDatabase:
-    return OpenDatabase.open(address, create=False)
+def _reopened(address: DatabaseAddress, creates: bool) -> OpenDatabase:
+    return OpenDatabase(address, dialect_of(address).open_engine(address), creates=creates)

@@ -4,24 +4,26 @@ The functions are those of `sqlite`, for an address on a server. psycopg is an e
 """
 
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any, Literal
 
+import filelock
 from sqlalchemy import Connection, Engine, Insert, NullPool, Table, create_engine, event, inspect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from lbadvisor.errors import InTrainingError, StoreError, UsageError
+from lbadvisor.errors import InTrainingError, NoAnswerError, StoreError, UsageError
 from lbadvisor.store.address import ServerAddress
 from lbadvisor.store.forks import refuse_inherited
 from lbadvisor.store.run_folder import LOCK_SECONDS, error_of_training
 from lbadvisor.store.sqlite import LOCK_TIMEOUT_SECONDS
 from lbadvisor.store.tables import metadata
 
-_WRITERS, _RUNS = 1_705_087_411, 1_705_087_412
-"""The program's own advisory locks in a database, where other programs may have theirs: of its writers, of its runs."""
+_WRITERS, _RUNS, _NAMES = 1_705_087_411, 1_705_087_412, 1_705_087_413
+"""The program's own advisory locks in a database, where others may have theirs: of its writers, runs, and names."""
 
 
 def open_engine(
@@ -45,6 +47,8 @@ def open_engine(
 
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("lbadvisor_writes"):
+            # A process that stalls in the middle loses its turn, before those that wait for theirs give up.
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '20s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS}, 0)")
 
     event.listen(engine, "connect", set_up)
@@ -55,12 +59,19 @@ def open_engine(
 
 def _engine(address: ServerAddress, **options: Any) -> Engine:
     try:
-        # A server of another encoding converts; psycopg would give the texts of an SQL_ASCII one as bytes.
-        return create_engine(address.url, connect_args={"client_encoding": "utf8"}, **options)
+        return create_engine(address.url, connect_args=_connect_args(address), **options)
     except ImportError as error:
         raise UsageError(
             f"database {address}: psycopg is not installed ({error}): pip install 'lbadvisor[postgresql]'"
         ) from error
+
+
+def _connect_args(address: ServerAddress) -> dict[str, Any]:
+    # A server of another encoding converts; psycopg would give the texts of an SQL_ASCII one as bytes. One that
+    # vanishes is missed within a minute: https://www.postgresql.org/docs/current/libpq-connect.html
+    ours = {"client_encoding": "utf8", "connect_timeout": 10, "tcp_user_timeout": 60_000}
+    ours |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return {name: value for name, value in ours.items() if name not in address.url.query}
 
 
 def _float_dumper() -> type[Any]:
@@ -90,17 +101,25 @@ def for_writing(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(address: ServerAddress) -> Iterator[None]:
-    """While entered, errors of PostgreSQL become a `StoreError`: one line with `address` and what to do."""
+    """While entered, errors of PostgreSQL become a `StoreError`: one line with `address` and what to do.
+
+    A `NoAnswerError` if there is no connection: who could connect before will be able to again.
+    """
     try:
         yield
     except DBAPIError as error:
-        raise StoreError(_explanation(address, error.orig)) from error
+        kind = NoAnswerError if _is_unanswered(error.orig) else StoreError
+        raise kind(_explanation(address, error.orig)) from error
+
+
+def _is_unanswered(error: object) -> bool:
+    # The connection was not made, was lost, or was ended: by an administrator, a crash, a server that starts (57P01 to
+    # 57P05), or because it was idle within a transaction (25P03).
+    code = getattr(error, "sqlstate", None)
+    return type(error).__name__ == "OperationalError" if code is None else code.startswith(("08", "57P", "25P03"))
 
 
 _EXPLANATIONS = {
-    "": "it cannot be connected to: check that the server is up and has that database (createdb makes one), and check "
-    "user and password (PGPASSWORD or ~/.pgpass)",
-    "08": "the connection was lost: repeat the command once the server is up",
     "25": "it cannot be written: it is read-only here",
     "42501": "the user may not do that: GRANT it the rights, or name another with --db",
     "53": "the server is out of disk space, memory or connections, so the last change was not stored: see to it, then "
@@ -110,16 +129,31 @@ _EXPLANATIONS = {
     "58": "the server met an error of its system: see its log",
     "XX": "it is damaged: see the server's log, and restore a copy",
 }
-"""By a code, or the class with which it begins; an error of connecting has none. https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+"""By a code, or the class with which it begins. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_LOGIN = "the server refused the login: check the user, and the password in PGPASSWORD or ~/.pgpass"
+_REFUSALS = {
+    'FATAL:  database "': "the server has no such database: make it with createdb, or name another with --db",
+    "permission denied for database": "the user may not connect to it: GRANT CONNECT, or name another user in --db",
+    'FATAL:  role "': _LOGIN,
+    "password": _LOGIN,
+    "authentication": _LOGIN,
+    "pg_hba.conf": _LOGIN,
+    "resolve host": "there is no such host: check its name in --db",
+    "": "its server does not answer: check that it is up, and its host and port",
+}
+"""By a part of the text: an error of connecting has no code."""
 
 
 _THE_SERVERS_FAULT = ("08", "53", "57", "58", "XX")
 
 
 def _explanation(address: ServerAddress, error: object) -> str:
-    code = getattr(error, "sqlstate", None) or ""
+    code, told = getattr(error, "sqlstate", None) or "", _first_line(error)
     what = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code[:2], "PostgreSQL refused")
-    return f"database {address}: {what} ({_first_line(error)})"
+    if _is_unanswered(error):
+        what = next(advice for part, advice in _REFUSALS.items() if part in told)
+    return f"database {address}: {what} ({told})"
 
 
 def _first_line(error: object) -> str:
@@ -144,27 +178,32 @@ def keep_copy(address: ServerAddress, old_revision: str) -> None:
 
 
 class SessionLock:
-    """A run's lock: of a session, so it ends with the process or its connection, however that ends."""
+    """A lock of a session: it ends with the process or its connection, however that ends; `busy` if another has it."""
 
-    def __init__(self, address: ServerAddress, run_number: int, run: str) -> None:
-        self._key, self._run = f"{_RUNS}, {run_number}", run
+    def __init__(self, address: ServerAddress, key: str, seconds: float, busy: Exception) -> None:
+        self._address, self._key, self._busy = address, key, busy
+        self._timeout = 0 if seconds < 0 else max(1, round(1000 * seconds))  # in ms; 0 is none
         self._engine = _engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._connection: Connection | None = None
 
     def acquire(self) -> None:
-        """Raises `InTrainingError` if another process holds it."""
+        """Raises `busy`."""
+        with explained(self._address):
+            self._acquire()
+
+    def _acquire(self) -> None:
         self._connection = connection = self._engine.connect()
-        # The server notices within two minutes that a machine is gone, and at once that a process is.
-        for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
-            connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
-        connection.exec_driver_sql(f"SET lock_timeout = {round(1000 * LOCK_SECONDS)}")
         try:
+            # The server notices within two minutes that a machine is gone, and at once that a process is.
+            for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
+                connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
+            connection.exec_driver_sql(f"SET lock_timeout = {self._timeout}")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
         except DBAPIError as error:
             self.release()
             if getattr(error.orig, "sqlstate", None) != "55P03":
                 raise
-            raise error_of_training(self._run) from None
+            raise self._busy from None
 
     def keep(self) -> None:
         """Acquire it anew if the connection was lost. Raises `InTrainingError` if another process was faster."""
@@ -179,10 +218,7 @@ class SessionLock:
         try:
             self.acquire()
         except InTrainingError as error:
-            raise InTrainingError(
-                f"the connection that held the lock of the run {self._run} was lost, and another process trains it "
-                "now: leave it to that one"
-            ) from error
+            raise InTrainingError(f"the connection that held the lock of the run was lost, and now {error}") from error
 
     def release(self) -> None:
         """Let other processes have it."""
@@ -194,17 +230,22 @@ class SessionLock:
                     connection.exec_driver_sql(f"SELECT pg_advisory_unlock({self._key})")
             connection.close()
 
+    def __enter__(self) -> None:
+        self.acquire()
 
-@contextmanager
-def lock_of(address: ServerAddress, run_number: int, run: str) -> Iterator[SessionLock]:
-    """While entered, the server holds the run's lock for this process, wherever others have their checkpoints."""
-    lock = SessionLock(address, run_number, run)
-    with explained(address):
-        lock.acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def lock_of(address: ServerAddress, run_number: int, run: str) -> SessionLock:
+    """The run's lock, which holds wherever others have their checkpoints."""
+    return SessionLock(address, f"{_RUNS}, {run_number}", LOCK_SECONDS, error_of_training(run))
+
+
+def named_lock(address: ServerAddress, name: str, seconds: float) -> SessionLock:
+    """A lock of that name, by a number of 32 bits."""
+    number = zlib.crc32(name.encode()) - 2**31
+    return SessionLock(address, f"{_NAMES}, {number}", seconds, filelock.Timeout(name))
 
 
 def is_locked(connection: Connection, run_number: int) -> bool:
@@ -288,7 +329,7 @@ def read_only_answer(address: ServerAddress, sql: str) -> tuple[tuple[str, ...],
 
 def for_optuna(address: ServerAddress) -> tuple[str, dict[str, Any]]:
     """The URL and the keywords of SQLAlchemy's engine that Optuna makes."""
-    return address.url.render_as_string(hide_password=False), {}
+    return address.url.render_as_string(), {"connect_args": _connect_args(address)}
 
 
 def _cell(value: Any) -> str | int | float | bytes | None:

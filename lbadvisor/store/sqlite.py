@@ -4,16 +4,18 @@ All that another database would do otherwise is here; the rest of the store is S
 """
 
 import functools
+import logging
 import os
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import filelock
 from sqlalchemy import (
     Connection,
     Engine,
@@ -29,9 +31,18 @@ from sqlalchemy.exc import DBAPIError
 
 from lbadvisor.errors import StoreError, UsageError
 from lbadvisor.store.forks import refuse_inherited
+from lbadvisor.store.network_files import network_file_system
+from lbadvisor.store.run_folder import checkpoints_of
 from lbadvisor.store.tables import metadata
 
 LOCK_TIMEOUT_SECONDS = 30.0
+
+_logger = logging.getLogger(__name__)
+_ON_NETWORK = (
+    "database %s: it lies on a network file system (%s), where it has no write-ahead log, because that needs shared "
+    "memory (https://www.sqlite.org/wal.html), and where locks may fail (https://www.sqlite.org/faq.html#q5): let one "
+    "machine at a time use it, or name with --db a file on a local disk, or for several machines a PostgreSQL server"
+)
 
 
 def open_engine(
@@ -84,10 +95,21 @@ def connect_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         return _connect(path, "mode=rwc", lock_timeout_seconds)
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        if path.exists() and network_file_system(path) is not None:
+            _drop_log(path, lock_timeout_seconds)
         return _connect(path, "mode=rw", lock_timeout_seconds)
     connection = _connect_for_reading(path, lock_timeout_seconds)
     connection.execute("PRAGMA query_only=ON")
     return connection
+
+
+def _drop_log(path: Path, lock_timeout_seconds: float) -> None:
+    """If the file has a write-ahead log, go on without one. Fails while another process uses the log."""
+    with closing(_connect(path, "mode=rw", lock_timeout_seconds)) as connection:
+        # Alone, SQLite needs no shared memory for the log: https://www.sqlite.org/wal.html#noshm. Only SQLite may look
+        # into the file: if a process opens and closes it, it loses SQLite's locks (sqlite.org/howtocorrupt.html, 2.2).
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=DELETE")
 
 
 def _connect(path: Path, options: str, lock_timeout_seconds: float) -> sqlite3.Connection:
@@ -104,7 +126,7 @@ def _connect_for_reading(path: Path, lock_timeout_seconds: float) -> sqlite3.Con
     https://www.sqlite.org/wal.html#read_only_databases
     """
     log, index, journal = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
-    if log.exists() and index.exists():
+    if log.exists() and index.exists() and network_file_system(path) is None:
         # Used or left behind by a writer: SQLite reads both as they are.
         return _connect(path, "mode=ro", lock_timeout_seconds)
     left = [file for file in (log, journal) if file.exists() and file.stat().st_size]
@@ -138,8 +160,12 @@ def is_there(path: Path) -> bool:
 def after_creation(path: Path) -> None:
     """Switch the file `path` to a write-ahead log, so that readers and the writer do not wait for each other.
 
-    On a file system without shared memory the journal stays as it is.
+    On a file system without shared memory the journal stays as it is, and on one of the network too.
     """
+    kind = network_file_system(path)
+    if kind is not None:
+        _logger.warning(_ON_NETWORK, path, kind)
+        return
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     with closing(connect_file(path)) as connection:
         while True:
@@ -256,9 +282,15 @@ def keep_copy(path: Path, old_revision: str) -> None:
     part.replace(target)
 
 
-def lock_of(_path: Path, _run_number: int, _run: str) -> AbstractContextManager[None]:
+def lock_of(_path: Path, _run_number: int, _run: str) -> None:
     """None: whoever shares the file shares the folder of the run's checkpoints, and the lock there."""
-    return nullcontext()
+
+
+def named_lock(path: Path, name: str, seconds: float) -> filelock.BaseFileLock:
+    """A lock beside the checkpoints, whose folder is made."""
+    file = checkpoints_of(path) / f"{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(file, seconds)
 
 
 def is_locked(_connection: Connection, _run_number: int) -> bool:

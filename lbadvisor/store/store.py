@@ -19,9 +19,10 @@ from lbadvisor.records.measured_columns import Columns
 from lbadvisor.records.quantities import Quantity
 from lbadvisor.records.run import Environment, Guarantee, Ladder, Measurement, Reading, Run, RunStatus
 from lbadvisor.store.address import DatabaseAddress, address_of
-from lbadvisor.store.dialect import dialect_of
+from lbadvisor.store.dialect import NamedLock, dialect_of
 from lbadvisor.store.measured_rows import delete_measured, read_measurements, read_readings, write_measured
 from lbadvisor.store.open_database import OpenDatabase
+from lbadvisor.store.outage import repeating
 from lbadvisor.store.read_columns import read_columns
 from lbadvisor.store.read_ladders import all_ladders, find_ladder
 from lbadvisor.store.read_results import read_result, read_standing
@@ -45,11 +46,13 @@ LARGEST_INTEGER = 2**63 - 1
 INTERRUPTED_BECAUSE = "its process was killed, or the machine went down"
 
 
+@repeating
 class Store:
     """An open database, in a `with` block. Each method is one short transaction; several processes may write at once.
 
     It is opened once and passed on, for as long as a training lasts. A process that inherits it or is sent it connects
-    anew. Every method raises `StoreError` if the database cannot be read or written.
+    anew. Once it is open, every method waits for a server that does not answer (see `outage`), and raises `StoreError`
+    if the database cannot be read or written.
     """
 
     @classmethod
@@ -72,8 +75,8 @@ class Store:
 
     def __init__(self, database: OpenDatabase) -> None:
         self.address = database.address
+        self.outage = database.outage
         self._database, self._reading, self._writing = database, database.reading, database.writing
-        self.locked = database.locked
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self._database,)
@@ -94,6 +97,23 @@ class Store:
         """
         with self.locked(run), only_process(self.checkpoint_folder(run), run.name):
             yield
+
+    def lock(self, run: Run) -> None:
+        """Acquire the database's own lock of the run, if it has any. Raises `InTrainingError`."""
+        self._database.lock(run)
+
+    @contextmanager
+    def locked(self, run: Run) -> Iterator[None]:
+        """While entered, that lock is held. Raises `InTrainingError`."""
+        self.lock(run)
+        try:
+            yield
+        finally:
+            self._database.unlock(run)
+
+    def named_lock(self, name: str, seconds: float) -> NamedLock:
+        """A lock of that name, acquired for as long as the process lives; it tries for `seconds`, without end if -1."""
+        return dialect_of(self.address).named_lock(self.address, name, seconds)
 
     @property
     def checkpoints(self) -> Path:
@@ -230,11 +250,12 @@ class Store:
         """Store the measurements `taken`, the `readings` of the same updates, and the run's progress.
 
         Those of an update that is already stored are replaced: an interval that is trained again after a crash leaves
-        no trace. Raises `UnknownRunError`.
+        no trace. Raises `UnknownRunError`, and `InTrainingError`, with nothing to store too, if the run's lock was lost
+        to another process.
         """
-        if not taken:
-            return
         with self._writing() as connection:
+            if not taken:
+                return
             latest = max(one.update for one in taken)
             change(connection, run_number, update=at_least(runs.c["update"], latest))
             write_measured(connection, run_number, taken, readings)
@@ -406,11 +427,13 @@ class Store:
         For curves of many long runs; for a few, use `measurements_of`. A run without measurements has empty columns.
         Raises `UnknownRunError`.
         """
-        for number in run_numbers:
-            with self._reading() as connection:
-                require_run(connection, number)
-                found = read_columns(connection, number)
-            yield found
+        return map(self.columns, run_numbers)
+
+    def columns(self, run_number: int) -> Columns:
+        """The measurements of one run as columns. Raises `UnknownRunError`."""
+        with self._reading() as connection:
+            require_run(connection, run_number)
+            return read_columns(connection, run_number)
 
     def _run(self, connection: Connection, row: Row[Any]) -> Run:
         """The record of a row of `RUNS` with its current status: the process that trained it may be gone."""

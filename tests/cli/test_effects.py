@@ -156,7 +156,7 @@ WITHOUT_EFFECT = [
     ),
     *(
         ((c, DIGITS, "--to", "256", "--devices", "cpu", "--device"), "cannot be combined with --devices")
-        for c in ("ladder", "stretch")
+        for c in ("ladder", "refine", "stretch")
     ),
     (("runs", "--limit", "3", "export"), "given after its name"),
     *(

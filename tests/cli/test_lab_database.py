@@ -117,18 +117,19 @@ def test_the_commands_for_the_database_itself(lab):
 
 
 @pytest.mark.parametrize("option", [True, False])
-def test_no_command_repeats_a_password(lab, monkeypatch, option):
+def test_a_password_in_the_url_is_refused_by_every_command_and_not_repeated(lab, monkeypatch, option):
     url = lab.database.url.set(password="s3cret").render_as_string(hide_password=False)
     monkeypatch.setenv("LBADVISOR_DB", "elsewhere.db" if option else url)
     for words in (
         ("db", "path"),
         ("runs",),
-        ("train", DIGITS, "--schedule-scale", "0.1", "--dry-run"),
-        ("train", DIGITS, "--schedule-scale", "0.1"),
+        ("train", DIGITS),
+        ("ladder", DIGITS, "--to", "256", "--dry-run"),
         ("runs", "show", "1"),
         ("db", "check"),
         ("db", "query", "--sql", "nothing"),
     ):
         done = lab.run(*words, *(("--db", url) if option else ()))
-        assert "s3cret" not in done.stdout + done.stderr
-        assert done.returncode == 0 or words in (("runs",), ("db", "query", "--sql", "nothing")), done.stderr
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "leave it out, and give it in ~/.pgpass or PGPASSWORD" in done.stderr
+        assert "s3cret" not in done.stderr

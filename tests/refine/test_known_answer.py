@@ -4,15 +4,17 @@ Its expected loss after t updates has a closed form (Zhang et al. 2019, arXiv:19
 """
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
+from lbadvisor.errors import DataError
 from lbadvisor.refine.estimate import estimate, paired
 from lbadvisor.refine.evidence import cut_logarithms, evidence
 from lbadvisor.refine.proposal import propose, theories
 from lbadvisor.refine.refinement import Measure, Outcome, Trial
-from lbadvisor.refine.search import Limits, TrialEnds, search
+from lbadvisor.refine.search import Limits, TrialBegins, TrialEnds, TrialFails, search
 from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import SharedStudy
 from lbadvisor.store import Store
@@ -229,6 +231,33 @@ def test_a_search_broken_off_in_a_trial_goes_on_within_it(tmp_path):
     last = list(events(Limits(10, epochs_budget=65.0)))[-1]
     assert (last.ended, last.wanted, last.spent_epochs) == (6, 10, 60.0)
     assert not [e for e in events(Limits(3)) if isinstance(e, TrialEnds)]  # there are as many already
+
+
+def test_a_trial_that_fails_is_left_to_a_later_search_and_the_others_are_evaluated(tmp_path):
+    """Neither the search in which it failed nor one beside it tries it again, or its point."""
+    tried, broken = [], [True]
+
+    def objective(claim):
+        yield from ()
+        tried.append((claim.number, claim.point[0]))
+        if claim.point == (1.0,) and broken:
+            raise DataError("no data")
+        return Outcome((1 + claim.point[0],))
+
+    def events(since=None):
+        with SharedStudy.open(Store.at(tmp_path / "runs.db"), "s", SPACE) as study:
+            return list(search(study, objective, Limits(4), since=since))
+
+    beside = datetime.now(UTC)
+    failed = [event for event in events() if isinstance(event, TrialFails)]
+    assert [(event.number, str(event.error)) for event in failed] == [(1, "no data")]
+    assert [point for _, point in tried[:3]] == [0.5, 1.0, 0.0]
+    assert len({point for _, point in tried}) == len(tried) == 4
+    assert events(beside) == []
+    broken.clear()
+    resumed = events()
+    assert [(event.number, event.taken_over) for event in resumed if isinstance(event, TrialBegins)] == [(1, True)]
+    assert tried[-1] == (1, 1.0)
 
 
 def test_where_most_trials_lie_at_the_best_what_breaks_down_is_still_worse():

@@ -8,7 +8,7 @@ import torch
 
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
-from lbadvisor.runs.workspace import Workspace
+from lbadvisor.runs.workspace import Sitting, Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import only_process
 from lbadvisor.training import cores, state
@@ -87,6 +87,15 @@ def test_a_new_run_shares_the_cores_with_the_processes_that_train_for_its_databa
         assert trained(store, "new") == (
             f"uses {threads} of 4 CPU threads, as {who} for this database too: --threads overrides it",
         )
+    assert store.run("new").threads == threads
+
+
+@pytest.mark.parametrize(("jobs", "others", "threads"), [(2, (), 2), (2, ("sibling",), 2), (3, ("a", "b"), 1)])
+def test_jobs_divide_the_cores_by_their_number_however_many_train_by_now(store, jobs, others, threads):
+    workspace = Workspace(store, Machine(CPU, store.checkpoints), Sitting(jobs=jobs))
+    with others_train(store, *others):
+        started = [e for e in train_run(workspace, RunRequest(RECIPE, None, "new", 0)) if isinstance(e, Started)]
+    assert started[0].notes == ()
     assert store.run("new").threads == threads
 
 

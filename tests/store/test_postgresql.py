@@ -9,14 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from postgresql_server import PostgresqlServer
 from raw_sql import raw_sql
 
 from lbadvisor.errors import InTrainingError, StoreError, UsageError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.records.run import Environment, Measurement, RunStatus
 from lbadvisor.store import Store, address_of, schema
-from lbadvisor.store.address import DatabaseAddress, ServerAddress
+from lbadvisor.store.address import DatabaseAddress
 from lbadvisor.store.open_database import OpenDatabase
 from lbadvisor.store.query import query
 from lbadvisor.store.run_folder import checkpoints_of, only_process
@@ -53,20 +52,33 @@ def lab(made: DatabaseAddress) -> Iterator[Store]:
         ("postgresql+psycopg://lab@host/", "the URL names no database"),
         ("postgresql+psycopg://lab@host:port/runs", r"postgresql\+psycopg://\.\.\. cannot be read"),
         ("://", "cannot be read"),
-        ("postgresql+psycopg://lab:s3cr@t@host/runs", "has two @"),
     ],
 )
 def test_a_url_that_is_none_of_postgresqls_says_what_to_give(url: str, advice: str) -> None:
-    with pytest.raises(UsageError, match=advice) as raised:
+    with pytest.raises(UsageError, match=advice):
+        address_of(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://lab:s3cret@host/runs",
+        "postgresql+psycopg://lab:@host/runs",
+        "postgresql+psycopg://lab:s3cr@t@host/runs",
+        "postgresql+psycopg://lab@host/runs?password=s3cret",
+        "postgresql+psycopg://lab@host/runs?sslmode=require&sslpassword=s3cret",
+        "mysql://lab:s3cret@host/runs",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match=r"has a password, .*: leave it out, and give it in ~/\.pgpass or") as raised:
         address_of(url)
     assert "s3cr" not in str(raised.value)
 
 
-def test_an_address_has_no_password_as_text_and_keeps_it_for_the_server() -> None:
-    address = address_of("postgresql+psycopg://lab:s3cret@host:5433/runs?sslmode=require&password=s3cret")
-    assert isinstance(address, ServerAddress)
+def test_an_address_is_sent_to_a_process_as_it_is() -> None:
+    address = address_of("postgresql+psycopg://lab@host:5433/runs?sslmode=require")
     assert str(address) == f"{address!r}" == "postgresql+psycopg://lab@host:5433/runs?sslmode=require"
-    assert address.url.password == "s3cret"
     assert pickle.loads(pickle.dumps(address)) == address
 
 
@@ -92,18 +104,6 @@ def test_without_psycopg_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "UsageError" in done.stderr
     assert "pip install 'lbadvisor[postgresql]'" in done.stderr
-
-
-def test_what_cannot_be_connected_to_is_named_in_one_line(postgresql_server: PostgresqlServer) -> None:
-    for url, reason in (
-        (postgresql_server.url("nowhere"), 'database "nowhere" does not exist'),
-        (postgresql_server.url("made", user="nobody"), 'role "nobody" does not exist'),
-        ("postgresql+psycopg://lab:s3cret@127.0.0.1:1/made", "Connection refused"),
-    ):
-        with pytest.raises(StoreError, match=f"it cannot be connected to: .*{reason}") as raised:
-            Store.open(url, create=True)
-        assert "\n" not in str(raised.value)
-        assert "s3cret" not in str(raised.value)
 
 
 def test_a_nan_is_stored_as_null_and_infinity_as_itself(lab: Store) -> None:
@@ -181,7 +181,7 @@ def test_a_run_that_another_process_took_meanwhile_is_left_to_it(lab: Store) -> 
         ((first,),) = raw_sql(lab.address, LOCKS)
         raw_sql(lab.address, f"SELECT pg_terminate_backend({first}, 5000)")
         with other.locked(run):
-            with pytest.raises(InTrainingError, match="was lost, and another process trains it now"):
+            with pytest.raises(InTrainingError, match="was lost, and now another process is training the run a"):
                 lab.set_updates(run.number, 20)
             other.set_updates(run.number, 30)
         assert lab.run("a").updates == 30

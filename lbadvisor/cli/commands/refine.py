@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lbadvisor.recipe.recipe import Recipe
     from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.refine.refinement import Refinement
+    from lbadvisor.runs.jobs import Crew
     from lbadvisor.runs.workspace import Workspace
 
 
@@ -59,6 +60,7 @@ def refine(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out overwrite a file.")] = False,
     machine: options.MachineOptions,
+    crew: options.CrewOptions,
     database: options.Database = None,
     chart: Annotated[bool, typer.Option("--chart/--no-chart", help="Draw the metric against the exponent.")] = True,
     as_json: options.AsJson = False,
@@ -71,11 +73,12 @@ def refine(
     measured once, at the end, at the chosen exponent and at the theory's; if the gain is within the noise, 0.5 is kept.
     A training that breaks down bounds the exponent. Earlier runs in the database are reused as trials. The same command
     resumes a search that was stopped, and several processes may share one. Every trial trains to its end, unless you
-    give --prune.
+    give --prune. With --jobs a point is chosen before the results of the trials beside it are known: the search knows
+    less at each choice than in turn, and tries other points.
     """
     from lbadvisor.cli.display.train_display import Display
     from lbadvisor.cli.options.adaptation import baseline_recipe, request_of
-    from lbadvisor.cli.options.places import machine_of
+    from lbadvisor.cli.options.places import crew_of
     from lbadvisor.cli.output import check_out
     from lbadvisor.planning.baseline import baseline_of
     from lbadvisor.recipe.validation import with_validation
@@ -107,19 +110,22 @@ def refine(
     from lbadvisor.refine.refine_request import RefineRequest
     from lbadvisor.runs.workspace import Workspace
 
-    computer = machine_of(machine, words)
+    computer, jobs = crew_of(machine, crew, words)
     of_seeds = tuple(range(seed, seed + seeds))
     asked = RefineRequest(baseline, request, space, trials, of_seeds, metric, epochs_budget, prune=prune)
     display.show_line(_price_text(asked))
     if dry_run:
-        said = f"would refine into study {asked.study_name}, database {address_of(database)}; nothing was done"
+        where = jobs.needed_for(trials).text(machine.threads)
+        said = (
+            f"would refine into study {asked.study_name} on {where}, database {address_of(database)}; nothing was done"
+        )
         say(stdout(), escape(said))
         return
     with opened_to_train(database) as store:
         workspace = Workspace(store, computer)
         if calibrate:
             asked = _calibrated(workspace, asked, display)
-        refinement = _refined(workspace, asked, display)
+        refinement = _refined(workspace, jobs, asked, display)
     if out is not None:
         _write(out, original, request, refinement)
     if as_json:
@@ -141,18 +147,32 @@ def _price_text(asked: "RefineRequest") -> str:
     )
 
 
-def _refined(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "Refinement":
-    from lbadvisor.cli.display.refine_display import SearchDisplay, begins_a_run
-    from lbadvisor.refine.refining import refine as events_of
+def _refined(workspace: "Workspace", crew: "Crew", asked: "RefineRequest", display: "Display") -> "Refinement":
+    from lbadvisor.cli.display.refine_display import SearchDisplay
+    from lbadvisor.refine.refining import concluded, search_trials, take_in_past
     from lbadvisor.runs.following import Stop, follow
+    from lbadvisor.runs.jobs import Asked, begins_a_run
+    from lbadvisor.runs.ladder import failure_of
+    from lbadvisor.runs.signals import noted_signals
 
+    taken_in, left = take_in_past(workspace, asked)
+    if taken_in:
+        display.show_line(f"reused: {taken_in} trials from runs in the database")
+    needed = crew.needed_for(left)
+    display.show_crew(crew, needed, workspace.machine.threads)
+    events = needed.events(workspace, Asked(asked.baseline, search_trials, (asked,)))
     with display.progress() as progress:
-        ended = follow(events_of(workspace, asked), SearchDisplay(display, progress, asked).show, begins=begins_a_run)
+        shown = SearchDisplay(display, progress, asked, len(needed.devices))
+        ended = follow(events, shown.show, begins=lambda told: begins_a_run(told[1]))
     if isinstance(ended, Stop):
-        lead = "stopped at once" if ended.signal_name is None else f"{ended.signal_name}: the trial is saved"
+        saved = "the trial is saved" if len(needed.devices) == 1 else "the trials are saved"
+        lead = "stopped at once" if ended.signal_name is None else f"{ended.signal_name}: {saved}"
         display.show_line(f"{lead}; the same command resumes it")
         raise typer.Exit(STOPPED_BY_SIGNAL)
-    return ended
+    if shown.failed:
+        raise failure_of(shown.failed)
+    with noted_signals():  # the test set is measured once, to its end
+        return concluded(workspace, asked)
 
 
 def _calibrated(workspace: "Workspace", asked: "RefineRequest", display: "Display") -> "RefineRequest":

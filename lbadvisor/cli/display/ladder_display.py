@@ -25,8 +25,6 @@ from lbadvisor.records.quantities import SECONDS
 from lbadvisor.records.run import Measurement, Run, RunStatus
 
 if TYPE_CHECKING:
-    from lbadvisor.runs.following import Stop
-    from lbadvisor.runs.jobs import Crew
     from lbadvisor.runs.ladder import RunEnds, Waits
     from lbadvisor.runs.ladder_runs import PlannedRun
     from lbadvisor.store import Store
@@ -60,14 +58,6 @@ class LadderDisplay:
         words += [f"already started: {', '.join(begun)}"] if begun else []
         if words:
             self.say(escape("; ".join(words)))
-
-    def show_crew(self, crew: "Crew", needed: "Crew", threads: int | None) -> None:
-        """How several jobs are divided, and that there is work for fewer of them."""
-        if len(needed.devices) > 1:
-            self.say(escape(needed.text(threads)))
-        idle = len(crew.devices) - len(needed.devices)
-        if idle:
-            self.of_runs.show_note(f"{idle} of {len(crew.devices)} jobs are not started: there is no run for them")
 
     def show_stop(self, signal_name: str | None, stopped: Sequence[Run], done: int, of: int) -> None:
         """How to resume the runs that were stopped; without a name after a second Ctrl-C."""
@@ -224,13 +214,17 @@ class LadderProgress:
                 self._end(event)
             case RunFails(planned=planned, error=error):
                 self._leave(job, planned)
-                self._fail(planned, error)
+                if planned.name not in self.failed:
+                    self.failed[planned.name] = error
+                    self._display.say(f"[red]failed[/red] {escape(f'{self._title(planned)}: {error}')}")
             case Waits():
                 if not self._at:  # jobs wait for one another
                     self._display.show_wait(event)
             case JobEnds(outcome=outcome):
-                if outcome is not None:
-                    self._lose(job, outcome)
+                lost = self._at.pop(job, None)
+                if lost is not None:
+                    lost.shown.end()
+                self._display.of_runs.show_lost(job, outcome, None if lost is None else lost.planned.name)
             case Silence():
                 pass
             case _:
@@ -253,24 +247,6 @@ class LadderProgress:
         measurements, of = self._store.measurements(event.run.number), len(self._runs)
         title = f"{len(self._done):>{len(str(of))}}/{of} {self._title(planned)}"
         self._display.show_end(event.run, measurements, title, was_there=planned.name in self._there)
-
-    def _fail(self, planned: "PlannedRun", error: LbadvisorError) -> None:
-        if planned.name not in self.failed:
-            self.failed[planned.name] = error
-            self._display.say(f"[red]failed[/red] {escape(f'{self._title(planned)}: {error}')}")
-
-    def _lose(self, job: int, outcome: "Stop | LbadvisorError") -> None:
-        """Tell how a job ended before its work was done, and what becomes of its run."""
-        lead = outcome if isinstance(outcome, LbadvisorError) else f"it was stopped by {outcome.signal_name}"
-        current, after = self._at.pop(job, None), ""
-        if current is not None:
-            current.shown.end()
-            run = self._store.find_run(current.planned.name)
-            if run is not None and run.status is RunStatus.FAILED:
-                self._fail(current.planned, LbadvisorError(run.ended_because or str(lead)))
-            else:
-                after = f"; another job resumes {current.planned.name} from its last checkpoint"
-        self._display.say(f"[yellow]warning[/yellow] job {job + 1}: {escape(f'{lead}{after}')}")
 
     def _title(self, planned: "PlannedRun") -> str:
         return f"{_arm_name(planned.arm, sized=self._sized)} s{planned.seed}"

@@ -1,5 +1,6 @@
 """How far long work is: bars on a terminal, plain lines elsewhere, nothing if the command is quiet."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,15 +63,29 @@ class ShowsSteps(Protocol):
 
 @contextmanager
 def progress(console: Console, *, quiet: bool) -> Iterator[ShowsSteps]:
-    """What suits the console."""
-    if quiet:
-        yield _Lines(Console(quiet=True))
-    elif console.is_terminal:
-        bars = _Bars(console)
-        with bars.rich:
-            yield bars
-    else:
-        yield _Lines(console)
+    """What suits the console. While it is shown, what the program logs is a note beside it."""
+    log, notes = logging.getLogger("lbadvisor"), _Notes(Console(quiet=True) if quiet else console)
+    log.addHandler(notes)
+    try:
+        if quiet:
+            yield _Lines(Console(quiet=True))
+        elif console.is_terminal:
+            bars = _Bars(console)
+            with bars.rich:
+                yield bars
+        else:
+            yield _Lines(console)
+    finally:
+        log.removeHandler(notes)
+
+
+class _Notes(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self._console, f"[yellow]note[/yellow] {escape(record.getMessage())}")
 
 
 @dataclass(slots=True)

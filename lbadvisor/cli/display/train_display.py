@@ -12,6 +12,7 @@ from lbadvisor.cli.display.measured import accuracy_text, measured_text, told_of
 from lbadvisor.cli.display.progress import RunSteps, ShowsSteps, prepared, progress
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.comparison.comparison import RunResult
+from lbadvisor.errors import LbadvisorError
 from lbadvisor.planning.caveats import caveats_of_adapted
 from lbadvisor.planning.plan import Plan
 from lbadvisor.recipe.recipe import Recipe
@@ -22,6 +23,8 @@ from lbadvisor.records.run import Measurement, Run
 from lbadvisor.runs.clipped_share import MOST_CLIPPED, clipped_share
 
 if TYPE_CHECKING:
+    from lbadvisor.runs.following import Stop
+    from lbadvisor.runs.jobs import Crew
     from lbadvisor.runs.reuse import StoredName
     from lbadvisor.runs.runner import Progress as UpdateMade
     from lbadvisor.runs.runner import RunRequest, Started
@@ -147,15 +150,30 @@ class Display:
 
     def show_start(self, event: "Started", task: str = "") -> None:
         """Where the run begins, and what there is to note; `task` is its name among others."""
+        lead = f"{task}: " if task else ""
         for note in event.notes:
-            self.show_note(note)
+            self.show_note(f"{lead}{note}")
         if event.run.update or event.update:
-            lead = f"{escape(task)}: " if task else ""
-            self._say(f"{lead}resuming from update {event.update} of {event.run.at_most}{event.run.updates}")
+            self._say(f"{escape(lead)}resuming from update {event.update} of {event.run.at_most}{event.run.updates}")
 
     def show_note(self, note: str) -> None:
         """What the user should know of."""
         self._say(f"[yellow]note[/yellow] {escape(note)}")
+
+    def show_lost(self, job: int, outcome: "Stop | LbadvisorError | None", taken_over: str | None) -> None:
+        """How a job ended whose work was not done, and what another job resumes instead."""
+        if outcome is not None:
+            how = outcome if isinstance(outcome, LbadvisorError) else f"it was stopped by {outcome.signal_name}"
+            after = f"; another job resumes {taken_over} from its last checkpoint" if taken_over else ""
+            self._say(f"[yellow]warning[/yellow] job {job + 1}: {escape(f'{how}{after}')}")
+
+    def show_crew(self, crew: "Crew", needed: "Crew", threads: int | None) -> None:
+        """How several jobs are divided, and that there is work for fewer of them."""
+        if len(needed.devices) > 1:
+            self.show_line(needed.text(threads))
+        idle = len(crew.devices) - len(needed.devices)
+        if idle:
+            self.show_note(f"{idle} of {len(crew.devices)} jobs are not started: there is no run for them")
 
     def show_line(self, text: str) -> None:
         """One plain line of progress."""
@@ -185,7 +203,7 @@ class RunDisplay:
                 self._shown.begin(self._steps.at(event.update, self.updates))
             case _:
                 if event.note is not None:
-                    self._display.show_note(event.note)
+                    self._display.show_note(f"{self._task}: {event.note}" if self._task else event.note)
                 self.update, self.updates = event.update, event.updates
                 self._shown.show(self._steps.of(event))
 

@@ -35,9 +35,15 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
     """
     from lbadvisor.runs.jobs import Crew
     from lbadvisor.training.environment import chosen_device, devices_like
+    from lbadvisor.training.ranks import ranks_here
 
+    if crew.devices is None and crew.jobs in (None, 1):
+        made = machine_of(machine, words)
+        return made, Crew((made.device,))
+    if ranks_here().are_several:
+        raise UsageError("torchrun's processes train one run together: leave out --jobs and --devices")
     if crew.devices is None:
-        devices = devices_like(machine.device)[: crew.jobs or 1]
+        devices = devices_like(machine.device)[: crew.jobs]
     else:
         devices = [chosen_device(name.strip()) for name in crew.devices.split(",")]
     twice = next((device for device in devices if devices.count(device) > 1), None)
@@ -49,8 +55,8 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
             f"--devices {crew.devices}: --jobs {jobs} leaves some of the {len(devices)} devices without work: give "
             f"--jobs {len(devices)} or more, or name fewer devices"
         )
-    first = machine_of(replace(machine, device=str(devices[0])), words)
-    return first, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
+    made = machine_of(replace(machine, device=str(devices[0])), words)
+    return made, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
 
 
 def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:

@@ -1,0 +1,155 @@
+"""The database's server goes away in the middle of a run: the run says so, waits, and loses nothing."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from postgresql_server import folder_of_programs, running_server
+
+from lbadvisor.errors import InTrainingError
+from lbadvisor.recipe.file import load_recipe
+from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.runner import RunRequest, Started, train_run
+from lbadvisor.runs.workspace import Workspace
+from lbadvisor.store import Store
+from lbadvisor.training.machine import Machine
+
+DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
+TRAIN = (
+    *("train", DIGITS, "--set", "schedule.updates=2400", "--set", "measurements.every_updates=4"),
+    *("--set", "checkpoints.every_seconds=0.2"),
+)
+LADDER = (
+    *("ladder", DIGITS, "--to", "256", "--arms", "sb,ra", "--seeds", "2"),
+    *("--set", "measurements.every_updates=20", "--set", "checkpoints.every_seconds=0.1"),
+)
+"""Four runs of 405 updates."""
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server that keeps what it has confirmed, however it ends."""
+    programs = folder_of_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with running_server(programs, "-c", "synchronous_commit=on") as server:
+        yield server
+
+
+@pytest.fixture
+def database(server, tmp_path, monkeypatch):
+    """The URL of a new database; checkpoints lie in a folder of this test."""
+    for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LBADVISOR_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.chdir(tmp_path)
+    server.sql("DROP DATABASE IF EXISTS lab WITH (FORCE)")
+    server.sql("CREATE DATABASE lab")
+    return server.url("lab")
+
+
+def results(database):
+    """Every measurement but for its time, by the name of its run."""
+    with Store.open(database, create=False) as store:
+        found = store.runs()
+        assert {run.status for run in found} == {RunStatus.COMPLETE}
+        rows = store.measurements_of([run.number for run in found])
+    return {run.name: [replace(m, seconds=0.0) for m in own] for run, own in zip(found, rows, strict=True)}
+
+
+def wait_for(server, updates):
+    """Until all runs together have stored so many updates."""
+    for _ in range(6000):
+        (made,) = server.sql("SELECT to_regclass('runs')", "lab")
+        if made[0] and server.sql('SELECT coalesce(sum("update"), 0) FROM runs', "lab")[0][0] >= updates:
+            return
+        time.sleep(0.01)
+    pytest.fail("the runs never came so far")
+
+
+def test_a_run_whose_server_restarts_twice_ends_as_one_on_a_file(server, database, forked, tmp_path):
+    """Once as after a crash, and once for five seconds, in which it trains to its end."""
+    process, straight = forked(*TRAIN, "--db", database), tmp_path / "straight.db"
+    other = forked(*TRAIN, "--db", str(straight))
+    wait_for(server, 200)
+    server.stop(signal.SIGQUIT)
+    server.start()
+    wait_for(server, 600)
+    server.stop()
+    time.sleep(5)
+    server.start()
+    _, said = process.communicate(timeout=200)
+    assert (process.returncode, other.wait(200)) == (0, 0), said
+    assert results(database) == results(straight)
+    assert said.count("trying again, nothing is lost") == said.count("note the database answers again, after") == 2
+
+
+def test_two_processes_share_a_ladder_whose_server_restarts_thrice(server, database, forked, tmp_path):
+    """It ends as one that a single process trained into a file, no run trained twice."""
+    straight = tmp_path / "straight.db"
+    processes = [forked(*LADDER, "--db", database), forked(*LADDER, "--db", database)]
+    other = forked(*LADDER, "--db", str(straight))
+    for updates in (100, 700, 1300):
+        wait_for(server, updates)
+        server.stop(signal.SIGQUIT)
+        server.start()
+    said = [process.communicate(timeout=200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert other.wait(200) == 0
+    assert results(database) == results(straight)
+    assert all("the database answers again" in one for one in said)
+
+
+def test_a_run_that_waited_long_enough_fails_and_is_resumed(server, database, forked, monkeypatch, tmp_path):
+    """Nothing of it is lost either; a command that begins while the server is down fails at once."""
+    monkeypatch.setenv("LBADVISOR_DB_WAIT", "1")
+    words = (*TRAIN, "--set", "schedule.updates=900", "--db")
+    process = forked(*words, database)
+    wait_for(server, 300)
+    server.stop()
+    _, said = process.communicate(timeout=200)
+    try:
+        assert process.returncode == 1
+        assert "Traceback" not in said
+        assert said.splitlines()[-1].endswith(
+            "; repeat the command once it answers: a run resumes from its last checkpoint"
+        )
+        late = forked(*words, database, "--quiet")
+        _, why = late.communicate(timeout=200)
+        assert late.returncode == 1
+        assert why.startswith(f"error: database {database}: its server does not answer: check that it is up, and")
+        assert len(why.splitlines()) == 1
+    finally:
+        server.start()
+    resumed = forked(*words, database)
+    _, said = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0
+    assert "resuming from update" in said
+    assert forked(*words, str(tmp_path / "straight.db")).wait(200) == 0
+    assert results(database) == results(tmp_path / "straight.db")
+
+
+def test_a_run_that_another_process_took_while_the_server_restarted_stops(server, database):
+    """The other one has the run from then on: nothing is written to it any more, not even why this one stopped."""
+    words = ("schedule.updates=60000", "measurements.every_updates=1", "checkpoints.every_seconds=0.1")
+    recipe = load_recipe(Path(DIGITS), words)
+    with Workspace.open(database, Machine(torch.device("cpu"), Path())) as workspace:
+        events = train_run(workspace, RunRequest(in_updates(recipe), None, "taken", 0))
+        run = next(event.run for event in events if isinstance(event, Started))
+        next(events)
+        server.stop(signal.SIGQUIT)
+        server.start()
+        with Store.open(database, create=False) as other:
+            other.lock(run)
+            other.discard_after(run.number, 0)
+            checkpoints = list(other.checkpoint_folder(run).iterdir())
+            with pytest.raises(InTrainingError, match="was lost, and now another process is training the run taken"):
+                list(events)
+            assert other.measurements(run.number) == []
+            assert other.run("taken").status is RunStatus.RUNNING
+            assert list(other.checkpoint_folder(run).iterdir()) == checkpoints
