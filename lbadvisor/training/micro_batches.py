@@ -71,10 +71,11 @@ def check_ranks(recipe: Recipe, ranks: int, *, has_batch_norm: bool) -> None:
     size, unit = recipe.batch.size, unit_of(recipe, has_batch_norm=has_batch_norm)
     if are_shared(size, unit, ranks):
         return
-    fitting = [number for number in range(1, size + 1) if are_shared(size, unit, number)]
-    below = max(number for number in fitting if number < ranks)
-    near = " or ".join(map(str, [below, *(number for number in fitting if number > ranks)][:2]))
-    what = f" in {len(ghost_slices(size, unit))} ghosts of {unit}" if has_batch_norm and unit < size else ""
+    ghosts = len(ghost_slices(size, unit))
+    below = next(number for number in range(min(ranks, size + 1) - 1, 0, -1) if are_shared(size, unit, number))
+    above = (number for number in range(ranks + 1, min(ranks + ghosts, size) + 1) if are_shared(size, unit, number))
+    near = " or ".join(map(str, [below, *above]))
+    what = f" in {ghosts} ghosts of {unit}" if has_batch_norm and unit < size else ""
     if what and size // ranks > 1:
         near += f", or with ghosts of at most {size // ranks} (batch_norm.ghost_batch_size)"
     raise UsageError(f"a batch of {size}{what} cannot be shared evenly among {ranks} ranks: train it on {near}")
