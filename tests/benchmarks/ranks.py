@@ -48,6 +48,9 @@ def trained(task: dict[str, Any]) -> Found:
         dataset = load_dataset(recipe, machine.data_dir, machine.device)
         state = machine.start(recipe, task["seed"], dataset)
         state.ranks, state.micro_size = ranks, task["micro"]
+        if task["double"]:
+            state.model.double().register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+            state.initial = [weight.double() for weight in state.initial]
         kept, measured = {}, []
         for update, news in enumerate(islice(train(state, dataset), task["updates"]), start=1):
             if news is not None:
@@ -116,6 +119,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--ranks", type=int, nargs="*", default=[2, 4])
     parser.add_argument("--micro", type=int, default=None, help="micro-batch of the last way")
+    parser.add_argument("--double", action="store_true", help="compute in float64, where rounding has no time to grow")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--naive", action="store_true", help="arm LB: plain batch norm over the whole batch")
     parser.add_argument("--task", type=json.loads)
@@ -133,7 +137,15 @@ def main() -> None:
     body = in_updates(recipe).model_dump(mode="json")
     body["measurements"] |= {"every_updates": 1, "evaluate_every_updates": None, "every_epochs": None}
     looks = sorted({update for update in (1, 5, 10, 20, 50, 100, 200, asked.updates) if update <= asked.updates})
-    task = {"recipe": body, "seed": 0, "threads": 1, "micro": None, "updates": asked.updates, "looks": looks}
+    task = {
+        "recipe": body,
+        "seed": 0,
+        "threads": 1,
+        "micro": None,
+        "double": asked.double,
+        "updates": asked.updates,
+        "looks": looks,
+    }
     ways = {f"{ranks} ranks": (task, ranks) for ranks in asked.ranks}
     ways["1 process of 2 threads"] = (task | {"threads": 2}, 1)
     if asked.micro is not None:
