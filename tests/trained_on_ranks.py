@@ -99,6 +99,7 @@ def main(out: str, recipes: str) -> None:
         found = {name: trained(body, ranks) for name, body in json.loads(recipes).items()}
         if ranks.is_first:
             torch.save({"trained": found, "layer": errors}, out)
+        ranks.wait()
 
 
 if __name__ == "__main__":

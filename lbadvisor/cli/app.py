@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from lbadvisor.cli.lazy import LazyGroup
-from lbadvisor.cli.on_ranks import are_started, run_on_ranks
 from lbadvisor.cli.output import told_if_full, unheard_if_closed
 from lbadvisor.errors import LbadvisorError
+from lbadvisor.runs.on_ranks import are_started, run_on_ranks, tell_launcher
 from lbadvisor.version import __version__
 
 app = typer.Typer(
@@ -62,6 +62,7 @@ def _run() -> None:
 
 
 def _report(message: str, exit_code: int) -> None:
+    tell_launcher(message)
     if "--debug" in sys.argv[1:]:
         raise
     if sys.stderr is not None and sys.stderr.isatty():

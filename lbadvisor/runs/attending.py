@@ -10,9 +10,10 @@ from lbadvisor.recipe.early_milestones import Milestones
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.data.preparation import load_dataset
-from lbadvisor.training.environment import chosen_device, make_deterministic
+from lbadvisor.training.environment import make_deterministic
 from lbadvisor.training.loop import train
 from lbadvisor.training.machine import Machine
+from lbadvisor.training.neighbours import Neighbours
 from lbadvisor.training.ranks import ALONE, Ranks
 from lbadvisor.training.state import TrainState, content_of, restore
 
@@ -57,7 +58,7 @@ def attend(ranks: Ranks) -> int:
     """Train what rank 0 says, until it tells the exit code. Raises the errors of `errors.py`."""
     prepared: tuple[Recipe, Dataset] | None = None
     while isinstance(briefing := ranks.told(), Briefing):
-        machine = replace(briefing.machine, device=chosen_device(briefing.machine.device.type, ranks), ranks=ranks)
+        machine = briefing.machine.as_rank(ranks)
         make_deterministic(machine.device)
         recipe = briefing.recipe
         # A ladder's runs train on one data set.
@@ -75,6 +76,8 @@ def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:
         restore(state, content)
         state.update, state.milestones = briefing.update, briefing.milestones
     ranks.wait()
-    for _ in train(state, dataset):
-        if ranks.agree(stop=False):
-            return
+    with Neighbours(state.threads, has_partners=ranks.of_machine > 1) as neighbours:
+        for _ in train(state, dataset):
+            neighbours.look()  # rank 0 says what there is to say
+            if ranks.agree(stop=False):
+                return

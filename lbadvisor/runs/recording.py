@@ -65,20 +65,22 @@ def recorded(
     folder: Path,
     saved_update: int | None,
     losses: Sequence[float] = (),
+    *,
+    has_partners: bool = False,
 ) -> Iterator[Progress]:
     """Train `state` to its end; yields after every update.
 
     `saved_update` is that of the checkpoint in `folder` which `state` came from, None if it came from none: then a
     first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
-    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
-    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not
-    finite, and the errors of store and checkpoints.
+    were measured before a resume, as often as now: the first one after it is compared with them. The run `has_partners`
+    if its command has other processes on this machine. Closing the iterator saves and stops. A state that is not finite
+    is never saved. Raises `DivergedError` for a loss that is not finite, and the errors of store and checkpoints.
     """
     recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
     try:
         if saved_update is None:
             recording.save()
-        with Neighbours(state.threads) as neighbours:
+        with Neighbours(state.threads, has_partners=has_partners) as neighbours:
             for measured in naming_what_fits(train(state, dataset), state):
                 note, measurement = recording.shorten(), None
                 if measured is not None:

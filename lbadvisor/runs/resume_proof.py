@@ -4,13 +4,14 @@ Trains the same first updates twice, in separate processes and a temporary datab
 that is killed (SIGKILL) in the middle and resumed by a new process. Then compares everything that changes.
 """
 
+import contextlib
 import math
 import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Generator
-from dataclasses import dataclass, fields
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lbadvisor.errors import LbadvisorError, UsageError
+from lbadvisor.errors import LbadvisorError, RankError, UsageError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import epochs_of, in_updates
 from lbadvisor.records.run import Environment, Measurement, Reading, WrittenRecipe
+from lbadvisor.runs.on_ranks import places_here, run_on_ranks
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 from lbadvisor.training.checkpoints.content import read_content
 from lbadvisor.training.data.dataset import Preparing
 from lbadvisor.training.machine import Machine
+from lbadvisor.training.ranks import Ranks, ranks_here
 
 UPDATES = 24
 """Default number of updates: by then, momentum, statistics and averages have changed."""
@@ -55,7 +58,8 @@ class BitDifference:
 class ResumeProof:
     """What was compared after `updates` updates, and the first `difference`, None if every bit is the same.
 
-    The run was killed after `killed_at` updates, at `epoch`, and resumed from its checkpoint of `resumed_from`.
+    The run was killed after `killed_at` updates, at `epoch`, and resumed from its checkpoint of `resumed_from`. As
+    many `ranks` trained it together.
     """
 
     recipe: WrittenRecipe
@@ -67,6 +71,7 @@ class ResumeProof:
     tensors: int
     measurements: int
     environment: Environment
+    ranks: int
     difference: BitDifference | None
 
 
@@ -80,16 +85,18 @@ class ProofProgress:
 
 
 def prove(
-    machine: Machine, recipe: Recipe, seed: int, updates: int | None, kill_at: int | None
+    machine: Machine, recipe: Recipe, seed: int, updates: int | None, kill_at: int | None, ranks: int = 1
 ) -> Generator[Preparing | ProofProgress, None, ResumeProof]:
     """Make the proof; yields how far it is, and returns what came of it.
 
     `updates` are the first ones of the
     recipe that are made, all of them at most, `UPDATES` if not given; the kill comes behind `kill_at` updates, in the
-    middle if not given, within an epoch. Only the cadence of measuring is changed: it moves no weight. Raises
-    `UsageError` if they do not fit, and what training raises.
+    middle if not given, within an epoch. Only the cadence of measuring is changed: it moves no weight. As many `ranks`
+    of this machine train each run together. Raises `UsageError` if they do not fit, and what training raises.
     """
-    machine.check(recipe)
+    if machine.ranks.are_several:
+        raise UsageError("verify-resume starts its ranks itself: give --ranks, without torchrun")
+    machine.as_rank(Ranks(0, ranks, 0, ranks)).check(recipe)
     recipe = in_updates(recipe)
     updates, kill_at = _checked(recipe, updates, kill_at)
     # Saved before the kill, if there are enough updates, so that updates and measurements are repeated.
@@ -104,11 +111,12 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="lbadvisor-proof-") as folder:
         straight, killed = RunRequest(recipe, None, STRAIGHT, seed), RunRequest(recipe, None, KILLED, seed)
         with Workspace.open(Path(folder) / "proof.db", machine) as workspace:
-            yield from _in_a_process(workspace, straight, STRAIGHT, (updates,))
+            yield from _in_processes(workspace, straight, STRAIGHT, (updates,), ranks)
             updates = _ended(workspace, updates, kill_at)
-            yield from _in_a_process(workspace, killed, KILLED, (save_at, kill_at) if save_at else (kill_at,))
-            resumed_from = yield from _in_a_process(workspace, killed, RESUMED, (updates,))
-            return _compared(workspace, straight, updates, kill_at, resumed_from)
+            stops = (save_at, kill_at) if save_at else (kill_at,)
+            yield from _in_processes(workspace, killed, KILLED, stops, ranks)
+            resumed_from = yield from _in_processes(workspace, killed, RESUMED, (updates,), ranks)
+            return _compared(workspace, straight, updates, kill_at, resumed_from, ranks)
 
 
 def _checked(recipe: Recipe, updates: int | None, kill_at: int | None) -> tuple[int, int]:
@@ -136,27 +144,31 @@ def _ended(workspace: Workspace, updates: int, kill_at: int) -> int:
     return min(updates, ended)
 
 
-def _in_a_process(
-    workspace: Workspace, request: RunRequest, part: str, stops: tuple[int, ...]
+def _in_processes(
+    workspace: Workspace, request: RunRequest, part: str, stops: tuple[int, ...], ranks: int
 ) -> Generator[Preparing | ProofProgress, None, int]:
-    """Let a new process train the request, saving at each of the `stops`; gives back the update at which it began.
+    """Let new processes, the ranks, train the request, saving at each of the `stops`.
 
-    A part that is to be killed is killed at the last of them, without saving. Raises what the process raises.
+    Gives back the update at which they began. A part that is to be killed is killed at the last stop, without saving.
+    Raises what a process raises.
     """
-    # A process of its own that shares nothing: not a fork, which would have this one's memory.
+    # Processes of their own that share nothing: not a fork, which would have this one's memory.
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    arguments = (workspace, request, stops, part == KILLED, theirs)
-    process = context.Process(target=_train, args=arguments, name=f"lbadvisor {part}")
-    process.start()
-    theirs.close()
-    began, failure = 0, None
+    pipes = [context.Pipe(duplex=False) for _ in range(ranks)]
+    places = [{}] if ranks == 1 else places_here(ranks)
+    processes = [
+        context.Process(
+            target=_train, args=(place, workspace, request, stops, part == KILLED, pipe), name=f"lbadvisor {part}"
+        )
+        for place, (_, pipe) in zip(places, pipes, strict=True)
+    ]
+    began, failures = 0, list[Exception]()
     try:
-        while True:
-            try:
-                message = ours.recv()
-            except EOFError:
-                break
+        for process in processes:
+            process.start()
+        for _, pipe in pipes:
+            pipe.close()
+        for message in (message for ours, _ in pipes for message in _received(ours)):
             match message:
                 case Started():
                     began = message.update
@@ -165,28 +177,60 @@ def _in_a_process(
                 case int():
                     yield ProofProgress(part, message, stops[-1])
                 case Exception():
-                    failure = message
-        process.join()
+                    failures.append(message)
+            if part == KILLED and message == stops[-1]:
+                break
+        if part != KILLED or failures:
+            for process in processes:
+                process.join()
     finally:
-        # Dropped before its end, it is not left behind.
-        process.kill()
-        process.join()
-        ours.close()
-    if failure is not None:
+        # Dropped before its end, none is left behind.
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+        for ours, _ in pipes:
+            ours.close()
+    # A rank that failed is lost to the others, which fail in turn.
+    for failure in sorted(failures, key=lambda failure: isinstance(failure, RankError)):
         raise failure
     expected = -signal.SIGKILL if part == KILLED else 0
-    if process.exitcode != expected:
-        raise LbadvisorError(f"the {part} run's process ended with {process.exitcode}, not with {expected}")
+    for process in processes:
+        if process.exitcode != expected:
+            raise LbadvisorError(f"the {part} run's process ended with {process.exitcode}, not with {expected}")
     return began
 
 
-def _train(workspace: Workspace, request: RunRequest, stops: tuple[int, ...], killed: bool, parent: Connection) -> None:
-    """What the process does."""
+def _received(pipe: Connection) -> Iterator[Any]:
+    """What a process sends until it ends."""
+    with contextlib.suppress(EOFError):
+        while True:
+            yield pipe.recv()
+
+
+def _train(
+    place: dict[str, str],
+    workspace: Workspace,
+    request: RunRequest,
+    stops: tuple[int, ...],
+    killed: bool,
+    parent: Connection,
+) -> None:
+    """What a process does, with its `place` among the ranks in its environment."""
     # Ctrl-C reaches the whole group of processes: the parent stops this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    os.environ.update(place)
+
+    def train() -> None:
+        own = replace(workspace, machine=workspace.machine.as_rank(ranks_here())) if place else workspace
         for stop in stops:
-            _train_until(workspace, request, stop, parent, kill=killed and stop == stops[-1])
+            _train_until(own, request, stop, parent, kill=killed and stop == stops[-1])
+
+    try:
+        if place:
+            run_on_ranks(train)
+        else:
+            train()
     except BrokenPipeError:
         # The parent has gone.
         return
@@ -210,7 +254,9 @@ def _train_until(workspace: Workspace, request: RunRequest, until: int, parent: 
                     events.close()
 
 
-def _compared(workspace: Workspace, request: RunRequest, updates: int, kill_at: int, resumed_from: int) -> ResumeProof:
+def _compared(
+    workspace: Workspace, request: RunRequest, updates: int, kill_at: int, resumed_from: int, ranks: int
+) -> ResumeProof:
     tensors, rows = [], []
     for name in (STRAIGHT, KILLED):
         run = workspace.store.run(name)
@@ -231,6 +277,7 @@ def _compared(workspace: Workspace, request: RunRequest, updates: int, kill_at: 
         tensors=sum(isinstance(value, Tensor) for value in tensors[0].values()),
         measurements=len(workspace.store.measurements(run.number)),
         environment=run.environment,
+        ranks=ranks,
         difference=first_difference(*tensors) or first_difference(*rows),
     )
 

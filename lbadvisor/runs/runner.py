@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lbadvisor.errors import InTrainingError, StoreError
+from lbadvisor.planning.batch_division import check_division
 from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
@@ -26,7 +27,7 @@ from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
 from lbadvisor.training.machine import Machine
-from lbadvisor.training.micro_batches import check_micro_size, check_ranks, has_batch_norm
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.spanning_ghosts import spanning_note
 from lbadvisor.training.state import TrainState, load_checkpoint, threads_of
 
@@ -99,10 +100,8 @@ def train_run(
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
-    check_ranks(recipe, machine.ranks.size, has_batch_norm=has_batch_norm(state.model))
-    if micro_size is not None:
-        check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
-        state.micro_size = micro_size
+    check_division(whole_batch(recipe, state.model), machine.ranks.size, micro_size)
+    state.micro_size = micro_size
     environment = environment_of(machine.device)
     draws_note = own_draws_note(dataset)
     guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
@@ -134,7 +133,9 @@ def train_run(
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)
         yield Started(run, state.update, tuple(notes))
         brief(machine, state)
-        yield from recorded(store, run, state, dataset, folder, None if header is None else header.update, losses)
+        saved_update = None if header is None else header.update
+        has_partners = workspace.has_partners
+        yield from recorded(store, run, state, dataset, folder, saved_update, losses, has_partners=has_partners)
 
 
 def _how_notes(

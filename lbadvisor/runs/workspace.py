@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+from lbadvisor.errors import UsageError
 from lbadvisor.runs.databases import DatabaseAddress, opened_to_train
+from lbadvisor.runs.on_ranks import are_started
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
 
@@ -34,6 +36,11 @@ class Workspace:
     machine: Machine
     sitting: Sitting = field(default_factory=Sitting)
 
+    @property
+    def has_partners(self) -> bool:
+        """Whether its command has other processes on this machine: ranks, or jobs."""
+        return self.machine.ranks.of_machine > 1 or self.sitting.jobs > 1
+
     @classmethod
     @contextmanager
     def open(cls, database: DatabaseAddress | str | None = None, machine: Machine | None = None) -> Iterator[Self]:
@@ -42,5 +49,10 @@ class Workspace:
         Without a `machine` it is `Machine.here()`. Raises `StoreError` and `UsageError`.
         """
         machine = machine or Machine.here()
+        if are_started() and not machine.ranks.are_several:
+            raise UsageError(
+                "this process is one of several ranks (RANK, WORLD_SIZE), but a program that calls lbadvisor trains in "
+                "one process: train with `torchrun -m lbadvisor train`, or start the program without torchrun"
+            )
         with opened_to_train(database) as store:
             yield cls(store, machine)

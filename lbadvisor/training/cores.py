@@ -1,5 +1,6 @@
 """The CPU cores that this process may use, and what Linux says of who uses them; elsewhere nothing is known."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -85,24 +86,27 @@ class Usage:
     """What was used up to a moment, all in seconds.
 
     `busy` is that of all processes on the cores, the host of a virtual machine among them; `own` that of this process,
-    and `waits` how long each of its threads could run and had no core, by its number.
+    and `waits` how long each of its threads could run and had no core, by its number. `partners` is that of the other
+    processes of its command.
     """
 
     at: float
     busy: float
     own: float
     waits: Mapping[str, float]
+    partners: float = 0.0
 
     @classmethod
-    def now(cls) -> Self | None:
-        """The usage so far; None if the system does not say."""
+    def now(cls, *, has_partners: bool = False) -> Self | None:
+        """The usage so far, of a process with others of its command or without; None if the system does not say."""
         try:
             busy = busy_seconds((PROCESSES / "stat").read_text(), allowed_cores(), os.sysconf("SC_CLK_TCK"))
             tasks = (PROCESSES / "self" / "task").iterdir()
             waits = {task.name: waited_seconds((task / "schedstat").read_text()) for task in tasks}
         except (OSError, ValueError, IndexError):  # a thread may end meanwhile
             return None
-        return cls(time.perf_counter(), busy, time.process_time(), waits)
+        partners = partner_seconds() if has_partners else 0.0
+        return cls(time.perf_counter(), busy, time.process_time(), waits, partners)
 
 
 def busy_seconds(stat: str, cores: frozenset[int], ticks_per_second: int) -> float:
@@ -114,6 +118,22 @@ def busy_seconds(stat: str, cores: frozenset[int], ticks_per_second: int) -> flo
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, numbers[:8])
             ticks += user + nice + system + irq + softirq + steal
     return ticks / ticks_per_second
+
+
+def partner_seconds() -> float:
+    """What the other processes computed that this one's parent started and that still run; see proc_pid_stat(5).
+
+    A launcher starts all ranks of a machine, and a command all of its jobs.
+    """
+    ticks = 0
+    # Of every thread of the parent: each has its own children.
+    for children in (PROCESSES / str(os.getppid()) / "task").glob("*/children"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for process in set(children.read_text().split()) - {str(os.getpid())}:
+                # The name, in brackets, may have spaces and brackets of its own.
+                numbers = (PROCESSES / process / "stat").read_text().rpartition(")")[2].split()
+                ticks += int(numbers[11]) + int(numbers[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def waited_seconds(schedstat: str) -> float:

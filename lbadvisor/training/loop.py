@@ -13,6 +13,7 @@ from lbadvisor.nn.moments import pooled
 from lbadvisor.nn.population import population_moments, set_statistics, whole_batches
 from lbadvisor.nn.two_batches import untracked
 from lbadvisor.nn.weight_distance import distance_of
+from lbadvisor.planning.batch_division import micro_slices
 from lbadvisor.planning.parameter_groups import set_rates
 from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
 from lbadvisor.recipe.recipe import Recipe, metric_name
@@ -24,7 +25,7 @@ from lbadvisor.training.compilation import Forward, training_forward
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.evaluation import Evaluation, evaluated_weights, evaluation_of
 from lbadvisor.training.layer_readings import layer_readings
-from lbadvisor.training.micro_batches import micro_slices
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.noise_readings import noise_readings, reads_noise
 from lbadvisor.training.precision import autocast, set_tf32
 from lbadvisor.training.ranks import Ranks
@@ -53,9 +54,10 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     began = time.perf_counter() - state.seconds
     model.train()
     clip = ClippingWarmup(parameters, recipe, update=state.update, clipped=state.interval[1])
-    forward = distributed(training_forward(model, recipe.compute), state.ranks, state.interval.device)
+    is_own, device = recipe.model.factory is not None, state.interval.device
+    forward = distributed(training_forward(model, recipe.compute), state.ranks, device, is_own=is_own)
     shared, own = SharedStatistics(state), range(recipe.batch.size)[own_places(state)]
-    slices = micro_slices(recipe, state.micro_size, len(own))
+    slices = micro_slices(whole_batch(recipe, model), state.micro_size, len(own))
     _settle(state, dataset, forward, slices)
     while state.update < (updates := state.last_update):
         seed_torch(derived_seed(state.seed, _purpose(state.ranks), state.update), state.interval.device)

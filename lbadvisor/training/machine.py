@@ -8,13 +8,13 @@ from typing import Literal, Self
 import torch
 
 from lbadvisor.errors import RefusedError
+from lbadvisor.planning.batch_division import WholeBatch, check_division
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.preparation import default_data_dir, preparing
 from lbadvisor.training.environment import chosen_device, make_deterministic
 from lbadvisor.training.evaluation import check_fit
 from lbadvisor.training.memory import largest_micro_size
-from lbadvisor.training.micro_batches import check_micro_size, check_ranks
 from lbadvisor.training.own_code import CodeFolders, factories_of
 from lbadvisor.training.precision import check_compute
 from lbadvisor.training.ranks import ALONE, Ranks, ranks_here
@@ -62,6 +62,11 @@ class Machine:
         ranks = ranks_here()
         return cls(chosen_device(device, ranks), Path(data_dir or default_data_dir()), micro, code, threads, ranks)
 
+    def as_rank(self, ranks: Ranks) -> Self:
+        """The same, of one of the ranks: of several, each has a GPU of its own. Raises `UsageError`."""
+        device = chosen_device(self.device.type, ranks) if ranks.are_several else self.device
+        return replace(self, device=device, ranks=ranks)
+
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` if the device cannot compute as the recipe says.
 
@@ -71,11 +76,10 @@ class Machine:
         """
         refuse_recorded(recipe)
         check_compute(recipe.compute, self.device)
-        has_batch_norm = recipe.model.has_batch_norm
-        if isinstance(self.micro, int) and has_batch_norm is not None:
-            check_micro_size(recipe, self.micro, has_batch_norm=has_batch_norm)
-        if has_batch_norm is not None:
-            check_ranks(recipe, self.ranks.size, has_batch_norm=has_batch_norm)
+        if recipe.model.has_batch_norm is None:
+            return
+        batch = WholeBatch.of(recipe, has_batch_norm=recipe.model.has_batch_norm)
+        check_division(batch, self.ranks.size, self.micro if isinstance(self.micro, int) else None)
 
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""

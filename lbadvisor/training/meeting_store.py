@@ -59,6 +59,8 @@ def _answers(host: str, port: int) -> bool:
 def missing_ranks(store: TCPStore, rank: int, size: int) -> list[int]:
     """The ranks that do not say in time that they lost another one, as this one does."""
     left: set[int] = set()
+    if not _answers(store.host, store.port):
+        return [0]
 
     def call() -> None:
         with contextlib.suppress(dist.DistError):

@@ -8,9 +8,10 @@ from typing import TypeVar
 import torch
 
 from lbadvisor.errors import OutOfMemoryError
+from lbadvisor.planning.batch_division import halved_micro_sizes
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.loop import train
-from lbadvisor.training.micro_batches import halved_micro_sizes, has_batch_norm
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.out_of_memory import is_of_memory, naming_memory
 from lbadvisor.training.state import TrainState
 
@@ -25,7 +26,7 @@ def largest_micro_size(build: Callable[[], TrainState], dataset: Dataset) -> int
     if even the smallest does not fit.
     """
     state = build()
-    sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
+    sizes = halved_micro_sizes(whole_batch(state.recipe, state.model))
     device = state.interval.device
     del state
     for size in sizes:
@@ -67,7 +68,7 @@ def naming_what_fits(updates: Iterator[Made], state: TrainState) -> Iterator[Mad
 def _what_to_try(state: TrainState) -> str:
     size = state.micro_size or state.recipe.batch.size
     what = f"an update does not fit into the memory of the device {state.interval.device} in micro-batches of {size}"
-    sizes = halved_micro_sizes(state.recipe, has_batch_norm=has_batch_norm(state.model))
+    sizes = halved_micro_sizes(whole_batch(state.recipe, state.model))
     smaller = next((s for s in sizes if s < size), None)
     return what + (_CANNOT_BE_CUT if smaller is None else f" examples: give --micro {smaller}, or --micro auto")
 

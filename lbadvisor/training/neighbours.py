@@ -12,13 +12,19 @@ LOOK_SECONDS = 0.5
 TELL_SECONDS = 2.0
 """For how long its cores must have been crowded, all in all, before it says so."""
 
+SPARE = 0.25
+"""Cores that others may use beyond those left to them before they are in the way."""
+
 LEAST_WAIT = 0.1
 """The share of the time that its threads then wait for a core; alone it is below 0.01."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crowding:
-    """Some `seconds` of a run of `threads` on `cores`: how long it and others computed, and how long it waited."""
+    """Some `seconds` of a run of `threads` on `cores`: how long it and others computed, and how long it waited.
+
+    `partners` are the other processes of its command, ranks or jobs; `others` are strangers.
+    """
 
     cores: int
     threads: int
@@ -26,17 +32,19 @@ class Crowding:
     own: float = 0.0
     others: float = 0.0
     waited: float = 0.0
+    partners: float = 0.0
 
     def then(self, before: Usage, now: Usage) -> "Crowding":
         """These seconds and those between two moments."""
-        own = now.own - before.own
+        own, partners = now.own - before.own, max(0.0, now.partners - before.partners)
         waited = sum(wait - before.waits.get(thread, 0.0) for thread, wait in now.waits.items())
         return replace(
             self,
             seconds=self.seconds + now.at - before.at,
             own=self.own + own,
-            others=self.others + max(0.0, now.busy - before.busy - own),
+            others=self.others + max(0.0, now.busy - before.busy - own - partners),
             waited=self.waited + waited,
+            partners=self.partners + partners,
         )
 
     @property
@@ -46,8 +54,8 @@ class Crowding:
 
     @property
     def has_room(self) -> bool:
-        """Whether the others left enough cores free for all of its threads."""
-        return self.others < (self.cores - self.threads + 0.25) * self.seconds
+        """Whether all the others left enough cores free for all of its threads."""
+        return self.others + self.partners < (self.cores - self.threads + SPARE) * self.seconds
 
     @property
     def is_crowded(self) -> bool:
@@ -56,23 +64,31 @@ class Crowding:
 
     def text(self) -> str:
         """What to tell of it, and what to do."""
+        waited = f"the run's threads waited {self.waited_share:.0%} of their time for one"
+        if self.partners and self.others < SPARE * self.seconds:
+            return (
+                f"the machine is overloaded: this command's other processes use {self.partners / self.seconds:.1f} of "
+                f"its {self.cores} CPU cores, and {waited}: start fewer of them, or with fewer --threads"
+            )
         return (
             f"the machine is overloaded: other processes use {self.others / self.seconds:.1f} of its {self.cores} CPU "
-            f"cores, and the run's threads waited {self.waited_share:.0%} of their time for one; it is slower until "
-            "they end: stop them, or stop it (Ctrl-C saves) and resume it later"
+            f"cores, and {waited}; it is slower until they end: stop them, or stop it (Ctrl-C saves) and resume it "
+            "later"
         )
 
 
 class Neighbours:
     """The other processes, as a run of `threads` meets them; entered around its updates.
 
-    Until the first look its threads wait asleep: beside others, its first update alone could take many seconds.
+    Until the first look its threads wait asleep: beside others, its first update alone could take many seconds. If it
+    `has_partners`, its parent's other processes belong to its command.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, has_partners: bool = False) -> None:
+        self._has_partners = has_partners
         self._patience = Patience(threads)
         self._nothing = self._crowded = Crowding(len(allowed_cores()), threads)
-        self._before = Usage.now()
+        self._before = Usage.now(has_partners=has_partners)
         self._told = False
 
     def __enter__(self) -> "Neighbours":
@@ -87,7 +103,7 @@ class Neighbours:
         """Look around if it is time to: crowded, the threads wait asleep. Once, what the user should know of it."""
         if self._before is None or time.perf_counter() < self._before.at + LOOK_SECONDS:
             return None
-        before, now = self._before, Usage.now()
+        before, now = self._before, Usage.now(has_partners=self._has_partners)
         if now is None:
             return None
         self._before = now

@@ -4,7 +4,6 @@ A launcher says by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT whi
 command; the others wait to be told what to train.
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lbadvisor.batch_cuts import EVERYTHING, share_of
-from lbadvisor.errors import RankError
+from lbadvisor.errors import RankError, UsageError
 from lbadvisor.training.meeting_store import meeting_store, missing_ranks
 
-TIMEOUT_SECONDS = 600.0
+TIMEOUT_SECONDS = 600
 """How long a rank waits for another within an update, unless LBADVISOR_RANK_TIMEOUT says otherwise."""
 
 PATIENCE = timedelta(days=365)
@@ -88,10 +87,12 @@ class Ranks:
                 dist.broadcast_object_list([briefing], 0, self.briefing, torch.device("cpu"))
 
     def told(self) -> Any:
-        """What rank 0 tells; 1, the exit code, if it has ended without a word to the others: it says itself why."""
-        heard: list[Any] = [1]
-        with contextlib.suppress(RankError), naming_lost_ranks():
+        """What rank 0 tells. If it ends without a word to the others, this process exits: rank 0 says itself why."""
+        heard: list[Any] = [None]
+        try:
             dist.broadcast_object_list(heard, 0, self.briefing, torch.device("cpu"))
+        except RuntimeError:
+            raise SystemExit(1) from None
         return heard[0]
 
     def wait(self) -> None:
@@ -120,7 +121,7 @@ def ranks_here() -> Ranks:
 def joined() -> Iterator[Ranks]:
     """While entered, this process is one of the ranks that its launcher started.
 
-    Leaves only when all of them have done their work: a group that is closed while one still talks ends it.
+    They wait for one another before they leave: to close the group while a rank still talks ends that one.
     """
     global _here
     timeout = timedelta(seconds=_timeout())
@@ -137,7 +138,6 @@ def joined() -> Iterator[Ranks]:
         briefing = dist.new_group(backend="gloo", timeout=PATIENCE)
         _here = Ranks(rank, size, local_rank, of_machine, briefing, store)
         yield _here
-        _here.wait()
     finally:
         _here = ALONE
         _subgroup.cache_clear()
@@ -156,7 +156,7 @@ def naming_lost_ranks() -> Iterator[None]:
         ranks = _here
         missing = missing_ranks(ranks.store, ranks.rank, ranks.size) if ranks.are_several else []
         lost = f"rank {missing[0]}" if len(missing) == 1 else "another rank"
-        how = f"did not answer for {_timeout():g} s" if "Timed out" in said else "ended or does not answer"
+        how = f"did not answer for {_timeout()} s" if "Timed out" in said else "ended or does not answer"
         because = f" ({said})" if isinstance(error, dist.DistError) else ""
         raise RankError(
             f"rank {ranks.rank} of {ranks.size} lost {lost}, which {how}{because}: see what it said; the same command "
@@ -164,5 +164,8 @@ def naming_lost_ranks() -> Iterator[None]:
         ) from error
 
 
-def _timeout() -> float:
-    return float(os.environ.get("LBADVISOR_RANK_TIMEOUT", TIMEOUT_SECONDS))
+def _timeout() -> int:
+    text = os.environ.get("LBADVISOR_RANK_TIMEOUT", str(TIMEOUT_SECONDS))
+    if not text.isdecimal() or not 0 < int(text[:10]) < 10**9:
+        raise UsageError(f"LBADVISOR_RANK_TIMEOUT={text[:40]}: give whole seconds, at least 1")
+    return int(text)

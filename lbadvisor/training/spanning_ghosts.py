@@ -9,7 +9,7 @@ from lbadvisor.batch_cuts import ranks_per_ghost
 from lbadvisor.errors import DataError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.nn.spanning_batch_norm import SpanningBatchNorm
-from lbadvisor.training.micro_batches import has_batch_norm, unit_of
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.state import TrainState
 
 KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, GhostBatchNorm, SpanningBatchNorm)
@@ -18,8 +18,8 @@ KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, Ghost
 
 def ranks_of_each_ghost(state: TrainState, ranks: int) -> int:
     """How many of the `ranks` compute the batch norm of a ghost together; one without batch norm."""
-    unit = unit_of(state.recipe, has_batch_norm=has_batch_norm(state.model))
-    return ranks_per_ghost(state.recipe.batch.size, unit, ranks)
+    batch = whole_batch(state.recipe, state.model)
+    return ranks_per_ghost(batch.size, batch.unit, ranks)
 
 
 def spanning_note(state: TrainState, ranks: int) -> str | None:
@@ -48,7 +48,7 @@ def span_ghosts(state: TrainState) -> None:
                 f"{type(layer).__name__} is a batch norm of the network's own, and several ranks would share its batch "
                 "or ghosts: train it on one rank"
             )
-    ghost, definition = unit_of(recipe, has_batch_norm=True), recipe.batch_norm.running_statistics
+    ghost, definition = whole_batch(recipe, state.model).unit, recipe.batch_norm.running_statistics
     state.model = SpanningBatchNorm.convert_ghost_batchnorm(state.model, ghost, definition)
     group = state.ranks.neighbours(each)
     for module in state.model.modules():

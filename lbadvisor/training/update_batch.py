@@ -7,7 +7,7 @@ from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.compilation import Forward, naming_the_compiler
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.gradient_noise import noise_weights
-from lbadvisor.training.micro_batches import backward, has_batch_norm, unit_of
+from lbadvisor.training.micro_batches import backward, whole_batch
 from lbadvisor.training.models import known_classes
 from lbadvisor.training.own_code import naming_own_network
 from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
@@ -33,8 +33,8 @@ def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatc
 
 def shares_of(state: TrainState) -> tuple[tuple[int, ...], ...]:
     """For each rank the sizes of its ghosts in a batch, in examples; of single examples without batch norm."""
-    unit = unit_of(state.recipe, has_batch_norm=has_batch_norm(state.model))
-    return rank_shares(state.recipe.batch.size, unit, state.ranks.size)
+    batch = whole_batch(state.recipe, state.model)
+    return rank_shares(batch.size, batch.unit, state.ranks.size)
 
 
 def own_places(state: TrainState) -> slice:

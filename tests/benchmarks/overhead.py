@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from lbadvisor.planning.batch_division import micro_slices
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
@@ -31,7 +32,7 @@ from lbadvisor.training.data.preparation import load_dataset
 from lbadvisor.training.evaluation import evaluate
 from lbadvisor.training.layer_readings import layer_readings
 from lbadvisor.training.loop import train
-from lbadvisor.training.micro_batches import micro_slices
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.noise_readings import NOISE_EVERY_UPDATES, noise_readings
 from lbadvisor.training.state import save_checkpoint, start_state
 from lbadvisor.training.update_batch import add_gradients, update_batch
@@ -77,7 +78,7 @@ def main() -> None:
     state = start_state(recipe, 0, dataset.shape, dataset.classes, CPU)
     state.threads = options.threads
     batch = update_batch(state, dataset, 0)
-    add_gradients(state, batch, state.model, micro_slices(recipe, None))
+    add_gradients(state, batch, state.model, micro_slices(whole_batch(recipe, state.model), None))
     repeats = max(4, 5120 // recipe.batch.size)
     update_seconds, measure_seconds, layer_seconds, noise_seconds, evaluate_seconds, store_seconds, save_seconds = (
         [] for _ in range(7)

@@ -67,7 +67,7 @@ GIVEN = {
     "--updates": "3", "--seed": "1", "--device": "cpu", "--data-dir": ".", "--db": "a.db",
     "--distances-from": "sb", "--html": "a.html", "--png": "a.png", "--by": "update",
     "--noise-scale": "1000", "--devices": "8", "--parameters": "1000", "--bandwidth": "1", "--latency": "1",
-    "--jitter": "1", "--rate": "measure", "--setting": "lr=0.1",
+    "--jitter": "1", "--rate": "measure", "--setting": "lr=0.1", "--micro": "64",
 }  # fmt: skip
 """A value for each option, as a rule its default: it counts as given all the same."""
 OF_THE_OPTIMIZER = ("--momentum", "--beta1", "--beta2", "--epsilon", "--weight-decay-value")
@@ -173,6 +173,7 @@ WITHOUT_EFFECT = [
     (("plan", "--from", "8", "--to", "8", "--noise-scale"), "the baseline's own"),
     ((*PLAN, *RATES, "--devices"), "needs the network's number of parameters"),
     (("plan", DIGITS, "--to", "256", "--devices", "4", "--parameters"), "without --rate"),
+    (("plan", DIGITS, "--to", "256", "--micro"), "without --ranks N"),
     ((*TIMED, "--devices", "4", "--parameters"), "--rate measure counts the parameters"),
     *(((*PLAN, *RATES, option), "needs the number of devices") for option in ("--parameters", "--jitter")),
     *(((*PLAN, *RATES, option), "needs the number of devices") for option in ("--bandwidth", "--latency", "--png")),

@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from lbadvisor.errors import UsageError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.records.run import Environment
 from lbadvisor.runs import resume_proof
@@ -20,6 +22,8 @@ from lbadvisor.runs.resume_proof import (
     ResumeProof,
     first_difference,
 )
+from lbadvisor.training.machine import Machine
+from lbadvisor.training.ranks import Ranks
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 
@@ -43,6 +47,20 @@ def test_a_killed_and_resumed_run_is_proved_identical_and_nothing_is_left(place,
     assert [f"updates, {part}: " in done.stderr for part in (STRAIGHT, KILLED, RESUMED)] == [True] * 3
     assert list(temporary.iterdir()) == []
     assert list(place.folder.iterdir()) == []
+
+
+def test_a_killed_and_resumed_group_of_ranks_is_proved_identical(place):
+    done = place.run("verify-resume", DIGITS, "--to", "256", "--updates", "6", "--ranks", "2", "--json", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    body = json.loads(done.stdout)
+    assert (body["identical"], body["ranks"], body["killed_at"], body["resumed_from"]) == (True, 2, 3, 2)
+    assert list(place.folder.iterdir()) == []
+
+
+def test_ranks_that_torchrun_started_start_no_others():
+    machine = replace(Machine.here("cpu"), ranks=Ranks(0, 2))
+    with pytest.raises(UsageError, match=r"give --ranks, without torchrun"):
+        next(resume_proof.prove(machine, load_recipe(Path(DIGITS)), 0, None, None, 2))
 
 
 def test_what_changed_between_the_two_runs_is_found_and_named(place, monkeypatch):
@@ -83,7 +101,7 @@ def test_a_proof_that_fails_is_an_error_in_a_line(place, monkeypatch):
     environment = Environment("cuda", "NVIDIA H200", "0.1.0", "3.11.7", "2.15.0", None, None)
     recipe = load_recipe(Path(DIGITS))
     difference = BitDifference("model.1.weight", 7, 4096, 3.5e-8)
-    proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, difference)
+    proof = ResumeProof(recipe, 0, 24, 12, 0.296, 8, 38, 8, environment, 1, difference)
 
     def proved(*_):
         yield from ()

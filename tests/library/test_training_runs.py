@@ -101,6 +101,14 @@ def test_training_works_in_a_thread_of_its_own(tmp_path):
     assert [run.status.value for run in runs] == ["complete"]
 
 
+def test_a_program_under_torchrun_is_refused_before_its_processes_train_one_run_each(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="torchrun -m lbadvisor train"):
+        lbadvisor.train(DIGITS, database=str(tmp_path / "a.db"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_comparing_loads_no_torch(tmp_path):
     program = (
         "import lbadvisor, sys\n"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from torch import nn
 from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.errors import OutOfMemoryError, UsageError
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
+from lbadvisor.planning.batch_division import WholeBatch, check_micro_size, halved_micro_sizes, micro_slices
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import Compute
 from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.loop import train
 from lbadvisor.training.memory import largest_micro_size, naming_what_fits
-from lbadvisor.training.micro_batches import backward, check_micro_size, halved_micro_sizes, micro_slices
+from lbadvisor.training.micro_batches import backward
 from lbadvisor.training.state import load_checkpoint, save_checkpoint, start_state
 
 CPU = torch.device("cpu")
@@ -36,6 +38,10 @@ def recipe(size, ghost=None, **tables):
     return Recipe.model_validate(body | tables)
 
 
+def batch_of(size, ghost=None, has_batch_norm=None):
+    return WholeBatch(size, ghost, has_batch_norm=ghost is not None if has_batch_norm is None else has_batch_norm)
+
+
 @pytest.mark.parametrize(
     ("size", "ghost", "micro", "slices"),
     [
@@ -51,14 +57,14 @@ def recipe(size, ghost=None, **tables):
     ],
 )
 def test_a_batch_is_cut_between_ghosts(size, ghost, micro, slices):
-    assert micro_slices(recipe(size, ghost), micro) == slices
+    assert micro_slices(batch_of(size, ghost), micro) == slices
 
 
 def test_the_ghosts_of_the_slices_are_the_ghosts_of_the_batch():
     for size in range(20, 200):
         for ghost in (4, 7, 16):
             for micro in range(ghost, size + 1, ghost):
-                slices = micro_slices(recipe(size, ghost), micro)
+                slices = micro_slices(batch_of(size, ghost), micro)
                 assert [g for s in slices for g in ghost_slices(s, ghost)] == list(ghost_slices(size, ghost))
 
 
@@ -74,17 +80,17 @@ def test_the_ghosts_of_the_slices_are_the_ghosts_of_the_batch():
 )
 def test_slices_that_would_change_the_statistics_are_refused(size, ghost, micro, has_batch_norm, said):
     with pytest.raises(UsageError, match=said):
-        check_micro_size(recipe(size, ghost), micro, has_batch_norm=has_batch_norm)
+        check_micro_size(batch_of(size, ghost, has_batch_norm), micro)
 
 
 @pytest.mark.parametrize("definition", ["per-update", "mean", "mean-biased", "total"])
 def test_statistics_of_all_ghosts_of_a_batch_at_once_forbid_to_cut_it(definition):
-    of_all = recipe(100, 32, batch_norm={"ghost_batch_size": 32, "running_statistics": definition})
+    of_all = WholeBatch(100, 32, True, definition)
     with pytest.raises(UsageError, match=f"running_statistics = {definition} combines all ghosts of a batch at once"):
-        check_micro_size(of_all, 64, has_batch_norm=True)
-    assert halved_micro_sizes(of_all, has_batch_norm=True) == (100,)
-    check_micro_size(of_all, 100, has_batch_norm=True)
-    check_micro_size(of_all, 64, has_batch_norm=False)
+        check_micro_size(of_all, 64)
+    assert halved_micro_sizes(of_all) == (100,)
+    check_micro_size(of_all, 100)
+    check_micro_size(replace(of_all, has_batch_norm=False), 64)
 
 
 def test_cutting_it_would_change_them():
@@ -102,7 +108,7 @@ def test_cutting_it_would_change_them():
     ("size", "ghost", "micro", "has_batch_norm"), [(100, None, 100, True), (100, None, 33, False), (100, 32, 64, True)]
 )
 def test_other_slices_are_allowed(size, ghost, micro, has_batch_norm):
-    check_micro_size(recipe(size, ghost), micro, has_batch_norm=has_batch_norm)
+    check_micro_size(batch_of(size, ghost, has_batch_norm), micro)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_other_slices_are_allowed(size, ghost, micro, has_batch_norm):
     ],
 )
 def test_what_is_tried_is_halved_in_whole_ghosts(size, ghost, has_batch_norm, sizes):
-    assert halved_micro_sizes(recipe(size, ghost), has_batch_norm=has_batch_norm) == sizes
+    assert halved_micro_sizes(batch_of(size, ghost, has_batch_norm)) == sizes
 
 
 def doubles(seed=0):
@@ -136,7 +142,7 @@ def gradients(network):
 def test_accumulated_gradients_are_those_of_ghost_batch_norm_in_one_piece(micro):
     """science.md 4.6: gradients to 1e-12, running statistics bit for bit; the last slice is shorter."""
     (whole, images, labels), (cut, _, _) = doubles(), doubles()
-    slices = micro_slices(recipe(52, 8), micro)
+    slices = micro_slices(batch_of(52, 8), micro)
     assert len(set(slices)) == 2
     loss = backward(whole, UpdateBatch(images, labels), (52,), Compute())
     sliced = backward(cut, UpdateBatch(images, labels), slices, Compute())
@@ -151,7 +157,7 @@ def test_slices_that_all_weigh_the_same_would_not_do():
     """The claim above has teeth: an unweighted mean over 7 slices, the last of half the size, is another gradient."""
     (whole, images, labels), (cut, _, _) = doubles(), doubles()
     backward(whole, UpdateBatch(images, labels), (52,), Compute())
-    slices = micro_slices(recipe(52, 8), 8)
+    slices = micro_slices(batch_of(52, 8), 8)
     for part, its_labels in zip(images.split(slices), labels.split(slices), strict=True):
         (nn.functional.cross_entropy(cut(part), its_labels) / len(slices)).backward()
     assert max((a - b).abs().max() for a, b in zip(gradients(whole), gradients(cut), strict=True)) > 1e-4

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,46 @@ def test_it_is_told_with_numbers_and_what_to_do() -> None:
         "the machine is overloaded: other processes use 1.2 of its 2 CPU cores, and the run's threads waited 60% of "
         "their time for one; it is slower until they end: stop them, or stop it (Ctrl-C saves) and resume it later"
     )
+
+
+def test_the_other_processes_of_its_command_are_no_strangers() -> None:
+    """Two ranks on two cores: of the 3.9 busy seconds in 2, the other rank has 1.8, this one 1.9."""
+    before = Usage(at=0.0, busy=10.0, own=1.0, waits={"1": 0.0}, partners=4.0)
+    now = Usage(at=2.0, busy=13.9, own=2.9, waits={"1": 0.3}, partners=5.8)
+    lately = Crowding(cores=2, threads=1).then(before, now)
+    assert (lately.partners, lately.others) == (pytest.approx(1.8), pytest.approx(0.2))
+    assert lately.has_room
+    crowded = Crowding(cores=2, threads=1).then(before, replace(now, busy=15.1))
+    assert crowded.others == pytest.approx(1.4)
+    assert not crowded.has_room
+    assert "other processes use 0.7 of its 2 CPU cores" in crowded.text()
+
+
+def test_too_many_processes_of_one_command_are_told_as_such() -> None:
+    assert Crowding(2, 1, seconds=10.0, own=5.0, partners=15.0, waited=5.0).text() == (
+        "the machine is overloaded: this command's other processes use 1.5 of its 2 CPU cores, and the run's threads "
+        "waited 50% of their time for one: start fewer of them, or with fewer --threads"
+    )
+
+
+PARTNERS = r"""
+import subprocess, sys, time
+from lbadvisor.training.cores import partner_seconds
+
+busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\ninput()"
+look = "from lbadvisor.training.cores import partner_seconds; print(partner_seconds())"
+worker = subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE)
+while subprocess.run([sys.executable, "-c", look], capture_output=True, check=True).stdout.strip() < b"0.3":
+    time.sleep(0.1)
+worker.communicate(b"\n")
+print(subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout.strip())
+"""
+
+
+@pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="the system names no children")
+def test_partners_are_what_the_same_parent_started_and_still_runs() -> None:
+    done = subprocess.run([sys.executable, "-c", PARTNERS], capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout) == 0.0
 
 
 SPINNING = """

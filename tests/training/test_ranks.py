@@ -93,8 +93,10 @@ def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(tmp_path):
         assert [code for code, _, _ in ended] == [0] * ranks, ended
         stored[ranks] = tmp_path / f"{ranks}.db"
     said = ended[0][2]
-    assert "note batch norm over 32 examples spans 2 ranks, which wait for one another at every batch norm" in said
-    assert "note batch norm over 256 examples spans 2 ranks" in said
+    assert (
+        "note sb s0: batch norm over 32 examples spans 2 ranks, which wait for one another at every batch norm" in said
+    )
+    assert "note lb s0: batch norm over 256 examples spans 2 ranks" in said
     assert "each ghost" not in said
     for arm in ("sb", "lb", "gbn"):
         (alone, measured), (together, theirs) = (saved(path, f"shared-{arm}-s0") for path in stored.values())

@@ -10,8 +10,7 @@ from trained_on_ranks import trained
 
 from lbadvisor.batch_cuts import are_shared, rank_shares
 from lbadvisor.errors import UsageError
-from lbadvisor.recipe.recipe import Recipe
-from lbadvisor.training.micro_batches import check_ranks
+from lbadvisor.planning.batch_division import WholeBatch, check_ranks
 
 SCRIPT = Path(__file__).parents[1] / "trained_on_ranks.py"
 SMALL = {
@@ -95,8 +94,7 @@ def test_a_ghost_is_cut_evenly_among_the_ranks_that_share_it(size, ghost, ranks,
     ],
 )
 def test_numbers_that_do_not_fit_are_refused_with_those_that_do(size, ghost, ranks, batch, fitting):
-    recipe = Recipe.model_validate(small(size, **({} if ghost is None else {"ghost_batch_size": ghost})))
     said = f"a batch of {batch} cannot be shared evenly among {ranks} ranks: train it on {fitting}"
     with pytest.raises(UsageError) as refused:
-        check_ranks(recipe, ranks, has_batch_norm=True)
+        check_ranks(WholeBatch(size, ghost, True), ranks)
     assert str(refused.value) == said

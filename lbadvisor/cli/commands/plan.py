@@ -11,12 +11,14 @@ from lbadvisor.cli.options import words as options
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.known_words import MEASURE, KnownWords
+from lbadvisor.planning.rank_plan import MOST_RANKS
 
 if TYPE_CHECKING:
     from lbadvisor.diagnostics.update_timing import Timing
     from lbadvisor.planning.baseline import Baseline
     from lbadvisor.planning.numbers_plan import NumbersPlan
     from lbadvisor.planning.plan import Plan
+    from lbadvisor.planning.rank_plan import RankPlan
     from lbadvisor.planning.request import Request
 
 
@@ -57,6 +59,38 @@ class Numbers:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SharedWords:
+    """The ranks that share a batch."""
+
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            "--ranks",
+            metavar="N",
+            min=1,
+            max=MOST_RANKS,
+            help="Show how N ranks, as torchrun starts them, would share each batch.",
+        ),
+    ] = None
+    micro: Annotated[
+        int | None,
+        typer.Option("--micro", metavar="N", min=1, help="Examples per pass, to save memory (with --ranks)."),
+    ] = None
+
+    def plan_of(self, made: "NumbersPlan", baseline: "Baseline") -> "RankPlan | None":
+        """How they share the plan's batch; None without --ranks. Raises `UsageError`."""
+        from lbadvisor.planning.batch_division import WholeBatch
+        from lbadvisor.planning.plan import Plan
+        from lbadvisor.planning.rank_plan import rank_plan
+
+        if self.ranks is None:
+            return None
+        ghost = made.adapted.batch_norm.ghost_batch_size if isinstance(made, Plan) else made.ghost_batch_size
+        batch = WholeBatch(made.batch_size, ghost, baseline.has_batch_norm, baseline.running_statistics)
+        return rank_plan(batch, self.ranks, self.micro)
+
+
 @command
 def plan(
     words: Words,
@@ -70,6 +104,7 @@ def plan(
     numbers: Numbers,
     adapt: options.Adapt,
     known: KnownWords,
+    shared: SharedWords,
     device: options.Device = "auto",
     data_dir: options.DataDir = None,
     changes: options.Changes,
@@ -83,7 +118,7 @@ def plan(
 
     `lbadvisor plan --from 128 --to 4096` needs no recipe; add --lr, --epochs and --examples for absolute numbers.
     Optimizer settings that are not given default to torch's. With --rate the cost is also in time, and with --devices
-    on many of them.
+    on many of them. With --ranks it says what each rank of a training here computes.
     """
     from lbadvisor.cli.display.reporting import check_reports
     from lbadvisor.cli.options.adaptation import baseline_recipe, distances_in, request_of, target_of, write_recipe
@@ -114,33 +149,46 @@ def plan(
             made = advise(baseline, request)
         if out is not None:
             write_recipe(out, made)
-        _show(made, of_recipe, request, shown, baseline.name)
+        _show(made, of_recipe, request, shared, shown, baseline.name)
     elif numbers.batch_size is not None:
         of_numbers = numbers.baseline(numbers.batch_size)
         request = replace(request_of(adapt, words, of_numbers), known=known_of(known, of_numbers))
-        _show(advise_numbers(of_numbers, request), of_numbers, request, shown)
+        _show(advise_numbers(of_numbers, request), of_numbers, request, shared, shown)
     else:
         raise UsageError("give a recipe, or the baseline batch size: --from B")
 
 
-def _show(made: "NumbersPlan", baseline: "Baseline", request: "Request", shown: options.Shown, name: str = "") -> None:
-    """Show the plan, as JSON if asked for, and what it costs in time if that is known."""
+def _show(
+    made: "NumbersPlan",
+    baseline: "Baseline",
+    request: "Request",
+    shared: SharedWords,
+    shown: options.Shown,
+    name: str = "",
+) -> None:
+    """Show the plan, as JSON if asked for, what it costs in time if that is known, and how ranks share it."""
     from lbadvisor.cli.display.console import print_json
     from lbadvisor.cli.display.render_plan import print_plan
     from lbadvisor.cli.this_cpu import training_cpu_flags
     from lbadvisor.planning.bf16_note import bf16_note
     from lbadvisor.planning.outlook import diagnosis_of, outlook_of
     from lbadvisor.planning.plan import Plan, plan_body
+    from lbadvisor.planning.rank_plan import diagnosis_of_ranks
 
+    of_ranks = shared.plan_of(made, baseline)
     outlook = outlook_of(made.forecast, baseline.batch_size, request.target_batch_size, request.known)
     in_time = None if outlook is None else diagnosis_of(outlook)
     note = bf16_note(made.baseline.compute, training_cpu_flags()) if isinstance(made, Plan) else None
     if not shown.as_json:
-        print_plan(made, in_time, note, name, chart=shown.chart)
+        further = [] if in_time is None else [in_time]
+        further += [] if of_ranks is None else [diagnosis_of_ranks(of_ranks)]
+        print_plan(made, further, note, name, chart=shown.chart)
     else:
         from lbadvisor.cli.display.json_body import json_of
 
-        print_json(plan_body(made) | {"outlook": None if outlook is None else json_of(outlook), "bf16": note})
+        others = {"outlook": outlook, "ranks": of_ranks}
+        told = {key: None if value is None else json_of(value) for key, value in others.items()}
+        print_json(plan_body(made) | told | {"bf16": note})
     if in_time is not None:
         from lbadvisor.cli.display.diagnosis_display import write_diagnoses
 

@@ -22,6 +22,10 @@ def verify_resume(
         int | None,
         typer.Option("--at", metavar="K", min=1, help="Kill one of the runs after update K. Default: halfway."),
     ] = None,
+    ranks: Annotated[
+        int,
+        typer.Option("--ranks", metavar="N", min=1, help="Train each run as N ranks, as torchrun starts them here."),
+    ] = 1,
     adapt: options.Adapt,
     changes: options.Changes,
     seed: options.Seed = 0,
@@ -54,7 +58,7 @@ def verify_resume(
     from lbadvisor.runs.following import follow_unsaved
     from lbadvisor.runs.resume_proof import prove
 
-    events = prove(machine_of(machine, words), trained, seed, updates, kill_at)
+    events = prove(machine_of(machine, words), trained, seed, updates, kill_at, ranks)
     with display.progress() as shown:
         proof = follow_unsaved(events, lambda event: shown.show(proof_step(event)))
     if as_json:

@@ -29,11 +29,11 @@ PRICED = {
 """How diffusion is priced, by what the optimizer divides the gradient by."""
 
 
-def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", note: str | None, name: str, *, chart: bool) -> None:
+def print_plan(plan: NumbersPlan, further: "Sequence[Diagnosis]", note: str | None, name: str, *, chart: bool) -> None:
     """The adjustments, each with rule, formula, source and validity; the alternatives' price; the warnings.
 
-    `in_time` says which alternative saves time, if that is known; `note`, what else would. `name` is the recipe's, if
-    there is one.
+    `further` says which alternative saves time, or how ranks share a batch; `note`, what else would save time. `name`
+    is the recipe's, if there is one.
     """
     console = stdout()
     size = next(line for line in plan.adjustments if line.field == "batch.size")
@@ -50,10 +50,10 @@ def print_plan(plan: NumbersPlan, in_time: "Diagnosis | None", note: str | None,
         console.print()
     say(console, f"{DIFFUSION} {PRICED[_divides_by(plan.forecast)]}")
     console.print()
-    if in_time is not None:
+    for diagnosis in further:
         from lbadvisor.cli.display.diagnosis_display import print_diagnosis
 
-        print_diagnosis(console, in_time, chart=chart)
+        print_diagnosis(console, diagnosis, chart=chart)
         console.print()
     for caveat in plan.warnings:
         say(console, caveat_text(caveat))

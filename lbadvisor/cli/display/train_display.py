@@ -13,8 +13,10 @@ from lbadvisor.cli.display.progress import RunSteps, ShowsSteps, prepared, progr
 from lbadvisor.cli.display.render_plan import caveat_text, planned_text
 from lbadvisor.comparison.comparison import RunResult
 from lbadvisor.errors import LbadvisorError
+from lbadvisor.planning.batch_division import WholeBatch
 from lbadvisor.planning.caveats import caveats_of_adapted
 from lbadvisor.planning.plan import Plan
+from lbadvisor.planning.rank_plan import diagnosis_of_ranks, rank_plan
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.recipe_tables import first_default
 from lbadvisor.recipe.schedule import in_updates
@@ -90,6 +92,13 @@ class Display:
             f"would train {escape(request.name)} {begins} on {machine.device.type}, data "
             f"{escape(str(machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
         )
+        if machine.ranks.are_several:
+            from lbadvisor.cli.display.diagnosis_display import print_diagnosis
+
+            # Own networks have batch norm, as far as is known.
+            batch = WholeBatch.of(request.recipe, has_batch_norm=request.recipe.model.has_batch_norm is not False)
+            micro = machine.micro if isinstance(machine.micro, int) else None
+            print_diagnosis(stdout(), diagnosis_of_ranks(rank_plan(batch, machine.ranks.size, micro)), chart=False)
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:
         """How to resume; `update` is the last one made, None if the data set was not even ready."""

@@ -165,6 +165,7 @@ ONE_DEVICE = Need(
     lambda words: words.values["--devices"] is None,
     "cannot be combined with --devices, which names all devices",
 )
+RANKS = _with("--ranks", "has no effect without --ranks N: a plan shows passes for ranks only")
 DEVICES = _with("--devices", "needs the number of devices: --devices N")
 MEASURABLE = Need(
     Words,
@@ -218,6 +219,8 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("plan", "--momentum --beta1 --beta2 --epsilon --weight-decay-value", (NO_RECIPE, FROM)),
     ("plan", "--rate", (MEASURABLE, LARGER)),
     ("plan", "--devices", (SIZED,)),
+    ("plan", "--ranks", ALWAYS),
+    ("plan", "--micro", (RANKS,)),
     ("plan", "--parameters", (DEVICES, RATE, COUNTED)),
     ("plan", "--bandwidth --latency --jitter --png", (DEVICES, RATE)),
     ("plan", "--chart", (TABLE, DEVICES, RATE)),
@@ -229,7 +232,7 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("audit", "--format --devices --from", ALWAYS),
     ("export", "--for --devices", ALWAYS),
     ("export", "--db", (FOLLOWS,)),
-    ("verify-resume", "--updates --at", ALWAYS),
+    ("verify-resume", "--updates --at --ranks", ALWAYS),
     ("verify-resume", "--db", (FOLLOWS,)),
     ("ladder", "--arms --jobs --devices", ALWAYS),
     ("ladder", "--device", (ONE_DEVICE,)),

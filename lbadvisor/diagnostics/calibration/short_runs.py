@@ -19,6 +19,7 @@ from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.diagnostics.noise.gradient_moments import fresh_moments
 from lbadvisor.diagnostics.noise.noise_estimate import GradientMoments
 from lbadvisor.errors import UsageError
+from lbadvisor.planning.batch_division import check_micro_size
 from lbadvisor.planning.plan import advise
 from lbadvisor.planning.request import Request
 from lbadvisor.planning.rules import rule_of_exponent
@@ -27,7 +28,7 @@ from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.dataset import Preparing
 from lbadvisor.training.loop import weight_distance
 from lbadvisor.training.machine import Machine
-from lbadvisor.training.micro_batches import check_micro_size, has_batch_norm
+from lbadvisor.training.micro_batches import whole_batch
 
 MOST_CHUNKS = 32
 
@@ -104,7 +105,7 @@ def calibrate(machine: Machine, request: CalibrationRequest) -> Generator[Prepar
             recipe = baseline if exponent is None else target_recipe(request, exponent)
             state = machine.start(recipe, seed, dataset)
             if exponent is not None and micro_size is not None:
-                check_micro_size(recipe, micro_size, has_batch_norm=has_batch_norm(state.model))
+                check_micro_size(whole_batch(recipe, state.model), micro_size)
                 state.micro_size = micro_size
             distances: list[float] = []
             for update in first_updates(state, dataset, request.updates):

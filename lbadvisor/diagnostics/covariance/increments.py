@@ -17,6 +17,7 @@ from lbadvisor.diagnostics.first_updates import first_updates
 from lbadvisor.errors import LbadvisorError, UsageError
 from lbadvisor.planning import rules
 from lbadvisor.planning.baseline import baseline_of
+from lbadvisor.planning.batch_division import micro_slices
 from lbadvisor.planning.plan import advise
 from lbadvisor.planning.request import Request
 from lbadvisor.recipe.catalog import OPTIMIZERS
@@ -26,7 +27,7 @@ from lbadvisor.recipe.schedule import in_updates, rates_at
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.memory import naming_what_fits
-from lbadvisor.training.micro_batches import micro_slices
+from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState, is_finite
@@ -162,5 +163,6 @@ def drawn_gradients(state: TrainState, dataset: Dataset, sketch: Sketch, update:
         drawn = replace(state, update=0, seed=derived_seed(state.seed, purpose, number))
         seed_torch(derived_seed(drawn.seed, "update", 0), state.interval.device)
         state.optimizer.zero_grad(set_to_none=True)
-        add_gradients(drawn, update_batch(drawn, dataset, 0), state.model, micro_slices(state.recipe, state.micro_size))
+        slices = micro_slices(whole_batch(state.recipe, state.model), state.micro_size)
+        add_gradients(drawn, update_batch(drawn, dataset, 0), state.model, slices)
         yield sketch.of([torch.zeros_like(p) if p.grad is None else p.grad for p in state.parameters])

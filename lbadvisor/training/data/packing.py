@@ -15,6 +15,7 @@ from lbadvisor.files import write_atomically
 from lbadvisor.training.data.class_folders import ClassFolder, kept_file
 from lbadvisor.training.data.dataset import Preparing, Split
 from lbadvisor.training.data.decoding import decoded_into, fitted, unchanged
+from lbadvisor.training.data.one_at_a_time import one_at_a_time
 from lbadvisor.training.out_of_memory import is_of_memory
 from lbadvisor.training.shape import Shape
 
@@ -25,10 +26,12 @@ CHUNK = 64
 def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: int) -> Generator[Preparing, None, Split]:
     """The split's images of (C, H, W) `shape` in one memory-mapped file, which is created if needed.
 
-    Creating it needs memory for all images once. Dropping the iterator leaves nothing behind.
+    Creating it needs memory for all images once; the processes of a machine share the file's. Dropping the iterator
+    leaves nothing behind.
     """
-    file = kept_file(split, image_size, "pt")
-    if not file.exists():
+    file, task = kept_file(split, image_size, "pt"), f"packing {split.title}"
+
+    def make() -> Iterator[Preparing]:
         images_NCHW = torch.empty((len(split.paths), *shape), dtype=torch.uint8)
         pixels_NCHW, reshape = images_NCHW.numpy(), unchanged if image_size is None else fitted(image_size)
 
@@ -36,10 +39,10 @@ def packed(split: ClassFolder, shape: Shape, image_size: int | None, workers: in
             for i in range(start, end):
                 decoded_into(pixels_NCHW[i], split.paths[i], reshape)
 
-        yield from _in_chunks(f"packing {split.title}", len(split.paths), decode, workers)
-        content = {"images": images_NCHW, "labels": split.labels_N}
-        _keep(file, content)
-        del content, images_NCHW, pixels_NCHW
+        yield from _in_chunks(task, len(split.paths), decode, workers)
+        _keep(file, {"images": images_NCHW, "labels": split.labels_N})
+
+    yield from _made_once(file, task, make)
     content = _kept(file, mmap=True)
     return Split(content["images"], content["labels"])
 
@@ -51,8 +54,9 @@ def counted(
 
     For sets that are too large to pack: this gives the same normalization, bit for bit.
     """
-    file = kept_file(split, image_size, "counts")
-    if not file.exists():
+    file, task = kept_file(split, image_size, "counts"), f"measuring {split.title}"
+
+    def make() -> Iterator[Preparing]:
         reshape = unchanged if image_size is None else fitted(image_size)
         counts, lock = np.zeros((shape[0], 256), dtype=np.int64), threading.Lock()
 
@@ -64,10 +68,23 @@ def counted(
             with lock:
                 counts[...] += found
 
-        yield from _in_chunks(f"measuring {split.title}", len(split.paths), count, workers)
+        yield from _in_chunks(task, len(split.paths), count, workers)
         _keep(file, torch.from_numpy(counts))
+
+    yield from _made_once(file, task, make)
     content: Tensor = _kept(file, mmap=False)
     return content
+
+
+def _made_once(file: Path, task: str, make: Callable[[], Iterator[Preparing]]) -> Iterator[Preparing]:
+    """Make the file, unless it exists or another process makes it now, which is waited for."""
+
+    def make_if_missing() -> Generator[Preparing]:
+        if not file.exists():
+            yield from make()
+
+    if not file.exists():
+        yield from one_at_a_time(file.with_suffix(f"{file.suffix}.lock"), task, make_if_missing)
 
 
 def _keep(file: Path, content: Any) -> None:

@@ -17,12 +17,14 @@ from lbadvisor.training.data.dataset import Dataset, Preparing, Split
 from lbadvisor.training.data.decoding import size_of
 from lbadvisor.training.data.held_out import parted
 from lbadvisor.training.data.in_memory import in_memory
+from lbadvisor.training.data.one_at_a_time import one_at_a_time
 from lbadvisor.training.data.own_data import own_data
 from lbadvisor.training.data.packing import counted, packed
 from lbadvisor.training.data.pixels import imagenet_statistics, statistics_of
 from lbadvisor.training.data.streaming import Streamed
 from lbadvisor.training.out_of_memory import naming_memory
 from lbadvisor.training.own_code import CodeFolders
+from lbadvisor.training.ranks import ranks_here
 
 PACKED_SHARE = 0.25
 """A class folder is kept decoded if that takes at most this share of the machine's memory. This affects how fast images
@@ -65,7 +67,8 @@ def preparing(
     `test`) in `data_dir`, then as such splits in `data_dir` itself, then downloaded by torchvision. Class folders are
     decoded once and packed into a file in the user's cache folder, unless that is larger than `packed_at_most_bytes`
     (default: `PACKED_SHARE` of the memory) or each epoch needs other pixels (random-resized-crop): then they are
-    streamed. `workers` threads decode (default: one per CPU).
+    streamed. `workers` threads decode (default: one per CPU), which the ranks of a machine divide. What several
+    processes need is downloaded and packed by one of them.
 
     If the recipe has a factory, its data are used as they are: see `own_data`. `code` says whether it may be run.
 
@@ -85,12 +88,12 @@ def preparing(
             return _in_one_piece(recipe, sources.digits(), "scikit-learn", device)
         _require_folder(data_dir)
         known = name in sources.TORCHVISION
-        splits = sources.from_torchvision(name, data_dir, download=False) if known else None
+        splits = (yield from _of_torchvision(name, data_dir)) if known else None
         folder = None if splits is not None else _with_splits(name, data_dir)
         if folder is not None:
             return (yield from _of_class_folders(recipe, folder, device, workers, most))
         if splits is None and known:
-            splits = sources.from_torchvision(name, data_dir, download=True)
+            splits = yield from _of_torchvision(name, data_dir, download=True)
         if splits is None:
             raise DataError(
                 f"no data set {name} in {data_dir}: looked for {data_dir / name}/train/CLASS/* and "
@@ -98,6 +101,22 @@ def preparing(
                 f"name: {', '.join(DATASETS)})"
             )
         return _in_one_piece(recipe, splits, str(data_dir), device)
+
+
+def _of_torchvision(
+    name: str, data_dir: Path, *, download: bool = False
+) -> Generator[Preparing, None, tuple[Split, Split] | None]:
+    """Both splits; None if they are missing and not to be downloaded. Another process's download is waited for."""
+
+    def found() -> Generator[Preparing, None, tuple[Split, Split] | None]:
+        yield Preparing(f"downloading {name}" if download else f"reading {name}")
+        return sources.from_torchvision(name, data_dir, download=download)
+
+    lock_file = data_dir / f".{name}.lock"
+    # The file is there while another process downloads: what is read now may be half of it.
+    if download or lock_file.exists():
+        return (yield from one_at_a_time(lock_file, f"downloading {name}", found))
+    return (yield from found())
 
 
 def _require_folder(data_dir: Path) -> None:
@@ -160,7 +179,9 @@ def _of_class_folders(
         mean_C, deviation_C = imagenet_statistics()
     else:
         mean_C, deviation_C = statistics_of((yield from counted(train, shape, side, max(1, workers))))
-    return Streamed(train, test, shape, side, (mean_C.to(device), deviation_C.to(device)), workers, validation)
+    # The ranks of a machine decode at once; what is packed, one of them does while the others wait.
+    decoding = workers and max(1, workers // ranks_here().of_machine)
+    return Streamed(train, test, shape, side, (mean_C.to(device), deviation_C.to(device)), decoding, validation)
 
 
 def _check_training_set(recipe: Recipe, labels_N: Tensor, where: str) -> None:

@@ -1,0 +1,187 @@
+"""Ranks that die, hang, fail or are stopped: real processes and signals.
+
+One killed rank in the suite, ten and 50 starts with `pytest -s -n0 tests/training/test_lost_ranks.py --kills 100`.
+"""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import pytest
+from ranks_of import ranks_under, run_on, saved, started, under_torchrun, update_of_run, wait_until
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+from lbadvisor.cli.app import main
+from lbadvisor.errors import UsageError
+from lbadvisor.records.run import Guarantee, RunStatus
+from lbadvisor.store import Store
+from lbadvisor.training.ranks import joined
+
+RECIPES_README = Path(__file__).parents[2] / "recipes" / "README.md"
+RECIPE = str(RECIPES_README.with_name("digits.toml"))
+WORDS = ("train", RECIPE, "--to", "256", "--name", "a", "--set", "checkpoints.every_seconds=1e-9")
+LONG = (*WORDS, "--schedule-scale", "30", "--set", "measurements.every_updates=5")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds torchrun's processes in /proc")
+
+
+def bits(database):
+    """The bytes of all that moves, and all that was measured but for its seconds."""
+    content, measured = saved(database, "a")
+    optimizer = content["optimizer"]["state"]
+    tensors = content["model"] | {f"{n}.{k}": v for n, kept in optimizer.items() for k, v in kept.items()}
+    rows = [astuple(replace(m, seconds=0.0)) for m in measured]
+    return {name: (tensor.dtype, tensor.numpy().tobytes()) for name, tensor in tensors.items()}, rows
+
+
+def run_in(database):
+    with Store.open(database, create=False) as store:
+        return store.run("a")
+
+
+def test_a_run_whose_rank_is_killed_ends_as_one_that_was_not(tmp_path, request):
+    """Torchrun starts all ranks again, and they resume from the last checkpoint: nothing is lost or doubled."""
+    draws, straight = random.Random(0), tmp_path / "straight.db"
+    words = (*WORDS, "--schedule-scale", "2", "--set", "measurements.every_updates=9")
+    began = time.monotonic()
+    assert [code for code, _, _ in run_on(2, *words, "--db", str(straight))] == [0, 0]
+    duration, expected = time.monotonic() - began, bits(straight)
+    for kill in range(max(1, request.config.getoption("--kills") // 10)):
+        database, victim = tmp_path / f"{kill}.db", draws.randrange(2)
+        with under_torchrun(2, *words, "--db", str(database), restarts=3) as process:
+            wait_until(lambda process=process: len(ranks_under(process)) == 2)
+            if kill:
+                time.sleep(draws.uniform(0, duration))
+            else:
+                wait_until(lambda database=database: update_of_run(database, "a") > 0)
+            at, pids = update_of_run(database, "a"), ranks_under(process)
+            if victim in pids:
+                os.kill(pids[victim], signal.SIGKILL)
+            _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert ("exitcode: -9" in err) == (victim in pids)
+        run = run_in(database)
+        assert (run.status, run.guarantee) == (RunStatus.COMPLETE, Guarantee.BIT_EXACT)
+        assert bits(database) == expected
+        print(f"rank {victim} killed at update {at} or later of {run.updates}: the same bits")  # noqa: T201
+
+
+@pytest.mark.parametrize(("sent", "victim"), [(signal.SIGKILL, 1), (signal.SIGSTOP, 0)])
+def test_the_others_say_which_rank_they_lost(sent, victim, tmp_path, monkeypatch):
+    """At once if it ended, and after the time that is set if it hangs: in a line."""
+    if sent == signal.SIGSTOP:
+        monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "8")
+    database, left = tmp_path / "runs.db", 1 - victim
+    with started(2, *LONG, "--db", str(database)) as processes:
+        wait_until(lambda: update_of_run(database, "a") > 0)
+        processes[victim].send_signal(sent)
+        out, err = processes[left].communicate(timeout=120)
+    how = "ended or does not answer" if sent == signal.SIGKILL else "did not answer for 8 s"
+    assert (processes[left].returncode, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        f"error: rank {left} of 2 lost rank {victim}, which {how}: see what it said; the same command resumes the run "
+        "from its last checkpoint"
+    )
+    assert "Traceback" not in err
+    # Rank 0 notes what it met; if rank 0 is lost itself, no process trains the run, and its lock is free.
+    run = run_in(database)
+    assert run.status is (RunStatus.FAILED if left == 0 else RunStatus.INTERRUPTED)
+    if left == 0:
+        assert "lost rank 1" in run.ended_because
+
+
+def test_a_signal_to_torchrun_saves(tmp_path):
+    database = tmp_path / "runs.db"
+    with under_torchrun(2, *LONG, "--db", str(database), restarts=3) as process:
+        wait_until(lambda: update_of_run(database, "a") > 0)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+    # torchrun's own code, whatever its ranks' is.
+    assert process.returncode == 1
+    run = run_in(database)
+    assert f"SIGTERM: saved a at update {run.update} of {run.updates}" in err
+    assert (run.status, "exitcode" in err) == (RunStatus.STOPPED, False)
+
+
+SRUN = """#!/bin/bash
+for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & ranks+=($!); done
+echo "${ranks[@]}" > ranks
+for rank in "${ranks[@]}"; do wait $rank; code=$?; [ $code -gt ${worst:-0} ] && worst=$code; done
+exit ${worst:-0}
+"""
+SCONTROL = """#!/bin/bash
+[ "$1" = show ] && echo 127.0.0.1 || echo "$@" > requeued
+"""
+
+
+def test_the_script_for_slurm_requeues_a_run_that_was_stopped(tmp_path):
+    """As written in recipes/README.md, with stand-ins for what Slurm brings."""
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", RECIPES_README.read_text(), flags=re.S)
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("job", script)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "recipes").symlink_to(RECIPES_README.parent)
+    given = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "one", "SLURM_NTASKS": "2"}
+    given |= {"SLURM_NTASKS_PER_NODE": "2", "OMP_NUM_THREADS": "1", "LBADVISOR_DB": str(tmp_path / "runs.db")}
+    given |= {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    job = tmp_path / "job"
+    # Long enough to be stopped.
+    job.write_text(script.replace("--to 256", "--to 256 --schedule-scale 30 --set measurements.every_updates=5"))
+    with subprocess.Popen([job], cwd=tmp_path, env=os.environ | given, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: update_of_run(tmp_path / "runs.db", "digits") > 0)
+        for rank in (tmp_path / "ranks").read_text().split():
+            os.kill(int(rank), signal.SIGUSR1)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    assert (tmp_path / "requeued").read_text() == f"requeue {os.getpid()}\n"
+    assert "SIGUSR1: saved digits at update" in err
+
+
+def test_starts_end_cleanly(tmp_path, request):
+    """A plain script with DistributedDataParallel aborts in one of some ten: `terminate called without ...`."""
+    for start in range(max(2, request.config.getoption("--kills") // 2)):
+        short = (*WORDS, "--schedule-scale", "0.02", "--db", str(tmp_path / f"{start}.db"))
+        assert [(code, err) for code, _, err in run_on(2, *short)][1] == (0, "")
+
+
+def test_rank_0_alone_speaks():
+    """Of a command that trains nothing, and of one that is refused."""
+    (code, out, _), other = run_on(2, "plan", "--from", "128", "--to", "4096", "--json")
+    assert (code, json.loads(out)["batch_ratio"], other) == (0, 32, (0, "", ""))
+    (code, out, err), other = run_on(2, "plan", "--from", "128")
+    assert (code, out, other) == (2, "", (1, "", ""))
+    assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize("text", ["", "0", "2.5", "-1", "ten", "9" * 5000])
+def test_a_wrong_timeout_is_named(text, monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LBADVISOR_RANK_TIMEOUT", text)):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"LBADVISOR_RANK_TIMEOUT={text[:40]}: give whole seconds"), joined():
+        pass
+
+
+def test_without_a_launcher_what_is_missing_is_named(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="but not MASTER_ADDR and MASTER_PORT"), joined():
+        pass
+
+
+def test_torchrun_is_told_why_a_rank_failed(tmp_path, monkeypatch, capsys):
+    """Its report, which is longer than the message and comes after it, shows it."""
+    file = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+    monkeypatch.setattr(sys, "argv", ["lbadvisor", "plan", "--from", "128"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    found = ProcessFailure(local_rank=0, pid=1, exitcode=end.value.code, error_file=str(file))
+    assert f"error: {found.message['message']}\n" == capsys.readouterr().err
+    assert found.timestamp <= time.time()
