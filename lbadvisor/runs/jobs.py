@@ -58,6 +58,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobBegins:
+    """A job begins on another machine, `host`; `again` if it was lost with its process or machine."""
+
+    host: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class JobEnds:
     """A job's last event: the signal that stopped it or the error that ended it, or neither if its work is done."""
 
@@ -92,10 +100,14 @@ def at_once(jobs: Sequence[Job]) -> JobEvents:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Who does what is asked: a job for each of the devices, of which several may be the same, and their engine."""
+    """Who does what is asked: a job for each of the devices, of which several may be the same, and their engine.
+
+    `place` says where the devices are, if not here.
+    """
 
     devices: tuple[torch.device, ...]
     engine: Callable[[Sequence[Job]], JobEvents] = at_once
+    place: str | None = None
 
     def needed_for(self, runs: int) -> Self:
         """The same for so many runs at most."""
@@ -114,6 +126,8 @@ class Crew:
     def text(self, threads: int | None) -> str:
         """The devices, and how they are divided; `threads` is what each run is given."""
         jobs, places = len(self.devices), Counter(map(str, self.devices))
+        if self.place is not None:
+            return f"{jobs} {'job' if jobs == 1 else 'jobs at once'} on {self.place}"
         if jobs == 1:
             return self.devices[0].type
         where = ", ".join(f"{place} ({number})" for place, number in places.items())

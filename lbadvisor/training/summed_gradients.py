@@ -55,8 +55,9 @@ def summing(forward: Forward, *, is_last: bool) -> Iterator[int]:
 
     Gives what its loss is to be multiplied by: the ranks' gradients are divided by their number.
     """
-    if not isinstance(forward, DistributedDataParallel):
-        yield 1
-        return
-    with naming_lost_ranks(), nullcontext() if is_last else forward.no_sync():
-        yield forward.process_group.size()
+    with naming_lost_ranks():
+        if not isinstance(forward, DistributedDataParallel):
+            yield 1
+            return
+        with nullcontext() if is_last else forward.no_sync():
+            yield forward.process_group.size()

@@ -195,7 +195,7 @@ class LadderProgress:
 
     def show(self, told: tuple[int, Any]) -> None:
         """Show the event of a job."""
-        from lbadvisor.runs.jobs import JobEnds, Silence
+        from lbadvisor.runs.jobs import JobBegins, JobEnds, Silence
         from lbadvisor.runs.ladder import RunBegins, RunEnds, RunFails, Waits
         from lbadvisor.training.data.dataset import Preparing
 
@@ -204,6 +204,8 @@ class LadderProgress:
             case Preparing():
                 self._shown.show(prepared(event))
             case RunBegins(planned=planned, started=started):
+                for other in [number for number, one in self._at.items() if one.planned.name == planned.name]:
+                    self._leave(other, planned)  # which is lost
                 shown = RunDisplay(self._display.of_runs, self._shown, self._title(planned))
                 self._at[job] = _InTraining(planned, shown, started.update)
                 self.begun.add(planned.name)
@@ -220,6 +222,10 @@ class LadderProgress:
             case Waits():
                 if not self._at:  # jobs wait for one another
                     self._display.show_wait(event)
+            case JobBegins():
+                if job in self._at:
+                    self._at.pop(job).shown.end()
+                self._display.of_runs.show_begun(job, event)
             case JobEnds(outcome=outcome):
                 lost = self._at.pop(job, None)
                 if lost is not None:

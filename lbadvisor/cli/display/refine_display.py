@@ -9,7 +9,7 @@ from lbadvisor.refine.objective import TrialRun
 from lbadvisor.refine.refine_request import RefineRequest
 from lbadvisor.refine.search import BudgetSpent, SearchWaits, TrialBegins, TrialEnds, TrialFails
 from lbadvisor.refine.search_space import point_text
-from lbadvisor.runs.jobs import JobEnds
+from lbadvisor.runs.jobs import JobBegins, JobEnds
 from lbadvisor.runs.runner import Started
 from lbadvisor.training.data.dataset import Preparing
 
@@ -41,6 +41,10 @@ class SearchDisplay:
                 self._runs[job].show(event.event)
             case Preparing():
                 self._shown.show(prepared(event))
+            case JobBegins():
+                self._end_run(job)
+                self._trials.pop(job, None)
+                self._display.show_begun(job, event)
             case JobEnds():
                 self._end_run(job)
                 self._display.show_lost(job, event.outcome, self._trials.pop(job, None))

@@ -26,7 +26,7 @@ from lbadvisor.runs.clipped_share import MOST_CLIPPED, clipped_share
 
 if TYPE_CHECKING:
     from lbadvisor.runs.following import Stop
-    from lbadvisor.runs.jobs import Crew
+    from lbadvisor.runs.jobs import Crew, JobBegins
     from lbadvisor.runs.reuse import StoredName
     from lbadvisor.runs.runner import Progress as UpdateMade
     from lbadvisor.runs.runner import RunRequest, Started
@@ -168,6 +168,10 @@ class Display:
     def show_note(self, note: str) -> None:
         """What the user should know of."""
         self._say(f"[yellow]note[/yellow] {escape(note)}")
+
+    def show_begun(self, job: int, event: "JobBegins") -> None:
+        """Which machine a job is on."""
+        self.show_line(f"job {job + 1}{', which was lost, begins again' if event.again else ' begins'} on {event.host}")
 
     def show_lost(self, job: int, outcome: "Stop | LbadvisorError | None", taken_over: str | None) -> None:
         """How a job ended whose work was not done, and what another job resumes instead."""

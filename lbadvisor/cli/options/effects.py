@@ -165,6 +165,9 @@ ONE_DEVICE = Need(
     lambda words: words.values["--devices"] is None,
     "cannot be combined with --devices, which names all devices",
 )
+HERE = Need(
+    Words, lambda words: words.values["--ray"] is None, "cannot be combined with --ray: Ray chooses each job's device"
+)
 RANKS = _with("--ranks", "has no effect without --ranks N: a plan shows passes for ranks only")
 DEVICES = _with("--devices", "needs the number of devices: --devices N")
 MEASURABLE = Need(
@@ -234,12 +237,14 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("export", "--db", (FOLLOWS,)),
     ("verify-resume", "--updates --at --ranks", ALWAYS),
     ("verify-resume", "--db", (FOLLOWS,)),
-    ("ladder", "--arms --jobs --devices", ALWAYS),
+    ("ladder", "--arms --jobs --ray", ALWAYS),
+    ("ladder", "--devices", (HERE,)),
     ("ladder", "--device", (ONE_DEVICE,)),
     ("ladder", "--seeds", (SEEDED,)),
     ("ladder", "--chart", (SWEEP, TABLE, DONE)),
     ("ladder", "--md --csv", (ONE_FORM, DONE)),
-    ("stretch", "--margin --jobs --devices", ALWAYS),
+    ("stretch", "--margin --jobs --ray", ALWAYS),
+    ("stretch", "--devices", (HERE,)),
     ("stretch", "--device", (ONE_DEVICE,)),
     ("compare", "--where --columns", ALWAYS),
     ("compare", "--by", (AXIS,)),
@@ -258,7 +263,8 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     ("probe noise", "--data-dir", (OF_RECIPE, LOOKED_FOR, FOUND_BY_FACTORY)),
     ("probe noise", "--db", (OF_RUNS,)),
     ("probe noise", "--json", (DONE,)),
-    ("refine", "--trials --epochs-budget --also --range --metric --prune --jobs --devices", ALWAYS),
+    ("refine", "--trials --epochs-budget --also --range --metric --prune --jobs --ray", ALWAYS),
+    ("refine", "--devices", (HERE,)),
     ("refine", "--device", (ONE_DEVICE,)),
     ("refine", "--calibrate --json --out", (DONE,)),
     ("runs", "--status --recipe --ladder --where --limit", ALWAYS),

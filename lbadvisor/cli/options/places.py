@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from lbadvisor.training.machine import Machine, MicroSize
 
 
-def machine_of(machine: options.MachineOptions, words: Words, *, allow_code: bool = False) -> "Machine":
+def machine_of(
+    machine: options.MachineOptions, words: Words, *, allow_code: bool = False, computed_on: str | None = None
+) -> "Machine":
     """The machine that the options name. Imports torch, which takes seconds.
 
-    Raises `UsageError`, also for an option that has no effect on it.
+    Raises `UsageError`, also for an option that has no effect on its device; if runs train elsewhere, on `computed_on`.
     """
     from lbadvisor.training.machine import Machine
 
     code = allowed_code(words, allow_code=allow_code)
     made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code, machine.threads)
-    refuse_without_effect(words, ComputedOn(made.device.type, machine.micro))
+    refuse_without_effect(words, ComputedOn(computed_on or made.device.type, machine.micro))
     return made
 
 
@@ -37,11 +39,13 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
     from lbadvisor.training.environment import chosen_device, devices_like
     from lbadvisor.training.ranks import ranks_here
 
-    if crew.devices is None and crew.jobs in (None, 1):
+    if crew.devices is None and crew.ray is None and crew.jobs in (None, 1):
         made = machine_of(machine, words)
         return made, Crew((made.device,))
     if ranks_here().are_several:
-        raise UsageError("torchrun's processes train one run together: leave out --jobs and --devices")
+        raise UsageError("torchrun's processes train one run together: leave out --jobs, --devices and --ray")
+    if crew.ray is not None:
+        return _ray_crew(crew.ray, machine, crew.jobs, words)
     if crew.devices is None:
         devices = devices_like(machine.device)[: crew.jobs]
     else:
@@ -57,6 +61,19 @@ def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: W
         )
     made = machine_of(replace(machine, device=str(devices[0])), words)
     return made, Crew(tuple(itertools.islice(itertools.cycle(devices), jobs)))
+
+
+def _ray_crew(address: str, machine: options.MachineOptions, jobs: int | None, words: Words) -> "tuple[Machine, Crew]":
+    """The machine that is here, which may lack the cluster's GPUs; and the jobs, on the cluster it is connected to."""
+    try:
+        import ray  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError(f"--ray {address} needs Ray, which is not installed: pip install 'lbadvisor[ray]'") from None
+    from lbadvisor.runs.ray_jobs import connected
+
+    cluster = connected(address, machine.device, machine.threads)
+    own = replace(machine, device="cpu" if machine.device == "cpu" else "auto")
+    return machine_of(own, words, computed_on=cluster.device.type), cluster.crew(jobs)
 
 
 def allowed_code(words: Words, *, allow_code: bool) -> tuple[Path, ...] | None:

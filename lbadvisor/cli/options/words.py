@@ -239,6 +239,15 @@ class CrewOptions:
             help="Divide the jobs between these devices, such as cuda:0,cuda:1. Default: all GPUs, or the CPU.",
         ),
     ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Train on the nodes of a Ray cluster: auto, or HOST:PORT of its head. Each job has a GPU, or else "
+            "--threads CPUs, by default one; as many jobs as there is room for, unless --jobs says how many.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
