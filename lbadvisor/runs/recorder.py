@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from lbadvisor.errors import DivergedError, RefusedError, StoreError, UsageError
+from lbadvisor.errors import DivergedError, NoAnswerError, RefusedError, StoreError, UsageError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.identity import differences
 from lbadvisor.recipe.recipe import Recipe
@@ -167,7 +167,10 @@ class RunLog:
         with self._lock:
             self._timer = None
             try:
-                self._flush()
+                with self._store.outage.put_off():
+                    self._flush()
+            except NoAnswerError:
+                pass  # what is logged next is written with it
             except StoreError as error:
                 self._fault = error
 

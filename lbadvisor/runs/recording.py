@@ -103,13 +103,13 @@ def recorded(
         raise
     except KeyboardInterrupt:
         # It may have come within an update, whose state is then half made: the last checkpoint stays the newest.
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError), store.outage.put_off():
             where = f"after update {state.update}, saved at {recording.saved_update}"
             recording.end(RunStatus.STOPPED, f"interrupted {where}")
         raise
     except Exception as error:
         # If this cannot be stored either, report the first error.
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError), store.outage.put_off():
             recording.end(RunStatus.FAILED, f"{type(error).__name__}: {error}")
         raise
 

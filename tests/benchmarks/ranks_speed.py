@@ -34,6 +34,7 @@ from worker import Pace, recipe_of
 from lbadvisor.nn.ghost_batch_norm import GhostBatchNorm
 from lbadvisor.recipe.catalog import DATASETS
 from lbadvisor.recipe.recipe import Recipe
+from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.loop import train
@@ -62,8 +63,12 @@ class OneRank(Ranks):
 
 
 def ours(recipe: Recipe, dataset: InMemory, ranks: Ranks, threads: int) -> Updates:
-    """The loop of this project, and what a run's ranks tell one another after each update."""
-    state = start_state(in_updates(recipe), 0, dataset.shape, dataset.classes, CPU)
+    """The loop of this project, and what a run's ranks tell one another after each update.
+
+    Without measurements, whose cost `overhead.py` tells: at this batch, few updates make an epoch of these images.
+    """
+    unmeasured = in_updates(recipe).model_copy(update={"measurements": Measurements()})
+    state = start_state(unmeasured, 0, dataset.shape, dataset.classes, CPU)
     state.threads, state.ranks = threads, ranks
     for made in train(state, dataset):
         ranks.agree(stop=False)

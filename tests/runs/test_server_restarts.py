@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from lbadvisor.errors import InTrainingError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.recorder import record
 from lbadvisor.runs.runner import RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
@@ -134,6 +136,25 @@ def test_a_run_that_waited_long_enough_fails_and_is_resumed(server, database, fo
     assert results(database) == results(tmp_path / "straight.db")
 
 
+def test_a_run_that_is_stopped_while_the_server_is_down_waits_to_be_saved_and_a_second_ctrl_c_ends_it(
+    server, database, forked
+):
+    process = forked(*TRAIN, "--set", "schedule.updates=60000", "--db", database)
+    wait_for(server, 300)
+    server.stop()
+    try:
+        time.sleep(1.5)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        server.start()
+    assert process.returncode == 1
+    assert said.splitlines()[-1].endswith("repeat the command once it answers: a run resumes from its last checkpoint")
+
+
 def test_a_run_that_another_process_took_while_the_server_restarted_stops(server, database):
     """The other one has the run from then on: nothing is written to it any more, not even why this one stopped."""
     words = ("schedule.updates=60000", "measurements.every_updates=1", "checkpoints.every_seconds=0.1")
@@ -153,3 +174,18 @@ def test_a_run_that_another_process_took_while_the_server_restarted_stops(server
             assert other.measurements(run.number) == []
             assert other.run("taken").status is RunStatus.RUNNING
             assert list(other.checkpoint_folder(run).iterdir()) == checkpoints
+
+
+def test_a_loop_of_its_own_logs_on_while_the_server_is_down(server, database, caplog):
+    with record("own", {"batch_size": 8, "updates": 30}, database=database) as run:
+        for update in range(1, 31):
+            if update == 10:
+                server.stop()
+            if update == 25:
+                server.start()
+            run.log(update, loss=1.0)
+            time.sleep(0.1)
+    with Store.open(database, create=False) as store:
+        assert [m.update for m in store.measurements(1)] == list(range(1, 31))
+        assert store.run("own").status is RunStatus.COMPLETE
+    assert [message.split(", ")[0] for message in caplog.messages[1:]] == ["the database answers again"]
