@@ -83,23 +83,28 @@ def recorded(
         with Neighbours(state.threads, has_partners=has_partners) as neighbours:
             for measured in naming_what_fits(train(state, dataset), state):
                 note, measurement = recording.shorten(), None
-                if measured is not None:
-                    measurement = measured.measurement
-                    recording.add(measured)
-                    note, losses = _jump_note(losses, measurement, run) or note, ()
-                recording.keep()
+                try:
+                    if measured is not None:
+                        measurement = measured.measurement
+                        recording.add(measured)
+                        note, losses = _jump_note(losses, measurement, run) or note, ()
+                    recording.keep()
+                except DivergedError:
+                    state.ranks.agree(stop=True)
+                    raise
                 note, loss = note or neighbours.look(), recording.loss_to_tell(measurement)
                 yield Progress(state.update, state.last_update, measurement, note, loss)
                 state.ranks.agree(stop=False)
         recording.save()
         recording.complete()
     except GeneratorExit:
-        recording.stop()
-        state.ranks.agree(stop=True)
+        try:
+            recording.stop()
+        finally:
+            state.ranks.agree(stop=True)
         raise
     except DivergedError as error:
         recording.diverge(error)
-        state.ranks.agree(stop=True)
         raise
     except KeyboardInterrupt:
         # It may have come within an update, whose state is then half made: the last checkpoint stays the newest.

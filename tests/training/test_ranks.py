@@ -1,5 +1,6 @@
 """One training shared among ranks: their number changes nothing but the rounding of the sum of gradients."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,17 @@ def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(tmp_path):
             readings = [[r.value for r in store.readings(store.run(f"shared-{arm}-s0").number)] for store in (one, two)]
         assert len(readings[0]) == 2
         assert readings[1] == pytest.approx(readings[0], rel=1e-5)
+
+
+def test_a_run_that_diverges_in_its_last_update_ends_on_all_ranks(tmp_path, monkeypatch):
+    """Its last loss is finite, its weights are not: the others have made their last update, and hear of the end."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "10")
+    recipe = tmp_path / "one_update.toml"
+    recipe.write_text(re.sub(r"\[\[schedule.milestones\]\][^\[]*", "", Path(RECIPE).read_text()))
+    words = ["--set", "schedule.epochs=0.02", "--set", "optimizer.lr=1e39"]
+    ended = run_on(2, "train", str(recipe), *words, "--name", "far", "--db", str(tmp_path / "far.db"))
+    assert "diverged: its weights or its loss are not finite at update" in ended[0][2], ended
+    assert [err for _, _, err in ended[1:]] == [""], ended
 
 
 def assert_close(found, expected):
