@@ -63,7 +63,8 @@ def test_a_run_whose_rank_is_killed_ends_as_one_that_was_not(tmp_path, request):
                 os.kill(pids[victim], signal.SIGKILL)
             _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        assert ("exitcode: -9" in err) == (victim in pids)
+        # torchrun tells of one only, and may have met the rank that lost the other before that.
+        assert ("failed (exitcode: " in err) == (victim in pids)
         run = run_in(database)
         assert (run.status, run.guarantee) == (RunStatus.COMPLETE, Guarantee.BIT_EXACT)
         assert bits(database) == expected
