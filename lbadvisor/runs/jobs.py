@@ -5,6 +5,7 @@ What makes it one work is the store: each job trains what no other does, and tak
 """
 
 import contextlib
+import logging
 import multiprocessing
 import signal
 from collections import Counter
@@ -26,6 +27,8 @@ from lbadvisor.runs.workspace import Workspace
 from lbadvisor.training.cores import default_threads, has_given_threads
 
 QUIET_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
 
 Work = Callable[..., Generator[Any, None, Any]]
 """A function of a module, so that it can be sent: from a workspace and further arguments to events."""
@@ -75,6 +78,13 @@ class JobEnds:
 @dataclass(frozen=True, slots=True)
 class Silence:
     """No job told anything for a while: so that a stop is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a job logged, such as that its database does not answer."""
+
+    text: str
 
 
 JobEvents = Generator[tuple[int, Any], None, Stop | None]
@@ -157,7 +167,7 @@ def _in_processes(jobs: Sequence[Job]) -> JobEvents:
                 yield 0, Silence()
             for reader in [reader for reader in workers if reader in ready]:
                 number, process = workers[reader]
-                event = _received(reader, process)
+                event = heard(number, _received(reader, process))
                 if isinstance(event, JobEnds):
                     ends.append(event)
                     del workers[reader]
@@ -212,19 +222,43 @@ def _serve(job: Job, parent: Connection) -> None:
 def done(job: Job, tell: Callable[[object], None]) -> JobEnds:
     """Do the job in this process, to its end or until a signal or an exception of `tell` stops it, which saves.
 
-    `tell` receives the events that are worth sending: not every update.
+    `tell` receives the events that are worth sending, not every update, and what is logged.
     """
+    log, notes = logging.getLogger("lbadvisor"), _Notes(tell)
 
     def show(event: object) -> None:
         of_run = run_event(event)
         if not isinstance(of_run, Progress) or of_run.has_news:
             tell(event)
 
+    log.addHandler(notes)
     try:
         ended = follow(job.events(), show, begins=begins_a_run)
         return JobEnds(ended if isinstance(ended, Stop) else None)
     except Exception as error:
         return JobEnds(as_ours(error))
+    finally:
+        log.removeHandler(notes)
+
+
+class _Notes(logging.Handler):
+    """Tells what is logged. If nobody hears it, the next event notices that."""
+
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(Exception):
+            self._tell(Noted(record.getMessage()))
+
+
+def heard(number: int, event: object) -> object:
+    """A job's event. What the job logged is logged here, where the display shows it."""
+    if not isinstance(event, Noted):
+        return event
+    _log.warning("job %s: %s", number + 1, event.text)
+    return Silence()
 
 
 def run_event(event: object) -> object:

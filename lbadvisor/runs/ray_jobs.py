@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lbadvisor.errors import LbadvisorError, RefusedError, UsageError, reason_of
 from lbadvisor.runs.databases import opened_to_train
-from lbadvisor.runs.jobs import QUIET_SECONDS, Crew, Job, JobBegins, JobEnds, JobEvents, Silence, done, together
+from lbadvisor.runs.jobs import QUIET_SECONDS, Crew, Job, JobBegins, JobEnds, JobEvents, Silence, done, heard, together
 from lbadvisor.runs.ray_node import Held, Post
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import is_in_training, only_process
@@ -120,7 +120,7 @@ def on_cluster(cluster: RayCluster, jobs: Sequence[Job]) -> JobEvents:
             while tasks:
                 ended, _ = ray.wait(list(tasks), timeout=QUIET_SECONDS)
                 told = ray.get(post.told.remote())
-                yield from [(job, pickle.loads(event)) for job, event in told] or [(0, Silence())]
+                yield from [(job, heard(job, pickle.loads(event))) for job, event in told] or [(0, Silence())]
                 for task in ended:
                     ends.append(_end_of(task))
                     yield tasks.pop(task), ends[-1]

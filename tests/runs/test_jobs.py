@@ -1,5 +1,6 @@
 """Jobs: what is sent between their processes, and what came of all of them."""
 
+import logging
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -18,7 +19,7 @@ from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import scaled
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.following import Stop
-from lbadvisor.runs.jobs import Asked, Crew, Job, JobEnds, at_once, begins_a_run, done, together
+from lbadvisor.runs.jobs import Asked, Crew, Job, JobEnds, Silence, at_once, begins_a_run, done, together
 from lbadvisor.runs.ladder import RunEnds, train_ladder
 from lbadvisor.runs.runner import Progress
 from lbadvisor.runs.workspace import Workspace
@@ -65,6 +66,18 @@ def test_a_job_tells_of_what_was_measured_and_not_of_every_update(workspace):
     assert len(updates) < 81
     assert sum(map(begins_a_run, told)) == 2
     assert all(pickle.loads(pickle.dumps(event)) == event for event in told)
+
+
+def silent_server(_workspace):
+    logging.getLogger("lbadvisor.store.outage").warning("the database %s does not answer", "lab")
+    yield Silence()
+
+
+def test_what_a_job_logs_is_logged_by_its_parent_and_not_printed_by_the_job(workspace, caplog, capfd):
+    of_two = Crew((CPU, CPU)).events(workspace, Asked(DIGITS, silent_server, ()))
+    assert [type(event) for _, event in of_two if not isinstance(event, Preparing | Silence)] == [JobEnds, JobEnds]
+    assert sorted(caplog.messages) == [f"job {number}: the database lab does not answer" for number in (1, 2)]
+    assert capfd.readouterr().err == ""
 
 
 def test_a_job_that_nobody_listens_to_saves_and_ends(workspace):
