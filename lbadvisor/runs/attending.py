@@ -36,8 +36,8 @@ class Briefing:
 
 
 def brief(machine: Machine, state: TrainState) -> None:
-    """Have the machine's ranks train `state` with this one, which is rank 0; returns when all of them are ready."""
-    ranks = state.ranks = machine.ranks
+    """Have the other ranks of `state` train it with rank 0, on such a machine; returns when all are ready."""
+    ranks = state.ranks
     if not ranks.are_several:
         return
     saved = None

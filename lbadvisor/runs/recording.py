@@ -10,7 +10,9 @@ from pathlib import Path
 from lbadvisor.errors import DivergedError, NoAnswerError, StoreError
 from lbadvisor.recipe.early_milestones import has_more
 from lbadvisor.records.run import Measured, Measurement, Run, RunStatus, told
+from lbadvisor.runs.attending import brief
 from lbadvisor.runs.continuity import loss_jump
+from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.checkpoints.checkpoint_file import Images
 from lbadvisor.training.data.dataset import Dataset, images_of
@@ -58,29 +60,30 @@ class Progress:
 
 
 def recorded(
-    store: Store,
+    workspace: Workspace,
     run: Run,
     state: TrainState,
     dataset: Dataset,
     folder: Path,
     saved_update: int | None,
     losses: Sequence[float] = (),
-    *,
-    has_partners: bool = False,
 ) -> Iterator[Progress]:
-    """Train `state` to its end; yields after every update.
+    """Train `state` to its end, with the ranks of the workspace's machine; yields after every update.
 
     `saved_update` is that of the checkpoint in `folder` which `state` came from, None if it came from none: then a
     first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
-    were measured before a resume, as often as now: the first one after it is compared with them. The run `has_partners`
-    if its command has other processes on this machine. Closing the iterator saves and stops. A state that is not finite
-    is never saved. Raises `DivergedError` for a loss that is not finite, and the errors of store and checkpoints.
+    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
+    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not finite,
+    and the errors of store and checkpoints.
     """
+    store = workspace.store
     recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
     try:
         if saved_update is None:
             recording.save()
-        with Neighbours(state.threads, has_partners=has_partners) as neighbours:
+        # Not before: a state that cannot be saved is not trained.
+        brief(workspace.machine, state)
+        with Neighbours(state.threads, has_partners=workspace.has_partners) as neighbours:
             for measured in naming_what_fits(train(state, dataset), state):
                 note, measurement = recording.shorten(), None
                 try:

@@ -14,7 +14,6 @@ from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Environment, Guarantee, Run, RunStatus, told
-from lbadvisor.runs.attending import brief
 from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import RESULTS, refuse_another
 from lbadvisor.runs.workspace import Workspace
@@ -128,14 +127,12 @@ def train_run(
         if workspace.sitting.jobs == 1:
             notes += _machine_notes(state)
         notes += filter(None, [draws_note])
-        state.recipe = run.recipe
+        state.recipe, state.ranks = run.recipe, machine.ranks
         store.set_sums(run.number, state.threads, state.micro_size, machine.ranks.size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)
         yield Started(run, state.update, tuple(notes))
-        brief(machine, state)
         saved_update = None if header is None else header.update
-        has_partners = workspace.has_partners
-        yield from recorded(store, run, state, dataset, folder, saved_update, losses, has_partners=has_partners)
+        yield from recorded(workspace, run, state, dataset, folder, saved_update, losses)
 
 
 def _how_notes(

@@ -111,16 +111,21 @@ def _settle(state: TrainState, dataset: Dataset, forward: Forward, slices: tuple
     first update behind a resume would have another one. The sum of two has none.
     """
     if state.ranks.size > 2:
+        buffers = list(state.model.buffers())
+        before = [buffer.clone() for buffer in buffers]
         with untracked(state.model):
             add_gradients(state, update_batch(state, dataset, state.update), forward, slices)
             # The pieces are cut anew when the next pass begins.
             add_gradients(state, update_batch(state, dataset, state.update), forward, slices)
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
 
 
 def _with_checked_milestone(state: TrainState, recipe: Recipe) -> Recipe:
     """The recipe with its milestones where they are after the check of the weight distance, if one is due."""
     due = checked_milestone(recipe, state.update)
-    if due is None or not weight_distance(state) >= due[1]:
+    # Rank 0 decides: on unlike devices the others may be a rounding away.
+    if due is None or not state.ranks.agree(stop=state.ranks.is_first and weight_distance(state) >= due[1]):
         return recipe
     state.milestones = moved_to(state.milestones, due[0], state.update)
     return with_milestones(state.recipe, state.milestones)

@@ -77,7 +77,7 @@ class Ranks:
             return _subgroup(each)
 
     def agree(self, *, stop: bool) -> bool:
-        """Whether any rank wants to stop. Every rank asks once behind each update; only rank 0's answer is ever yes."""
+        """Whether any rank wants to stop. Every rank asks at the same moments; only rank 0's answer is ever yes."""
         return bool(self.total(torch.tensor(int(stop)))) if self.are_several else stop
 
     def tell(self, briefing: object) -> None:

@@ -121,6 +121,25 @@ def test_a_run_that_diverges_in_its_last_update_ends_on_all_ranks(tmp_path, monk
     assert [err for _, _, err in ended[1:]] == [""], ended
 
 
+def test_a_state_that_cannot_be_saved_is_not_told_to_the_other_ranks(tmp_path, monkeypatch):
+    """Its first save fails, and the ladder's next run must find the others waiting."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "10")
+    (tmp_path / "endless.py").write_text(
+        "from torch import nn\n"
+        "def network():\n"
+        "    made = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        "    made[1].weight.data.fill_(float('inf'))\n"
+        "    return made\n"
+    )
+    recipe = tmp_path / "endless.toml"
+    recipe.write_text(Path(RECIPE).read_text().replace('name = "digits_mlp"', 'factory = "endless:network"'))
+    words = ["--to", "64", "--arms", "sb,lb", "--seeds", "1", "--schedule-scale", "0.1"]
+    ended = run_on(2, "ladder", str(recipe), *words, "--db", str(tmp_path / "far.db"))
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert ended[0][2].count("diverged") >= 2, ended
+    assert ended[1][2] == ""
+
+
 def assert_close(found, expected):
     match expected:
         case Tensor() if expected.is_floating_point():
