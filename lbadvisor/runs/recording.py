@@ -71,17 +71,15 @@ def recorded(
     """Train `state` to its end, with the ranks of the workspace's machine; yields after every update.
 
     `saved_update` is that of the checkpoint in `folder` which `state` came from, None if it came from none: then a
-    first one is saved, so that whatever happens there is one to go on from, and a full disk is met at once. `losses`
-    were measured before a resume, as often as now: the first one after it is compared with them. Closing the iterator
-    saves and stops. A state that is not finite is never saved. Raises `DivergedError` for a loss that is not finite,
-    and the errors of store and checkpoints.
+    first one is saved, before other ranks are told, and a full disk is met at once. `losses` were measured before a
+    resume, as often as now: the first one after it is compared with them. Closing the iterator saves and stops. A state
+    that is not finite is never saved. Raises `DivergedError` for one, and the errors of store and checkpoints.
     """
     store = workspace.store
     recording = _Recording(store, run, state, folder, saved_update, images_of(dataset))
     try:
         if saved_update is None:
             recording.save()
-        # Not before: a state that cannot be saved is not trained.
         brief(workspace.machine, state)
         with Neighbours(state.threads, has_partners=workspace.has_partners) as neighbours:
             for measured in naming_what_fits(train(state, dataset), state):
