@@ -233,7 +233,7 @@ class LadderProgress:
                 self._display.of_runs.show_lost(job, outcome, None if lost is None else lost.planned.name)
             case Silence():
                 pass
-            case _:
+            case _ if job in self._at:  # else it has just lost its run to another job
                 current = self._at[job]
                 current.shown.show(event)
                 current.update = event.update
