@@ -110,6 +110,39 @@ def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(tmp_path):
         assert readings[1] == pytest.approx(readings[0], rel=1e-5)
 
 
+STOPS = """
+import os, signal
+from lbadvisor.cli.app import main
+from lbadvisor.runs.recording import _Recording
+keep = _Recording.keep
+def keeping(self):
+    keep(self)
+    if self._state.update == 6:
+        os.kill(os.getpid(), signal.SIGTERM)
+_Recording.keep = keeping
+main()
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2)])
+def test_a_run_stopped_on_some_ranks_is_resumed_on_another_number(first, second, tmp_path):
+    """As one that was not stopped, up to rounding; and it says that it is not to the bit."""
+    train = ["train", RECIPE, *SETTINGS["plain"], "--set", "measurements.every_epochs=0.05", "--name", "moved"]
+    straight, moved = tmp_path / "straight.db", tmp_path / "moved.db"
+    assert run_on(1, *train, "--db", str(straight))[0][0] == 0
+    stopped = run_on(first, *train, "--db", str(moved), program=("-c", STOPS))
+    assert [code for code, _, _ in stopped] == [75] * first, stopped
+    ended = run_on(second, "resume", "moved", "--db", str(moved))
+    assert [code for code, _, _ in ended] == [0] * second, ended
+    assert "resuming from update 6 of 12" in ended[0][2]
+    assert f"resumed by {second}: equal up to rounding, not bit for bit" in ended[0][2]
+    (content, measured), (others, theirs) = saved(straight, "moved"), saved(moved, "moved")
+    assert_close(others["model"], content["model"])
+    assert_close(others["optimizer"]["state"], content["optimizer"]["state"])
+    assert [one.update for one in theirs] == [one.update for one in measured]
+    assert [one.loss for one in theirs] == pytest.approx([one.loss for one in measured], rel=1e-5)
+
+
 def test_a_run_that_diverges_in_its_last_update_ends_on_all_ranks(tmp_path, monkeypatch):
     """Its last loss is finite, its weights are not: the others have made their last update, and hear of the end."""
     monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "10")
