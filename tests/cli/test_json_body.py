@@ -56,7 +56,7 @@ def test_a_ladder_has_its_arms_in_order():
 
 
 def test_a_proofs_recipe_has_what_it_sets_too():
-    found = json_of(ResumeProof(RECIPE, 0, 8, 4, 0.125, 4, 20, 2, CPU, None))
+    found = json_of(ResumeProof(RECIPE, 0, 8, 4, 0.125, 4, 20, 2, CPU, 1, None))
     assert found["recipe"] == RECIPE.model_dump(mode="json", exclude_none=True)
 
 

@@ -53,7 +53,7 @@ def recipe(name: str) -> Recipe:
 
 
 def test_the_folder_holds_these_recipes_and_no_other():
-    example = {"char_transformer.toml", "char_transformer.py"}
+    example = {"char_transformer.toml", "char_transformer.py", "README.md"}
     files = {file.name for file in FOLDER.iterdir() if file.is_file()}
     assert files == {f"{name}.toml" for name in NAMES} | example
 

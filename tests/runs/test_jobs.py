@@ -1,6 +1,5 @@
 """Jobs: what is sent between their processes, and what came of all of them."""
 
-import logging
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from silent_server import silent_server
 
 from lbadvisor.errors import DataError, LbadvisorError, RecipeError, RecipeProblem, UsageError
 from lbadvisor.planning.arms import ARMS, arm_of
@@ -66,11 +66,6 @@ def test_a_job_tells_of_what_was_measured_and_not_of_every_update(workspace):
     assert len(updates) < 81
     assert sum(map(begins_a_run, told)) == 2
     assert all(pickle.loads(pickle.dumps(event)) == event for event in told)
-
-
-def silent_server(_workspace):
-    logging.getLogger("lbadvisor.store.outage").warning("the database %s does not answer", "lab")
-    yield Silence()
 
 
 def test_what_a_job_logs_is_logged_by_its_parent_and_not_printed_by_the_job(workspace, caplog, capfd):
