@@ -16,10 +16,10 @@ from lbadvisor.records.run import RunStatus
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 SHORT = ("ladder", DIGITS, "--to", "256", "--schedule-scale", "0.2", "--seeds", "2")
 LONG = (
-    *("ladder", DIGITS, "--to", "256", "--schedule-scale", "20", "--arms", "sb,lb", "--seeds", "1"),
+    *("ladder", DIGITS, "--to", "64", "--schedule-scale", "30", "--arms", "sb,lb", "--seeds", "1"),
     *("--set", "checkpoints.every_seconds=0.1", "--jobs", "2"),
 )
-"""A run of 8106 updates, and one of 1013."""
+"""A run of 12,159 updates, and one of 6,080: seconds of work for each job."""
 
 
 def bits(place, names):
@@ -135,7 +135,7 @@ def test_jobs_that_are_stopped_or_killed_save_and_another_one_resumes_their_runs
     long, short = runs_of(place)
     assert (long.status, short.status) == (RunStatus.STOPPED, RunStatus.COMPLETE)
     assert f"job 1: its process was killed by SIGKILL; another job resumes {long.name} from its last checkpoint" in err
-    assert f"SIGTERM: saved {long.name} at update {long.update} of 8106; 1 of 2 runs are done" in err
+    assert f"SIGTERM: saved {long.name} at update {long.update} of {long.updates}; 1 of 2 runs are done" in err
 
 
 FAILS = """
