@@ -5,12 +5,13 @@ from torch import Tensor, nn
 
 from lbadvisor.batch_cuts import ghost_slices
 from lbadvisor.nn.two_batches import rest_of, squared_norm, two_batch_moments, untracked, variance_factor
+from lbadvisor.planning.batch_division import micro_slices
 from lbadvisor.recipe.recipe_tables import Measurements
 from lbadvisor.records.quantities import GRADIENT_SQUARE, GRADIENT_VARIANCE
 from lbadvisor.records.run import Reading
 from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.data.dataset import Dataset
-from lbadvisor.training.micro_batches import has_batch_norm
+from lbadvisor.training.micro_batches import has_batch_norm, whole_batch
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.update_batch import add_gradients, update_batch
 
@@ -73,12 +74,11 @@ def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
     for parameter in state.parameters:
         parameter.grad = None
     here = len(batch.targets)
-    whole, rest = divmod(here, state.micro_size or max(1, here))
-    sizes = (state.micro_size or here,) * whole + ((rest,) if rest else ())
     try:
         if here:
+            slices = micro_slices(whole_batch(state.recipe, state.model), state.micro_size, here)
             with untracked(state.model):
-                add_gradients(state, batch, state.model, sizes)
+                add_gradients(state, batch, state.model, slices)
         return _summed(state, own)
     finally:
         for parameter, gradient in zip(state.parameters, own, strict=True):

@@ -130,6 +130,17 @@ def test_dropout_of_the_networks_own_does_not_bias_the_readings(digits):
     assert sum(found) / len(found) == pytest.approx(expected, rel=0.08)
 
 
+def test_micro_batches_read_the_same_ghosts(digits):
+    """A remainder of 6 joins the last of 7 ghosts of 32, in one pass or several; the dropout never drops."""
+    found = []
+    for micro_size in (None, 32):
+        state = measuring("noise", batch={"size": 230}, batch_norm={"ghost_batch_size": 32})
+        state.model.append(nn.Dropout(1e-12))
+        state.micro_size = micro_size
+        found.append([reading.value for reading in next(train(state, digits)).readings])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 @pytest.mark.parametrize("size", [1, 100])
 def test_the_readings_are_unbiased(digits, size):
     """Softmax regression without batch norm, whose gradients are known one by one: over 300 orders of the examples."""
