@@ -228,10 +228,8 @@ def done(job: Job, tell: Callable[[object], None]) -> JobEnds:
 
     def show(event: object) -> None:
         of_run = run_event(event)
-        # A run that begins makes an update before it stops, and is then saved.
-        with contextlib.suppress(BrokenPipeError) if begins_a_run(event) else contextlib.nullcontext():
-            if not isinstance(of_run, Progress) or of_run.has_news:
-                tell(event)
+        if not isinstance(of_run, Progress) or of_run.has_news:
+            tell(event)
 
     log.addHandler(notes)
     try:

@@ -1,6 +1,7 @@
 """A run: one training of one recipe with one seed, stored as it proceeds and resumed where it stopped."""
 
-from collections.abc import Callable, Generator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -130,9 +131,20 @@ def train_run(
         state.recipe, state.ranks = run.recipe, machine.ranks
         store.set_sums(run.number, state.threads, state.micro_size, machine.ranks.size)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)
-        yield Started(run, state.update, tuple(notes))
+        with _stopped_if_closed(store, run, state.update):
+            yield Started(run, state.update, tuple(notes))
         saved_update = None if header is None else header.update
         yield from recorded(workspace, run, state, dataset, folder, saved_update, losses)
+
+
+@contextlib.contextmanager
+def _stopped_if_closed(store: Store, run: Run, update: int) -> Iterator[None]:
+    """While entered, closing the iterator stops the run before its next update: there is nothing new to save."""
+    try:
+        yield
+    except GeneratorExit:
+        store.set_status(run.number, RunStatus.STOPPED, f"stopped on request at update {update}")
+        raise
 
 
 def _how_notes(

@@ -309,6 +309,20 @@ def test_a_save_that_takes_long_is_made_less_often(request_of, monkeypatch):
     assert len(slept) == 2, "the first and the last state"
 
 
+def test_a_run_closed_as_it_begins_is_stopped_and_resumes(request_of):
+    """Not left as running, as whoever follows it may be gone by then; a stopped run keeps what it had."""
+    request = request_of()
+    for update in (0, 30):
+        events = train_run(*request)
+        assert any(isinstance(event, Started) for event in events)  # and takes no more of them
+        events.close()
+        run = stored(request)[0]
+        assert (run.status, run.update) == (RunStatus.STOPPED, update)
+        trained(request, until=30)
+    trained(request)
+    assert stored(request)[0].status is RunStatus.COMPLETE
+
+
 def test_a_stop_behind_the_last_update_completes_the_run(request_of):
     request = request_of()
     trained(request, until=60)
