@@ -17,6 +17,9 @@ from lbadvisor.training.neighbours import Neighbours
 from lbadvisor.training.ranks import ALONE, Ranks
 from lbadvisor.training.state import TrainState, content_of, restore
 
+STOP, GO_ON = True, False
+"""What rank 0 decides behind each update."""
+
 
 @dataclass(frozen=True, slots=True)
 class Briefing:
@@ -79,5 +82,5 @@ def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:
     with Neighbours(state.threads, has_partners=ranks.of_machine > 1) as neighbours:
         for _ in train(state, dataset):
             neighbours.look()  # rank 0 says what there is to say
-            if ranks.agree(stop=False):
+            if ranks.decided(GO_ON):
                 return

@@ -10,7 +10,7 @@ from pathlib import Path
 from lbadvisor.errors import DivergedError, NoAnswerError, StoreError
 from lbadvisor.recipe.early_milestones import has_more
 from lbadvisor.records.run import Measured, Measurement, Run, RunStatus, told
-from lbadvisor.runs.attending import brief
+from lbadvisor.runs.attending import GO_ON, STOP, brief
 from lbadvisor.runs.continuity import loss_jump
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
@@ -91,18 +91,18 @@ def recorded(
                         note, losses = _jump_note(losses, measurement, run) or note, ()
                     recording.keep()
                 except DivergedError:
-                    state.ranks.agree(stop=True)
+                    state.ranks.decided(STOP)
                     raise
                 note, loss = note or neighbours.look(), recording.loss_to_tell(measurement)
                 yield Progress(state.update, state.last_update, measurement, note, loss)
-                state.ranks.agree(stop=False)
+                state.ranks.decided(GO_ON)
         recording.save()
         recording.complete()
     except GeneratorExit:
         try:
             recording.stop()
         finally:
-            state.ranks.agree(stop=True)
+            state.ranks.decided(STOP)
         raise
     except DivergedError as error:
         recording.diverge(error)

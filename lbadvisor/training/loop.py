@@ -125,7 +125,7 @@ def _with_checked_milestone(state: TrainState, recipe: Recipe) -> Recipe:
     """The recipe with its milestones where they are after the check of the weight distance, if one is due."""
     due = checked_milestone(recipe, state.update)
     # Rank 0 decides: on unlike devices the others may be a rounding away.
-    if due is None or not state.ranks.agree(stop=state.ranks.is_first and weight_distance(state) >= due[1]):
+    if due is None or not state.ranks.decided(weight_distance(state) >= due[1]):
         return recipe
     state.milestones = moved_to(state.milestones, due[0], state.update)
     return with_milestones(state.recipe, state.milestones)

@@ -76,9 +76,9 @@ class Ranks:
         with naming_lost_ranks():
             return _subgroup(each)
 
-    def agree(self, *, stop: bool) -> bool:
-        """Whether any rank wants to stop. Every rank asks at the same moments; only rank 0's answer is ever yes."""
-        return bool(self.total(torch.tensor(int(stop)))) if self.are_several else stop
+    def decided(self, yes: bool) -> bool:
+        """What rank 0 decides. All ranks ask at the same moments, and what the others say does not count."""
+        return bool(self.total(torch.tensor(int(yes and self.is_first)))) if self.are_several else yes
 
     def tell(self, briefing: object) -> None:
         """Tell the others, who are `told` of it, what to do: an exit code ends them."""

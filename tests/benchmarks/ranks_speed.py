@@ -71,7 +71,7 @@ def ours(recipe: Recipe, dataset: InMemory, ranks: Ranks, threads: int) -> Updat
     state = start_state(unmeasured, 0, dataset.shape, dataset.classes, CPU)
     state.threads, state.ranks = threads, ranks
     for made in train(state, dataset):
-        ranks.agree(stop=False)
+        ranks.decided(False)
         yield made
 
 
