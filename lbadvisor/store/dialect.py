@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Engine, Insert, Table
+from sqlalchemy import Connection, Engine, Table
 
 from lbadvisor.store import sqlite
 from lbadvisor.store.address import DatabaseAddress, ServerAddress
@@ -87,8 +87,8 @@ class Dialect(Protocol):
     def dangling(self, connection: Connection, /) -> list[str]:
         """The rows that refer to a row that is not there, one line each."""
 
-    def insert_or(self, then: Literal["replace", "ignore"], table: Table, /) -> Insert:
-        """An insert; a row whose key is there already is replaced, or ignored."""
+    def insert(self, table: Table, /) -> Any:
+        """SQLAlchemy's insert of the dialect, which knows what to do on a conflict."""
 
     def json_field(self, column: str, field: str, kind: Literal["TEXT", "BIGINT", "DOUBLE PRECISION"], /) -> str:
         """SQL of a field, as `batch.size`, of a column that holds JSON."""

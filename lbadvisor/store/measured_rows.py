@@ -8,10 +8,10 @@ from sqlalchemy import Connection, delete, func, or_, select
 
 from lbadvisor.records.quantities import EVALUATED, Quantity
 from lbadvisor.records.run import Measurement, Reading
-from lbadvisor.store.dialect import dialect_of
 from lbadvisor.store.rows import FIELDS, reader_of_run
 from lbadvisor.store.tables import measurements
 from lbadvisor.store.tables import readings as table
+from lbadvisor.store.write_rows import insert_or
 
 was_evaluated = or_(*(measurements.c[quantity.key].is_not(None) for quantity in EVALUATED))
 """Whether an evaluation is part of a row."""
@@ -22,10 +22,11 @@ def write_measured(
 ) -> None:
     """Write both; rows with the same key are replaced."""
     rows = [{"run": run_number, **{name: getattr(one, name) for name in FIELDS}} for one in taken]
-    insert_or = dialect_of(connection).insert_or
-    connection.execute(insert_or("replace", measurements), rows)
+    connection.execute(insert_or(connection, "replace", measurements), rows)
     if readings:
-        connection.execute(insert_or("replace", table), [{"run": run_number, **asdict(one)} for one in readings])
+        connection.execute(
+            insert_or(connection, "replace", table), [{"run": run_number, **asdict(one)} for one in readings]
+        )
 
 
 def delete_measured(connection: Connection, run_number: int, after_update: int) -> None:

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import filelock
-from sqlalchemy import Connection, Engine, Insert, NullPool, Table, create_engine, event, inspect
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect
+from sqlalchemy.dialects.postgresql import insert as insert  # of the dialect: one of its functions
 from sqlalchemy.exc import DBAPIError
 
 from lbadvisor.errors import InTrainingError, NoAnswerError, StoreError, UsageError
@@ -281,16 +281,6 @@ def dangling(connection: Connection) -> list[str]:
             rows = connection.exec_driver_sql(query).scalar() or 0
             found += [f"a row of {table} refers to a missing row of {parent}"] * rows
     return sorted(found)
-
-
-def insert_or(then: Literal["replace", "ignore"], table: Table) -> Insert:
-    """An insert; a row whose key is there already is replaced, or ignored."""
-    statement = postgresql.insert(table)
-    if then == "ignore":
-        return statement.on_conflict_do_nothing()
-    key = [column.name for column in table.primary_key]
-    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=others)
 
 
 def json_field(column: str, field: str, kind: str) -> str:

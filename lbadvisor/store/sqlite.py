@@ -13,20 +13,18 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import filelock
 from sqlalchemy import (
     Connection,
     Engine,
-    Insert,
     QueuePool,
     StaticPool,
-    Table,
     create_engine,
     event,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert as insert  # of the dialect: one of its functions
 from sqlalchemy.exc import DBAPIError
 
 from lbadvisor.errors import StoreError, UsageError
@@ -224,16 +222,6 @@ def _explanation(path: Path, error: object) -> str:
     code: str = getattr(error, "sqlite_errorname", "")
     primary = "_".join(code.split("_")[:2])
     return f"database {path}: {_EXPLANATIONS.get(primary, 'SQLite refused')} ({error})"
-
-
-def insert_or(then: Literal["replace", "ignore"], table: Table) -> Insert:
-    """An insert; a row whose key is there already is replaced, or ignored."""
-    statement = sqlite.insert(table)
-    if then == "ignore":
-        return statement.on_conflict_do_nothing()
-    key = [column.name for column in table.primary_key]
-    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=others)
 
 
 def json_field(column: str, field: str, _kind: str) -> str:

@@ -34,6 +34,7 @@ from lbadvisor.store.write_rows import (
     at_least,
     change,
     check_name,
+    insert_or,
     insert_row,
     recipe_number,
     require_run,
@@ -338,7 +339,7 @@ class Store:
         """Add the run to the ladder's arm; changes nothing if it is already there."""
         values = {"ladder": ladder_number, "run": run_number, "arm": arm}
         with self._writing() as connection:
-            connection.execute(dialect_of(connection).insert_or("ignore", ladder_runs), values)
+            connection.execute(insert_or(connection, "ignore", ladder_runs), values)
 
     def find_ladder(self, name: str) -> Ladder | None:
         """The ladder with that name; None if there is none."""

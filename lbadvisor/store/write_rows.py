@@ -1,12 +1,13 @@
 """What several changes of the database share: names, recipes, the row of a run."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Insert, case, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Table, case, insert, select, update
 
 from lbadvisor.errors import StoreError, UnknownRunError
 from lbadvisor.recipe.recipe import Recipe, recipe_hash
+from lbadvisor.store.dialect import dialect_of
 from lbadvisor.store.tables import recipes, runs
 
 
@@ -25,6 +26,19 @@ def recipe_number(connection: Connection, recipe: Recipe) -> int:
     if known is not None:
         return int(known)
     return insert_row(connection, insert(recipes).values(hash=digest, name=recipe.name, body=recipe.model_dump_json()))
+
+
+def insert_or(connection: Connection, then: Literal["replace", "ignore"], table: Table) -> Insert:
+    """An insert; a row whose key is there already is replaced, or ignored."""
+    statement = dialect_of(connection).insert(table)
+    inserted: Insert
+    if then == "ignore":
+        inserted = statement.on_conflict_do_nothing()
+        return inserted
+    key = [column.name for column in table.primary_key]
+    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
+    inserted = statement.on_conflict_do_update(index_elements=key, set_=others)
+    return inserted
 
 
 def insert_row(connection: Connection, statement: Insert) -> int:
