@@ -129,10 +129,11 @@ def on_cluster(cluster: RayCluster, jobs: Sequence[Job]) -> JobEvents:
             what = f"the Ray cluster is lost ({_reason_of(error)}); the same command resumes once there is one"
             raise LbadvisorError(what) from error
         finally:
-            for task in tasks:
-                ray.cancel(task, recursive=False)  # which is a Ctrl-C there
-            if tasks:
-                ray.wait(list(tasks), num_returns=len(tasks))
+            with contextlib.suppress(RayError):  # of a lost cluster, which is told already
+                for task in tasks:
+                    ray.cancel(task, recursive=False)  # which is a Ctrl-C there
+                if tasks:
+                    ray.wait(list(tasks), num_returns=len(tasks))
 
 
 def _serve(job: Job, data_dir: Path | None, held: Held, post: Any) -> JobEnds:

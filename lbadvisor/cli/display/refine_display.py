@@ -37,7 +37,7 @@ class SearchDisplay:
                 task = f"trial {event.number} s{event.seed}" if self._jobs > 1 else ""
                 self._runs[job] = RunDisplay(self._display, self._shown, task)
                 self._runs[job].show(event.event)
-            case TrialRun():
+            case TrialRun() if job in self._runs:  # else it has just lost its trial to another job
                 self._runs[job].show(event.event)
             case Preparing():
                 self._shown.show(prepared(event))
