@@ -16,7 +16,7 @@ from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.recorder import record
-from lbadvisor.runs.runner import RunRequest, Started, train_run
+from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
@@ -174,6 +174,27 @@ def test_a_run_that_another_process_took_while_the_server_restarted_stops(server
             assert other.measurements(run.number) == []
             assert other.run("taken").status is RunStatus.RUNNING
             assert list(other.checkpoint_folder(run).iterdir()) == checkpoints
+
+
+def test_a_milestone_that_comes_early_while_the_server_is_down_does_not_stop_the_run(server, database, monkeypatch):
+    """Its 40 updates become 24 after the fourth; the server is back at the tenth."""
+    monkeypatch.setenv("LBADVISOR_DB_WAIT", "3")
+    drop = "schedule.milestones=[{update=20,lr_factor=0.1,distance=0.5}]"
+    words = ("schedule.updates=40", "schedule.distance_every_updates=4", drop, "measurements.every_updates=1")
+    recipe = in_updates(load_recipe(Path(DIGITS), words))
+    with Workspace.open(database, Machine(torch.device("cpu"), Path())) as workspace:
+        events = train_run(workspace, RunRequest(recipe, None, "early", 0))
+        for event in events:
+            match event:
+                case Progress(update=2):
+                    server.stop()
+                case Progress(update=4, updates=updates, note=note):
+                    assert (updates, "forward by 16 updates, to 4" in note) == (24, True)
+                case Progress(update=10):
+                    server.start()
+        run = workspace.store.run("early")
+        assert (run.status, run.updates, run.ended_because) == (RunStatus.COMPLETE, 24, "all 24 updates made")
+        assert [m.update for m in workspace.store.measurements(run.number)] == list(range(1, 25))
 
 
 def test_a_loop_of_its_own_logs_on_while_the_server_is_down(server, database, caplog):
