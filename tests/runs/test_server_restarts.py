@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from postgresql_server import folder_of_programs, running_server
+from ranks_of import run_on, started
 
 from lbadvisor.errors import InTrainingError
 from lbadvisor.recipe.file import load_recipe
@@ -89,6 +90,27 @@ def test_a_run_whose_server_restarts_twice_ends_as_one_on_a_file(server, databas
     assert (process.returncode, other.wait(200)) == (0, 0), said
     assert results(database) == results(straight)
     assert said.count("trying again, nothing is lost") == said.count("note the database answers again, after") == 2
+
+
+def test_two_ranks_whose_server_is_down_when_their_run_is_stopped_and_when_it_ends_lose_nothing(
+    server, database, monkeypatch, tmp_path
+):
+    """Rank 0 waits for the server for longer than a rank waits for another; the other one waits as well."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "3")
+    words = (*TRAIN, "--set", "schedule.updates=420")
+    for updates, is_stopped in ((30, True), (60, False)):
+        with started(2, *words, "--db", database) as processes:
+            wait_for(server, updates)
+            server.stop()
+            if is_stopped:
+                processes[0].send_signal(signal.SIGTERM)
+            time.sleep(6)
+            server.start()
+            said = [process.communicate(timeout=100)[1] for process in processes]
+            assert [process.returncode for process in processes] == [75 * is_stopped] * 2, said
+    straight = tmp_path / "straight.db"
+    assert [code for code, _, _ in run_on(2, *words, "--db", str(straight))] == [0, 0]
+    assert results(database) == results(straight)
 
 
 def test_two_processes_share_a_ladder_whose_server_restarts_thrice(server, database, forked, tmp_path):
