@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from postgresql_server import folder_of_programs, running_server
-from ranks_of import run_on, started
 
 from lbadvisor.errors import InTrainingError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.on_ranks import places_here
 from lbadvisor.runs.recorder import record
 from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
@@ -95,24 +95,36 @@ def test_a_run_whose_server_restarts_twice_ends_as_one_on_a_file(server, databas
     assert said.count("trying again, nothing is lost") == said.count("note the database answers again, after") == 2
 
 
+def on_two_ranks(forked, monkeypatch, *words, held_at=None):
+    """The processes of the command line; rank 0 is held."""
+    processes = []
+    for place in places_here(2):
+        with monkeypatch.context() as environment:
+            for name, value in place.items():
+                environment.setenv(name, value)
+            processes.append(forked(*words, held_at=held_at, threads=1))
+    return processes
+
+
 def test_two_ranks_whose_server_is_down_when_their_run_is_stopped_and_when_it_ends_lose_nothing(
-    server, database, monkeypatch, tmp_path
+    server, database, forked, monkeypatch, tmp_path
 ):
     """Rank 0 waits for the server for longer than a rank waits for another; the other one waits as well."""
     monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "3")
-    words = (*TRAIN, "--set", "schedule.updates=420")
-    for updates, is_stopped in ((30, True), (60, False)):
-        with started(2, *words, "--db", database) as processes:
-            wait_for(server, updates)
-            server.stop()
-            if is_stopped:
-                processes[0].send_signal(signal.SIGTERM)
-            time.sleep(6)
-            server.start()
-            said = [process.communicate(timeout=100)[1] for process in processes]
-            assert [process.returncode for process in processes] == [75 * is_stopped] * 2, said
-    straight = tmp_path / "straight.db"
-    assert [code for code, _, _ in run_on(2, *words, "--db", str(straight))] == [0, 0]
+    words, straight = ("train", DIGITS, "--schedule-scale", "0.3", "--db"), tmp_path / "straight.db"
+    for update, is_stopped in ((30, True), (60, False)):
+        first, second = on_two_ranks(forked, monkeypatch, *words, database, held_at=update)
+        first.wait_until_held()
+        server.stop()
+        if is_stopped:
+            first.send_signal(signal.SIGTERM)
+        first.go_on()
+        said = first.says("trying again, nothing is lost")
+        time.sleep(4)
+        server.start()
+        said += first.communicate(timeout=200)[1]
+        assert (first.returncode, second.wait(200)) == (75 * is_stopped,) * 2, said
+    assert [process.wait(200) for process in on_two_ranks(forked, monkeypatch, *words, str(straight))] == [0, 0]
     assert results(database) == results(straight)
 
 
