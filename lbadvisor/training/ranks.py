@@ -90,14 +90,17 @@ class Ranks:
         # Not a broadcast, in which a rank may hear it from another one than rank 0.
         told = [decision] * self.size if self.is_first else None
         with naming_lost_ranks():
-            hearing = dist.scatter(decision, told, 0, self.briefing, async_op=True)
+            hearing: Any = dist.scatter(decision, told, 0, self.briefing, async_op=True)
             while True:
                 try:
                     hearing.wait(timedelta(seconds=_timeout()))
                     return bool(decision)
                 except RuntimeError as error:
-                    if str(error) != _TIMED_OUT or not answers(self.store):
+                    if str(error) != _TIMED_OUT:
                         raise
+                if not answers(self.store):
+                    # Else the process waits for it as it ends: a receive that fails has all others in its group fail.
+                    dist.irecv(decision, 0, self.briefing).wait(timedelta(milliseconds=1))
 
     def tell(self, briefing: object) -> None:
         """Tell the others, who are `told` of it, what to do: an exit code ends them."""
@@ -170,12 +173,12 @@ def naming_lost_ranks() -> Iterator[None]:
         yield
     except RuntimeError as error:
         said = str(error).splitlines()[0]
-        if not isinstance(error, dist.DistError) and "gloo" not in said and said != _TIMED_OUT:
+        if not isinstance(error, dist.DistError) and "gloo" not in said:
             raise
         ranks = _here
         missing = missing_ranks(ranks.store, ranks.rank, ranks.size) if ranks.are_several else []
         lost = f"rank {missing[0]}" if len(missing) == 1 else "another rank"
-        how = f"did not answer for {_timeout()} s" if "timed out" in said.lower() else "ended or does not answer"
+        how = f"did not answer for {_timeout()} s" if "Timed out" in said else "ended or does not answer"
         because = f" ({said})" if isinstance(error, dist.DistError) else ""
         raise RankError(
             f"rank {ranks.rank} of {ranks.size} lost {lost}, which {how}{because}: see what it said; the same command "

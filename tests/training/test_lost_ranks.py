@@ -107,8 +107,7 @@ with joined() as ranks:
         print(ranks.decided(ranks.is_first))
         ranks.wait()
     except RankError as error:
-        print(error, flush=True)
-        os._exit(1)
+        print(error)
 """
 
 
