@@ -11,7 +11,7 @@ from lbadvisor.errors import CheckpointError, RefusedError
 from lbadvisor.files import flush_folder, write_atomically
 from lbadvisor.runs.stored_runs import refuse_in_training
 from lbadvisor.store import Store
-from lbadvisor.store.copied_rows import copy_rows, refuse_rows
+from lbadvisor.store.copied_rows import copy_rows, count_rows, refuse_rows
 from lbadvisor.training.checkpoints.checkpoint_file import PRUNED, checkpoints
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def copy_database(source: Store, target: Store, studies: "MetaData") -> Generato
             "it ended and left it, move it away"
         )
     files = [(new, path) for new, old in folders.items() for path in (*checkpoints(old), *old.glob(PRUNED))]
-    counts = {"checkpoints": sum(path.name != PRUNED for _, path in files)}
     staging = target.checkpoints / "copying"
     try:
         with target.named_lock("copying", -1), ExitStack() as at_end:
@@ -51,9 +50,9 @@ def copy_database(source: Store, target: Store, studies: "MetaData") -> Generato
                     write_atomically(staging / new.name / path.name, partial(shutil.copyfileobj, file))
             with source.database.reading() as reader, target.database.writing() as writer:
                 refuse_rows(writer, target.address)
-                for name, done, total in copy_rows(reader, writer, source.address, studies):
-                    counts[name] = total
-                    yield Advance(f"copying {name}", done, total, "rows")
+                counts = count_rows(reader, source.address, studies)
+                for done in copy_rows(reader, writer, source.address, counts):
+                    yield Advance("copying rows", done, sum(counts.values()), "rows")
                 if source.runs() != runs:
                     raise RefusedError(f"database {source.address}: its runs changed meanwhile: repeat the command")
                 for new in dict(files):
@@ -64,4 +63,5 @@ def copy_database(source: Store, target: Store, studies: "MetaData") -> Generato
             f"the checkpoints cannot be copied to {target.checkpoints} ({error}): "
             "repeat the command once there is disk space and write permission"
         ) from error
-    return counts
+    copied = {table.name: count for table, count in counts.items()}
+    return copied | {"checkpoints": sum(path.name != PRUNED for _, path in files)}

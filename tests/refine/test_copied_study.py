@@ -12,7 +12,7 @@ from lbadvisor.refine.refinement import Outcome
 from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import TABLES_OF_STUDIES, SharedStudy
 from lbadvisor.store import Store, address_of
-from lbadvisor.store.copied_rows import copy_rows, refuse_rows
+from lbadvisor.store.copied_rows import copy_rows, count_rows, refuse_rows
 from lbadvisor.store.dialect import dialect_of
 
 SPACE = SearchSpace((Dimension("exponent", 0.0, 1.0, 0.5),))
@@ -38,7 +38,9 @@ def copy(pair):
         other.database.writing() as writer,
     ):
         refuse_rows(writer, pair[1])
-        return {name: done for name, done, _ in copy_rows(reader, writer, pair[0], TABLES_OF_STUDIES)}
+        counts = count_rows(reader, pair[0], TABLES_OF_STUDIES)
+        assert max(copy_rows(reader, writer, pair[0], counts)) == sum(counts.values())
+        return {table.name: count for table, count in counts.items()}
 
 
 def trials_of(address):

@@ -14,7 +14,7 @@ from lbadvisor.recipe.file import load_recipe
 from lbadvisor.records.run import Environment, Guarantee, Measurement, Reading, RunStatus
 from lbadvisor.store import Store, address_of
 from lbadvisor.store.address import DatabaseAddress
-from lbadvisor.store.copied_rows import copy_rows, refuse_rows
+from lbadvisor.store.copied_rows import copy_rows, count_rows, refuse_rows
 from lbadvisor.store.tables import metadata
 
 DIGITS = load_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml")
@@ -41,8 +41,11 @@ def copied(source: DatabaseAddress, target: DatabaseAddress):
     """Both stores, with the rows copied, and how many there are in each table."""
     with Store.open(source, create=False) as one, Store.at(target) as other:
         with one.database.reading() as reader, other.database.writing() as writer:
-            counts = {name: done for name, done, _ in copy_rows(reader, writer, source, MetaData())}
-        yield one, other, counts
+            counts = count_rows(reader, source, MetaData())
+            done = [0, *copy_rows(reader, writer, source, counts)]
+        assert done == sorted(done)
+        assert done[-1] == sum(counts.values())
+        yield one, other, {table.name: count for table, count in counts.items()}
 
 
 def rows_of(database: DatabaseAddress) -> dict[str, set]:
