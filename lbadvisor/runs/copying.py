@@ -35,7 +35,7 @@ def copy_database(source: Store, target: Store, studies: "MetaData") -> Generato
         raise RefusedError(
             f"{taken} is there already, with checkpoints of {source.address} or of another database: name another "
             "folder for a server's with LBADVISOR_CHECKPOINTS, or give the file another name; if a copy was killed as "
-            "it ended and left it, move it away"
+            "it ended, move the folders away that it left"
         )
     files = [(new, path) for new, old in folders.items() for path in (*checkpoints(old), *old.glob(PRUNED))]
     staging = target.checkpoints / "copying"

@@ -202,7 +202,7 @@ def test_a_copy_killed_at_any_moment_is_whole_or_empty(place, server):
         process.kill()
         process.communicate(timeout=60)
         again = place.run("db", "copy", to)
-        if "move it away" in again.stderr:
+        if "move the folders away" in again.stderr:
             assert again.returncode == 3
             for left in folder.glob("*-*"):
                 left.rename(place.folder / f"{left.name} of {folder.name}")
