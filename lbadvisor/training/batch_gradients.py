@@ -8,7 +8,7 @@ from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.shared_statistics import SharedStatistics
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.summed_gradients import SummedGradients
-from lbadvisor.training.update_batch import add_gradients, own_passes
+from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_passes
 
 
 class BatchGradients:
@@ -32,12 +32,15 @@ class BatchGradients:
         """
         state, statistics = self._state, self._statistics
         statistics.begin()
-        parts = batch.cut(tuple(map(sum, self._passes)))
-        for number, (share, part, sizes) in enumerate(zip(state.ranks.own_shares, parts, self._passes, strict=True)):
-            purpose = f"update of share {share}" if share else "update"
-            seed_torch(derived_seed(state.seed, purpose, state.update), state.interval.device)
-            statistics.begin_share(number)
-            with self._sums.share(number):
-                loss = add_gradients(state, part, self._sums.forward, sizes)
-            statistics.end_share(loss)
+        with connections_dropped(state):
+            parts = batch.cut(tuple(map(sum, self._passes)))
+            for number, (share, part, sizes) in enumerate(
+                zip(state.ranks.own_shares, parts, self._passes, strict=True)
+            ):
+                purpose = f"update of share {share}" if share else "update"
+                seed_torch(derived_seed(state.seed, purpose, state.update), state.interval.device)
+                statistics.begin_share(number)
+                with self._sums.share(number):
+                    loss = add_gradients(state, part, self._sums.forward, sizes)
+                statistics.end_share(loss)
         return statistics.end()

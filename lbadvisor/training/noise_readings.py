@@ -14,7 +14,7 @@ from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.micro_batches import has_batch_norm, whole_batch
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.summed_gradients import sum_in_halves
-from lbadvisor.training.update_batch import add_gradients, own_sizes, update_batch
+from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_sizes, update_batch
 
 NOISE_EVERY_UPDATES = 100
 """At most one reading in so many updates: it takes 1.25 updates at most (digits, batch 32, on a CPU), 1.3% of them."""
@@ -84,7 +84,7 @@ def _gradients(state: TrainState, batch: UpdateBatch, size: int) -> list[Tensor]
             part = share.begin(size)
             if here := len(part.targets):
                 slices = micro_slices(whole_batch(state.recipe, state.model), state.micro_size, here)
-                with untracked(state.model):
+                with untracked(state.model), connections_dropped(state):
                     add_gradients(state, part, state.model, slices)
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
             rows.append(torch.cat([part.flatten() for part in parts]))

@@ -1,5 +1,7 @@
 """The batch of an update, a function of (recipe, seed, update), and its gradients. B examples, F features."""
 
+from contextlib import AbstractContextManager
+
 from torch import Tensor
 
 from lbadvisor.batch_cuts import EVERYTHING, rank_shares
@@ -61,10 +63,13 @@ def own_passes(state: TrainState) -> list[tuple[int, ...]]:
 def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes: tuple[int, ...]) -> Tensor:
     """Add the gradients of `batch`, passed in slices of `sizes`, to the parameters'; its mean loss, shape ().
 
-    Of a share both are what it contributes; see `backward`. The state's next update decides which connections are
-    dropped.
+    Of a share both are what it contributes; see `backward`. The connections that the state's next update drops are for
+    the caller to drop.
     """
-    recipe = state.recipe
-    masked = dropped_connections(state.model, recipe.regularization.drop_connect, state.seed, state.update)
-    with naming_own_network(recipe), naming_the_compiler(recipe.compute), masked:
-        return backward(forward, batch, sizes, recipe.compute, state.dropout, state.goal)
+    with naming_own_network(state.recipe), naming_the_compiler(state.recipe.compute):
+        return backward(forward, batch, sizes, state.recipe.compute, state.dropout, state.goal)
+
+
+def connections_dropped(state: TrainState) -> AbstractContextManager[None]:
+    """While entered, the connections are dropped that the state's next update drops: see `dropped_connections`."""
+    return dropped_connections(state.model, state.recipe.regularization.drop_connect, state.seed, state.update)
