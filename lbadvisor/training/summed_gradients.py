@@ -15,7 +15,7 @@ from lbadvisor.batch_cuts import sums_ending_with
 from lbadvisor.training.compilation import Forward
 from lbadvisor.training.ranks import Ranks, naming_lost_ranks
 
-Gradients = dict[Tensor, Tensor]
+ByParameter = dict[Tensor, Tensor]
 """By parameter; those that have one."""
 
 
@@ -48,7 +48,7 @@ class SummedGradients:
         """One of the user's own networks may have parameters without a gradient, always or at times: it `is_own`."""
         self.forward, self._parameters, self._is_own = forward, parameters, is_own
         self._ending = sums_ending_with(len(ranks.own_shares))
-        self._earlier: list[Gradients] = []
+        self._earlier: list[ByParameter] = []
         self._exchange = _Exchange(self._earlier)
         if ranks.are_several:
             self.forward = _distributed(forward, device, is_own=is_own)
@@ -87,7 +87,7 @@ class _Exchange:
     A bucket is the gradients of some parameters in a row. To those of a rank's last share its `earlier` sums are added.
     """
 
-    def __init__(self, earlier: list[Gradients]) -> None:
+    def __init__(self, earlier: list[ByParameter]) -> None:
         self._earlier = earlier
         self._received: list[tuple[Tensor, Tensor]] = []
 
@@ -116,7 +116,7 @@ class _Exchange:
         self._received.clear()
 
 
-def _add(earlier: Gradients) -> None:
+def _add(earlier: ByParameter) -> None:
     """Add the gradients of earlier shares to those of the parameters."""
     both = []
     for parameter, gradient in earlier.items():
