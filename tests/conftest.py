@@ -4,6 +4,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -102,6 +103,7 @@ _database_numbers = itertools.count(1)
 PROGRAM = """
 import os, sys, torch, lbadvisor.runs.recording
 from lbadvisor.cli.app import main
+from lbadvisor.training.loop import train
 os.environ.clear()
 os.environ.update(environment)
 for descriptor, pipe in enumerate(pipes, start=1):
@@ -110,6 +112,14 @@ for descriptor, pipe in enumerate(pipes, start=1):
 if threads:
     torch.set_num_threads(threads)
 lbadvisor.runs.recording.SAVING_SHARE = saving_share
+def train_as_told(state, dataset):
+    global held_at
+    for measured in train(state, dataset):
+        yield measured
+        if state.update == held_at:
+            gate.send(state.update)
+            held_at = gate.recv()
+lbadvisor.runs.recording.train = train_as_told
 sys.argv = ["lbadvisor", *words]
 main()
 """
@@ -121,22 +131,60 @@ PRELOADED = (
 )
 
 
+LONG = 300.0
+"""Seconds that nothing takes, however slow the machine: what has not come by then hangs."""
+
+
 class ForkedProcess:
     """`lbadvisor WORDS` as a process of its own, with the methods of `subprocess.Popen`.
 
     It is forked from one that has imported the program and done nothing else: what it saves is the seconds that
     importing torch takes. Saving may take `saving_share` of its time; torch has so many `threads`, 0 for its default.
+    A run that has made the update `held_at` waits there, until it is told to `go_on`.
     """
 
-    def __init__(self, context: ForkServerContext, words: tuple[str, ...], saving_share: float, threads: int) -> None:
+    def __init__(
+        self,
+        context: ForkServerContext,
+        words: tuple[str, ...],
+        *,
+        saving_share: float,
+        threads: int,
+        held_at: int | None,
+    ) -> None:
         readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
-        names = {"words": words, "saving_share": saving_share, "threads": threads}
+        self._gate, gate = context.Pipe()
+        names = {"words": words, "saving_share": saving_share, "threads": threads, "held_at": held_at, "gate": gate}
         names |= {"environment": dict(os.environ), "pipes": writers}
         self._process = context.Process(target=exec, args=(PROGRAM, names))
         self._process.start()
         self.stdout, self.stderr = (os.fdopen(os.dup(reader.fileno()), encoding="utf-8") for reader in readers)
-        for end in (*readers, *writers):
+        for end in (*readers, *writers, gate):
             end.close()
+
+    def wait_until_held(self) -> None:
+        """Returns once it waits behind the update at which it is held."""
+        assert self._gate.poll(LONG), "it never came to the update at which it is held"
+        try:
+            self._gate.recv()
+        except EOFError:
+            pytest.fail(f"it ended before it was held: {self.communicate(LONG)}")
+
+    def go_on(self, to: int | None = None) -> None:
+        """Let it train on; up to the update `to`, where it is held again: returns once it is."""
+        self._gate.send(to)
+        if to is not None:
+            self.wait_until_held()
+
+    def says(self, words: str, times: int = 1) -> str:
+        """What it writes to stderr until it has written the words so many times."""
+        said = b""
+        while said.count(words.encode()) < times:
+            assert select.select([self.stderr], [], [], LONG)[0], said.decode()
+            more = os.read(self.stderr.fileno(), 65536)
+            assert more, said.decode()
+            said += more
+        return said.decode()
 
     @property
     def returncode(self) -> int | None:
@@ -186,6 +234,7 @@ class ForkedProcess:
         """Kill it if it lives, and stop reading from it."""
         self._process.kill()
         self._process.join()
+        self._gate.close()
         self.stdout.close()
         self.stderr.close()
 
@@ -203,8 +252,8 @@ def forked(forkserver: ForkServerContext) -> Iterator[Callable[..., ForkedProces
     """Starts a `ForkedProcess`; what still lives at the end of the test is killed."""
     processes = []
 
-    def start(*words: str, saving_share: float = 0.01, threads: int = 0) -> ForkedProcess:
-        processes.append(ForkedProcess(forkserver, words, saving_share, threads))
+    def start(*words: str, saving_share: float = 0.01, threads: int = 0, held_at: int | None = None) -> ForkedProcess:
+        processes.append(ForkedProcess(forkserver, words, saving_share=saving_share, threads=threads, held_at=held_at))
         return processes[-1]
 
     yield start

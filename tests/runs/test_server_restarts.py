@@ -1,5 +1,6 @@
 """The database's server goes away in the middle of a run: the run says so, waits, and loses nothing."""
 
+import math
 import os
 import signal
 import subprocess
@@ -64,28 +65,30 @@ def results(database):
     return {run.name: [replace(m, seconds=0.0) for m in own] for run, own in zip(found, rows, strict=True)}
 
 
-def wait_for(server, updates):
-    """Until all runs together have stored so many updates."""
-    for _ in range(6000):
-        (made,) = server.sql("SELECT to_regclass('runs')", "lab")
-        if made[0] and server.sql('SELECT coalesce(sum("update"), 0) FROM runs', "lab")[0][0] >= updates:
-            return
-        time.sleep(0.01)
-    pytest.fail("the runs never came so far")
+def stored_updates(server):
+    """How many updates all runs together have stored."""
+    return server.sql('SELECT sum("update") FROM runs', "lab")[0][0]
 
 
 def test_a_run_whose_server_restarts_twice_ends_as_one_on_a_file(server, database, forked, tmp_path):
-    """Once as after a crash, and once for five seconds, in which it trains to its end."""
-    process, straight = forked(*TRAIN, "--db", database), tmp_path / "straight.db"
+    """Once as after a crash, and once for as long as it takes to train to its end."""
+    process, straight = forked(*TRAIN, "--db", database, held_at=200), tmp_path / "straight.db"
     other = forked(*TRAIN, "--db", str(straight))
-    wait_for(server, 200)
+    process.wait_until_held()
     server.stop(signal.SIGQUIT)
     server.start()
-    wait_for(server, 600)
+    for update in range(201, 2400):
+        # It tries again after a second or more, and is not to come to its end before.
+        time.sleep(0.05)
+        process.go_on(to=update)
+        if stored_updates(server) > 200:
+            break
     server.stop()
-    time.sleep(5)
+    process.go_on(to=2400)
+    process.go_on()
+    said = process.says("trying again, nothing is lost", times=2)
     server.start()
-    _, said = process.communicate(timeout=200)
+    said += process.communicate(timeout=200)[1]
     assert (process.returncode, other.wait(200)) == (0, 0), said
     assert results(database) == results(straight)
     assert said.count("trying again, nothing is lost") == said.count("note the database answers again, after") == 2
@@ -94,12 +97,15 @@ def test_a_run_whose_server_restarts_twice_ends_as_one_on_a_file(server, databas
 def test_two_processes_share_a_ladder_whose_server_restarts_thrice(server, database, forked, tmp_path):
     """It ends as one that a single process trained into a file, no run trained twice."""
     straight = tmp_path / "straight.db"
-    processes = [forked(*LADDER, "--db", database), forked(*LADDER, "--db", database)]
+    processes = [forked(*LADDER, "--db", database, held_at=100) for _ in range(2)]
     other = forked(*LADDER, "--db", str(straight))
-    for updates in (100, 700, 1300):
-        wait_for(server, updates)
+    for process in processes:
+        process.wait_until_held()
+    for update in (200, 300, None):
         server.stop(signal.SIGQUIT)
         server.start()
+        for process in processes:
+            process.go_on(to=update)
     said = [process.communicate(timeout=200)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert other.wait(200) == 0
@@ -110,10 +116,11 @@ def test_two_processes_share_a_ladder_whose_server_restarts_thrice(server, datab
 def test_a_run_that_waited_long_enough_fails_and_is_resumed(server, database, forked, monkeypatch, tmp_path):
     """Nothing of it is lost either; a command that begins while the server is down fails at once."""
     monkeypatch.setenv("LBADVISOR_DB_WAIT", "1")
-    words = (*TRAIN, "--set", "schedule.updates=900", "--db")
-    process = forked(*words, database)
-    wait_for(server, 300)
+    words = (*TRAIN, "--set", "schedule.updates=900", "--set", "checkpoints.every_seconds=1e-9", "--db")
+    process = forked(*words, database, held_at=20, saving_share=math.inf)  # saves after every update
+    process.wait_until_held()
     server.stop()
+    process.go_on()
     _, said = process.communicate(timeout=200)
     try:
         assert process.returncode == 1
@@ -131,7 +138,7 @@ def test_a_run_that_waited_long_enough_fails_and_is_resumed(server, database, fo
     resumed = forked(*words, database)
     _, said = resumed.communicate(timeout=200)
     assert resumed.returncode == 0
-    assert "resuming from update" in said
+    assert "resuming from update 20" in said
     assert forked(*words, str(tmp_path / "straight.db")).wait(200) == 0
     assert results(database) == results(tmp_path / "straight.db")
 
@@ -139,16 +146,19 @@ def test_a_run_that_waited_long_enough_fails_and_is_resumed(server, database, fo
 def test_a_run_that_is_stopped_while_the_server_is_down_waits_to_be_saved_and_a_second_ctrl_c_ends_it(
     server, database, forked
 ):
-    process = forked(*TRAIN, "--set", "schedule.updates=60000", "--db", database)
-    wait_for(server, 300)
+    # Nothing of it is due to be stored before it is stopped.
+    seldom = ("--set", "measurements.every_updates=2400", "--set", "checkpoints.every_seconds=3600")
+    process = forked(*TRAIN, *seldom, "--db", database, held_at=300)
+    process.wait_until_held()
     server.stop()
     try:
-        time.sleep(1.5)
         process.send_signal(signal.SIGTERM)
+        process.go_on()
+        process.says("trying again, nothing is lost")
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)
+            process.wait(1.5)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=200)
     finally:
         server.start()
     assert process.returncode == 1
