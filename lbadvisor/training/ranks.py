@@ -117,8 +117,9 @@ class Ranks:
                     if str(error) != _TIMED_OUT:
                         raise
                 if not answers(self.store):
-                    # Else the process waits for it as it ends: a receive that fails has all others in its group fail.
-                    dist.irecv(decision, 0, self.briefing).wait(timedelta(milliseconds=1))
+                    # A process waits for what it hears as it ends, unless another receive in the group has failed.
+                    failing: Any = dist.irecv(decision, 0, self.briefing)
+                    failing.wait(timedelta(milliseconds=1))
 
     def tell(self, briefing: object) -> None:
         """Tell the others, who are `told` of it, what to do: an exit code ends them."""

@@ -99,15 +99,17 @@ DECIDES = """
 import os, signal, sys, time
 from lbadvisor.errors import RankError
 from lbadvisor.training.ranks import joined
-with joined() as ranks:
-    ranks.wait()
-    if ranks.is_first:
-        time.sleep(4) if sys.argv[1] == "busy" else os.kill(os.getpid(), signal.SIGSTOP)
-    try:
+def decide():
+    with joined() as ranks:
+        ranks.wait()
+        if ranks.is_first:
+            time.sleep(4) if sys.argv[1] == "busy" else os.kill(os.getpid(), signal.SIGSTOP)
         print(ranks.decided(ranks.is_first))
         ranks.wait()
-    except RankError as error:
-        print(error)
+try:
+    decide()
+except RankError as error:
+    print(error)
 """
 
 
