@@ -115,10 +115,10 @@ lbadvisor.runs.recording.SAVING_SHARE = saving_share
 def train_as_told(state, dataset):
     global held_at
     for measured in train(state, dataset):
-        yield measured
-        if state.update == held_at:
+        while state.update == held_at:
             gate.send(state.update)
             held_at = gate.recv()
+        yield measured
 lbadvisor.runs.recording.train = train_as_told
 sys.argv = ["lbadvisor", *words]
 main()
@@ -140,7 +140,7 @@ class ForkedProcess:
 
     It is forked from one that has imported the program and done nothing else: what it saves is the seconds that
     importing torch takes. Saving may take `saving_share` of its time; torch has so many `threads`, 0 for its default.
-    A run that has made the update `held_at` waits there, until it is told to `go_on`.
+    A run that has made the update `held_at` waits before anybody hears of it, until it is told to `go_on`.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ForkedProcess:
             end.close()
 
     def wait_until_held(self) -> None:
-        """Returns once it waits behind the update at which it is held."""
+        """Returns once it has made the update at which it is held, and waits."""
         assert self._gate.poll(LONG), "it never came to the update at which it is held"
         try:
             self._gate.recv()
@@ -171,7 +171,10 @@ class ForkedProcess:
             pytest.fail(f"it ended before it was held: {self.communicate(LONG)}")
 
     def go_on(self, to: int | None = None) -> None:
-        """Let it train on; up to the update `to`, where it is held again: returns once it is."""
+        """Let it train on; up to the update `to` of this run or a later one: returns once it is held there.
+
+        Where it already is, it has heard every signal that was sent before.
+        """
         self._gate.send(to)
         if to is not None:
             self.wait_until_held()

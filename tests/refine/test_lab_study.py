@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import optuna
@@ -30,13 +29,13 @@ def test_two_processes_share_a_study_whose_server_restarts(
     monkeypatch.chdir(tmp_path)
     url = postgresql_database("made")
     address = address_of(url)
-    processes = [forked(*WORDS, "--db", url) for _ in range(2)]
-    for _ in range(6000):
-        if raw_sql(address, 'SELECT coalesce(sum("update"), 0) FROM runs')[0][0] > 300:
-            break
-        time.sleep(0.01)
+    processes = [forked(*WORDS, "--db", url, held_at=200) for _ in range(2)]
+    for process in processes:
+        process.wait_until_held()
     postgresql_server.stop()
     postgresql_server.start()
+    for process in processes:
+        process.go_on()
     ended = [process.communicate(timeout=200) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
     assert all("the database answers again" in err for _, err in ended)
