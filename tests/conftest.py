@@ -7,11 +7,12 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -139,23 +140,22 @@ class ForkedProcess:
     """`lbadvisor WORDS` as a process of its own, with the methods of `subprocess.Popen`.
 
     It is forked from one that has imported the program and done nothing else: what it saves is the seconds that
-    importing torch takes. Saving may take `saving_share` of its time; torch has so many `threads`, 0 for its default.
-    A run that has made the update `held_at` waits before anybody hears of it, until it is told to `go_on`.
+    importing torch takes. It has this process's environment, with `environment` in it. Saving may take `saving_share`
+    of its time; torch has so many `threads`, 0 for its default. A run that has made the update `held_at` waits before
+    anybody hears of it, until it is told to `go_on`.
     """
 
     def __init__(
         self,
         context: ForkServerContext,
         words: tuple[str, ...],
-        *,
-        saving_share: float,
-        threads: int,
-        held_at: int | None,
+        environment: Mapping[str, str],
+        **settings: float | None,
     ) -> None:
         readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
         self._gate, gate = context.Pipe()
-        names = {"words": words, "saving_share": saving_share, "threads": threads, "held_at": held_at, "gate": gate}
-        names |= {"environment": dict(os.environ), "pipes": writers}
+        names = {"words": words, "environment": os.environ | environment, "pipes": writers, "gate": gate}
+        names |= {"saving_share": 0.01, "threads": 0, "held_at": None} | settings
         self._process = context.Process(target=exec, args=(PROGRAM, names))
         self._process.start()
         self.stdout, self.stderr = (os.fdopen(os.dup(reader.fileno()), encoding="utf-8") for reader in readers)
@@ -255,8 +255,8 @@ def forked(forkserver: ForkServerContext) -> Iterator[Callable[..., ForkedProces
     """Starts a `ForkedProcess`; what still lives at the end of the test is killed."""
     processes = []
 
-    def start(*words: str, saving_share: float = 0.01, threads: int = 0, held_at: int | None = None) -> ForkedProcess:
-        processes.append(ForkedProcess(forkserver, words, saving_share=saving_share, threads=threads, held_at=held_at))
+    def start(*words: str, environment: Mapping[str, str] = MappingProxyType({}), **settings: Any) -> ForkedProcess:
+        processes.append(ForkedProcess(forkserver, words, environment, **settings))
         return processes[-1]
 
     yield start
