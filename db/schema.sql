@@ -1,4 +1,4 @@
--- Schema 0006. Generated: python -m lbadvisor.store.schema > db/schema.sql
+-- Schema 0007. Generated: python -m lbadvisor.store.schema > db/schema.sql
 
 CREATE TABLE lbadvisor_version (
     version_num VARCHAR(32) NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE runs (
     git_dirty BOOLEAN,
     created_at DATETIME NOT NULL,
     changed_at DATETIME NOT NULL,
-    resumes INTEGER NOT NULL, guarantee TEXT, test_loss FLOAT, test_accuracy_percent FLOAT, threads INTEGER, micro_size INTEGER, ranks INTEGER,
+    resumes INTEGER NOT NULL, guarantee TEXT, test_loss FLOAT, test_accuracy_percent FLOAT, threads INTEGER, micro_size INTEGER, ranks INTEGER, shares INTEGER,
     CONSTRAINT uq_runs_name UNIQUE (name),
     CONSTRAINT fk_runs_recipe_recipes FOREIGN KEY(recipe) REFERENCES recipes (number),
     CONSTRAINT fk_runs_plan_plans FOREIGN KEY("plan") REFERENCES plans (number)

@@ -25,6 +25,23 @@ def share_of(count: int, rank: int, ranks: int) -> slice:
     return slice(rank * count // ranks, (rank + 1) * count // ranks)
 
 
+def sums_ending_with(count: int) -> tuple[int, ...]:
+    """How many sums end with each of `count` terms that are summed in halves, such as ((a + b) + (c + (d + e))).
+
+    For each term in order: 0, 1, 0, 0, 3 of those five. The terms of equal stretches of a power of two of them, summed
+    alone and then together, are summed in the same order.
+    """
+    if count == 1:
+        return (0,)
+    *others, last = sums_ending_with(count // 2) + sums_ending_with(count - count // 2)
+    return (*others, last + 1)
+
+
+def are_spread(shares: int, ranks: int) -> bool:
+    """Whether so many ranks can have as many shares each, and sum them in the same order as one process does."""
+    return shares == ranks or (shares % ranks == 0 and ranks.bit_count() == 1)
+
+
 def ranks_per_ghost(batch_size: int, ghost_batch_size: int, ranks: int) -> int:
     """How many ranks compute a ghost together: one, unless there are fewer ghosts than ranks."""
     return max(1, ranks // len(ghost_slices(batch_size, ghost_batch_size)))

@@ -85,7 +85,7 @@ def _fields(run: Run) -> dict[str, object]:
         "lbadvisor_version": environment.lbadvisor_version,
         "threads": run.threads,
         "micro_batch_size": run.micro_size,
-        "ranks": run.ranks,
+        "shares": run.shares,
         "guarantee": run.guarantee,
     }
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lbadvisor.batch_cuts import are_shared, ghost_slices
+from lbadvisor.batch_cuts import are_shared, are_spread, ghost_slices
 from lbadvisor.errors import UsageError
 from lbadvisor.running_statistics import RunningStatistics
 
@@ -50,11 +50,13 @@ def micro_slices(batch: WholeBatch, micro_size: int | None, share: int | None = 
     return tuple(sum(ghosts[i : i + each]) for i in range(0, len(ghosts), each))
 
 
-def check_division(batch: WholeBatch, ranks: int, micro_size: int | None) -> None:
-    """Raise `UsageError` if so many ranks, or micro-batches of this size, would change what is trained."""
+def check_division(batch: WholeBatch, ranks: int, micro_size: int | None, shares: int | None = None) -> None:
+    """Raise `UsageError` if ranks, micro-batches or shares of this number or size would change what is trained."""
     if micro_size is not None:
         check_micro_size(batch, micro_size)
     check_ranks(batch, ranks)
+    if shares is not None:
+        check_shares(batch, ranks, shares)
 
 
 def check_micro_size(batch: WholeBatch, micro_size: int) -> None:
@@ -99,6 +101,28 @@ def check_ranks(batch: WholeBatch, ranks: int) -> None:
         if batch.size // ranks > 1:
             remedy += f", or with ghosts of at most {batch.size // ranks} (batch_norm.ghost_batch_size)"
     raise UsageError(f"a batch of {batch.size}{what} cannot be shared evenly among {ranks} ranks: train it on {remedy}")
+
+
+def check_shares(batch: WholeBatch, ranks: int, shares: int) -> None:
+    """Raise `UsageError` if a batch cannot be cut into so many shares, or the ranks cannot have as many each."""
+    if not are_spread(shares, ranks):
+        most = max(number for number in range(1, shares + 1) if are_spread(shares, number) and number.bit_count() == 1)
+        fits = [str(2**power) for power in range(most.bit_length())] + [str(shares)] * (shares != most)
+        raise UsageError(
+            f"an update in {shares} shares cannot be divided between {ranks} ranks: train it on {' or '.join(fits)}"
+        )
+    if shares == ranks or is_cut_whole(batch, shares):
+        return
+    if batch.unit >= batch.size:
+        why = f"batch norm computes its statistics over all {batch.size} examples: train with ghost batches"
+    else:
+        why = f"it has {len(batch.ghosts)}" + (f" ghosts of {batch.unit}" if batch.has_batch_norm else " examples")
+    raise UsageError(f"a batch of {batch.size} cannot be cut into {shares} shares: {why}")
+
+
+def is_cut_whole(batch: WholeBatch, shares: int) -> bool:
+    """Whether the batch has a ghost for each of so many shares."""
+    return len(batch.ghosts) >= shares
 
 
 def halved_micro_sizes(batch: WholeBatch) -> tuple[int, ...]:

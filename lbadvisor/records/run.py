@@ -109,10 +109,10 @@ class Run:
     """One training of one recipe with one seed, as stored. Times are UTC.
 
     It ends after `updates`; if it is scheduled by distance, at the latest, until its last milestone has come.
-    Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: the batch in one
-    piece), on each of the `ranks` that train together; all decide bits. `guarantee`, `threads` and `ranks` are None
-    for a run of a program that did not note them; the
-    test numbers (mean loss, accuracy in percent) are None unless the run held out validation examples
+    Sums are split over `threads` of the CPU and into micro-batches of `micro_size` examples (None: in one piece) in
+    each of the batch's `shares`; all of these decide bits, and the number of `ranks` that trained it together does not.
+    `guarantee`, `threads`, `ranks` and `shares` are None for a run of a program that did not note them; the test
+    numbers (mean loss, accuracy in percent) are None unless the run held out validation examples
     and was then measured on the test set.
     """
 
@@ -135,6 +135,7 @@ class Run:
     threads: int | None = None
     micro_size: int | None = None
     ranks: int | None = None
+    shares: int | None = None
 
     @property
     def at_most(self) -> str:

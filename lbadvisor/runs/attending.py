@@ -33,6 +33,7 @@ class Briefing:
     machine: Machine
     threads: int
     micro_size: int | None
+    shares: int
     update: int
     milestones: Milestones
     content: bytes | None
@@ -51,7 +52,15 @@ def brief(machine: Machine, state: TrainState) -> None:
     alone = replace(machine, ranks=ALONE)
     ranks.tell(
         Briefing(
-            state.recipe, state.seed, alone, state.threads, state.micro_size, state.update, state.milestones, saved
+            state.recipe,
+            state.seed,
+            alone,
+            state.threads,
+            state.micro_size,
+            ranks.shares,
+            state.update,
+            state.milestones,
+            saved,
         )
     )
     ranks.wait()
@@ -72,7 +81,8 @@ def attend(ranks: Ranks) -> int:
 
 
 def _train(briefing: Briefing, machine: Machine, dataset: Dataset) -> None:
-    state, ranks = machine.start(briefing.recipe, briefing.seed, dataset), machine.ranks
+    state = machine.start(briefing.recipe, briefing.seed, dataset)
+    ranks = replace(machine.ranks, cut_into=briefing.shares)
     state.ranks, state.threads, state.micro_size = ranks, briefing.threads, briefing.micro_size
     if briefing.content is not None:
         content: Any = torch.load(io.BytesIO(briefing.content), map_location=machine.device, weights_only=True)

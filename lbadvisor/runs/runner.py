@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from lbadvisor.batch_cuts import are_spread
 from lbadvisor.errors import InTrainingError, StoreError
-from lbadvisor.planning.batch_division import check_division
+from lbadvisor.planning.batch_division import check_division, is_cut_whole
 from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
@@ -29,7 +30,7 @@ from lbadvisor.training.environment import departures, environment_of, make_dete
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.spanning_ghosts import spanning_note
-from lbadvisor.training.state import TrainState, load_checkpoint, threads_of
+from lbadvisor.training.state import TrainState, load_checkpoint, most_threads, threads_of
 
 __all__ = ["Progress", "RunRequest", "Started", "find_earlier", "resume_point", "train_run"]
 
@@ -100,7 +101,7 @@ def train_run(
     build = partial(machine.start, recipe, request.seed, dataset)
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
-    check_division(whole_batch(recipe, state.model), machine.ranks.size, micro_size)
+    check_division(whole_batch(recipe, state.model), machine.ranks.size, micro_size, machine.shares)
     state.micro_size = micro_size
     environment = environment_of(machine.device)
     draws_note = own_draws_note(dataset)
@@ -128,8 +129,8 @@ def train_run(
         if workspace.sitting.jobs == 1:
             notes += _machine_notes(state)
         notes += filter(None, [draws_note])
-        state.recipe, state.ranks = run.recipe, machine.ranks
-        store.set_sums(run.number, state.threads, state.micro_size, machine.ranks.size)
+        state.recipe, ranks = run.recipe, state.ranks
+        store.set_sums(run.number, state.threads, state.micro_size, ranks.size, ranks.shares)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)
         with _stopped_if_closed(store, run, state.update):
             yield Started(run, state.update, tuple(notes))
@@ -151,10 +152,10 @@ def _how_notes(
     workspace: Workspace, run: Run, state: TrainState, header: Header | None, micro_size: int | None
 ) -> tuple[bool, list[str]]:
     """Divide the sums over ranks, threads and micro-batches; whether it is done otherwise than before, and notes."""
-    other_ranks, rank_notes = _rank_notes(workspace.machine, state, header)
-    thread_notes = _thread_notes(workspace, run, state, begins=header is None or other_ranks)
+    other_shares, share_notes = _share_notes(workspace.machine, state, header)
+    thread_notes = _thread_notes(workspace, run, state, begins=header is None or other_shares)
     other_micro, micro_notes = _micro_notes(state, micro_size)
-    return other_ranks or other_micro, rank_notes + thread_notes + micro_notes
+    return other_shares or other_micro, share_notes + thread_notes + micro_notes
 
 
 def _refuse_if_just_ended(store: Store, run: Run, earlier: Run | None) -> None:
@@ -206,19 +207,49 @@ def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[
     return False, []
 
 
-def _rank_notes(machine: Machine, state: TrainState, header: Header | None) -> tuple[bool, list[str]]:
-    """Whether the state was saved by another number of ranks, and notes about them."""
-    here, before = machine.ranks.size, machine.ranks.size if header is None else header.ranks
-    notes = []
-    if here > 1:
-        notes = [f"{here} ranks train it, each a share of every update"]
-        notes += filter(None, [spanning_note(state, here)])
-    if before == here:
+def _share_notes(machine: Machine, state: TrainState, header: Header | None) -> tuple[bool, list[str]]:
+    """Give each rank its shares; whether they, or the threads, are others than those it was saved by, and notes."""
+    ranks, before = machine.ranks, None if header is None else header.shares or header.ranks
+    shares = machine.shares or (None if before is None else _shares_kept(ranks.size, state, before)) or ranks.size
+    state.ranks = replace(ranks, cut_into=shares)
+    notes = list(filter(None, [_how_divided(ranks.size, shares), spanning_note(state)]))
+    if header is None or (header.ranks, before) == (ranks.size, shares):
         return False, notes
-    # The threads of each were chosen for as many ranks as there were.
-    state.threads = threads_of(state.parameters, machine.ranks) if machine.threads is None else machine.threads
-    ranks = f"{before} rank{'s' * (before > 1)}"
-    return True, [*notes, f"saved by {ranks}, resumed by {here}: equal up to rounding, not bit for bit"]
+    if machine.threads is not None:
+        state.threads = machine.threads
+    elif header.threads > most_threads(ranks):
+        state.threads = threads_of(state.parameters, ranks)
+    notes.append(f"saved by {_counted(header.ranks, 'rank')}, resumed by {ranks.size}")
+    on_cpu = state.interval.device.type == "cpu"
+    if shares != before or (on_cpu and state.threads != header.threads):
+        notes[-1] += ": equal up to rounding, not bit for bit"
+        return True, notes
+    notes[-1] += f" in the same {_counted(shares, 'share')}"
+    notes[-1] += (
+        f", on {_counted(state.threads, 'CPU thread')} each as before: bit for bit" if on_cpu else ": bit for bit"
+    )
+    return False, notes
+
+
+def _shares_kept(ranks: int, state: TrainState, before: int) -> int | None:
+    """The shares of each update so far, if these ranks can train them."""
+    fits = are_spread(before, ranks) and (
+        before == ranks or is_cut_whole(whole_batch(state.recipe, state.model), before)
+    )
+    return before if fits else None
+
+
+def _how_divided(ranks: int, shares: int) -> str | None:
+    if ranks == shares == 1:
+        return None
+    if ranks == 1:
+        return f"each update is computed in {shares} shares, one after the other"
+    each = "a share" if shares == ranks else f"{shares // ranks} of {shares} shares"
+    return f"{ranks} ranks train it, each {each} of every update"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
 
 
 def _machine_notes(state: TrainState) -> list[str]:

@@ -63,6 +63,7 @@ def run_of(row: Row[Any], database: DatabaseAddress) -> Run:
         threads=values["threads"],
         micro_size=values["micro_size"],
         ranks=values["ranks"],
+        shares=values["shares"],
     )
 
 

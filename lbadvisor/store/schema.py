@@ -21,7 +21,7 @@ from lbadvisor.store.views import VIEWS, view_query
 VERSION_TABLE = "lbadvisor_version"
 """Alembic's table for the revision; Optuna uses the default name, `alembic_version`."""
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every revision in `migrations/versions`, oldest first; here, so that opening a database does not load Alembic."""
 
 MIGRATIONS = "lbadvisor.store:migrations"

@@ -299,10 +299,10 @@ class Store:
         with self._writing() as connection:
             change(connection, run_number, guarantee=guarantee.value)
 
-    def set_sums(self, run_number: int, threads: int, micro_size: int | None, ranks: int) -> None:
+    def set_sums(self, run_number: int, threads: int, micro_size: int | None, ranks: int, shares: int) -> None:
         """Set how the run splits its sums from now on. Raises `UnknownRunError`."""
         with self._writing() as connection:
-            change(connection, run_number, threads=threads, micro_size=micro_size, ranks=ranks)
+            change(connection, run_number, threads=threads, micro_size=micro_size, ranks=ranks, shares=shares)
 
     def set_recipe(self, run_number: int, recipe: Recipe) -> None:
         """Set another recipe of the same training, such as one with another cadence. Raises `UnknownRunError`."""

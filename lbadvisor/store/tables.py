@@ -103,6 +103,7 @@ runs = Table(
     Column("threads", WHOLE),
     Column("micro_size", WHOLE),
     Column("ranks", WHOLE),
+    Column("shares", WHOLE),
     UniqueConstraint("name"),
     # The number of a deleted run is never reused: users may have written it down.
     sqlite_autoincrement=True,

@@ -1,6 +1,6 @@
 """How good the weights are on examples that they were not trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -31,13 +31,13 @@ def evaluation_of(state: TrainState, dataset: Dataset, *, test: bool = False) ->
     """The evaluation on the evaluation examples; with `test` on the test split.
 
     The two are the same unless the recipe holds out validation examples.
-    Uses the averaged weights, if any, and batch norm's running statistics. Leaves the state unchanged. Each rank
-    evaluates a share of the examples, and all have the result.
+    Uses the averaged weights, if any, and batch norm's running statistics. Leaves the state unchanged. The examples are
+    cut into shares like a batch; each rank evaluates its own, and all have the result.
     """
     examples = dataset.test_examples if test else dataset.evaluation_examples
     # The user's metric is one of all outputs: every rank then computes all of them.
-    own = EVERYTHING if state.goal.metric is not None else state.ranks.share(examples)
-    batches = dataset.evaluation_batches(test=test, own=own) if range(examples)[own] else iter(())
+    parts = [EVERYTHING] if state.goal.metric is not None else state.ranks.own_parts(examples)
+    batches = [dataset.evaluation_batches(test=test, own=own) if range(examples)[own] else iter(()) for own in parts]
     return _evaluation(state, batches, examples)
 
 
@@ -46,27 +46,29 @@ def check_fit(state: TrainState, dataset: Dataset) -> None:
     batch = next(dataset.evaluation_batches())
     one, two = (part[:2] for part in batch), (part[:2] for part in dataset.training_batch(state.recipe, state.seed, 0))
     for inputs, targets in (one, two):
-        _evaluation(state, iter([(inputs, targets)]), len(targets))
+        _evaluation(state, [iter([(inputs, targets)])], len(targets))
 
 
-def _evaluation(state: TrainState, batches: Iterator[LabelledImages], examples: int) -> Evaluation:
+def _evaluation(state: TrainState, parts: Sequence[Iterator[LabelledImages]], examples: int) -> Evaluation:
+    """The evaluation on the parts, in order: this rank's shares, or everything if there is a metric."""
     goal, kept = state.goal, list[LabelledImages]()
     state.model.eval()
-    totals = torch.zeros(2, dtype=torch.float64, device=state.interval.device)
+    totals_S2 = torch.zeros(len(parts), 2, dtype=torch.float64, device=state.interval.device)
     with evaluated_weights(state), torch.inference_mode():
-        for inputs, targets in _in_slices(batches, state.micro_size):
-            with naming_own_network(state.recipe):
-                outputs = outputs_of(state.model, inputs, state.recipe.compute)
-            totals[0].add_(goal.total(outputs, targets))
-            if goal.has_classes:
-                totals[1].add_(goal.right(outputs, targets))
-            if goal.metric is not None:
-                kept.append((outputs, targets))
+        for totals, batches in zip(totals_S2, parts, strict=True):
+            for inputs, targets in _in_slices(batches, state.micro_size):
+                with naming_own_network(state.recipe):
+                    outputs = outputs_of(state.model, inputs, state.recipe.compute)
+                totals[0].add_(goal.total(outputs, targets))
+                if goal.has_classes:
+                    totals[1].add_(goal.right(outputs, targets))
+                if goal.metric is not None:
+                    kept.append((outputs, targets))
         metric = goal.value(*map(torch.cat, zip(*kept, strict=True))) if kept else None
         if metric is None:
-            state.ranks.total(totals)
+            totals_S2 = state.ranks.of_shares(totals_S2)
     state.model.train()
-    loss, correct = (totals / examples).tolist()
+    loss, correct = (totals_S2.sum(0) / examples).tolist()
     return Evaluation(loss, 100 * correct if goal.has_classes else None, metric)
 
 

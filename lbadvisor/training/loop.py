@@ -11,9 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lbadvisor.nn.clipping import ClippingWarmup, gradient_norm
 from lbadvisor.nn.moments import pooled
 from lbadvisor.nn.population import population_moments, set_statistics, whole_batches
-from lbadvisor.nn.two_batches import untracked
 from lbadvisor.nn.weight_distance import distance_of
-from lbadvisor.planning.batch_division import micro_slices
 from lbadvisor.planning.parameter_groups import set_rates
 from lbadvisor.recipe.early_milestones import checked_milestone, moved_to, with_milestones
 from lbadvisor.recipe.recipe import Recipe, metric_name
@@ -21,20 +19,16 @@ from lbadvisor.recipe.schedule import epochs_of, rates_at
 from lbadvisor.records.quantities import METRIC
 from lbadvisor.records.run import Measured, Measurement, Reading
 from lbadvisor.training.allocator import keep_freed_memory
-from lbadvisor.training.compilation import Forward, training_forward
+from lbadvisor.training.batch_gradients import BatchGradients
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.evaluation import Evaluation, evaluated_weights, evaluation_of
 from lbadvisor.training.layer_readings import layer_readings
-from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.noise_readings import noise_readings, reads_noise
 from lbadvisor.training.precision import autocast, set_tf32
-from lbadvisor.training.ranks import Ranks
-from lbadvisor.training.seeds import derived_seed, seed_torch
-from lbadvisor.training.shared_statistics import SharedStatistics
+from lbadvisor.training.seeds import derived_seed
 from lbadvisor.training.spanning_ghosts import apart, span_ghosts
 from lbadvisor.training.state import TrainState
-from lbadvisor.training.summed_gradients import distributed
-from lbadvisor.training.update_batch import add_gradients, own_places, update_batch
+from lbadvisor.training.update_batch import update_batch
 
 
 def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
@@ -54,23 +48,14 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
     began = time.perf_counter() - state.seconds
     model.train()
     clip = ClippingWarmup(parameters, recipe, update=state.update, clipped=state.interval[1])
-    is_own, device = recipe.model.factory is not None, state.interval.device
-    forward = distributed(training_forward(model, recipe.compute), state.ranks, device, is_own=is_own)
-    shared, own = SharedStatistics(state), range(recipe.batch.size)[own_places(state)]
-    slices = micro_slices(whole_batch(recipe, model), state.micro_size, len(own))
-    _settle(state, dataset, forward, slices)
+    gradients = BatchGradients(state)
     while state.update < (updates := state.last_update):
-        seed_torch(derived_seed(state.seed, _purpose(state.ranks), state.update), state.interval.device)
         rates = rates_at(recipe, state.update)
         evaluates = _is_due(cadence.evaluate_every_updates, state.update + 1, updates)
         measures = evaluates or _is_due(cadence.every_updates, state.update + 1, updates)
 
-        # What the optimizer's own method does, in a fraction of its time.
-        for parameter in parameters:
-            parameter.grad = None
         batch = update_batch(state, dataset, state.update)
-        shared.begin()
-        loss = shared.end(add_gradients(state, batch, forward, slices))
+        loss = gradients.add(batch)
         readings: tuple[Reading, ...] = ()
         if measures and reads_noise(cadence, state.update + 1):
             readings = noise_readings(state, dataset, batch)
@@ -97,28 +82,6 @@ def train(state: TrainState, dataset: Dataset) -> Iterator[Measured | None]:
             measured = Measured(_measurement(state, rates.lr, norm.item(), evaluation, began), readings)
         state.seconds = time.perf_counter() - began
         yield measured
-
-
-def _purpose(ranks: Ranks) -> str:
-    """What the global generator is seeded for: a network's own dropout draws other masks on each rank."""
-    return "update" if ranks.is_first else f"update of rank {ranks.rank}"
-
-
-def _settle(state: TrainState, dataset: Dataset, forward: Forward, slices: tuple[int, ...]) -> None:
-    """Pass one batch, and drop its gradients, if more than two ranks train.
-
-    The first backward pass decides in which pieces the others are sent, and so in which order their sums are taken: the
-    first update behind a resume would have another one. The sum of two has none.
-    """
-    if state.ranks.size > 2:
-        buffers = list(state.model.buffers())
-        before = [buffer.clone() for buffer in buffers]
-        with untracked(state.model):
-            add_gradients(state, update_batch(state, dataset, state.update), forward, slices)
-            # The pieces are cut anew when the next pass begins.
-            add_gradients(state, update_batch(state, dataset, state.update), forward, slices)
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
 
 
 def _with_checked_milestone(state: TrainState, recipe: Recipe) -> Recipe:

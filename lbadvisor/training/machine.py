@@ -39,7 +39,8 @@ class Machine:
     `micro` is the size of the micro-batches in examples, `auto` for the largest that fits into a GPU's memory, None for
     what the run had before, and at first the batch in one piece. `code` are the folders in which a recipe's factories
     are looked for; None: the user has not allowed to run code that a recipe names. `threads` are the CPU threads of new
-    runs, None for as many as there are cores, and one for a small network; a resumed run keeps its own.
+    runs, None for as many as there are cores, and one for a small network; a resumed run keeps its own. `shares` are
+    those that an update is cut into; None for what the run had before, and at first one for each rank.
     """
 
     device: torch.device
@@ -48,6 +49,7 @@ class Machine:
     code: CodeFolders = None
     threads: int | None = None
     ranks: Ranks = ALONE
+    shares: int | None = None
 
     @classmethod
     def here(
@@ -79,7 +81,7 @@ class Machine:
         if recipe.model.has_batch_norm is None:
             return
         batch = WholeBatch.of(recipe, has_batch_norm=recipe.model.has_batch_norm)
-        check_division(batch, self.ranks.size, self.micro if isinstance(self.micro, int) else None)
+        check_division(batch, self.ranks.size, self.micro if isinstance(self.micro, int) else None, self.shares)
 
     def for_batches_of(self, size: int) -> Self:
         """The same; a batch no larger than a micro-batch goes in one piece."""

@@ -13,7 +13,7 @@ from lbadvisor.training.goal import CROSS_ENTROPY, Goal
 from lbadvisor.training.own_code import described
 from lbadvisor.training.precision import autocast
 from lbadvisor.training.regularization import Dropout
-from lbadvisor.training.summed_gradients import summing
+from lbadvisor.training.summed_gradients import passing
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -37,8 +37,8 @@ def backward(
     """Add the gradients of the batch's mean loss to those of the parameters; that loss, shape ().
 
     With weights, the gradients are those of the weighted mean; the returned loss is unweighted. With factors, it is the
-    loss under that dropout. A rank adds what its share contributes to both; if `forward` is distributed, the gradients
-    are then summed over the ranks.
+    loss under that dropout. A share of a batch adds what it contributes to both; if `forward` is distributed, the ranks
+    begin to sum the gradients.
 
     The batch goes through the network in slices of `sizes` examples, each loss weighted by its slice's share, so the
     sum is the mean over the batch even if the last slice is shorter. Compared with the batch in one piece, the ghost
@@ -47,26 +47,20 @@ def backward(
     network's own dropout layers draw a mask per slice: from the same distribution, but different masks.
     """
     losses = []
-    parts = _split(batch.weights_B, sizes), _split(batch.factors_BF, sizes)
-    slices = list(zip(batch.inputs.split(sizes), batch.targets.split(sizes), *parts, strict=True))
-    for number, (inputs, targets, weights, factors) in enumerate(slices, start=1):
+    for number, part in enumerate(batch.cut(sizes), start=1):
         if dropout is not None:
-            dropout.factors_BF = factors
-        with summing(forward, is_last=number == len(slices)) as times:
-            outputs = outputs_of(forward, inputs, compute)
-            share = len(targets) / batch.whole_size
-            loss = weighted = goal.mean(outputs, targets) * share
-            if weights is not None:
-                weighted = (weights * goal.each(outputs, targets)).mean() * share
-            (weighted if times == 1 else weighted * times).backward()
+            dropout.factors_BF = part.factors_BF
+        with passing(forward, is_last=number == len(sizes)):
+            outputs = outputs_of(forward, part.inputs, compute)
+            share = len(part.targets) / batch.whole_size
+            loss = weighted = goal.mean(outputs, part.targets) * share
+            if part.weights_B is not None:
+                weighted = (part.weights_B * goal.each(outputs, part.targets)).mean() * share
+            weighted.backward()
         losses.append(loss.detach())
     if dropout is not None:
         dropout.factors_BF = None
     return sum(losses[1:], start=losses[0])
-
-
-def _split(rows: Tensor | None, sizes: tuple[int, ...]) -> tuple[Tensor | None, ...]:
-    return (None,) * len(sizes) if rows is None else rows.split(sizes)
 
 
 def outputs_of(forward: Forward, inputs: Tensor, compute: Compute) -> Tensor:

@@ -13,7 +13,8 @@ from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.micro_batches import has_batch_norm, whole_batch
 from lbadvisor.training.state import TrainState
-from lbadvisor.training.update_batch import add_gradients, update_batch
+from lbadvisor.training.summed_gradients import sum_in_halves
+from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_sizes, update_batch
 
 NOISE_EVERY_UPDATES = 100
 """At most one reading in so many updates: it takes 1.25 updates at most (digits, batch 32, on a CPU), 1.3% of them."""
@@ -40,11 +41,11 @@ def noise_readings(state: TrainState, dataset: Dataset, batch: UpdateBatch) -> t
     size, examples = state.recipe.batch.size, state.recipe.data.train_examples
     start, own, first = state.update * size, _own(state), _first_half(state)
     if first:
-        one = _gradients(state, batch.begin(first))
+        one = _gradients(state, batch, first)
         two = rest_of(own, one, size, first)
         both, sizes = own, (first, size - first)
     else:
-        one, two = own, _gradients(state, update_batch(state, dataset, state.update + 1))
+        one, two = own, _gradients(state, update_batch(state, dataset, state.update + 1), size)
         both, sizes = [(a + b) / 2 for a, b in zip(one, two, strict=True)], (size, size)
     v_small = (variance_factor(start, sizes[0], examples) + variance_factor(start + sizes[0], sizes[1], examples)) / 2
     v_big = variance_factor(start, sum(sizes), examples)
@@ -68,32 +69,30 @@ def _first_half(state: TrainState) -> int:
     return sum(ghosts[: len(ghosts) // 2])
 
 
-def _gradients(state: TrainState, batch: UpdateBatch) -> list[Tensor]:
-    """Those of the batch, over all ranks; the parameters keep theirs, and batch norm its running statistics."""
-    own = [p.grad for p in state.parameters]
-    for parameter in state.parameters:
-        parameter.grad = None
-    here = len(batch.targets)
+def _gradients(state: TrainState, batch: UpdateBatch, size: int) -> list[Tensor]:
+    """Those of the first `size` examples of the batch, over all shares and ranks.
+
+    The parameters keep theirs, and batch norm its running statistics.
+    """
+    kept = [p.grad for p in state.parameters]
+    used = [p for p in state.parameters if p.grad is not None]
+    rows = []
     try:
-        if here:
-            slices = micro_slices(whole_batch(state.recipe, state.model), state.micro_size, here)
-            with untracked(state.model):
-                add_gradients(state, batch, state.model, slices)
-        return _summed(state, own)
+        for share in batch.cut(own_sizes(state)):
+            for parameter in state.parameters:
+                parameter.grad = None
+            part = share.begin(size)
+            if here := len(part.targets):
+                slices = micro_slices(whole_batch(state.recipe, state.model), state.micro_size, here)
+                with untracked(state.model), connections_dropped(state):
+                    add_gradients(state, part, state.model, slices)
+            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
+            rows.append(torch.cat([part.flatten() for part in parts]))
     finally:
-        for parameter, gradient in zip(state.parameters, own, strict=True):
+        for parameter, gradient in zip(state.parameters, kept, strict=True):
             parameter.grad = gradient
-
-
-def _summed(state: TrainState, like: list[Tensor | None]) -> list[Tensor]:
-    """The parameters' gradients, summed over the ranks; of those that have one in `like`."""
-    if not state.ranks.are_several:
-        return _own(state)
-    pairs = [(p, p.grad) for p, gradient in zip(state.parameters, like, strict=True) if gradient is not None]
-    parts = [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs]
-    flat = state.ranks.total(torch.cat([part.flatten() for part in parts]))
-    sums = flat.split([part.numel() for part in parts])
-    return [total.view_as(part) for total, part in zip(sums, parts, strict=True)]
+    sums = sum_in_halves(state.ranks.gathered(sum_in_halves(rows)).unbind())
+    return [total.view_as(p) for total, p in zip(sums.split([p.numel() for p in used]), used, strict=True)]
 
 
 def _own(state: TrainState) -> list[Tensor]:

@@ -31,6 +31,9 @@ PATIENCE = timedelta(days=365)
 class Ranks:
     """One of `size` processes that train together, `rank` of them; `of_machine` are those on this machine.
 
+    The batch of an update is `cut_into` so many shares, as many on each rank; None: one. They decide bits, the number
+    of ranks does not.
+
     `briefing` is the process group in which rank 0 tells the others what to train, `store` where they met; None alone.
     """
 
@@ -40,6 +43,7 @@ class Ranks:
     of_machine: int = 1
     briefing: Any = None
     store: Any = None
+    cut_into: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -51,9 +55,19 @@ class Ranks:
         """Whether there are others to wait for."""
         return self.size > 1
 
-    def share(self, count: int) -> slice:
-        """The places of `count` in a row that are this rank's."""
-        return share_of(count, self.rank, self.size) if self.are_several else EVERYTHING
+    @property
+    def shares(self) -> int:
+        """The shares that the batch of an update is cut into."""
+        return self.cut_into or self.size
+
+    @property
+    def own_shares(self) -> range:
+        """The numbers of those that this rank computes."""
+        return range(self.shares)[share_of(self.shares, self.rank, self.size)]
+
+    def own_parts(self, count: int) -> list[slice]:
+        """For each of its shares, which of `count` places in a row are in it."""
+        return [share_of(count, share, self.shares) for share in self.own_shares] if self.shares > 1 else [EVERYTHING]
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of all ranks' tensors, which are of one shape: in place."""
@@ -70,6 +84,10 @@ class Ranks:
         with naming_lost_ranks():
             dist.all_gather(list(rows.unbind()), values)
         return rows
+
+    def of_shares(self, rows: Tensor) -> Tensor:
+        """A row for each share, in order, from those of this rank's own."""
+        return self.gathered(rows).flatten(0, 1)
 
     def neighbours(self, each: int) -> dist.ProcessGroup:
         """The process group of the `each` ranks in a row that this rank is one of. All ranks ask at the same time."""

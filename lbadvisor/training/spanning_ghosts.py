@@ -16,15 +16,15 @@ KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, Ghost
 """Kinds of batch norm that compute the same; another may be a user's own, which does more."""
 
 
-def ranks_of_each_ghost(state: TrainState, ranks: int) -> int:
-    """How many of the `ranks` compute the batch norm of a ghost together; one without batch norm."""
+def shares_of_each_ghost(state: TrainState) -> int:
+    """How many shares a ghost lies in, each on a rank of its own: one if the ghosts are whole or there are none."""
     batch = whole_batch(state.recipe, state.model)
-    return ranks_per_ghost(batch.size, batch.unit, ranks)
+    return ranks_per_ghost(batch.size, batch.unit, state.ranks.shares)
 
 
-def spanning_note(state: TrainState, ranks: int) -> str | None:
+def spanning_note(state: TrainState) -> str | None:
     """What to say if a ghost is larger than a rank's share."""
-    each = ranks_of_each_ghost(state, ranks)
+    each = shares_of_each_ghost(state)
     if each == 1:
         return None
     size, ghost = state.recipe.batch.size, state.recipe.batch_norm.ghost_batch_size
@@ -38,7 +38,7 @@ def span_ghosts(state: TrainState) -> None:
     It shares parameters and buffers with the layers that it replaces. Raises `DataError` for a kind of batch norm that
     is not torch's.
     """
-    recipe, each = state.recipe, ranks_of_each_ghost(state, state.ranks.size)
+    recipe, each = state.recipe, shares_of_each_ghost(state)
     if each == 1:
         return
     layers = [m for m in state.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

@@ -119,8 +119,11 @@ def start_state(
 
 def threads_of(parameters: list[Tensor], ranks: Ranks = ALONE) -> int:
     """The CPU threads of a new training of a network with these parameters, on each of the ranks."""
-    if sum(p.numel() for p in parameters) < SMALL_NETWORK:
-        return 1
+    return 1 if sum(p.numel() for p in parameters) < SMALL_NETWORK else most_threads(ranks)
+
+
+def most_threads(ranks: Ranks) -> int:
+    """The CPU threads that each of the ranks may use."""
     return default_threads() if has_given_threads() else max(1, default_threads() // ranks.of_machine)
 
 
@@ -205,6 +208,7 @@ def save_checkpoint(folder: Path, state: TrainState, run: str | None = None, ima
         milestones=state.milestones,
         sources=state.sources,
         ranks=state.ranks.size,
+        shares=state.ranks.shares,
     )
     return write_checkpoint(folder, header, buffer.getbuffer())
 

@@ -1,8 +1,11 @@
 """The batch of an update, a function of (recipe, seed, update), and its gradients. B examples, F features."""
 
+from contextlib import AbstractContextManager
+
 from torch import Tensor
 
 from lbadvisor.batch_cuts import EVERYTHING, rank_shares
+from lbadvisor.planning.batch_division import micro_slices
 from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.compilation import Forward, naming_the_compiler
 from lbadvisor.training.data.dataset import Dataset
@@ -16,7 +19,7 @@ from lbadvisor.training.transfer import sent
 
 
 def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatch:
-    """The rank's share of the batch of update `update` (the first is 0), on the training's device."""
+    """The rank's shares of the batch of update `update` (the first is 0), on the training's device."""
     recipe, dropout, seed = state.recipe, state.dropout, state.seed
     own, size = own_places(state), recipe.batch.size
     inputs, targets = dataset.training_batch(recipe, seed, update, own)
@@ -32,26 +35,41 @@ def update_batch(state: TrainState, dataset: Dataset, update: int) -> UpdateBatc
 
 
 def shares_of(state: TrainState) -> tuple[tuple[int, ...], ...]:
-    """For each rank the sizes of its ghosts in a batch, in examples; of single examples without batch norm."""
+    """For each share the sizes of its ghosts in a batch, in examples; of single examples without batch norm."""
     batch = whole_batch(state.recipe, state.model)
-    return rank_shares(batch.size, batch.unit, state.ranks.size)
+    return rank_shares(batch.size, batch.unit, state.ranks.shares)
 
 
 def own_places(state: TrainState) -> slice:
-    """The places of a batch that are this rank's share."""
+    """The places of a batch that are in this rank's shares."""
     if not state.ranks.are_several:
         return EVERYTHING
-    sizes, rank = [sum(ghosts) for ghosts in shares_of(state)], state.ranks.rank
-    return slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    sizes, own = [sum(ghosts) for ghosts in shares_of(state)], state.ranks.own_shares
+    return slice(sum(sizes[: own.start]), sum(sizes[: own.stop]))
+
+
+def own_sizes(state: TrainState) -> tuple[int, ...]:
+    """The examples of each of this rank's shares."""
+    own = state.ranks.own_shares
+    return tuple(map(sum, shares_of(state)[own.start : own.stop]))
+
+
+def own_passes(state: TrainState) -> list[tuple[int, ...]]:
+    """For each of this rank's shares, the examples of the passes that it goes through the network in."""
+    batch = whole_batch(state.recipe, state.model)
+    return [micro_slices(batch, state.micro_size, size) for size in own_sizes(state)]
 
 
 def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes: tuple[int, ...]) -> Tensor:
     """Add the gradients of `batch`, passed in slices of `sizes`, to the parameters'; its mean loss, shape ().
 
-    On a rank both are what its share contributes; see `backward`. The state's next update decides which connections are
-    dropped.
+    Of a share both are what it contributes; see `backward`. The connections that the state's next update drops are for
+    the caller to drop.
     """
-    recipe = state.recipe
-    masked = dropped_connections(state.model, recipe.regularization.drop_connect, state.seed, state.update)
-    with naming_own_network(recipe), naming_the_compiler(recipe.compute), masked:
-        return backward(forward, batch, sizes, recipe.compute, state.dropout, state.goal)
+    with naming_own_network(state.recipe), naming_the_compiler(state.recipe.compute):
+        return backward(forward, batch, sizes, state.recipe.compute, state.dropout, state.goal)
+
+
+def connections_dropped(state: TrainState) -> AbstractContextManager[None]:
+    """While entered, the connections are dropped that the state's next update drops: see `dropped_connections`."""
+    return dropped_connections(state.model, state.recipe.regularization.drop_connect, state.seed, state.update)

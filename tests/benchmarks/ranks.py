@@ -1,11 +1,12 @@
 """How far a training on several ranks is from one process: weights, running statistics, measurements.
 
-    LBADVISOR_DATA=... python tests/benchmarks/ranks.py recipes/mnist_f1.toml --to 4096 [--updates 200]
+    LBADVISOR_DATA=... python tests/benchmarks/ranks.py recipes/mnist_f1.toml --to 4096 [--updates 200] [--shares 4]
     LBADVISOR_DATA=... python tests/benchmarks/ranks.py recipes/resnet44.toml --to 256 --updates 20 --ranks 2 \
         --set data.train_examples=600
 
 Trains the first updates of the adapted recipe on one process of one thread, on ranks of one thread each, and, as a
-measure of what rounding alone does, on one process of two threads and, with --micro, in micro-batches. Prints
+measure of what rounding alone does, on one process of two threads and, with --micro, in micro-batches. With --shares,
+one process and all ranks cut their updates into as many shares, and should have the same bits. Prints
 differences relative to the first: the L2 norm of the difference over that of the values, of all weights, of all
 momentum, and of the layer whose running statistics are furthest off; and the largest of each measured quantity.
 Updates, examples and learning rates are equal, or it fails.
@@ -47,7 +48,7 @@ def trained(task: dict[str, Any]) -> Found:
         machine = replace(Machine.here("cpu"), threads=task["threads"])
         dataset = load_dataset(recipe, machine.data_dir, machine.device)
         state = machine.start(recipe, task["seed"], dataset)
-        state.ranks, state.micro_size = ranks, task["micro"]
+        state.ranks, state.micro_size = replace(ranks, cut_into=task["shares"]), task["micro"]
         if task["double"]:
             state.model.double().register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
             state.initial = [weight.double() for weight in state.initial]
@@ -95,6 +96,11 @@ def differences(one: Found, other: Found) -> list[str]:
             f"  update {update:4}: weights {_relative(*both):.1e}, "
             f"running statistics {max(_relative(found_model[n], model[n]) for n in running):.1e}, "
             f"momentum {_relative(*(torch.cat([t.flatten() for t in m]) for m in (found_momenta, momenta))):.1e}"
+            + (
+                ", the same bits"
+                if _are_equal(model, found_model) and all(map(torch.equal, momenta, found_momenta))
+                else ""
+            )
         )
         assert all(torch.equal(found_model[name], t) for name, t in model.items() if not t.is_floating_point())
     mine, theirs = (torch.tensor(found["measured"], dtype=torch.float64) for found in (other, one))
@@ -104,6 +110,10 @@ def differences(one: Found, other: Found) -> list[str]:
         f"  {len(mine)} measurements: loss {loss:.1e}, gradient norm {norm:.1e}, weight distance {distance:.1e}"
     )
     return lines
+
+
+def _are_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(other[name], value) for name, value in one.items())
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
@@ -118,6 +128,7 @@ def main() -> None:
     parser.add_argument("--ghost", type=int, default=128)
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--ranks", type=int, nargs="*", default=[2, 4])
+    parser.add_argument("--shares", type=int, default=None)
     parser.add_argument("--micro", type=int, default=None, help="micro-batch of the last way")
     parser.add_argument("--double", action="store_true", help="compute in float64, where rounding has no time to grow")
     parser.add_argument("--set", action="append", default=[])
@@ -142,6 +153,7 @@ def main() -> None:
         "seed": 0,
         "threads": 1,
         "micro": None,
+        "shares": asked.shares,
         "double": asked.double,
         "updates": asked.updates,
         "looks": looks,

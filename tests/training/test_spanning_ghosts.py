@@ -10,7 +10,8 @@ from trained_on_ranks import trained
 
 from lbadvisor.batch_cuts import are_shared, rank_shares
 from lbadvisor.errors import UsageError
-from lbadvisor.planning.batch_division import WholeBatch, check_ranks
+from lbadvisor.planning.batch_division import WholeBatch, check_division, check_ranks
+from lbadvisor.training.ranks import Ranks
 
 SCRIPT = Path(__file__).parents[1] / "trained_on_ranks.py"
 SMALL = {
@@ -41,6 +42,13 @@ RECIPES = {
     for definition in ("sequential", "per-update", "mean", "mean-biased", "total")
 }
 RECIPES["multiplicative noise"] = small(256, ghost_batch_size=32) | {"gradient_noise": {"kind": "gaussian", "ratio": 8}}
+RECIPES["every noise"] = small(230, ghost_batch_size=32, recompute_at_end=True) | {
+    "regularization": {"label_noise": 0.1, "dropout": 0.2, "drop_connect": 0.1},
+    "weight_ema": {"decay": 0.9},
+    "clipping": {"max_norm": 1.0, "updates": 3},
+}
+CUT_WHOLE = [name for name, recipe in RECIPES.items() if recipe["batch_norm"].get("ghost_batch_size") == 32]
+"""Those with at least four ghosts."""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,19 @@ def test_the_number_of_ranks_changes_only_the_rounding_whatever_the_ghosts(name,
     assert len(expected["measured"]) == 4
     for mine, theirs in zip(found["measured"], expected["measured"], strict=True):
         assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CUT_WHOLE)
+def test_one_process_has_the_bits_of_four_ranks_in_four_shares(name, on_ranks):
+    """And others in one share, or this would show nothing."""
+    expected, other = trained(RECIPES[name], Ranks(cut_into=4)), trained(RECIPES[name])
+    found = on_ranks["trained"][name]
+    for part, value in expected["model"].items():
+        assert torch.equal(found["model"][part], value), part
+    for place, of_parameter in expected["optimizer"].items():
+        assert torch.equal(found["optimizer"][place]["momentum_buffer"], of_parameter["momentum_buffer"])
+    assert found["measured"] == expected["measured"]
+    assert found["measured"] != other["measured"]
 
 
 def test_a_layer_over_several_processes_is_torchs_over_all_examples(on_ranks):
@@ -98,3 +119,34 @@ def test_numbers_that_do_not_fit_are_refused_with_those_that_do(size, ghost, ran
     with pytest.raises(UsageError) as refused:
         check_ranks(WholeBatch(size, ghost, True), ranks)
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("size", "ghost", "ranks", "shares", "said"),
+    [
+        (256, 32, 3, 6, "an update in 6 shares cannot be divided between 3 ranks: train it on 1 or 2 or 6"),
+        (256, 32, 2, 3, "an update in 3 shares cannot be divided between 2 ranks: train it on 1 or 3"),
+        (256, 32, 8, 4, "an update in 4 shares cannot be divided between 8 ranks: train it on 1 or 2 or 4"),
+        (256, 32, 1, 9, "a batch of 256 cannot be cut into 9 shares: it has 8 ghosts of 32"),
+        (
+            256,
+            None,
+            1,
+            2,
+            "a batch of 256 cannot be cut into 2 shares: batch norm computes its statistics over all 256 examples: "
+            "train with ghost batches",
+        ),
+    ],
+)
+def test_shares_that_do_not_fit_are_refused(size, ghost, ranks, shares, said):
+    with pytest.raises(UsageError) as refused:
+        check_division(WholeBatch(size, ghost, True), ranks, None, shares)
+    assert str(refused.value) == said
+
+
+def test_shares_that_fit():
+    """A power of two of ranks, or one share each; each rank then has the same number, of whole ghosts."""
+    for ranks, shares in [(1, 6), (2, 6), (6, 6), (4, 8), (1, 1), (3, 3)]:
+        check_division(WholeBatch(256, 32, True), ranks, None, shares)
+    check_division(WholeBatch(256, None, True), 4, None, 4)
+    check_division(WholeBatch(256, None, False), 1, None, 256)

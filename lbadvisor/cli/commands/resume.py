@@ -1,5 +1,6 @@
 """`lbadvisor resume`: resume a stored run by name or number."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ def resume(
         str | None, typer.Option("--device", help="auto, cpu or cuda. Default: where the run started.")
     ] = None,
     micro: options.Micro = None,
+    shares: options.Shares = None,
     measure: options.MeasureToo = None,
     allow_code: options.AllowCode = False,
     database: options.Database = None,
@@ -52,7 +54,7 @@ def resume(
         from lbadvisor.runs.workspace import Workspace
 
         asked = options.MachineOptions(device or found.environment.device, micro, data_dir)
-        machine = machine_of(asked, words, allow_code=allow_code)
+        machine = replace(machine_of(asked, words, allow_code=allow_code), shares=shares)
         recipe = found.recipe if measure is None else measuring(found.recipe, also_measured(measure))
         request = RunRequest(recipe, None, found.name, found.seed)
         train_to_the_end(Workspace(store, machine), request, display, dry_run=dry_run)

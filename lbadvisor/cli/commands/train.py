@@ -1,5 +1,6 @@
 """`lbadvisor train`: train a recipe as it is, or adapted to a larger batch; resumes a stopped run."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ def train(
     ] = None,
     seed: options.Seed = 0,
     machine: options.MachineOptions,
+    shares: options.Shares = None,
     database: options.Database = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")] = False,
     quiet: options.Quiet = False,
@@ -58,5 +60,5 @@ def train(
         from lbadvisor.runs.runner import RunRequest
         from lbadvisor.runs.workspace import Workspace
 
-        workspace = Workspace(store, machine_of(machine, words))
+        workspace = Workspace(store, replace(machine_of(machine, words), shares=shares))
         train_to_the_end(workspace, RunRequest(trained, plan, stored.name, seed), display, dry_run=dry_run)

@@ -91,6 +91,7 @@ def print_run(
         "CPU threads": run.threads,
         "micro-batches": None if run.micro_size is None else f"{run.micro_size} examples",
         "ranks": run.ranks,
+        "shares of an update": run.shares,
         "versions": f"lbadvisor {run.environment.lbadvisor_version}, torch {run.environment.torch_version}, "
         f"Python {run.environment.python_version}",
         "git": _git_text(run),

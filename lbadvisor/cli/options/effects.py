@@ -195,7 +195,8 @@ _TABLE: tuple[tuple[str, str, tuple[Need[Any], ...]], ...] = (
     # Of every command.
     (
         "",
-        "--db --device --dry-run --measure --name --out --quiet --recompute-statistics --seed --seeds --threads",
+        "--db --device --dry-run --measure --name --out --quiet --recompute-statistics --seed --seeds --shares "
+        "--threads",
         ALWAYS,
     ),
     ("", "--json --md --csv", (ONE_FORM,)),

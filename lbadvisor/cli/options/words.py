@@ -128,6 +128,16 @@ Threads = Annotated[
         help="CPU threads of new runs. Default: one per core, shared by the processes that train for this database.",
     ),
 ]
+Shares = Annotated[
+    int | None,
+    typer.Option(
+        "--shares",
+        metavar="N",
+        min=1,
+        max=65536,
+        help="Cut each update into N shares: 1, 2, 4 ... N ranks train it with the same bits. Default: one a rank.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Where = Annotated[
     list[str] | None,

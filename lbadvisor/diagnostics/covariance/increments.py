@@ -31,7 +31,7 @@ from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.precision import set_tf32
 from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState, is_finite
-from lbadvisor.training.update_batch import add_gradients, update_batch
+from lbadvisor.training.update_batch import add_gradients, connections_dropped, update_batch
 
 FEWEST_BATCHES = 8
 DEFAULT_TENTH = 1000
@@ -164,5 +164,6 @@ def drawn_gradients(state: TrainState, dataset: Dataset, sketch: Sketch, update:
         seed_torch(derived_seed(drawn.seed, "update", 0), state.interval.device)
         state.optimizer.zero_grad(set_to_none=True)
         slices = micro_slices(whole_batch(state.recipe, state.model), state.micro_size)
-        add_gradients(drawn, update_batch(drawn, dataset, 0), state.model, slices)
+        with connections_dropped(drawn):
+            add_gradients(drawn, update_batch(drawn, dataset, 0), state.model, slices)
         yield sketch.of([torch.zeros_like(p) if p.grad is None else p.grad for p in state.parameters])

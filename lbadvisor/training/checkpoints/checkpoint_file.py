@@ -48,7 +48,7 @@ class Header:
     the run's name; `milestones` are the updates of the schedule's milestones, as far as they are known; `sources` are
     the SHA-256 of the files that define the recipe's factories, by their names. These three, `training`, `micro_size`
     (examples) and `images` are None in checkpoints of earlier versions, which did not store them. `ranks`
-    is the number of processes that trained it together.
+    is the number of processes that trained it together, `shares` that of the shares of each update; None: one a rank.
     """
 
     recipe: str
@@ -65,6 +65,7 @@ class Header:
     milestones: tuple[Count, ...] | None = None
     sources: dict[str, str] | None = None
     ranks: Annotated[int, Field(ge=1, le=2**20)] = 1
+    shares: Annotated[int, Field(ge=1, le=2**20)] | None = None
 
 
 _HEADER = TypeAdapter(Header)
