@@ -37,9 +37,10 @@ def sums_ending_with(count: int) -> tuple[int, ...]:
     return (*others, last + 1)
 
 
-def are_spread(shares: int, ranks: int) -> bool:
-    """Whether so many ranks can have as many shares each, and sum them in the same order as one process does."""
-    return shares == ranks or (shares % ranks == 0 and ranks.bit_count() == 1)
+def ranks_for(shares: int) -> tuple[int, ...]:
+    """The numbers of ranks that can have as many shares each, and sum them in the same order as one process does."""
+    powers = (2**power for power in range(shares.bit_length()))
+    return tuple(sorted({shares, *(ranks for ranks in powers if shares % ranks == 0)}))
 
 
 def ranks_per_ghost(batch_size: int, ghost_batch_size: int, ranks: int) -> int:

@@ -26,7 +26,7 @@ COMMANDS = {
     "ladders": "List, show, rename and delete ladders.",
     "runs": "List, show, rename, prune, delete, import and export runs.",
     "models": "List the networks, and the data sets known by name.",
-    "db": "Locate, upgrade, check and query the database.",
+    "db": "Locate, upgrade, check, query and copy the database.",
     "schema": "Print the JSON Schema of a recipe.",
 }
 """The first paragraph of each command's help: a test holds the two together."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lbadvisor.batch_cuts import are_shared, are_spread, ghost_slices
+from lbadvisor.batch_cuts import are_shared, ghost_slices, ranks_for
 from lbadvisor.errors import UsageError
 from lbadvisor.running_statistics import RunningStatistics
 
@@ -105,12 +105,11 @@ def check_ranks(batch: WholeBatch, ranks: int) -> None:
 
 def check_shares(batch: WholeBatch, ranks: int, shares: int) -> None:
     """Raise `UsageError` if a batch cannot be cut into so many shares, or the ranks cannot have as many each."""
-    if not are_spread(shares, ranks):
-        most = max(number for number in range(1, shares + 1) if are_spread(shares, number) and number.bit_count() == 1)
-        fits = [str(2**power) for power in range(most.bit_length())] + [str(shares)] * (shares != most)
-        raise UsageError(
-            f"an update in {shares} shares cannot be divided between {ranks} ranks: train it on {' or '.join(fits)}"
-        )
+    if ranks not in ranks_for(shares):
+        *fewer, most = map(str, ranks_for(shares))
+        fitting = " or ".join(filter(None, (", ".join(fewer), most)))
+        cut = f"{shares} share{'s' * (shares > 1)}"
+        raise UsageError(f"an update in {cut} cannot be divided between {ranks} ranks: train it on {fitting}")
     if shares == ranks or is_cut_whole(batch, shares):
         return
     if batch.unit >= batch.size:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lbadvisor.batch_cuts import rank_shares, ranks_per_ghost
+from lbadvisor.batch_cuts import rank_shares, ranks_for, ranks_per_ghost
 from lbadvisor.errors import UsageError
 from lbadvisor.planning.batch_division import WholeBatch, check_division, micro_slices
 from lbadvisor.records.diagnosis import Diagnosis, Grid
@@ -131,6 +131,9 @@ def _sentences(plan: RankPlan) -> Iterator[str]:
         yield f"Batch norm spans the whole batch, so all ranks wait for one another {AT_EACH}."
     elif plan.ranks_per_ghost > 1:
         yield f"Each ghost spans {plan.ranks_per_ghost:,} ranks, which wait for one another {AT_EACH}."
+    elif plan.ranks > 1:
+        fitting = _listed(ranks_for(plan.ranks))
+        yield f"`train --shares {plan.ranks}` gives the same bits on {fitting} ranks."
     passes = max(len(share.micro_batches) for share in plan.shares)
     if passes > 1:
         once = " and are summed over the ranks once, in the last" if plan.ranks > 1 else ""
@@ -155,7 +158,8 @@ def _of_uneven(plan: RankPlan, largest: int) -> str:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    return " or ".join(f"{number:,}" for number in numbers)
+    *others, last = (f"{number:,}" for number in numbers)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _s(count: int) -> str:

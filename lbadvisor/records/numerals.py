@@ -35,6 +35,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+def size_text(size_bytes: int) -> str:
+    """Bytes in a readable unit."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+
+
 def duration_text(seconds: float) -> str:
     """Seconds in a readable unit."""
     if seconds < 1:

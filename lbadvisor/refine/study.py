@@ -17,6 +17,7 @@ import filelock
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import BaseModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lbadvisor.errors import StoreError
@@ -35,6 +36,8 @@ FAILED = "failed"
 """The one that stores when the evaluation of a trial that is still running last failed, in seconds since 1970."""
 PRUNES_AFTER_TRIALS = 3
 LATER = datetime.max.replace(tzinfo=UTC)
+TABLES_OF_STUDIES = BaseModel.metadata
+"""SQLAlchemy's description of Optuna's tables."""
 WITHOUT_END = -1.0
 """Seconds for which a lock is tried."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor.batch_cuts import are_spread
+from lbadvisor.batch_cuts import ranks_for
 from lbadvisor.errors import InTrainingError, StoreError
 from lbadvisor.planning.batch_division import check_division, is_cut_whole
 from lbadvisor.planning.plan import Plan, plan_json
@@ -213,39 +213,34 @@ def _share_notes(machine: Machine, state: TrainState, header: Header | None) -> 
     shares = machine.shares or (None if before is None else _shares_kept(ranks.size, state, before)) or ranks.size
     state.ranks = replace(ranks, cut_into=shares)
     notes = list(filter(None, [_how_divided(ranks.size, shares), spanning_note(state)]))
-    if header is None or (header.ranks, before) == (ranks.size, shares):
+    if header is None or before is None or (header.ranks, before) == (ranks.size, shares):
         return False, notes
     if machine.threads is not None:
         state.threads = machine.threads
     elif header.threads > most_threads(ranks):
         state.threads = threads_of(state.parameters, ranks)
-    notes.append(f"saved by {_counted(header.ranks, 'rank')}, resumed by {ranks.size}")
-    on_cpu = state.interval.device.type == "cpu"
+    saved, on_cpu = f"saved by {_in_shares(header.ranks, before)}, resumed", state.interval.device.type == "cpu"
     if shares != before or (on_cpu and state.threads != header.threads):
-        notes[-1] += ": equal up to rounding, not bit for bit"
-        return True, notes
-    notes[-1] += f" in the same {_counted(shares, 'share')}"
-    notes[-1] += (
-        f", on {_counted(state.threads, 'CPU thread')} each as before: bit for bit" if on_cpu else ": bit for bit"
-    )
-    return False, notes
+        return True, [*notes, f"{saved} by {_in_shares(ranks.size, shares)}: equal up to rounding, not bit for bit"]
+    threads = f", on {_counted(state.threads, 'CPU thread')} each as before" if on_cpu else ""
+    return False, [*notes, f"{saved} by {_counted(ranks.size, 'rank')} in the same shares{threads}: bit for bit"]
 
 
 def _shares_kept(ranks: int, state: TrainState, before: int) -> int | None:
     """The shares of each update so far, if these ranks can train them."""
-    fits = are_spread(before, ranks) and (
-        before == ranks or is_cut_whole(whole_batch(state.recipe, state.model), before)
-    )
-    return before if fits else None
+    batch = whole_batch(state.recipe, state.model)
+    return before if ranks in ranks_for(before) and (before == ranks or is_cut_whole(batch, before)) else None
 
 
 def _how_divided(ranks: int, shares: int) -> str | None:
-    if ranks == shares == 1:
-        return None
     if ranks == 1:
-        return f"each update is computed in {shares} shares, one after the other"
+        return f"each update is computed in {shares} shares, one after the other" if shares > 1 else None
     each = "a share" if shares == ranks else f"{shares // ranks} of {shares} shares"
     return f"{ranks} ranks train it, each {each} of every update"
+
+
+def _in_shares(ranks: int, shares: int) -> str:
+    return _counted(ranks, "rank") + (f" in {_counted(shares, 'share')}" if shares != ranks else "")
 
 
 def _counted(count: int, what: str) -> str:

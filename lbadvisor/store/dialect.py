@@ -90,6 +90,12 @@ class Dialect(Protocol):
     def insert(self, table: Table, /) -> Any:
         """SQLAlchemy's insert of the dialect, which knows what to do on a conflict."""
 
+    def last_number(self, connection: Connection, table: Table, /) -> int:
+        """The last number that a row of the table got, also if it was deleted and no other will get it; 0 if none."""
+
+    def continue_after(self, connection: Connection, table: Table, number: int, /) -> None:
+        """Let the table, to which numbered rows were copied, number the next one as if `number` had been the last."""
+
     def json_field(self, column: str, field: str, kind: Literal["TEXT", "BIGINT", "DOUBLE PRECISION"], /) -> str:
         """SQL of a field, as `batch.size`, of a column that holds JSON."""
 

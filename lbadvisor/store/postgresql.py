@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import filelock
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, event, inspect
 from sqlalchemy.dialects.postgresql import insert as insert  # of the dialect: one of its functions
 from sqlalchemy.exc import DBAPIError
 
@@ -261,6 +261,20 @@ def is_locked(connection: Connection, run_number: int) -> bool:
 def has_table(connection: Connection, name: str) -> bool:
     """Whether there is a table of that name."""
     return inspect(connection).has_table(name)
+
+
+def last_number(connection: Connection, table: Table) -> int:
+    """The last number that the table's sequence gave."""
+    return connection.exec_driver_sql(f"SELECT pg_sequence_last_value({_sequence(table)})").scalar() or 0
+
+
+def continue_after(connection: Connection, table: Table, number: int) -> None:
+    """Set the table's sequence, which does not notice rows that come with a number."""
+    connection.exec_driver_sql(f"SELECT setval({_sequence(table)}, {number + 1}, false)")
+
+
+def _sequence(table: Table) -> str:
+    return f"pg_get_serial_sequence('{table.name}', '{table.primary_key.columns[0].name}')"
 
 
 def faults(connection: Connection) -> list[str]:

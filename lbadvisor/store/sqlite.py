@@ -21,6 +21,7 @@ from sqlalchemy import (
     Engine,
     QueuePool,
     StaticPool,
+    Table,
     create_engine,
     event,
 )
@@ -233,6 +234,20 @@ def has_table(connection: Connection, name: str) -> bool:
     """Whether there is a table of that name."""
     named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return connection.exec_driver_sql(named, (name,)).first() is not None
+
+
+def last_number(connection: Connection, table: Table) -> int:
+    """The last number that a row of the table got; one that was deleted counts if the table never reuses numbers."""
+    given = "SELECT seq AS number FROM sqlite_sequence WHERE name = ?"
+    query = f"SELECT max(number) FROM ({given} UNION SELECT max(rowid) FROM {table.name})"
+    return connection.exec_driver_sql(query, (table.name,)).scalar() or 0
+
+
+def continue_after(connection: Connection, table: Table, number: int) -> None:
+    """Let a table that never reuses numbers continue after `number`."""
+    if table.dialect_options["sqlite"]["autoincrement"]:
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table.name,))
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (table.name, number))
 
 
 def definitions(connection: Connection) -> list[str]:

@@ -77,14 +77,14 @@ class Store:
     def __init__(self, database: OpenDatabase) -> None:
         self.address = database.address
         self.outage = database.outage
-        self._database, self._reading, self._writing = database, database.reading, database.writing
+        self.database, self._reading, self._writing = database, database.reading, database.writing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self._database,)
+        return Store, (self.database,)
 
     def make(self) -> None:
         """Make the tables now, and a file and its folders, if they are missing and the store may."""
-        self._database.make()
+        self.database.make()
 
     def checkpoint_folder(self, run: Run) -> Path:
         """Where the checkpoints of one of its runs lie."""
@@ -101,7 +101,7 @@ class Store:
 
     def lock(self, run: Run) -> None:
         """Acquire the database's own lock of the run, if it has any. Raises `InTrainingError`."""
-        self._database.lock(run)
+        self.database.lock(run)
 
     @contextmanager
     def locked(self, run: Run) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Store:
         try:
             yield
         finally:
-            self._database.unlock(run)
+            self.database.unlock(run)
 
     def named_lock(self, name: str, seconds: float) -> NamedLock:
         """A lock of that name, acquired for as long as the process lives; it tries for `seconds`, without end if -1."""
@@ -123,7 +123,7 @@ class Store:
 
     def close(self) -> None:
         """Close the database."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self

@@ -120,10 +120,17 @@ main()
             2,
             1,
             2,
-            "saved by 2 ranks, resumed by 1 in the same 2 shares, on 1 CPU thread each as before: bit for bit",
+            "saved by 2 ranks, resumed by 1 rank in the same shares, on 1 CPU thread each as before: bit for bit",
         ),
-        (4, 1, 2, 1, "saved by 1 rank, resumed by 2 in the same 4 shares, on 1 CPU thread each as before: bit for bit"),
-        (None, 1, 2, 1, "saved by 1 rank, resumed by 2: equal up to rounding, not bit for bit"),
+        (
+            4,
+            1,
+            2,
+            1,
+            "saved by 1 rank in 4 shares, resumed by 2 ranks in the same shares, on 1 CPU thread each as before: "
+            "bit for bit",
+        ),
+        (None, 1, 2, 1, "saved by 1 rank, resumed by 2 ranks: equal up to rounding, not bit for bit"),
     ],
 )
 def test_a_run_stopped_on_some_ranks_is_resumed_on_another_number(shares, first, second, straight, note, tmp_path):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from lbadvisor.cli.commands.db_copy import copy
 from lbadvisor.cli.display.console import print_json, say, stderr, stdout
 from lbadvisor.cli.options.command import command
 from lbadvisor.cli.options.words import AsCsv, AsJson, Database
@@ -14,7 +15,7 @@ from lbadvisor.records.numerals import ABSENT
 from lbadvisor.runs.databases import DatabaseAddress, address_of, opened
 
 db = typer.Typer(
-    name="db", add_completion=False, no_args_is_help=True, help="Locate, upgrade, check and query the database."
+    name="db", add_completion=False, no_args_is_help=True, help="Locate, upgrade, check, query and copy the database."
 )
 
 
@@ -119,6 +120,9 @@ def query(
         # The first column matters most to the user.
         columns = (Heading(name, "name", rank=place) for place, name in enumerate(answer.columns))
         print_table(stdout(), Table(tuple(columns), tuple(tuple(map(_cell_text, row)) for row in answer.rows)))
+
+
+db.command("copy")(copy)
 
 
 def _cell_text(cell: object) -> str:

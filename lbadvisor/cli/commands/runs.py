@@ -15,6 +15,7 @@ from lbadvisor.cli.options.command_line import Words
 from lbadvisor.cli.options.effects import TrainedOn, refuse_without_effect
 from lbadvisor.cli.options.places import allowed_code
 from lbadvisor.errors import UsageError
+from lbadvisor.records.numerals import size_text
 from lbadvisor.records.run import RunStatus
 from lbadvisor.runs.databases import database_file, opened
 
@@ -196,8 +197,8 @@ def prune(
             if run.status is not RunStatus.COMPLETE:
                 kept = f"{run.name} is {run.status}, not complete: its checkpoints are kept"
                 say(stderr(), escape(kept))
-        size = _size_text(sum(sizes[run.number] for run in complete))
-        listed = ", ".join(f"{run.name} ({_size_text(sizes[run.number])})" for run in complete)
+        size = size_text(sum(sizes[run.number] for run in complete))
+        listed = ", ".join(f"{run.name} ({size_text(sizes[run.number])})" for run in complete)
         if not complete:
             say(stdout(), "nothing to prune: no complete run has checkpoints")
         elif dry_run:
@@ -207,7 +208,7 @@ def prune(
             confirm(f"Delete the checkpoints of {listed}, {size} in all?", yes=yes)
             freed = sum(prune_run(store, run) for run in complete)
             pruned = ", ".join(run.name for run in complete)
-            said = f"pruned {pruned}: {_size_text(freed)} freed, the results are kept"
+            said = f"pruned {pruned}: {size_text(freed)} freed, the results are kept"
             say(stderr(), escape(said))
 
 
@@ -254,14 +255,10 @@ def export_weights(
         say(stderr(), escape(f"note {note}"))
     said = (
         f"wrote {out}: {found.name}, {weights.which} weights of update {weights.update} of "
-        f"{found.at_most}{found.updates}, {len(weights.tensors)} tensors, {_size_text(out.stat().st_size)}"
+        f"{found.at_most}{found.updates}, {len(weights.tensors)} tensors, {size_text(out.stat().st_size)}"
     )
     say(stderr(), escape(said))
 
 
 runs.command("export")(export)
 runs.command("import")(import_run)
-
-
-def _size_text(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
