@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import optuna
+import pytest
 from raw_sql import raw_sql
 
+from lbadvisor.errors import InTrainingError
 from lbadvisor.refine.refinement import Outcome
 from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import Busy, SharedStudy
@@ -67,5 +69,9 @@ def test_a_trial_is_held_by_one_machine_and_free_when_its_connection_is_gone(
             taken = other.claim(1, lambda *_: (0.75,))
             assert (taken.number, taken.point, taken.taken_over) == (0, (0.25,), True)
             other.tell(taken, Outcome((1.0,)))
+            # What the first one does with it meanwhile, or with what it has looked up before, changes nothing.
+            with pytest.raises(InTrainingError, match="another process has ended the trial"):
+                one.is_hopeless(held, 50, 3.0)
+            one.fail(held)
             one.tell(held, Outcome((2.0,)))
             assert [trial.value for trial in one.trials()] == [1.0]
