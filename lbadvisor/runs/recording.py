@@ -129,6 +129,7 @@ class _Recording:
         self._store, self._run, self._state, self._folder = store, run, state, folder
         self._images = images
         self._pending: list[Measured] = []
+        self._is_shortened = False
         self._flushed = time.monotonic()
         self._save_due = self._flushed + run.recipe.checkpoints.every_seconds
         self._loss_due = self._retry_due = self._flushed
@@ -142,13 +143,12 @@ class _Recording:
             raise self._diverged(f"its loss is {loss}")
 
     def shorten(self) -> str | None:
-        """If a milestone came early, store the run's new length; returns a note about it."""
+        """If a milestone came early, the run's new length is due to be stored; returns a note about it."""
         updates, update = self._state.last_update, self._state.update
         earlier = self._run.updates - updates
         if not earlier:
             return None
-        self._run = replace(self._run, updates=updates)
-        self._store.set_updates(self._run.number, updates)
+        self._run, self._is_shortened = replace(self._run, updates=updates), True
         latest = " at the latest" if has_more(self._run.recipe, self._state.milestones, update) else ""
         return (
             f"the weight distance brought a milestone of {self._run.name} forward by {earlier} updates, to {update}: "
@@ -167,7 +167,7 @@ class _Recording:
         """Store and save what is due; if the database does not answer, it stays due, and training goes on."""
         now = time.monotonic()
         saves, flushes = now >= self._save_due, self._pending and now - self._flushed >= FLUSH_SECONDS
-        if now < self._retry_due or not (saves or flushes):
+        if now < self._retry_due or not (saves or flushes or self._is_shortened):
             return
         try:
             with self._store.outage.put_off() if len(self._pending) < MOST_PENDING else contextlib.nullcontext():
@@ -219,6 +219,9 @@ class _Recording:
         self._store.record(self._run.number, [one.measurement for one in self._pending], readings)
         self._pending.clear()
         self._flushed = time.monotonic()
+        if self._is_shortened:
+            self._store.set_updates(self._run.number, self._run.updates)
+            self._is_shortened = False
 
     def _diverged(self, what: str) -> DivergedError:
         kept = "" if self.saved_update is None else f"; the earlier state, of update {self.saved_update}, is kept"

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ def meeting_store(rank: int) -> TCPStore:
             agent.set(_PORT, str(own.port))
             return own
         latest = time.monotonic() + MEETING_SECONDS
-        while not _answers(host, found := int(agent.get(_PORT))) and time.monotonic() < latest:
+        while not _listens(host, found := int(agent.get(_PORT))) and time.monotonic() < latest:
             time.sleep(0.1)
         return TCPStore(host, found, is_master=False)
     except dist.DistError as error:
@@ -48,7 +49,7 @@ def meeting_store(rank: int) -> TCPStore:
         raise RankError(f"rank {rank} met no others at {host}:{port} ({said}): start all of them again") from error
 
 
-def _answers(host: str, port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:
@@ -59,17 +60,31 @@ def _answers(host: str, port: int) -> bool:
 def missing_ranks(store: TCPStore, rank: int, size: int) -> list[int]:
     """The ranks that do not say in time that they lost another one, as this one does."""
     left: set[int] = set()
-    if not _answers(store.host, store.port):
-        return [0]
+
+    def call() -> None:
+        store.set(f"rank {rank} is left", "")
+        time.sleep(ROLL_CALL_SECONDS)
+        left.update(other for other in range(size) if store.check([f"rank {other} is left"]))
+
+    return sorted({*range(size)} - left) if _is_answered(store, call) else [0]
+
+
+def answers(store: TCPStore) -> bool:
+    """Whether the process of rank 0, which keeps the store, lives and is not stopped; it may be busy."""
+    return _is_answered(store, lambda: store.check([_PORT]))
+
+
+def _is_answered(store: TCPStore, ask: Callable[[], object]) -> bool:
+    answered = threading.Event()
 
     def call() -> None:
         with contextlib.suppress(dist.DistError):
-            store.set(f"rank {rank} is left", "")
-            time.sleep(ROLL_CALL_SECONDS)
-            left.update(other for other in range(size) if store.check([f"rank {other} is left"]))
+            ask()
+            answered.set()
 
-    # The store is rank 0's: if that hangs, whoever asks it waits for ever, whatever the store's timeout.
-    calling = threading.Thread(target=call, daemon=True)
-    calling.start()
-    calling.join(2 * ROLL_CALL_SECONDS)
-    return sorted({*range(size)} - left) if left else [0]
+    # If rank 0 hangs, whoever asks waits for ever, whatever the store's timeout.
+    if _listens(store.host, store.port):
+        calling = threading.Thread(target=call, daemon=True)
+        calling.start()
+        calling.join(2 * ROLL_CALL_SECONDS)
+    return answered.is_set()

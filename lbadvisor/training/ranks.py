@@ -18,10 +18,13 @@ from torch import Tensor
 
 from lbadvisor.batch_cuts import EVERYTHING, share_of
 from lbadvisor.errors import RankError, UsageError
-from lbadvisor.training.meeting_store import meeting_store, missing_ranks
+from lbadvisor.training.meeting_store import answers, meeting_store, missing_ranks
 
 TIMEOUT_SECONDS = 600
 """How long a rank waits for another within an update, unless LBADVISOR_RANK_TIMEOUT says otherwise."""
+
+_TIMED_OUT = "Operation timed out!"
+"""What torch 2.14 says (torch/csrc/distributed/c10d/Work.cpp) if it waited for a result that may still come."""
 
 PATIENCE = timedelta(days=365)
 """How long it waits to be told of a training: rank 0 may prepare data, or wait for others to train."""
@@ -95,8 +98,28 @@ class Ranks:
             return _subgroup(each)
 
     def decided(self, yes: bool) -> bool:
-        """What rank 0 decides. All ranks ask at the same moments, and what the others say does not count."""
-        return bool(self.total(torch.tensor(int(yes and self.is_first)))) if self.are_several else yes
+        """What rank 0 decides. All ranks ask at the same moments, and what the others say does not count.
+
+        Before it decides, rank 0 may save, or wait for a database: the others wait as long as its process answers.
+        """
+        if not self.are_several:
+            return yes
+        decision = torch.tensor(int(yes))
+        # Not a broadcast, in which a rank may hear it from another one than rank 0.
+        told = [decision] * self.size if self.is_first else None
+        with naming_lost_ranks():
+            hearing: Any = dist.scatter(decision, told, 0, self.briefing, async_op=True)
+            while True:
+                try:
+                    hearing.wait(timedelta(seconds=_timeout()))
+                    return bool(decision)
+                except RuntimeError as error:
+                    if str(error) != _TIMED_OUT:
+                        raise
+                if not answers(self.store):
+                    # A process waits for what it hears as it ends, unless another receive in the group has failed.
+                    failing: Any = dist.irecv(decision, 0, self.briefing)
+                    failing.wait(timedelta(milliseconds=1))
 
     def tell(self, briefing: object) -> None:
         """Tell the others, who are `told` of it, what to do: an exit code ends them."""

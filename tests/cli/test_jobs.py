@@ -56,6 +56,30 @@ def test_a_ladder_by_two_jobs_has_the_same_table_and_bits_as_in_turn(place):
         assert place.run(*SHORT, "--db", "turn.db", form)[1] == place.run(*SHORT, "--db", "jobs.db", form)[1]
 
 
+LADDERS = {
+    "a sweep": (("--to", "64,256", "--arms", "sb,ra"), 6, "Error and gap against the batch size"),
+    "by distance": (("--to", "256", "--arms", "sb,distance"), 4, "By weight distance, distance made"),
+}
+
+
+@pytest.mark.parametrize(("words", "runs", "told"), LADDERS.values(), ids=LADDERS.keys())
+def test_a_ladder_whose_runs_depend_on_one_another_is_the_same_by_two_jobs(place, words, runs, told):
+    """The baseline's runs are shared by all target batch sizes; the arm by distance follows the first of them."""
+    ladder = ("ladder", DIGITS, *words, "--schedule-scale", "0.2", "--seeds", "2", "--threads", "1")
+    code, turn, err = place.run(*ladder, "--db", "turn.db")
+    assert code == 0, err
+    code, jobs, err = place.run(*ladder, "--db", "jobs.db", "--jobs", "2")
+    assert code == 0, err
+    assert jobs == turn
+    assert told in jobs
+    names = stored(place, "turn.db").keys()
+    assert len(names) == runs
+    in_turn = bits(place, names)
+    assert stored(place, "jobs.db").keys() == names
+    assert {run.resumes for run in place.runs()} == {0}
+    assert bits(place, names) == in_turn
+
+
 def children(pid):
     """The processes that a process started and that still run."""
     found = []
@@ -218,6 +242,22 @@ def test_a_refinement_by_two_jobs_has_as_many_trials_and_measures_the_test_set_o
     code, again, err = place.run(*words, "--jobs", "2", "--json")
     assert (code, again) == (0, out), err
     assert "jobs at once" not in err
+
+
+def test_trials_that_two_jobs_stop_early_are_told_as_such(place):
+    """Which ones are stopped depends on what has ended by then, but not how many there are, or that all have an end."""
+    words = ("refine", DIGITS, "--to", "256", "--schedule-scale", "0.2", "--trials", "6", "--prune", "--metric", "loss")
+    words += ("--range", "-2", "2", "--set", "measurements.evaluate_every_updates=4")
+    code, out, err = place.run(*words, "--jobs", "2", "--json")
+    assert code == 0, err
+    trials = json.loads(out)["trials"]
+    assert [trial["number"] for trial in trials] == list(range(6))
+    pruned = {name: trial["outcome"]["pruned"] for trial in trials for name in trial["outcome"]["runs"]}
+    # Three must be complete before one is stopped; of the others, the exponents -2 and 2 are hopeless.
+    assert 1 <= sum(pruned.values()) <= 3
+    assert {run.name: run.status is RunStatus.STOPPED for run in place.runs()} == pruned
+    assert len(re.findall(r"^trial \d: loss \S+, stopped early$", err, flags=re.M)) == sum(pruned.values())
+    assert place.run(*words, "--jobs", "2", "--json")[:2] == (0, out)
 
 
 def test_a_dry_run_says_how_the_work_is_divided(place):

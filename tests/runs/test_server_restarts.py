@@ -16,8 +16,9 @@ from lbadvisor.errors import InTrainingError
 from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import RunStatus
+from lbadvisor.runs.on_ranks import places_here
 from lbadvisor.runs.recorder import record
-from lbadvisor.runs.runner import RunRequest, Started, train_run
+from lbadvisor.runs.runner import Progress, RunRequest, Started, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.training.machine import Machine
@@ -92,6 +93,39 @@ def test_a_run_whose_server_restarts_twice_ends_as_one_on_a_file(server, databas
     assert (process.returncode, other.wait(200)) == (0, 0), said
     assert results(database) == results(straight)
     assert said.count("trying again, nothing is lost") == said.count("note the database answers again, after") == 2
+
+
+def on_two_ranks(forked, monkeypatch, *words, held_at=None):
+    """The processes of the command line; rank 0 is held."""
+    processes = []
+    for place in places_here(2):
+        with monkeypatch.context() as environment:
+            for name, value in place.items():
+                environment.setenv(name, value)
+            processes.append(forked(*words, held_at=held_at, threads=1))
+    return processes
+
+
+def test_two_ranks_whose_server_is_down_when_their_run_is_stopped_and_when_it_ends_lose_nothing(
+    server, database, forked, monkeypatch, tmp_path
+):
+    """Rank 0 waits for the server for longer than a rank waits for another; the other one waits as well."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "3")
+    words, straight = ("train", DIGITS, "--schedule-scale", "0.3", "--db"), tmp_path / "straight.db"
+    for update, is_stopped in ((30, True), (60, False)):
+        first, second = on_two_ranks(forked, monkeypatch, *words, database, held_at=update)
+        first.wait_until_held()
+        server.stop()
+        if is_stopped:
+            first.send_signal(signal.SIGTERM)
+        first.go_on()
+        said = first.says("trying again, nothing is lost")
+        time.sleep(4)
+        server.start()
+        said += first.communicate(timeout=200)[1]
+        assert (first.returncode, second.wait(200)) == (75 * is_stopped,) * 2, said
+    assert [process.wait(200) for process in on_two_ranks(forked, monkeypatch, *words, str(straight))] == [0, 0]
+    assert results(database) == results(straight)
 
 
 def test_two_processes_share_a_ladder_whose_server_restarts_thrice(server, database, forked, tmp_path):
@@ -184,6 +218,27 @@ def test_a_run_that_another_process_took_while_the_server_restarted_stops(server
             assert other.measurements(run.number) == []
             assert other.run("taken").status is RunStatus.RUNNING
             assert list(other.checkpoint_folder(run).iterdir()) == checkpoints
+
+
+def test_a_milestone_that_comes_early_while_the_server_is_down_does_not_stop_the_run(server, database, monkeypatch):
+    """Its 40 updates become 24 after the fourth; the server is back at the tenth."""
+    monkeypatch.setenv("LBADVISOR_DB_WAIT", "3")
+    drop = "schedule.milestones=[{update=20,lr_factor=0.1,distance=0.5}]"
+    words = ("schedule.updates=40", "schedule.distance_every_updates=4", drop, "measurements.every_updates=1")
+    recipe = in_updates(load_recipe(Path(DIGITS), words))
+    with Workspace.open(database, Machine(torch.device("cpu"), Path())) as workspace:
+        events = train_run(workspace, RunRequest(recipe, None, "early", 0))
+        for event in events:
+            match event:
+                case Progress(update=2):
+                    server.stop()
+                case Progress(update=4, updates=updates, note=note):
+                    assert (updates, "forward by 16 updates, to 4" in note) == (24, True)
+                case Progress(update=10):
+                    server.start()
+        run = workspace.store.run("early")
+        assert (run.status, run.updates, run.ended_because) == (RunStatus.COMPLETE, 24, "all 24 updates made")
+        assert [m.update for m in workspace.store.measurements(run.number)] == list(range(1, 25))
 
 
 def test_a_loop_of_its_own_logs_on_while_the_server_is_down(server, database, caplog):

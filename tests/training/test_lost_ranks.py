@@ -106,6 +106,33 @@ def test_the_others_say_which_rank_they_lost(sent, victim, tmp_path, monkeypatch
         assert "lost rank 1" in run.ended_because
 
 
+DECIDES = """
+import os, signal, sys, time
+from lbadvisor.errors import RankError
+from lbadvisor.training.ranks import joined
+def decide():
+    with joined() as ranks:
+        ranks.wait()
+        if ranks.is_first:
+            time.sleep(4) if sys.argv[1] == "busy" else os.kill(os.getpid(), signal.SIGSTOP)
+        print(ranks.decided(ranks.is_first))
+        ranks.wait()
+try:
+    decide()
+except RankError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("rank_0", ["busy", "stopped"])
+def test_a_rank_0_that_is_busy_before_it_decides_is_waited_for_and_one_that_is_stopped_is_not(rank_0, monkeypatch):
+    """Busy for four times as long as a rank waits for another."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "1")
+    with started(2, rank_0, program=("-c", DECIDES)) as processes:
+        said, _ = processes[1].communicate(timeout=60)
+    assert (said == "True\n") if rank_0 == "busy" else ("lost rank 0, which did not answer for 1 s" in said), said
+
+
 def test_a_signal_to_torchrun_saves(tmp_path):
     database = tmp_path / "runs.db"
     with under_torchrun(2, *LONG, "--db", str(database), restarts=3) as process:
