@@ -15,7 +15,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
-from ranks_of import ranks_under, run_on, saved, under_torchrun, update_of_run, wait_until
+from ranks_of import ranks_under, run_on, saved, started, under_torchrun, update_of_run, wait_until
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from lbadvisor.cli.app import main
@@ -114,7 +114,7 @@ def decide():
     with joined() as ranks:
         ranks.wait()
         if ranks.is_first:
-            time.sleep(4) if sys.argv[1] == "busy" else os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(6) if sys.argv[1] == "busy" else os.kill(os.getpid(), signal.SIGSTOP)
         print(ranks.decided(ranks.is_first))
         ranks.wait()
 try:
@@ -126,11 +126,11 @@ except RankError as error:
 
 @pytest.mark.parametrize("rank_0", ["busy", "stopped"])
 def test_a_rank_0_that_is_busy_before_it_decides_is_waited_for_and_one_that_is_stopped_is_not(rank_0, monkeypatch):
-    """Busy for four times as long as a rank waits for another."""
-    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "1")
+    """Busy for longer than a rank waits for another, which is long enough for both to begin on a loaded machine."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "4")
     with started(2, rank_0, program=("-c", DECIDES)) as processes:
-        said, _ = processes[1].communicate(timeout=60)
-    assert (said == "True\n") if rank_0 == "busy" else ("lost rank 0, which did not answer for 1 s" in said), said
+        said, _ = processes[1].communicate(timeout=300)
+    assert (said == "True\n") if rank_0 == "busy" else ("lost rank 0, which did not answer for 4 s" in said), said
 
 
 def test_a_signal_to_torchrun_saves(tmp_path):
