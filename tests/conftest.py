@@ -7,11 +7,12 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +31,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--kills N`: how many runs tests/runs/test_kills.py kills."""
     parser.addoption("--kills", type=int, default=10, metavar="N", help="runs that tests/runs/test_kills.py kills")
+
+
+LONGEST = ("test_readme.py", "test_ray.py", "test_lost_ranks.py", "test_ranks.py", "test_stranger.py", "test_jobs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take longest: whatever starts last keeps one worker busy and the others idle."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_runtest_setup() -> None:
@@ -115,10 +124,10 @@ lbadvisor.runs.recording.SAVING_SHARE = saving_share
 def train_as_told(state, dataset):
     global held_at
     for measured in train(state, dataset):
-        yield measured
-        if state.update == held_at:
+        while state.update == held_at:
             gate.send(state.update)
             held_at = gate.recv()
+        yield measured
 lbadvisor.runs.recording.train = train_as_told
 sys.argv = ["lbadvisor", *words]
 main()
@@ -139,23 +148,22 @@ class ForkedProcess:
     """`lbadvisor WORDS` as a process of its own, with the methods of `subprocess.Popen`.
 
     It is forked from one that has imported the program and done nothing else: what it saves is the seconds that
-    importing torch takes. Saving may take `saving_share` of its time; torch has so many `threads`, 0 for its default.
-    A run that has made the update `held_at` waits there, until it is told to `go_on`.
+    importing torch takes. It has this process's environment, with `environment` in it. Saving may take `saving_share`
+    of its time; torch has so many `threads`, 0 for its default. A run that has made the update `held_at` waits before
+    anybody hears of it, until it is told to `go_on`.
     """
 
     def __init__(
         self,
         context: ForkServerContext,
         words: tuple[str, ...],
-        *,
-        saving_share: float,
-        threads: int,
-        held_at: int | None,
+        environment: Mapping[str, str],
+        **settings: float | None,
     ) -> None:
         readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
         self._gate, gate = context.Pipe()
-        names = {"words": words, "saving_share": saving_share, "threads": threads, "held_at": held_at, "gate": gate}
-        names |= {"environment": dict(os.environ), "pipes": writers}
+        names = {"words": words, "environment": os.environ | environment, "pipes": writers, "gate": gate}
+        names |= {"saving_share": 0.01, "threads": 0, "held_at": None} | settings
         self._process = context.Process(target=exec, args=(PROGRAM, names))
         self._process.start()
         self.stdout, self.stderr = (os.fdopen(os.dup(reader.fileno()), encoding="utf-8") for reader in readers)
@@ -163,7 +171,7 @@ class ForkedProcess:
             end.close()
 
     def wait_until_held(self) -> None:
-        """Returns once it waits behind the update at which it is held."""
+        """Returns once it has made the update at which it is held, and waits."""
         assert self._gate.poll(LONG), "it never came to the update at which it is held"
         try:
             self._gate.recv()
@@ -171,7 +179,10 @@ class ForkedProcess:
             pytest.fail(f"it ended before it was held: {self.communicate(LONG)}")
 
     def go_on(self, to: int | None = None) -> None:
-        """Let it train on; up to the update `to`, where it is held again: returns once it is."""
+        """Let it train on; up to the update `to` of this run or a later one: returns once it is held there.
+
+        Where it already is, it has heard every signal that was sent before.
+        """
         self._gate.send(to)
         if to is not None:
             self.wait_until_held()
@@ -252,8 +263,8 @@ def forked(forkserver: ForkServerContext) -> Iterator[Callable[..., ForkedProces
     """Starts a `ForkedProcess`; what still lives at the end of the test is killed."""
     processes = []
 
-    def start(*words: str, saving_share: float = 0.01, threads: int = 0, held_at: int | None = None) -> ForkedProcess:
-        processes.append(ForkedProcess(forkserver, words, saving_share=saving_share, threads=threads, held_at=held_at))
+    def start(*words: str, environment: Mapping[str, str] = MappingProxyType({}), **settings: Any) -> ForkedProcess:
+        processes.append(ForkedProcess(forkserver, words, environment, **settings))
         return processes[-1]
 
     yield start

@@ -45,7 +45,7 @@ def started(
 def run_on(ranks: int, *words: str, **more: Any) -> list[tuple[int, str, str]]:
     """The exit code, output and messages of each rank."""
     with started(ranks, *words, **more) as processes:
-        spoken = [process.communicate(timeout=120) for process in processes]
+        spoken = [process.communicate(timeout=300) for process in processes]
         return [(process.returncode, out, err) for process, (out, err) in zip(processes, spoken, strict=True)]
 
 
@@ -87,7 +87,7 @@ def ranks_under(torchrun: subprocess.Popen[str]) -> dict[int, int]:
     return found
 
 
-def wait_until(has_come: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(has_come: Callable[[], object], seconds: float = 300) -> None:
     """Wait for it; a test in which it does not come has failed."""
     latest = time.monotonic() + seconds
     while not has_come():

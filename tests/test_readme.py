@@ -46,16 +46,12 @@ def run(tmp_path, monkeypatch, capsys):
     return invoke
 
 
-def test_every_command_of_the_readme_runs_in_its_order(run):
-    assert len(COMMANDS) >= 8
-    for command in COMMANDS:
-        run(command)
-
-
-def test_the_first_command_prints_what_the_readme_shows(run):
+def test_every_command_of_the_readme_runs_in_its_order_and_the_first_prints_what_it_shows(run):
     """The form to the letter; the numbers differ between processors, what they show does not."""
+    assert len(COMMANDS) >= 8
     command, *shown = BLOCKS[0][1].splitlines()
-    printed = run(command.removeprefix("$ "), only_stdout=True)
+    assert command == f"$ {COMMANDS[0]}"
+    printed, *_ = [run(command, only_stdout=True) for command in COMMANDS]
     for lines in (printed, shown):
         header, *arms, legend, blank, sentence = lines
         assert re.split(r"  +", header) == [

@@ -8,19 +8,19 @@ study's.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import filelock
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import BaseModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lbadvisor.errors import StoreError
+from lbadvisor.errors import InTrainingError, StoreError
 from lbadvisor.refine.proposal import distributions, named
 from lbadvisor.refine.refinement import Outcome, Trial
 from lbadvisor.refine.search_space import Point, SearchSpace
@@ -176,26 +176,28 @@ class SharedStudy:
             return self._claimed(trial, lock, taken_over=False)
 
     def is_hopeless(self, claim: Claim, share_percent: int, value: float) -> bool:
-        """Whether `value`, at that share of the schedule, is above the median of the other trials there."""
+        """Whether `value`, at that share of the schedule, is above the median of the other trials there.
+
+        Raises `InTrainingError` if another process has ended the trial.
+        """
         with _explained(self._store):
             if share_percent not in self._frozen(claim.number).intermediate_values:
                 claim.trial.report(value, share_percent)
             return bool(claim.trial.should_prune())
 
     def fail(self, claim: Claim) -> None:
-        """Note that the trial failed; it is resumed later, like one that was abandoned."""
-        with _explained(self._store):
+        """Note that the trial failed, unless another process has ended it: it is resumed later, as an abandoned one."""
+        with suppress(InTrainingError), _explained(self._store):
             claim.trial.set_user_attr(FAILED, datetime.now(UTC).timestamp())
 
     def tell(self, claim: Claim, outcome: Outcome) -> None:
         """End the trial, unless another process has, and release it."""
-        with _explained(self._store):
-            if self._frozen(claim.number).state is TrialState.RUNNING:
-                claim.trial.set_user_attr(OUTCOME, _body(outcome))
-                if outcome.pruned:
-                    self._study.tell(claim.number, state=TrialState.PRUNED)
-                else:
-                    self._study.tell(claim.number, outcome.value)
+        with suppress(InTrainingError), _explained(self._store):
+            claim.trial.set_user_attr(OUTCOME, _body(outcome))
+            if outcome.pruned:
+                self._study.tell(claim.number, state=TrialState.PRUNED, skip_if_finished=True)
+            else:
+                self._study.tell(claim.number, outcome.value, skip_if_finished=True)
         claim.lock.release()
 
     def _claimed(self, trial: optuna.trial.Trial, lock: NamedLock, *, taken_over: bool) -> Claim:
@@ -233,6 +235,8 @@ def _explained(store: Store) -> Iterator[None]:
     with dialect_of(store.address).explained(store.address):
         try:
             yield
+        except UpdateFinishedTrialError:
+            raise InTrainingError("another process has ended the trial") from None
         except StorageInternalError as error:
             raise (error.__cause__ or error) from None
 

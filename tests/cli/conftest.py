@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import signal
 import sys
 import time
 from typing import NamedTuple
@@ -61,17 +60,31 @@ class Place:
         except StoreError:
             return 0
 
+    def held(self, update, *words, **how):
+        """The command as a process that has made that update of its first run, and waits."""
+        process = self.start(*words, held_at=update, **how)
+        process.wait_until_held()
+        return process
+
+    def stopped(self, sent, process):
+        """What a process that is held says until it ends by that signal; it saves the update that it has made."""
+        process.send_signal(sent)
+        process.go_on()
+        out, err = process.communicate(timeout=300)
+        assert (process.returncode, out) == (75, ""), err
+        return err
+
     def kill_again_and_again(self, times, *words):
-        """SIGKILL the command up to `times` times, unless it ends before, each time once it got further."""
-        killed = 0
-        for _ in range(times):
+        """SIGKILL the command in its first run; then, unless it ends before, each time once it got further."""
+        process = self.held(5, *words, "--quiet")
+        process.kill()
+        process.wait(300)
+        for _ in range(times - 1):
             process, before = self.start(*words, "--quiet", saving_share=0.5), self.updates()
             while process.poll() is None and self.updates() <= before:
                 time.sleep(0.005)
             process.kill()
-            process.communicate(timeout=300)
-            killed += process.returncode == -signal.SIGKILL
-        assert killed
+            process.wait(300)
 
     def stored(self, name):
         with Store.open(self.database, create=False) as store:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,9 @@ from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints, update_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
-LONG = ("train", DIGITS, "--schedule-scale", "30", "--set", "measurements.every_updates=7", "--name", "a")
+WORDS = ("train", DIGITS, "--set", "measurements.every_updates=7", "--name", "a")
+LONG = (*WORDS, "--schedule-scale", "1000")
+"""Minutes."""
 
 
 def said_of(place, *words):
@@ -49,18 +50,15 @@ def statuses(place):
 
 def test_a_killed_run_is_interrupted_everywhere_and_is_resumed_and_a_living_one_is_not_disturbed(place):
     assert place.run("train", DIGITS, "--schedule-scale", "0.1", "--name", "b", "--quiet").returncode == 0
-    process = place.start(*LONG)
-    place.wait_for("a", 1)
-    began = place.stored("a")[0].update
+    process = place.held(1, *WORDS)
     assert statuses(place) == "running"
     # Asking for it did not stop it, and a dry run is refused as the run itself is.
-    for words in (("resume", "a"), ("resume", "a", "--dry-run"), (*LONG, "--dry-run")):
+    for words in (("resume", "a"), ("resume", "a", "--dry-run"), (*WORDS, "--dry-run")):
         refused = place.run(*words)
         assert (refused.returncode, "another process is training the run a" in refused.stderr) == (3, True)
-    assert process.poll() is None
-    place.wait_for("a", began + 1)
+    process.go_on(to=200)
     process.kill()
-    process.communicate(timeout=300)
+    process.wait(300)
 
     folder = place.database.parent / "checkpoints"
     before = sorted(folder.rglob("*"))
@@ -71,24 +69,18 @@ def test_a_killed_run_is_interrupted_everywhere_and_is_resumed_and_a_living_one_
     assert re.search(r"^ *saved +update 0 *$", shown, flags=re.M)
     assert "(interrupted: its process was killed" in " ".join(said_of(place, "compare", "a", "b").split())
     assert place.run("resume", "a", "--dry-run").returncode == 0
-    resumed = place.start("resume", "a", "--quiet")
-    deadline = time.monotonic() + 60
-    while json.loads(said_of(place, "runs", "--json"))["runs"][-1]["status"] != "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    resumed = place.held(300, "resume", "a", "--quiet")
     assert statuses(place) == "running"
-    resumed.send_signal(signal.SIGTERM)
-    resumed.communicate(timeout=300)
-    assert (resumed.returncode, statuses(place)) == (75, "stopped")
+    place.stopped(signal.SIGTERM, resumed)
+    assert statuses(place) == "stopped"
 
 
 def test_a_ladder_says_that_its_run_was_interrupted(place):
     words = ("ladder", DIGITS, "--to", "64", "--arms", "sb,lb", "--seeds", "1", "--name", "rungs")
-    process = place.start(*words, "--schedule-scale", "30")
-    place.wait_for("rungs-sb-s0", 1)
+    process = place.held(100, *words)
     process.kill()
-    process.communicate(timeout=300)
-    body = json.loads(said_of(place, *words, "--schedule-scale", "30", "--dry-run", "--json"))
+    process.wait(300)
+    body = json.loads(said_of(place, *words, "--dry-run", "--json"))
     assert [run["status"] for run in body["runs"]] == ["interrupted", None]
 
 
@@ -98,17 +90,10 @@ def saved_and_stored(place):
 
 
 def test_a_hang_up_saves_as_a_termination_does(place):
-    process = place.start(*LONG)
-    place.wait_for("a", 50)
-    process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 75, err
-    status, stored, saved = saved_and_stored(place)
-    assert f"SIGHUP: saved a at update {saved} of" in err
-    assert (status, stored) == (RunStatus.STOPPED, saved)
-    assert saved >= 50
+    assert "SIGHUP: saved a at update 50 of" in place.stopped(signal.SIGHUP, place.held(50, *WORDS))
+    assert saved_and_stored(place) == (RunStatus.STOPPED, 50, 50)
     # What is saved is what is shown, though nothing was measured there.
-    assert f" {saved:,}/" in said_of(place, "runs")
+    assert " 50/" in said_of(place, "runs")
 
 
 def test_a_closed_terminal_saves(place):

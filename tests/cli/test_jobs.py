@@ -10,16 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
+from held_network import Holds
 
 from lbadvisor.records.run import RunStatus
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 SHORT = ("ladder", DIGITS, "--to", "256", "--schedule-scale", "0.2", "--seeds", "2")
 LONG = (
-    *("ladder", DIGITS, "--to", "64", "--schedule-scale", "30", "--arms", "sb,lb", "--seeds", "1"),
-    *("--set", "checkpoints.every_seconds=0.1", "--jobs", "2"),
+    *("--to", "1024", "--schedule-scale", "100", "--arms", "sb,lb", "--seeds", "1", "--jobs", "2"),
+    *("--set", "measurements.every_updates=1"),
 )
-"""A run of 12,159 updates, and one of 6,080: seconds of work for each job."""
+"""A run of 40,531 updates, and one of 1,267."""
 
 
 def bits(place, names):
@@ -95,24 +96,10 @@ def children(pid):
 
 
 def wait_until(condition, what):
-    for _ in range(3000):
-        if condition():
-            return
+    latest = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < latest, what
         time.sleep(0.02)
-    pytest.fail(what)
-
-
-def both_train(place, update=10):
-    """Two runs are in training, both past that update."""
-
-    def are_there():
-        try:
-            running = [run for run in place.runs() if run.status is RunStatus.RUNNING]
-        except Exception:
-            return False
-        return len(running) == 2 and all(run.update >= update for run in running)
-
-    wait_until(are_there, "two jobs never trained at the same time")
 
 
 def is_gone(pid):
@@ -129,12 +116,16 @@ def runs_of(place):
 
 def test_jobs_that_are_stopped_or_killed_save_and_another_one_resumes_their_runs(place):
     """Ctrl-C to all of them; SIGKILL of the command; SIGKILL of one job, and then SIGTERM to the command alone."""
+    holds = Holds(place.folder, 32, 1024)
+    words = ("ladder", str(holds.recipe), *LONG)
     # As in a terminal, where Ctrl-C reaches the whole group.
-    words = [sys.executable, "-m", "lbadvisor", *LONG]
-    command = subprocess.Popen(words, stdout=-1, stderr=-1, text=True, start_new_session=True)
-    both_train(place)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "lbadvisor", *words], stdout=-1, stderr=-1, text=True, start_new_session=True
+    )
+    wait_until(holds.are_held, "two jobs never trained at the same time")
     os.killpg(command.pid, signal.SIGINT)
-    out, err = command.communicate(timeout=60)
+    holds.release()
+    out, err = command.communicate(timeout=300)
     assert (command.returncode, out) == (75, ""), err
     assert "Traceback" not in err
     long, short = runs_of(place)
@@ -142,19 +133,25 @@ def test_jobs_that_are_stopped_or_killed_save_and_another_one_resumes_their_runs
     assert f"SIGINT: saved {saved}; 0 of 2 runs are done; the same command resumes from there" in err
     assert {run.status for run in place.runs()} == {RunStatus.STOPPED}
 
-    command = place.start(*LONG)
-    both_train(place, max(long.update, short.update) + 1)
+    holds.hold()
+    command = place.start(*words)
+    wait_until(holds.are_held, "two jobs never trained at the same time")
     jobs = children(command.pid)
     command.kill()
+    command.wait(300)
+    holds.release()
     wait_until(lambda: all(map(is_gone, jobs)), "a job trained on without its command")
     assert {run.status for run in place.runs()} == {RunStatus.STOPPED}  # not killed: saved
 
-    command = place.start(*LONG)
-    both_train(place)
+    holds.hold()
+    command = place.start(*words)
+    wait_until(holds.are_held, "two jobs never trained at the same time")
     os.kill(min(children(command.pid)), signal.SIGKILL)  # the first job, which trains the first run
+    holds.release(1024)
     wait_until(lambda: [run.resumes for run in runs_of(place)] == [3, 2], "the other job did not take the run over")
     command.send_signal(signal.SIGTERM)
-    out, err = command.communicate(timeout=60)
+    holds.release(32)
+    out, err = command.communicate(timeout=300)
     assert (command.returncode, out) == (75, ""), err
     long, short = runs_of(place)
     assert (long.status, short.status) == (RunStatus.STOPPED, RunStatus.COMPLETE)

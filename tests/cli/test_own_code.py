@@ -1,8 +1,10 @@
 """The user's own models, data, losses and metrics, as a user has them: a package beside the recipe."""
 
 import json
+import math
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,11 +188,17 @@ def test_a_batch_of_tokens_is_a_language_model(place, own):
 @pytest.mark.parametrize("data", ["tensors", "noisy"])
 def test_a_killed_run_of_own_code_resumes_bit_for_bit(place, own, data):
     """The Dataset draws from the generators of Python, numpy and torch in every example."""
-    done = place.run(
-        "verify-resume", own.recipe(data=data), "--updates", "12", "--at", "7", "--device", "cpu", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["identical"] is True
+    words = ("train", own.recipe(data=data), "--device", "cpu", "--set", "checkpoints.every_seconds=1e-9")
+    place.held(7, *words, "--name", "killed", saving_share=math.inf).kill()
+    for name in ("killed", "straight"):
+        done = place.run(*words, "--name", name)
+        assert done.returncode == 0, done.stderr
+        assert ("resuming from update 6" in done.stderr) == (name == "killed")
+    (killed, measured), (straight, expected) = (place.stored(name) for name in ("killed", "straight"))
+    assert (killed.resumes, straight.resumes) == (1, 0)
+    assert [replace(one, seconds=0.0) for one in measured] == [replace(one, seconds=0.0) for one in expected]
+    weights, straight_weights = place.weights("killed"), place.weights("straight")
+    assert all(torch.equal(weights[name], straight_weights[name]) for name in weights | straight_weights)
 
 
 def test_a_dataset_with_a_generator_of_its_own_is_said_to_have_it(place, own):

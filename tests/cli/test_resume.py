@@ -1,9 +1,9 @@
 """`lbadvisor resume`, and runs that are stopped: whole commands, real signals."""
 
 import json
+import math
 import re
 import signal
-import time
 from pathlib import Path
 
 import torch
@@ -14,40 +14,24 @@ from lbadvisor.store.run_folder import checkpoint_folder
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
-LONG = ("train", DIGITS, "--schedule-scale", "12", "--set", "measurements.every_updates=7")
-SLOW = (
-    # A resnet on 8x8 digits in whole batches: 0.2 to 1 s for each of a thousand updates.
-    *("train", DIGITS, "--set", "model.name=resnet44", "--set", "batch.size=1297", "--name", "a"),
-    *("--schedule-scale", "100"),
-    *("--set", "measurements.every_updates=1", "--set", "measurements.evaluate_every_updates=1000"),
-)
-
-
-def stopped(place, *words, sent=signal.SIGINT):
-    process = place.start(*words)
-    place.wait_for("a", 1)
-    process.send_signal(sent)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 75, err
-    assert out == ""
+WORDS = ("train", DIGITS, "--set", "measurements.every_updates=7", "--name", "a")
 
 
 def test_a_stopped_run_is_gone_on_with_by_name_or_number(place):
-    stopped(place, *LONG, "--name", "a")
+    place.stopped(signal.SIGINT, place.held(100, *WORDS))
     before, _ = place.stored("a")
     assert before.status is RunStatus.STOPPED
     would = place.run("resume", "1", "--dry-run")
     assert would.returncode == 0
-    planned = re.match(r"would train a from update (\d+) on cpu", would.stdout)
-    assert planned is not None
-    assert int(planned[1]) >= before.update
+    assert before.update == 100
+    assert would.stdout.startswith("would train a from update 100 on cpu")
     done = place.run("resume", "a")
     assert done.returncode == 0, done.stderr
-    assert f"resuming from update {planned[1]} of 4864" in done.stderr
-    assert done.stdout.startswith("a complete: 4864 updates")
+    assert "resuming from update 100 of 405" in done.stderr
+    assert done.stdout.startswith("a complete: 405 updates")
     run, measurements = place.stored("a")
     assert (run.status, run.resumes, run.guarantee) == (RunStatus.COMPLETE, 1, Guarantee.BIT_EXACT)
-    assert [m.update for m in measurements if m.update % 7 == 0] == list(range(7, 4865, 7))
+    assert [m.update for m in measurements if m.update % 7 == 0] == list(range(7, 406, 7))
     again = place.run("resume", "1")
     assert (again.returncode, again.stdout.startswith("a is already complete")) == (0, True)
     shown = place.run("runs", "show", "a", "--json")
@@ -56,14 +40,13 @@ def test_a_stopped_run_is_gone_on_with_by_name_or_number(place):
 
 
 def test_what_is_also_measured_is_told_exported_and_may_begin_with_a_resume(place):
-    stopped(place, *LONG, "--name", "a")
-    saved = place.stored("a")[0].update
+    place.stopped(signal.SIGINT, place.held(100, *WORDS))
     done = place.run("resume", "a", "--measure", "layers")
     assert done.returncode == 0, done.stderr
     assert "from now on measurements.also[0] layers (before: none)" in done.stderr
     with Store.open(place.database, create=False) as store:
         readings = store.readings(1)
-    assert min(one.update for one in readings) > saved - 7
+    assert min(one.update for one in readings) == 105
     updates = len({one.update for one in readings})
     assert re.search(rf"also measured +layers at {updates} updates", place.run("runs", "show", "a").stdout)
     (run,) = json.loads(place.run("runs", "export", "--json").stdout)["runs"]
@@ -95,56 +78,41 @@ def test_what_cannot_be_resumed_is_said_and_nothing_is_made(place):
 
 def test_a_second_ctrl_c_stops_at_once_and_leaves_a_good_checkpoint(place):
     """Within an update: the half-made one is not saved, and the command says where it goes on."""
-    process = place.start(*SLOW)
-    # Rows are stored once they are a second old.
-    place.wait_for("a", 1)
+    words = (*WORDS, "--set", "checkpoints.every_seconds=1e-9")
+    process = place.held(10, *words, saving_share=math.inf)  # saves after every update
     process.send_signal(signal.SIGINT)
-    time.sleep(0.05)
+    process.go_on(to=10)  # by then it has heard the first
     process.send_signal(signal.SIGINT)
-    sent = time.monotonic()
     out, err = process.communicate(timeout=300)
-    assert time.monotonic() - sent < 20
     assert process.returncode == 75, err
     assert out == ""
     assert "Traceback" not in err
     run, _ = place.stored("a")
     assert run.status is RunStatus.STOPPED
     newest = checkpoints(checkpoint_folder(place.database, run))[0]
-    if "stopped at once" in err:
-        assert re.search(r"interrupted after update \d+, saved at 0", run.ended_because)
-        assert "the last checkpoint of a is from update 0; the same command resumes from there" in err
-        assert newest.name == "update-0000000000.ckpt"
-    process = place.start(*SLOW)
-    said: list[str] = []
-    while not any("resuming from update" in line for line in said):
-        said.append(process.stderr.readline())
-        assert said[-1], said
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 75, err
+    assert "stopped at once" in err
+    assert run.ended_because == "interrupted after update 10, saved at 9"
+    assert "the last checkpoint of a is from update 9; the same command resumes from there" in err
+    assert newest.name == "update-0000000009.ckpt"
+    done = place.run(*words)
+    assert (done.returncode, "resuming from update 9 of 405" in done.stderr) == (0, True)
 
 
 def test_a_second_signal_that_is_no_ctrl_c_does_not_spoil_the_save(place):
     """What schedulers do: a warning first, SIGTERM a little later."""
-    process = place.start(*SLOW)
-    place.wait_for("a", 1)
+    process = place.held(2, *WORDS)
     process.send_signal(signal.SIGUSR1)
-    time.sleep(0.05)
-    for _ in range(3):
-        process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 75, err
-    said = re.search(r"SIGUSR1: saved a at update (\d+) of", err)
+    process.go_on(to=2)
+    assert "SIGUSR1: saved a at update 2 of" in place.stopped(signal.SIGTERM, process)
     run, _ = place.stored("a")
     newest = checkpoints(checkpoint_folder(place.database, run))[0]
-    assert newest.name == f"update-{int(said[1]):010d}.ckpt"
+    assert newest.name == "update-0000000002.ckpt"
 
 
 def test_a_run_is_free_again_once_its_process_was_killed(place):
-    process = place.start(*LONG, "--name", "a")
-    place.wait_for("a", 1)
-    held = place.run("resume", "a")
-    assert (held.returncode, "another process is training the run a" in held.stderr) == (3, True)
+    process = place.held(100, *WORDS)
+    refused = place.run("resume", "a")
+    assert (refused.returncode, "another process is training the run a" in refused.stderr) == (3, True)
     process.kill()
-    process.communicate(timeout=300)
+    process.wait(300)
     assert place.run("resume", "a", "--quiet").returncode == 0

@@ -1,11 +1,13 @@
 """`lbadvisor train` as a user runs it: whole processes, a real set, real signals."""
 
+import math
 import os
 import pty
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,9 +41,8 @@ def test_the_main_job_closes_the_gap_on_the_digits(place):
     assert len(place.stored("digits-1024-all-s0")[1]) == len(measurements)
 
 
-LONG = ("train", DIGITS, "--schedule-scale", "20", "--set", "measurements.every_updates=7")
-"""Some seconds: rows are seen once they are a second old."""
-SAVING = ("--set", "checkpoints.every_seconds=0.2")
+LONG = ("train", DIGITS, "--set", "measurements.every_updates=7")
+SAVING = ("--set", "checkpoints.every_seconds=0.1")
 
 
 def test_a_stopped_run_ends_as_one_that_was_not(place):
@@ -51,21 +52,23 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
     straight, expected = place.stored("straight")[1], place.weights("straight")
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL):
         name = f"broken-{stop.name}"
-        process = place.start(*words, "--name", name)
-        place.wait_for(name, 100)
-        process.send_signal(stop)
-        out, err = process.communicate(timeout=300)
-        run, _ = place.stored(name)
-        assert run.update < run.updates, "it was too fast to be stopped"
-        if stop is not signal.SIGKILL:
-            assert process.returncode == 75, err
+        process = place.start(*words, "--name", name, saving_share=math.inf, held_at=100)
+        process.wait_until_held()
+        time.sleep(0.1)  # it is due to be saved when it goes on
+        process.go_on(to=150)
+        if stop is signal.SIGKILL:
+            process.kill()
+            process.wait(300)
+        else:
+            err = place.stopped(stop, process)
+            run, _ = place.stored(name)
             assert run.status is RunStatus.STOPPED
-            said = re.search(rf"saved {name} at update (\d+) of 8106; the same command resumes it", err)
-            assert run.ended_because == f"stopped on request at update {said[1]}"
-            assert out == ""
+            assert f"saved {name} at update 150 of 405; the same command resumes it" in err
+            assert run.ended_because == "stopped on request at update 150"
         ended = place.run(*words, "--name", name)
         assert ended.returncode == 0, ended.stderr
-        assert "resuming from update" in ended.stderr
+        from_update = int(re.search(r"resuming from update (\d+)", ended.stderr)[1])
+        assert from_update == 150 or (stop is signal.SIGKILL and 100 <= from_update < 150)
 
         run, measurements = place.stored(name)
         assert (run.status, run.resumes) == (RunStatus.COMPLETE, 1)
@@ -76,10 +79,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(place):
 
 
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(place):
-    process = place.start(*LONG, *SAVING, "--name", "a")
-    place.wait_for("a", 300)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=300)
+    place.stopped(signal.SIGINT, place.held(300, *LONG, *SAVING, "--name", "a"))
     newest = checkpoints(checkpoint_folder(place.database, place.stored("a")[0]))[0]
     newest.write_bytes(newest.read_bytes()[:-1])
     done = place.run(*LONG, *SAVING, "--name", "a")
@@ -115,11 +115,9 @@ def test_another_recipe_or_seed_under_the_same_name_is_refused(place):
 
 
 def test_two_processes_do_not_train_one_run(place):
-    first = place.start(*LONG, "--name", "a")
-    place.wait_for("a", 50)
+    first = place.held(50, *LONG, "--name", "a")
     second = place.run(*LONG, "--name", "a")
-    first.send_signal(signal.SIGINT)
-    first.communicate(timeout=300)
+    first.kill()
     assert second.returncode == 3
     assert "another process is training the run a" in second.stderr
 
@@ -309,11 +307,8 @@ def test_a_run_in_micro_batches_and_bf16_goes_on_with_both(place):
     assert straight.returncode == 0, straight.stderr
     assert "bfloat16 autocast" in straight.stderr
     assert "each update uses micro-batches of 64" in straight.stderr
-    long = (*words, "--schedule-scale", "4", *SAVING, "--set", "measurements.every_updates=7", "--name", "a")
-    process = place.start(*long, "--micro", "64")
-    place.wait_for("a", 50)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=300)
+    long = (*words, "--schedule-scale", "0.5", "--name", "a")
+    place.stopped(signal.SIGINT, place.held(50, *long, "--micro", "64"))
     refused = place.run(*long, "--precision", "float32")
     assert refused.returncode == 3
     assert "compute.precision: bf16 there, float32 here" in refused.stderr

@@ -1,22 +1,22 @@
 """`lbadvisor.train`, `ladder` and `compare` from Python do what the commands do."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 import lbadvisor
-from lbadvisor.errors import PlanError, RefusedError, StoreError, UnknownRunError, UsageError
+from lbadvisor.errors import PlanError, RefusedError, UnknownRunError, UsageError
+from lbadvisor.runs import recording
 from lbadvisor.runs.databases import opened
 from lbadvisor.training.checkpoints.checkpoint_file import checkpoints
 from lbadvisor.training.checkpoints.content import read_content
+from lbadvisor.training.loop import train
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 
@@ -59,25 +59,21 @@ def test_a_ladder_returns_its_comparison(tmp_path):
     assert lbadvisor.ladder(short, to=256, arms="sb,lb,ra:1", seeds=2, database=database) == comparison
 
 
-def test_ctrl_c_saves_and_the_same_call_resumes_bit_for_bit(tmp_path):
-    """The signal comes from a thread once the run has made updates; the run is then stopped, not interrupted."""
-    database, recipe = tmp_path / "a.db", digits("schedule.epochs=60", "measurements.evaluate_every_epochs=60")
+def test_ctrl_c_saves_and_the_same_call_resumes_bit_for_bit(tmp_path, monkeypatch):
+    """The signal comes once the run has made updates; the run is then stopped, not interrupted."""
+    database, recipe = tmp_path / "a.db", digits("measurements.evaluate_every_epochs=10")
     before = signal.getsignal(signal.SIGINT)
 
-    def interrupt():
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            time.sleep(0.05)
-            with contextlib.suppress(StoreError), opened(database) as store:
-                if any(run.update > 0 for run in store.runs()):
-                    os.kill(os.getpid(), signal.SIGINT)
-                    break
+    def interrupted(state, dataset):
+        for measured in train(state, dataset):
+            if state.update == 100:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield measured
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    monkeypatch.setattr(recording, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         lbadvisor.train(recipe, database=database, name="stopped")
-    thread.join()
+    monkeypatch.undo()
     assert signal.getsignal(signal.SIGINT) is before
     with opened(database) as store:
         stopped = store.run("stopped")

@@ -2,12 +2,13 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import optuna
+import pytest
 from raw_sql import raw_sql
 
+from lbadvisor.errors import InTrainingError
 from lbadvisor.refine.refinement import Outcome
 from lbadvisor.refine.search_space import Dimension, SearchSpace
 from lbadvisor.refine.study import Busy, SharedStudy
@@ -30,13 +31,13 @@ def test_two_processes_share_a_study_whose_server_restarts(
     monkeypatch.chdir(tmp_path)
     url = postgresql_database("made")
     address = address_of(url)
-    processes = [forked(*WORDS, "--db", url) for _ in range(2)]
-    for _ in range(6000):
-        if raw_sql(address, 'SELECT coalesce(sum("update"), 0) FROM runs')[0][0] > 300:
-            break
-        time.sleep(0.01)
+    processes = [forked(*WORDS, "--db", url, held_at=200) for _ in range(2)]
+    for process in processes:
+        process.wait_until_held()
     postgresql_server.stop()
     postgresql_server.start()
+    for process in processes:
+        process.go_on()
     ended = [process.communicate(timeout=200) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
     assert all("the database answers again" in err for _, err in ended)
@@ -68,5 +69,9 @@ def test_a_trial_is_held_by_one_machine_and_free_when_its_connection_is_gone(
             taken = other.claim(1, lambda *_: (0.75,))
             assert (taken.number, taken.point, taken.taken_over) == (0, (0.25,), True)
             other.tell(taken, Outcome((1.0,)))
+            # What the first one does with it meanwhile, or with what it has looked up before, changes nothing.
+            with pytest.raises(InTrainingError, match="another process has ended the trial"):
+                one.is_hopeless(held, 50, 3.0)
+            one.fail(held)
             one.tell(held, Outcome((2.0,)))
             assert [trial.value for trial in one.trials()] == [1.0]

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def start(tmp_path, monkeypatch, forked):
     for name in [name for name in os.environ if name.startswith("LBADVISOR_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    return lambda *more: forked(*WORDS, *more)
+    return lambda *more, **how: forked(*WORDS, *more, **how)
 
 
 def ended(process):
@@ -35,23 +34,14 @@ def ended(process):
 
 
 def asked(path, query):
-    """The rows of a query; none while the file or the table is not there."""
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.OperationalError:
-        return []
+    """The rows of a query."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=120)) as connection:
+        return connection.execute(query).fetchall()
 
 
-def wait_for(path, made=0, over=0):
-    """Until all runs together have made so many updates, and so many trials have ended."""
-    for _ in range(6000):
-        updates = asked(path, 'SELECT coalesce(sum("update"), 0) FROM runs')
-        trials = asked(path, "SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
-        if updates and trials and updates[0][0] >= made and trials[0][0] >= over:
-            return
-        time.sleep(0.01)
-    pytest.fail("the study never came so far")
+def over(path):
+    """How many trials have ended."""
+    return asked(path, "SELECT count(*) FROM trials WHERE state = 'COMPLETE'")[0][0]
 
 
 def facts(found):
@@ -67,30 +57,41 @@ def check_states(path):
 
 
 def test_a_study_killed_five_times_ends_as_one_that_was_not(start):
-    """In the midst of a run, between two trials, at the very beginning: the same points, the same values to the bit."""
+    """In the midst of a run, and in its first update: the same points, the same values to the bit."""
     straight = ended(start("--db", "straight/runs.db"))
     killed = Path("killed/runs.db")
-    moments = ({"made": 100}, {"over": 1}, {"made": 2 * 405 + 200}, {"made": 2 * 405 + 260}, {"made": 4 * 405 + 1})
-    for moment in moments:
-        process = start("--db", str(killed))
-        wait_for(killed, **moment)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+    # Each resumes the trial in which the one before was killed, up to an update, and then trains up to one of the next.
+    for update, further, ended_trials in (
+        (100, (), 0),
+        (101, (1,), 1),
+        (200, (), 1),
+        (260, (1,), 2),
+        (150, (100, 1), 4),
+    ):
+        process = start("--db", str(killed), held_at=update)
+        process.wait_until_held()
+        for to in further:
+            process.go_on(to=to)
+        assert over(killed) == ended_trials
+        process.kill()
+        assert process.wait(300) == -signal.SIGKILL
     broken = ended(start("--db", str(killed)))
     assert facts(broken) == facts(straight)
     assert broken["estimate"] == straight["estimate"]
     assert broken["tests"] == straight["tests"]
     check_states(killed)
-    assert asked(killed, "SELECT count(*) FROM runs WHERE resumes > 0")[0][0] >= 2
+    assert asked(killed, "SELECT resumes FROM runs ORDER BY number") == [(1,), (2,), (1,), (0,), (1,)]
 
 
 def test_two_processes_share_a_study_and_one_of_them_dies(start):
     shared = Path("shared/runs.db")
-    first, second = start("--db", str(shared)), start("--db", str(shared))
-    wait_for(shared, made=500, over=1)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    first, second = (start("--db", str(shared), held_at=200) for _ in range(2))
+    for process in (first, second):
+        process.wait_until_held()
+    second.go_on(to=100)  # of its second trial
+    assert over(shared) == 1
+    first.kill()
+    second.go_on()
     third = start("--db", str(shared))
     results = [ended(second), ended(third)]
     assert facts(results[0]) == facts(results[1])
@@ -98,11 +99,10 @@ def test_two_processes_share_a_study_and_one_of_them_dies(start):
 
 
 def test_a_signal_saves_the_trial_and_exits_75(start):
-    process = start("--db", "stopped/runs.db")
-    wait_for("stopped/runs.db", made=100)
+    process = start("--db", "stopped/runs.db", held_at=100)
+    process.wait_until_held()
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    process.go_on()
+    out, _ = process.communicate(timeout=300)
     assert (process.returncode, out) == (75, "")
-    [(status, updates)] = asked("stopped/runs.db", 'SELECT status, "update" FROM runs')
-    assert status == "stopped"
-    assert 0 < updates < 405
+    assert asked("stopped/runs.db", 'SELECT status, "update" FROM runs') == [("stopped", 100)]

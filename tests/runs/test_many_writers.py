@@ -11,7 +11,7 @@ from lbadvisor.records.run import RunStatus
 from lbadvisor.store import Store, address_of
 
 DIGITS = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
-UPDATES = 1500
+UPDATES = 600
 
 
 def test_four_processes_that_train_at_once_lose_and_double_no_measurement(tmp_path, forked):

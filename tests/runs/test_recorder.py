@@ -257,7 +257,7 @@ with lbadvisor.record("mine", {"batch_size": 8}, database=sys.argv[1]) as run:
     run.log(1, loss=1.0)
     run.log(2, loss=2.0)
     print("logged", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -267,7 +267,7 @@ def test_a_kill_loses_no_more_than_a_second_and_the_run_is_interrupted(database)
         assert process.stdout.readline() == "logged\n"
         run, measurements = stored(database)
         assert run.status is RunStatus.RUNNING
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while len(measurements) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
             measurements = stored(database)[1]
@@ -286,7 +286,7 @@ def test_what_cannot_be_written_is_told_at_the_next_log(database, monkeypatch):
     with pytest.raises(StoreError, match="there is no run"), lbadvisor.record("mine", SETTINGS, 0, database) as run:  # noqa: PT012
         with Store.open(database, create=False) as store:
             store.delete_run(run.run.number)
-        for update in range(1, 500):
+        for update in range(1, 30_000):
             run.log(update, loss=1.0)
             time.sleep(0.01)
 

@@ -172,7 +172,7 @@ def test_a_run_that_waited_long_enough_fails_and_is_resumed(server, database, fo
     resumed = forked(*words, database)
     _, said = resumed.communicate(timeout=200)
     assert resumed.returncode == 0
-    assert "resuming from update 20" in said
+    assert "resuming from update 19" in said
     assert forked(*words, str(tmp_path / "straight.db")).wait(200) == 0
     assert results(database) == results(tmp_path / "straight.db")
 

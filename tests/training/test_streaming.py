@@ -1,5 +1,6 @@
 """Streamed data: the same images whatever the workers, the place of resuming, and whether they could be packed."""
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lbadvisor.recipe.file import load_recipe
 from lbadvisor.recipe.parts import PARTS
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.recipe.schedule import in_updates
+from lbadvisor.training.data import streaming
 from lbadvisor.training.data.in_memory import InMemory
 from lbadvisor.training.data.order import batch_indices
 from lbadvisor.training.data.preparation import load_dataset, preparing
@@ -119,16 +121,26 @@ def test_an_example_is_cropped_elsewhere_in_the_next_epoch(photos):
     assert not any(torch.equal(a, b) for a in first[0] for b in second[0])
 
 
-def test_a_dropped_data_set_does_not_read_on(photos):
+def test_a_dropped_data_set_does_not_read_on(photos, monkeypatch):
     """When the first update is there, its one worker has hundreds of images before it: they are let go, and it ends."""
     before = set(threading.enumerate())
-    large = crops(batch=36, image_size=400)
+    large = crops(batch=36)
+    decoded_into, turns, go_on = streaming.decoded_into, itertools.count(), threading.Event()
+
+    def decoded_in_turn(*words):
+        """Those of the first update at once."""
+        if next(turns) >= 36:
+            go_on.wait(300)
+        decoded_into(*words)
+
+    monkeypatch.setattr(streaming, "decoded_into", decoded_in_turn)
     dataset = loaded(large, photos, workers=1)
     dataset.training_batch(large, 0, 0)
     (worker,) = set(threading.enumerate()) - before
     waiting = [part for asked in dataset._asked.values() for part in asked.work]
     del dataset
-    worker.join(timeout=30)
+    go_on.set()
+    worker.join(timeout=300)
     assert not worker.is_alive()
     assert any(part.cancelled() for part in waiting)
 
