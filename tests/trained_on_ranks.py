@@ -28,6 +28,8 @@ def trained(body: dict[str, Any], ranks: Ranks = ALONE) -> dict[str, Any]:
     recipe, machine = in_updates(Recipe.model_validate(body)), Machine.here("cpu")
     dataset = load_dataset(recipe, machine.data_dir, machine.device)
     state = machine.start(recipe, 0, dataset)
+    if recipe.name == "dropped":
+        state.model.insert(1, nn.Dropout(0.3))  # before every batch norm, as in a network of the user's own
     state.ranks, names = ranks, list(state.model.state_dict())
     measured = [
         [m.measurement.loss, m.measurement.gradient_norm, m.measurement.evaluation_loss or 0.0]

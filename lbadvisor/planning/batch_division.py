@@ -1,4 +1,4 @@
-"""How a batch can be divided without changing what is trained: into micro-batches, and among ranks. In examples."""
+"""How a batch can be divided without changing what is trained: into shares, micro-batches and among ranks."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -78,7 +78,8 @@ def check_micro_size(batch: WholeBatch, micro_size: int) -> None:
     if batch.running_statistics != "sequential":
         raise UsageError(
             f"a batch of {size} cannot be cut into micro-batches of {micro_size}: batch_norm.running_statistics = "
-            f"{batch.running_statistics} combines all ghosts of a batch at once; sequential does not"
+            f"{batch.running_statistics} combines all ghosts of a batch at once; sequential does not, or cut it into "
+            "shares (--shares)"
         )
     if micro_size % ghost:
         below = micro_size // ghost * ghost

@@ -133,7 +133,7 @@ def _sentences(plan: RankPlan) -> Iterator[str]:
         yield f"Each ghost spans {plan.ranks_per_ghost:,} ranks, which wait for one another {AT_EACH}."
     elif plan.ranks > 1:
         fitting = _listed(ranks_for(plan.ranks))
-        yield f"`train --shares {plan.ranks}` gives the same bits on {fitting} ranks."
+        yield f"`train --shares {plan.ranks}` gives the same bits on {fitting} ranks of as many CPU threads."
     passes = max(len(share.micro_batches) for share in plan.shares)
     if passes > 1:
         once = " and are summed over the ranks once, in the last" if plan.ranks > 1 else ""

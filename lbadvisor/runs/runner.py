@@ -8,30 +8,28 @@ from pathlib import Path
 
 import torch
 
-from lbadvisor.batch_cuts import ranks_for
 from lbadvisor.errors import InTrainingError, StoreError
-from lbadvisor.planning.batch_division import check_division, is_cut_whole
+from lbadvisor.planning.batch_division import check_division
 from lbadvisor.planning.plan import Plan, plan_json
 from lbadvisor.recipe.identity import with_cadence_of
 from lbadvisor.recipe.recipe import Recipe, differing_fields
 from lbadvisor.recipe.schedule import in_updates
 from lbadvisor.records.run import Environment, Guarantee, Run, RunStatus, told
+from lbadvisor.runs.divided_sums import divide_sums
 from lbadvisor.runs.recording import Progress, recorded
 from lbadvisor.runs.reuse import RESULTS, refuse_another
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
 from lbadvisor.store.run_folder import error_of_training
 from lbadvisor.training.checkpoints.checkpoint_file import Header, checkpoints, clear_parts, header_of, newest_sound
-from lbadvisor.training.cores import has_given_threads, torch_threads_kept
+from lbadvisor.training.cores import torch_threads_kept
 from lbadvisor.training.data.dataset import Dataset, Preparing
 from lbadvisor.training.data.own_data import own_draws_note
 from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
-from lbadvisor.training.machine import Machine
 from lbadvisor.training.micro_batches import whole_batch
 from lbadvisor.training.own_buffers import own_buffers_note
-from lbadvisor.training.spanning_ghosts import spanning_note
-from lbadvisor.training.state import TrainState, load_checkpoint, most_threads, threads_of
+from lbadvisor.training.state import TrainState, load_checkpoint
 
 __all__ = ["Progress", "RunRequest", "Started", "find_earlier", "resume_point", "train_run"]
 
@@ -113,7 +111,7 @@ def train_run(
         _refuse_if_just_ended(store, run, earlier)
         clear_parts(folder)
         header, notes = (None, []) if is_new else _resumed(folder, run, state)
-        is_another, how_notes = _how_notes(workspace, run, state, header, micro_size)
+        is_another, how_notes = divide_sums(workspace, run, state, header, micro_size)
         notes += how_notes
         losses: list[float] = []
         if not is_new:
@@ -149,42 +147,11 @@ def _stopped_if_closed(store: Store, run: Run, update: int) -> Iterator[None]:
         raise
 
 
-def _how_notes(
-    workspace: Workspace, run: Run, state: TrainState, header: Header | None, micro_size: int | None
-) -> tuple[bool, list[str]]:
-    """Divide the sums over ranks, threads and micro-batches; whether it is done otherwise than before, and notes."""
-    other_shares, share_notes = _share_notes(workspace.machine, state, header)
-    thread_notes = _thread_notes(workspace, run, state, begins=header is None or other_shares)
-    other_micro, micro_notes = _micro_notes(state, micro_size)
-    return other_shares or other_micro, share_notes + thread_notes + micro_notes
-
-
 def _refuse_if_just_ended(store: Store, run: Run, earlier: Run | None) -> None:
     """Raise `InTrainingError` if another process took the run and trained it to its end since `earlier` was read."""
     now = store.run(run.name)
     if now.status in (RunStatus.FAILED, *RESULTS) and now.changed_at != (earlier and earlier.changed_at):
         raise InTrainingError(f"another process has just trained the run {run.name}, {now.status}: repeat the command")
-
-
-def _thread_notes(workspace: Workspace, run: Run, state: TrainState, *, begins: bool) -> list[str]:
-    """Divide the cores by the processes that train for the database, if the run begins; returns notes about it.
-
-    The jobs of one command divide them by their number, whether or not each of them trains by now.
-    """
-    given = workspace.machine.threads
-    if not begins and given not in (None, state.threads):
-        return [f"keeps its {state.threads} CPU threads, which decide its bits: --threads {given} is for new runs"]
-    if not begins or given is not None or has_given_threads() or workspace.machine.device.type != "cpu":
-        return []
-    if workspace.sitting.jobs > 1:
-        state.threads = max(1, state.threads // workspace.sitting.jobs)
-        return []
-    others = sum(other.number != run.number for other in workspace.store.runs(RunStatus.RUNNING))
-    before, state.threads = state.threads, max(1, state.threads // (1 + others))
-    if state.threads == before:
-        return []
-    train = "another process trains" if others == 1 else f"{others} other processes train"
-    return [f"uses {state.threads} of {before} CPU threads, as {train} for this database too: --threads overrides it"]
 
 
 def _micro_size(
@@ -194,58 +161,6 @@ def _micro_size(
     machine = workspace.machine
     resumed = earlier is not None and bool(checkpoints(workspace.store.checkpoint_folder(earlier)))
     return None if machine.micro == "auto" and resumed else machine.micro_size(build, dataset)
-
-
-def _micro_notes(state: TrainState, micro_size: int | None) -> tuple[bool, list[str]]:
-    """Give `state` the requested size; returns whether its checkpoint had another one, and notes about it."""
-    before, size = state.micro_size or state.recipe.batch.size, micro_size or state.micro_size
-    state.micro_size = size
-    if state.update and micro_size is not None and micro_size != before:
-        how = f"the run used micro-batches of {before} and resumes with {micro_size}"
-        return True, [f"{how}: equal up to rounding, not bit for bit"]
-    if size is not None and size < state.recipe.batch.size:
-        return False, [f"each update uses micro-batches of {size}"]
-    return False, []
-
-
-def _share_notes(machine: Machine, state: TrainState, header: Header | None) -> tuple[bool, list[str]]:
-    """Give each rank its shares; whether they, or the threads, are others than those it was saved by, and notes."""
-    ranks, before = machine.ranks, None if header is None else header.shares or header.ranks
-    shares = machine.shares or (None if before is None else _shares_kept(ranks.size, state, before)) or ranks.size
-    state.ranks = replace(ranks, cut_into=shares)
-    notes = list(filter(None, [_how_divided(ranks.size, shares), spanning_note(state)]))
-    if header is None or before is None or (header.ranks, before) == (ranks.size, shares):
-        return False, notes
-    if machine.threads is not None:
-        state.threads = machine.threads
-    elif header.threads > most_threads(ranks):
-        state.threads = threads_of(state.parameters, ranks)
-    saved, on_cpu = f"saved by {_in_shares(header.ranks, before)}, resumed", state.interval.device.type == "cpu"
-    if shares != before or (on_cpu and state.threads != header.threads):
-        return True, [*notes, f"{saved} by {_in_shares(ranks.size, shares)}: equal up to rounding, not bit for bit"]
-    threads = f", on {_counted(state.threads, 'CPU thread')} each as before" if on_cpu else ""
-    return False, [*notes, f"{saved} by {_counted(ranks.size, 'rank')} in the same shares{threads}: bit for bit"]
-
-
-def _shares_kept(ranks: int, state: TrainState, before: int) -> int | None:
-    """The shares of each update so far, if these ranks can train them."""
-    batch = whole_batch(state.recipe, state.model)
-    return before if ranks in ranks_for(before) and (before == ranks or is_cut_whole(batch, before)) else None
-
-
-def _how_divided(ranks: int, shares: int) -> str | None:
-    if ranks == 1:
-        return f"each update is computed in {shares} shares, one after the other" if shares > 1 else None
-    each = "a share" if shares == ranks else f"{shares // ranks} of {shares} shares"
-    return f"{ranks} ranks train it, each {each} of every update"
-
-
-def _in_shares(ranks: int, shares: int) -> str:
-    return _counted(ranks, "rank") + (f" in {_counted(shares, 'share')}" if shares != ranks else "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count > 1)}"
 
 
 def _machine_notes(state: TrainState) -> list[str]:

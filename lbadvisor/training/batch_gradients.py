@@ -4,11 +4,10 @@ from torch import Tensor
 
 from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.compilation import training_forward
-from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.shared_statistics import SharedStatistics
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.summed_gradients import SummedGradients
-from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_passes
+from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_passes, seed_share
 
 
 class BatchGradients:
@@ -37,8 +36,7 @@ class BatchGradients:
             for number, (share, part, sizes) in enumerate(
                 zip(state.ranks.own_shares, parts, self._passes, strict=True)
             ):
-                purpose = f"update of share {share}" if share else "update"
-                seed_torch(derived_seed(state.seed, purpose, state.update), state.interval.device)
+                seed_share(state, share, "update")
                 statistics.begin_share(number)
                 with self._sums.share(number):
                     loss = add_gradients(state, part, self._sums.forward, sizes)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lbadvisor.nn.clipping import ClippingWarmup, gradient_norm
@@ -25,7 +26,7 @@ from lbadvisor.training.evaluation import Evaluation, evaluated_weights, evaluat
 from lbadvisor.training.layer_readings import layer_readings
 from lbadvisor.training.noise_readings import noise_readings, reads_noise
 from lbadvisor.training.precision import autocast, set_tf32
-from lbadvisor.training.seeds import derived_seed
+from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.spanning_ghosts import apart, span_ghosts
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.update_batch import update_batch
@@ -123,17 +124,22 @@ def recompute_statistics(state: TrainState, dataset: Dataset) -> None:
 
     The batches are those of the first epoch, with their augmentation: each example once, a function of the seed. They
     are dealt to the ranks in turn, and every rank has all ghosts of its own. The recipe's dropout comes after every
-    batch norm, so it has no part in this. Seeds torch's global generator. For what is computed see
-    `set_population_statistics`.
+    batch norm, so it has no part in this; the network's own draws masks for each batch. Seeds torch's global
+    generators. For what is computed see `set_population_statistics`.
     """
     recipe, ranks = state.recipe, state.ranks
-    torch.manual_seed(derived_seed(state.seed, "population", 0))
     stream = (dataset.training_batch(recipe, state.seed, update)[0] for update in itertools.count())
     batches = whole_batches(stream, recipe.batch.size, recipe.data.train_examples)
-    own = itertools.islice(batches, ranks.rank, None, ranks.size)
+    own = itertools.islice(_seeded(state, batches), ranks.rank, None, ranks.size)
     with evaluated_weights(state), autocast(recipe.compute, state.interval.device), apart(state.model):
         moments = population_moments(state.model, own)
     set_statistics({layer: pooled(ranks.gathered(row)) for layer, row in moments.items()})
+
+
+def _seeded(state: TrainState, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    for number, batch in enumerate(batches):
+        seed_torch(derived_seed(state.seed, "population", number), state.interval.device)
+        yield batch
 
 
 def mean_loss(state: TrainState) -> float:

@@ -52,10 +52,10 @@ def backward(
             dropout.factors_BF = part.factors_BF
         with passing(forward, is_last=number == len(sizes)):
             outputs = outputs_of(forward, part.inputs, compute)
-            share = len(part.targets) / batch.whole_size
-            loss = weighted = goal.mean(outputs, part.targets) * share
+            weight = len(part.targets) / batch.whole_size
+            loss = weighted = goal.mean(outputs, part.targets) * weight
             if part.weights_B is not None:
-                weighted = (part.weights_B * goal.each(outputs, part.targets)).mean() * share
+                weighted = (part.weights_B * goal.each(outputs, part.targets)).mean() * weight
             weighted.backward()
         losses.append(loss.detach())
     if dropout is not None:

@@ -13,8 +13,8 @@ from lbadvisor.training.batch import UpdateBatch
 from lbadvisor.training.data.dataset import Dataset
 from lbadvisor.training.micro_batches import has_batch_norm, whole_batch
 from lbadvisor.training.state import TrainState
-from lbadvisor.training.summed_gradients import sum_in_halves
-from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_sizes, update_batch
+from lbadvisor.training.summed_gradients import Halves, sum_in_halves
+from lbadvisor.training.update_batch import add_gradients, connections_dropped, own_sizes, seed_share, update_batch
 
 NOISE_EVERY_UPDATES = 100
 """At most one reading in so many updates: it takes 1.25 updates at most (digits, batch 32, on a CPU), 1.3% of them."""
@@ -76,9 +76,10 @@ def _gradients(state: TrainState, batch: UpdateBatch, size: int) -> list[Tensor]
     """
     kept = [p.grad for p in state.parameters]
     used = [p for p in state.parameters if p.grad is not None]
-    rows = []
+    sums = Halves[Tensor](len(state.ranks.own_shares), torch.add)
     try:
-        for share in batch.cut(own_sizes(state)):
+        for number, share in zip(state.ranks.own_shares, batch.cut(own_sizes(state)), strict=True):
+            seed_share(state, number, "noise")
             for parameter in state.parameters:
                 parameter.grad = None
             part = share.begin(size)
@@ -87,12 +88,12 @@ def _gradients(state: TrainState, batch: UpdateBatch, size: int) -> list[Tensor]
                 with untracked(state.model), connections_dropped(state):
                     add_gradients(state, part, state.model, slices)
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
-            rows.append(torch.cat([part.flatten() for part in parts]))
+            sums.add(torch.cat([part.flatten() for part in parts]))
     finally:
         for parameter, gradient in zip(state.parameters, kept, strict=True):
             parameter.grad = gradient
-    sums = sum_in_halves(state.ranks.gathered(sum_in_halves(rows)).unbind())
-    return [total.view_as(p) for total, p in zip(sums.split([p.numel() for p in used]), used, strict=True)]
+    flat = sum_in_halves(state.ranks.gathered(sums.open[0]).unbind())
+    return [total.view_as(p) for total, p in zip(flat.split([p.numel() for p in used]), used, strict=True)]
 
 
 def _own(state: TrainState) -> list[Tensor]:

@@ -9,8 +9,8 @@ MOST_NAMED = 3
 
 
 def own_buffers_note(state: TrainState) -> str | None:
-    """What to say if several ranks train a network of the user's own that saves such buffers."""
-    if not state.ranks.are_several or state.recipe.model.factory is None:
+    """What to say if a batch is cut into shares for a network of the user's own that saves such buffers."""
+    if state.ranks.shares == 1 or state.recipe.model.factory is None:
         return None
     model = state.model
     layers = (layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))
@@ -21,6 +21,6 @@ def own_buffers_note(state: TrainState) -> str | None:
     if len(names) > MOST_NAMED:
         names = [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
     return (
-        f"the network's own buffers ({listed(names)}) are not shared among ranks: if the examples change them, each "
-        "rank computes with its own, the checkpoint has rank 0's, and the result depends on the number of ranks"
+        f"the network's own buffers ({listed(names)}) are not shared among ranks: if training changes them, each rank "
+        "computes with its own, the checkpoint has rank 0's, and the result depends on the number of ranks"
     )

@@ -4,6 +4,7 @@ S shares, P running means and variances of all batch norms in a row, C channels 
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Self
 
 import torch
@@ -46,7 +47,7 @@ class SharedUpdate:
             # A layer divides its momentum by the ghosts that it sees.
             weight = momentum / sum(ghosts)
             momenta = tuple(weight * count for count in counts)
-        after = [sum(ghosts[share + 1 :]) for share in range(len(ghosts))]
+        after = [sum(ghosts) - until for until in accumulate(ghosts)]
         weights = tuple((1 - weight) ** behind if here else 0.0 for here, behind in zip(ghosts, after, strict=True))
         return cls((1 - weight) ** sum(ghosts), weights, sum(ghosts), counts, momenta)
 
@@ -72,7 +73,7 @@ class SharedStatistics:
         self._tracked = [layer.num_batches_tracked for layer in self._layers if layer.num_batches_tracked is not None]
         self._before: list[Tensor] = []
         self._counts: list[Tensor] = []
-        self._is_checked = False
+        self._is_checked, self._on_cpu = False, state.interval.device.type == "cpu"
         self._total = _Total(state, self._layers) if state.recipe.batch_norm.running_statistics == "total" else None
 
     def begin(self) -> None:
@@ -116,15 +117,18 @@ class SharedStatistics:
         return rows_SP[:, 0].sum()
 
     def _check_counts(self) -> None:
-        """Raise `DataError` if a layer saw a batch more than once, whose ghosts would then not be in order."""
-        if self._is_checked:
+        """Raise `DataError` if a layer saw a batch more than once, or not at all: its ghosts would not be in order.
+
+        On a GPU, which it would have to wait for, the first time only.
+        """
+        if self._is_checked and not self._on_cpu:
             return
         self._is_checked = True
         seen = {int(count - before) for count, before in zip(self._tracked, self._counts, strict=True)}
         if seen - {sum(self._update.counts_S[share] for share in self._ranks.own_shares)}:
             raise DataError(
-                "the network passes a batch through one of its batch norms more than once, or not at all: train it on "
-                "one rank"
+                "the network passes a batch through one of its batch norms more than once, or not at all: train it in "
+                "one share, on one rank"
             )
 
 

@@ -3,8 +3,9 @@
 The sum is taken in halves, ((a + b) + (c + d)) of four shares, so its bits are the same whichever rank computes which.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,19 +16,31 @@ from lbadvisor.batch_cuts import sums_ending_with
 from lbadvisor.training.compilation import Forward
 from lbadvisor.training.ranks import Ranks, naming_lost_ranks
 
-ByParameter = dict[Tensor, Tensor]
-"""By parameter; those that have one."""
+Term = TypeVar("Term")
+ParameterGradients = dict[Tensor, Tensor]
+"""Those of parameters, by parameter; of the ones that have any."""
+
+
+class Halves(Generic[Term]):
+    """The sum of `count` terms as they come, taken in halves; `added` is the sum of two."""
+
+    def __init__(self, count: int, added: Callable[[Term, Term], Term]) -> None:
+        self._ending, self._added = iter(sums_ending_with(count)), added
+        self.open: list[Term] = []
+
+    def add(self, term: Term) -> None:
+        """The next one. `open` are then the sums of stretches that wait for their other half; in the end, the total."""
+        for _ in range(next(self._ending)):
+            term = self._added(self.open.pop(), term)
+        self.open.append(term)
 
 
 def sum_in_halves(terms: Sequence[Tensor]) -> Tensor:
     """The sum of tensors of one shape, taken in halves."""
-    sums: list[Tensor] = []
-    for term, ending in zip(terms, sums_ending_with(len(terms)), strict=True):
-        total = term
-        for _ in range(ending):
-            total = sums.pop() + total
-        sums.append(total)
-    return sums.pop()
+    sums = Halves[Tensor](len(terms), torch.add)
+    for term in terms:
+        sums.add(term)
+    return sums.open[0]
 
 
 class SummedGradients:
@@ -47,9 +60,8 @@ class SummedGradients:
     ) -> None:
         """One of the user's own networks may have parameters without a gradient, always or at times: it `is_own`."""
         self.forward, self._parameters, self._is_own = forward, parameters, is_own
-        self._ending = sums_ending_with(len(ranks.own_shares))
-        self._earlier: list[ByParameter] = []
-        self._exchange = _Exchange(self._earlier)
+        self._shares, self._exchange = len(ranks.own_shares), _Exchange()
+        self._sums = Halves(self._shares, _added)
         if ranks.are_several:
             self.forward = _distributed(forward, device, is_own=is_own)
             self.forward.register_comm_hook(None, self._exchange.begin)
@@ -57,28 +69,29 @@ class SummedGradients:
     @contextmanager
     def share(self, number: int) -> Iterator[None]:
         """While entered, the share `number` of this process, counted from 0, goes through the network, in order."""
-        if number:
-            self._earlier.append({p: p.grad for p in self._parameters if p.grad is not None})
+        if number == 0:
+            self._sums = Halves(self._shares, _added)
         # What the optimizer's own method does, in a fraction of its time.
         for parameter in self._parameters:
             parameter.grad = None
-        is_last, network = number == len(self._ending) - 1, self.forward
-        if not isinstance(network, DistributedDataParallel):
-            yield
-        elif is_last:
+        if number < self._shares - 1:
+            with _kept_here(self.forward):
+                yield
+            self._sums.add(_gradients_of(self._parameters))
+        elif isinstance(self.forward, DistributedDataParallel):
+            self._exchange.earlier = self._sums.open
             if self._is_own:
                 # torch expects a gradient of each parameter that was used since it last summed them.
-                for parameter in {parameter for gradients in self._earlier for parameter in gradients}:
+                for parameter in {parameter for gradients in self._sums.open for parameter in gradients}:
                     parameter.grad = torch.zeros_like(parameter)
             yield
             self._exchange.end()
-            self._earlier.clear()
-            return
         else:
-            with network.no_sync():
-                yield
-        for _ in range(self._ending[number]):
-            _add(self._earlier.pop())
+            yield
+            if number:
+                self._sums.add(_gradients_of(self._parameters))
+                for parameter, gradient in self._sums.open[0].items():
+                    parameter.grad = gradient
 
 
 class _Exchange:
@@ -87,24 +100,31 @@ class _Exchange:
     A bucket is the gradients of some parameters in a row. To those of a rank's last share its `earlier` sums are added.
     """
 
-    def __init__(self, earlier: list[ByParameter]) -> None:
-        self._earlier = earlier
+    def __init__(self) -> None:
+        self.earlier: list[ParameterGradients] = []
         self._received: list[tuple[Tensor, Tensor]] = []
 
     def begin(self, _: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
         """Send each rank its part of the bucket, while the backward pass still computes others."""
         # Those of its parameters are views of it by now, in the memory format of each.
-        mine = bucket.parameters()
-        for gradients in reversed(self._earlier):
-            _add({parameter: gradients[parameter] for parameter in mine if parameter in gradients})
-        buffer, ranks = bucket.buffer(), dist.get_world_size()
-        parts = torch.nn.functional.pad(buffer, (0, -len(buffer) % ranks))
+        mine = _gradients_of(bucket.parameters())
+        for gradients in reversed(self.earlier):
+            _added({parameter: gradients[parameter] for parameter in mine if parameter in gradients}, mine)
+        buffer: Tensor = bucket.buffer()
+        ranks = dist.get_world_size()
+        rest = -len(buffer) % ranks
+        parts = torch.nn.functional.pad(buffer, (0, rest)) if rest else buffer
         rows = torch.empty_like(parts)
         self._received.append((buffer, rows.view(ranks, -1)))
         work = dist.all_to_all_single(rows, parts, async_op=True)
         assert work
-        sent: torch.futures.Future[Tensor] = work.get_future().then(lambda _: buffer)
-        return sent
+
+        def sent(done: torch.futures.Future[Tensor]) -> Tensor:
+            done.value()  # raises what sending did
+            return buffer
+
+        future: torch.futures.Future[Tensor] = work.get_future().then(sent)
+        return future
 
     def end(self) -> None:
         """Behind the backward pass: sum this rank's parts, and have the sums of the others."""
@@ -116,27 +136,33 @@ class _Exchange:
         self._received.clear()
 
 
-def _add(earlier: ByParameter) -> None:
-    """Add the gradients of earlier shares to those of the parameters."""
-    both = []
-    for parameter, gradient in earlier.items():
-        if parameter.grad is None:
-            parameter.grad = gradient
-        else:
-            both.append((parameter.grad, gradient))
+def _gradients_of(parameters: Iterable[Tensor]) -> ParameterGradients:
+    return {parameter: parameter.grad for parameter in parameters if parameter.grad is not None}
+
+
+def _added(earlier: ParameterGradients, later: ParameterGradients) -> ParameterGradients:
+    """Their sum, in the memory of the later ones."""
+    both = [parameter for parameter in earlier if parameter in later]
     if both:
-        torch._foreach_add_(*map(list, zip(*both, strict=True)))
+        torch._foreach_add_([later[parameter] for parameter in both], [earlier[parameter] for parameter in both])
+    return earlier | later
+
+
+@contextmanager
+def _kept_here(forward: Forward) -> Iterator[None]:
+    """While entered, no gradient is sent to other ranks."""
+    if not isinstance(forward, DistributedDataParallel):
+        yield
+        return
+    with forward.no_sync():
+        yield
 
 
 @contextmanager
 def passing(forward: Forward, *, is_last: bool) -> Iterator[None]:
     """While entered, a backward pass sends gradients to other ranks if it `is_last`, and else keeps them here."""
-    with naming_lost_ranks():
-        if isinstance(forward, DistributedDataParallel) and not is_last:
-            with forward.no_sync():
-                yield
-        else:
-            yield
+    with naming_lost_ranks(), nullcontext() if is_last else _kept_here(forward):
+        yield
 
 
 def _distributed(forward: Forward, device: torch.device, *, is_own: bool) -> DistributedDataParallel:

@@ -14,6 +14,7 @@ from lbadvisor.training.micro_batches import backward, whole_batch
 from lbadvisor.training.models import known_classes
 from lbadvisor.training.own_code import naming_own_network
 from lbadvisor.training.regularization import dropout_factors, dropped_connections, noisy_labels
+from lbadvisor.training.seeds import derived_seed, seed_torch
 from lbadvisor.training.state import TrainState
 from lbadvisor.training.transfer import sent
 
@@ -68,6 +69,12 @@ def add_gradients(state: TrainState, batch: UpdateBatch, forward: Forward, sizes
     """
     with naming_own_network(state.recipe), naming_the_compiler(state.recipe.compute):
         return backward(forward, batch, sizes, state.recipe.compute, state.dropout, state.goal)
+
+
+def seed_share(state: TrainState, share: int, purpose: str) -> None:
+    """Seed torch's global generators for a share of the next update: a network's own dropout draws a mask for each."""
+    purpose = f"{purpose} of share {share}" if share else purpose
+    seed_torch(derived_seed(state.seed, purpose, state.update), state.interval.device)
 
 
 def connections_dropped(state: TrainState) -> AbstractContextManager[None]:

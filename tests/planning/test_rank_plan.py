@@ -25,7 +25,7 @@ def test_equal_shares_are_told_once():
     assert shown.grids[0].texts == (("0 to 7", "512", "4 x 128", "2 x 256", "2"),)
     assert shown.conclusion.splitlines() == [
         "Each rank computes 512 examples: none waits for a larger share.",
-        "`train --shares 8` gives the same bits on 1, 2, 4 or 8 ranks.",
+        "`train --shares 8` gives the same bits on 1, 2, 4 or 8 ranks of as many CPU threads.",
         "Gradients accumulate over 2 passes and are summed over the ranks once, in the last.",
     ]
 
@@ -39,7 +39,7 @@ def test_uneven_shares_say_who_waits_for_whom_and_what_would_be_even():
     assert diagnosis_of_ranks(plan).conclusion == (
         "The shares are uneven: the others wait for ranks 2, 4, so an update takes 1.09 times as long to compute as "
         "with equal ones. They would be equal in a batch of 3,840 or 4,480, or on 4 or 8 ranks.\n"
-        "`train --shares 5` gives the same bits on 1 or 5 ranks."
+        "`train --shares 5` gives the same bits on 1 or 5 ranks of as many CPU threads."
     )
 
 

@@ -340,14 +340,15 @@ def test_a_resume_keeps_the_shares_unless_others_are_asked_for(request_of):
     assert notes(trained(asked, until=20)) == ["each update is computed in 2 shares, one after the other"]
     assert (stored(asked)[0].shares, stored(asked)[0].guarantee) == (2, Guarantee.BIT_EXACT)
     assert notes(trained(in_shares(asked, 5), until=30))[-1] == (
-        "saved by 1 rank in 2 shares, resumed by 1 rank in 5 shares: equal up to rounding, not bit for bit"
+        "saved by 1 rank of 1 CPU thread in 2 shares, resumed by 1 rank of 1 CPU thread in 5 shares: equal up to "
+        "rounding, not bit for bit"
     )
     assert (stored(asked)[0].shares, stored(asked)[0].guarantee) == (5, Guarantee.SAME_ORDER)
 
 
 def in_shares(asked, shares):
     workspace = asked.workspace
-    return asked._dataclasses.replace(
+    return asked._replace(
         workspace=dataclasses.replace(workspace, machine=dataclasses.replace(workspace.machine, shares=shares))
     )
 

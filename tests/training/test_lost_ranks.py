@@ -106,6 +106,33 @@ def test_the_others_say_which_rank_they_lost(sent, victim, tmp_path, monkeypatch
         assert "lost rank 1" in run.ended_because
 
 
+HANGS = """
+import os, time
+from lbadvisor.cli.app import main
+from lbadvisor.training.batch_gradients import BatchGradients
+add = BatchGradients.add
+def adding(self, batch):
+    if os.environ["RANK"] == "1" and self._state.update == 5:
+        time.sleep(1000)
+    return add(self, batch)
+BatchGradients.add = adding
+main()
+"""
+
+
+def test_a_rank_that_hangs_before_its_backward_pass_is_named(tmp_path, monkeypatch):
+    """The others have sent their gradients, and it sends none."""
+    monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "6")
+    with started(2, *LONG, "--db", str(tmp_path / "runs.db"), program=("-c", HANGS)) as processes:
+        _, err = processes[0].communicate(timeout=300)
+        assert processes[0].returncode == 1
+        assert err.splitlines()[-1] == (
+            "error: rank 0 of 2 lost rank 1, which did not answer for 6 s: see what it said; the same command resumes "
+            "the run from its last checkpoint"
+        )
+        processes[1].kill()
+
+
 DECIDES = """
 import os, signal, sys, time
 from lbadvisor.errors import RankError

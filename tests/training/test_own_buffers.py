@@ -51,7 +51,7 @@ def own(saved, other=()):
 
 def test_buffers_that_are_saved_are_named(note):
     said = note(own(["centre"], ["mask"]))
-    assert said.startswith("the network's own buffers (layers.centre) are not shared among ranks: if the examples")
+    assert said.startswith("the network's own buffers (layers.centre) are not shared among ranks: if training")
     assert "(layers.a, layers.b, layers.c and 2 more)" in note(own("abcde"))
 
 

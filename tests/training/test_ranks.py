@@ -120,17 +120,23 @@ main()
             2,
             1,
             2,
-            "saved by 2 ranks, resumed by 1 rank in the same shares, on 1 CPU thread each as before: bit for bit",
+            "saved by 2 ranks of 1 CPU thread, resumed by 1 rank in the same shares: bit for bit",
         ),
         (
             4,
             1,
             2,
             1,
-            "saved by 1 rank in 4 shares, resumed by 2 ranks in the same shares, on 1 CPU thread each as before: "
-            "bit for bit",
+            "saved by 1 rank of 1 CPU thread in 4 shares, resumed by 2 ranks in the same shares: bit for bit",
         ),
-        (None, 1, 2, 1, "saved by 1 rank, resumed by 2 ranks: equal up to rounding, not bit for bit"),
+        (
+            None,
+            1,
+            2,
+            1,
+            "saved by 1 rank of 1 CPU thread, resumed by 2 ranks of 1 CPU thread: equal up to rounding, not bit "
+            "for bit",
+        ),
     ],
 )
 def test_a_run_stopped_on_some_ranks_is_resumed_on_another_number(shares, first, second, straight, note, tmp_path):

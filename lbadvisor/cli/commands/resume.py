@@ -1,6 +1,5 @@
 """`lbadvisor resume`: resume a stored run by name or number."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -54,7 +53,7 @@ def resume(
         from lbadvisor.runs.workspace import Workspace
 
         asked = options.MachineOptions(device or found.environment.device, micro, data_dir)
-        machine = replace(machine_of(asked, words, allow_code=allow_code), shares=shares)
+        machine = machine_of(asked, words, allow_code=allow_code, shares=shares)
         recipe = found.recipe if measure is None else measuring(found.recipe, also_measured(measure))
         request = RunRequest(recipe, None, found.name, found.seed)
         train_to_the_end(Workspace(store, machine), request, display, dry_run=dry_run)

@@ -1,6 +1,5 @@
 """`lbadvisor train`: train a recipe as it is, or adapted to a larger batch; resumes a stopped run."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -60,5 +59,5 @@ def train(
         from lbadvisor.runs.runner import RunRequest
         from lbadvisor.runs.workspace import Workspace
 
-        workspace = Workspace(store, replace(machine_of(machine, words), shares=shares))
+        workspace = Workspace(store, machine_of(machine, words, shares=shares))
         train_to_the_end(workspace, RunRequest(trained, plan, stored.name, seed), display, dry_run=dry_run)

@@ -1,6 +1,5 @@
 """`lbadvisor verify-resume`: prove, with a real kill, that a resumed run ends with the same bits."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -60,7 +59,7 @@ def verify_resume(
     from lbadvisor.runs.following import follow_unsaved
     from lbadvisor.runs.resume_proof import prove
 
-    events = prove(replace(machine_of(machine, words), shares=shares), trained, seed, updates, kill_at, ranks)
+    events = prove(machine_of(machine, words, shares=shares), trained, seed, updates, kill_at, ranks)
     with display.progress() as shown:
         proof = follow_unsaved(events, lambda event: shown.show(proof_step(event)))
     if as_json:

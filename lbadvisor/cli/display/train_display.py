@@ -92,7 +92,7 @@ class Display:
             f"would train {escape(request.name)} {begins} on {machine.device.type}, data "
             f"{escape(str(machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
         )
-        if machine.ranks.are_several:
+        if machine.ranks.are_several and machine.shares in (None, machine.ranks.size):
             from lbadvisor.cli.display.diagnosis_display import print_diagnosis
 
             # Own networks have batch norm, as far as is known.

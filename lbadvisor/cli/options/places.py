@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def machine_of(
-    machine: options.MachineOptions, words: Words, *, allow_code: bool = False, computed_on: str | None = None
+    machine: options.MachineOptions,
+    words: Words,
+    *,
+    allow_code: bool = False,
+    computed_on: str | None = None,
+    shares: int | None = None,
 ) -> "Machine":
     """The machine that the options name. Imports torch, which takes seconds.
 
@@ -27,7 +32,7 @@ def machine_of(
     code = allowed_code(words, allow_code=allow_code)
     made = Machine.here(machine.device, machine.data_dir, _micro(machine.micro), code, machine.threads)
     refuse_without_effect(words, ComputedOn(computed_on or made.device.type, machine.micro))
-    return made
+    return replace(made, shares=shares)
 
 
 def crew_of(machine: options.MachineOptions, crew: options.CrewOptions, words: Words) -> "tuple[Machine, Crew]":

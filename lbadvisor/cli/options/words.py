@@ -135,7 +135,8 @@ Shares = Annotated[
         metavar="N",
         min=1,
         max=65536,
-        help="Cut each update into N shares: 1, 2, 4 ... N ranks train it with the same bits. Default: one a rank.",
+        help="Cut each update into N shares: 1, 2, 4 ... N ranks of as many CPU threads train it with the same bits. "
+        "Default: one for each rank.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
