@@ -1,18 +1,22 @@
 """One training shared among ranks: their number changes nothing but the rounding of the sum of gradients."""
 
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from ranks_of import run_on, saved
+from ranks_of import saved
 from torch import Tensor
 
 from lbadvisor.batch_cuts import ghost_slices, rank_shares, share_of
 from lbadvisor.records.run import Guarantee
+from lbadvisor.runs.on_ranks import places_here
 from lbadvisor.store import Store
 
+LONG = 300
+"""Seconds that nothing takes."""
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "digits.toml")
 
 
@@ -33,11 +37,34 @@ def test_shares_follow_one_another():
     assert [places[share_of(10, rank, 3)] for rank in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
 
 
+@pytest.fixture
+def start_on(forked):
+    """Starts a command line on several ranks."""
+
+    def start(ranks, *words, **settings):
+        places = places_here(ranks) if ranks > 1 else [{}]
+        return [forked(*words, environment=place, **settings) for place in places]
+
+    return start
+
+
+@pytest.fixture
+def run_on(start_on):
+    """The exit code, output and messages of each rank."""
+
+    def run(ranks, *words):
+        processes = start_on(ranks, *words)
+        spoken = [process.communicate(LONG) for process in processes]
+        return [(process.returncode, out, err) for process, (out, err) in zip(processes, spoken, strict=True)]
+
+    return run
+
+
 PLAIN = ["--to", "256", "--schedule-scale", "0.03", "--set", "measurements.every_epochs=0.05"]
 """12 updates."""
 
 
-def test_the_number_of_ranks_changes_no_bit_of_a_run_in_shares(tmp_path):
+def test_the_number_of_ranks_changes_no_bit_of_a_run_in_shares(run_on, tmp_path):
     """Weights, running statistics, optimizer, averages, all that is measured: in micro-batches, with uneven shares."""
     command = ["train", RECIPE, "--to", "250", "--micro", "32", "--shares", "4", "--schedule-scale", "0.03"]
     command += ["--set", "weight_ema.decay=0.9", "--set", "regularization.dropout=0.2", "--measure", "layers,noise"]
@@ -72,7 +99,7 @@ def results(measured):
     return [replace(one, seconds=0.0) for one in measured]
 
 
-def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(tmp_path):
+def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(run_on, tmp_path):
     """The baseline and arm LB compute the batch norm of a whole batch together: their numbers are those of one rank."""
     words = ["ladder", RECIPE, "--to", "256", "--arms", "sb,lb,gbn", "--seeds", "1", "--schedule-scale", "0.12"]
     words += ["--set", "measurements.every_epochs=0.1", "--measure", "noise", "--name", "shared"]
@@ -96,20 +123,6 @@ def test_a_ladder_trains_every_arm_on_two_ranks_plain_batch_norm_too(tmp_path):
             readings = [[r.value for r in store.readings(store.run(f"shared-{arm}-s0").number)] for store in (one, two)]
         assert len(readings[0]) == 2
         assert readings[1] == pytest.approx(readings[0], rel=1e-5)
-
-
-STOPS = """
-import os, signal
-from lbadvisor.cli.app import main
-from lbadvisor.runs.recording import _Recording
-keep = _Recording.keep
-def keeping(self):
-    keep(self)
-    if self._state.update == 6:
-        os.kill(os.getpid(), signal.SIGTERM)
-_Recording.keep = keeping
-main()
-"""
 
 
 @pytest.mark.parametrize(
@@ -139,13 +152,18 @@ main()
         ),
     ],
 )
-def test_a_run_stopped_on_some_ranks_is_resumed_on_another_number(shares, first, second, straight, note, tmp_path):
+def test_a_run_stopped_on_some_ranks_is_resumed_on_another_number(
+    start_on, run_on, shares, first, second, straight, note, tmp_path
+):
     """As one that was not stopped: to the bit if its updates keep their shares, else up to rounding; and it says so."""
     train = ["train", RECIPE, *PLAIN, *(["--shares", str(shares)] if shares else []), "--name", "moved"]
     unstopped, moved = tmp_path / "straight.db", tmp_path / "moved.db"
-    assert run_on(straight, *train, "--db", str(unstopped))[0][0] == 0
-    stopped = run_on(first, *train, "--db", str(moved), program=("-c", STOPS))
-    assert [code for code, _, _ in stopped] == [75] * first, stopped
+    processes = start_on(straight, *train, "--db", str(unstopped))
+    stopped = start_on(first, *train, "--db", str(moved), held_at=6)
+    stopped[0].wait_until_held()
+    stopped[0].send_signal(signal.SIGTERM)
+    stopped[0].go_on()
+    assert [process.wait(LONG) for process in (*processes, *stopped)] == [0] * straight + [75] * first
     ended = run_on(second, "resume", "moved", "--db", str(moved))
     assert [code for code, _, _ in ended] == [0] * second, ended
     assert "resuming from update 6 of 12" in ended[0][2]
@@ -165,7 +183,7 @@ def test_a_run_stopped_on_some_ranks_is_resumed_on_another_number(shares, first,
     assert [one.update for one in theirs] == [one.update for one in measured]
 
 
-def test_a_run_that_diverges_in_its_last_update_ends_on_all_ranks(tmp_path, monkeypatch):
+def test_a_run_that_diverges_in_its_last_update_ends_on_all_ranks(run_on, tmp_path, monkeypatch):
     """Its last loss is finite, its weights are not: the others have made their last update, and hear of the end."""
     monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "10")
     recipe = tmp_path / "one_update.toml"
@@ -176,7 +194,7 @@ def test_a_run_that_diverges_in_its_last_update_ends_on_all_ranks(tmp_path, monk
     assert [err for _, _, err in ended[1:]] == [""], ended
 
 
-def test_a_state_that_cannot_be_saved_is_not_told_to_the_other_ranks(tmp_path, monkeypatch):
+def test_a_state_that_cannot_be_saved_is_not_told_to_the_other_ranks(run_on, tmp_path, monkeypatch):
     """Its first save fails, and the ladder's next run must find the others waiting."""
     monkeypatch.setenv("LBADVISOR_RANK_TIMEOUT", "10")
     (tmp_path / "endless.py").write_text(
