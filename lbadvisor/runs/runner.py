@@ -29,6 +29,7 @@ from lbadvisor.training.data.preparation import preparing
 from lbadvisor.training.environment import departures, environment_of, make_deterministic, threads_kept, unused_gpus
 from lbadvisor.training.machine import Machine
 from lbadvisor.training.micro_batches import whole_batch
+from lbadvisor.training.own_buffers import own_buffers_note
 from lbadvisor.training.spanning_ghosts import spanning_note
 from lbadvisor.training.state import TrainState, load_checkpoint, most_threads, threads_of
 
@@ -102,10 +103,10 @@ def train_run(
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
     check_division(whole_batch(recipe, state.model), machine.ranks.size, micro_size, machine.shares)
-    state.micro_size = micro_size
+    state.micro_size, state.ranks = micro_size, machine.ranks
     environment = environment_of(machine.device)
-    draws_note = own_draws_note(dataset)
-    guarantee = Guarantee.BIT_EXACT if draws_note is None else Guarantee.SAME_ORDER
+    own_code_notes = list(filter(None, [own_draws_note(dataset), own_buffers_note(state)]))
+    guarantee = Guarantee.SAME_ORDER if own_code_notes else Guarantee.BIT_EXACT
     run, is_new = _found_or_added(store, recipe, request, environment, guarantee)
     folder = store.checkpoint_folder(run)
     with store.only_process(run), torch_threads_kept():
@@ -123,12 +124,12 @@ def train_run(
                 losses = [told(m.loss) for m in store.measurements(run.number)]
             departed = _departure_notes(run, environment, state, header)
             notes += departed
-            if departed or is_another:
+            if departed or is_another or own_code_notes:
                 run = replace(run, guarantee=Guarantee.SAME_ORDER)
                 store.set_guarantee(run.number, Guarantee.SAME_ORDER)
         if workspace.sitting.jobs == 1:
             notes += _machine_notes(state)
-        notes += filter(None, [draws_note])
+        notes += own_code_notes
         state.recipe, ranks = run.recipe, state.ranks
         store.set_sums(run.number, state.threads, state.micro_size, ranks.size, ranks.shares)
         store.set_status(run.number, RunStatus.RUNNING, None, resumed=header is not None)

@@ -93,10 +93,10 @@ class _Exchange:
 
     def begin(self, _: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
         """Send each rank its part of the bucket, while the backward pass still computes others."""
+        # Those of its parameters are views of it by now, in the memory format of each.
+        mine = bucket.parameters()
         for gradients in reversed(self._earlier):
-            for parameter, gradient in zip(bucket.parameters(), bucket.gradients(), strict=True):
-                if parameter in gradients:
-                    gradient.add_(gradients[parameter])
+            _add({parameter: gradients[parameter] for parameter in mine if parameter in gradients})
         buffer, ranks = bucket.buffer(), dist.get_world_size()
         parts = torch.nn.functional.pad(buffer, (0, -len(buffer) % ranks))
         rows = torch.empty_like(parts)

@@ -16,7 +16,7 @@ import torch
 from lbadvisor.errors import CheckpointError, DivergedError, RefusedError, StoreError
 from lbadvisor.recipe.recipe import Recipe
 from lbadvisor.records.run import Guarantee, RunStatus
-from lbadvisor.runs import recording
+from lbadvisor.runs import recording, runner
 from lbadvisor.runs.runner import Progress, RunRequest, Started, find_earlier, train_run
 from lbadvisor.runs.workspace import Workspace
 from lbadvisor.store import Store
@@ -331,3 +331,29 @@ def test_a_stop_behind_the_last_update_completes_the_run(request_of):
     request = request_of()
     trained(request, until=60)
     assert stored(request)[0].status is RunStatus.COMPLETE
+
+
+def test_a_resume_keeps_the_shares_unless_others_are_asked_for(request_of):
+    """Which is said, and costs the bits."""
+    asked = request_of(batch_norm={"ghost_batch_size": 10})
+    assert notes(trained(in_shares(asked, 2), until=10)) == ["each update is computed in 2 shares, one after the other"]
+    assert notes(trained(asked, until=20)) == ["each update is computed in 2 shares, one after the other"]
+    assert (stored(asked)[0].shares, stored(asked)[0].guarantee) == (2, Guarantee.BIT_EXACT)
+    assert notes(trained(in_shares(asked, 5), until=30))[-1] == (
+        "saved by 1 rank in 2 shares, resumed by 1 rank in 5 shares: equal up to rounding, not bit for bit"
+    )
+    assert (stored(asked)[0].shares, stored(asked)[0].guarantee) == (5, Guarantee.SAME_ORDER)
+
+
+def in_shares(asked, shares):
+    workspace = asked.workspace
+    return asked._dataclasses.replace(
+        workspace=dataclasses.replace(workspace, machine=dataclasses.replace(workspace.machine, shares=shares))
+    )
+
+
+def test_a_network_whose_buffers_ranks_do_not_share_is_promised_its_order_only(request_of, monkeypatch):
+    monkeypatch.setattr(runner, "own_buffers_note", lambda state: f"buffers of {state.ranks.size} rank")
+    asked = request_of()
+    assert notes(trained(asked, until=10)) == ["buffers of 1 rank"]
+    assert stored(asked)[0].guarantee is Guarantee.SAME_ORDER

@@ -205,3 +205,26 @@ def test_a_parameter_may_have_gradients_in_some_shares_only(several: bool) -> No
                 backward(sums.forward, part, (4,), Compute())
         assert network.at_times.weight.grad is not None
         assert torch.equal(network.at_times.weight.grad, expected)
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "one of two"])
+def test_shares_of_convolutions_with_the_channels_innermost_are_summed(several: bool) -> None:
+    """Their gradients lie in another order in memory than their shape says."""
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 7, 3), nn.Flatten(), nn.Linear(112, 10))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    shares = list(batch(16, 3, 8, 8).cut((4,) * 4))
+    expected: list[list[torch.Tensor]] = []
+    for part in shares:
+        network.zero_grad(set_to_none=True)
+        backward(network, part, (4,), Compute())
+        expected.append([p.grad for p in network.parameters() if p.grad is not None])
+    ranks = Ranks(0, 2, cut_into=8) if several else Ranks(cut_into=4)
+    sums = SummedGradients(network, list(network.parameters()), ranks, CPU)
+    for _ in range(3):
+        for number, part in enumerate(shares):
+            with sums.share(number):
+                backward(sums.forward, part, (4,), Compute())
+        for parameter, gradients in zip(network.parameters(), zip(*expected, strict=True), strict=True):
+            assert parameter.grad is not None
+            assert torch.equal(parameter.grad, sum_in_halves(gradients))
