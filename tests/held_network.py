@@ -17,6 +17,8 @@ class Net(nn.Module):
     def forward(self, x):
         if self.training:
             self.calls += 1
+            if (self.folder / "slow").exists():
+                time.sleep(0.05)
             hold, held = (self.folder / f"{word}-{len(x)}" for word in ("hold", "held"))
             if self.calls == 5 and hold.exists():
                 held.touch()
@@ -29,7 +31,7 @@ class Net(nn.Module):
 class Holds:
     """Of the trainings of the digits by `recipe` those with batches of such `sizes` wait in the fifth update they make.
 
-    Those who resume one wait too, until it is `released`.
+    Those who resume one wait too, until it is `released`. While there is a file `slow`, an update takes 50 ms.
     """
 
     def __init__(self, folder: Path, *sizes: int) -> None:

@@ -48,11 +48,12 @@ def run_in(database):
         return store.run("a")
 
 
-def test_a_run_whose_rank_is_killed_ends_as_one_that_was_not(tmp_path, request):
+def test_a_run_whose_rank_is_killed_ends_as_one_that_was_not(tmp_path, request, forked):
     """Torchrun starts all ranks again, and they resume from the last checkpoint: nothing is lost or doubled."""
     draws, straight = random.Random(0), tmp_path / "straight.db"
     words = (*WORDS, "--quiet", "--schedule-scale", "2", "--set", "measurements.every_updates=9")
-    assert [code for code, _, _ in run_on(2, *words, "--db", str(straight))] == [0, 0]
+    processes = [forked(*words, "--db", str(straight), environment=place) for place in places_here(2)]
+    assert [process.wait(300) for process in processes] == [0, 0]
     expected, updates = bits(straight), run_in(straight).updates
     for kill in range(max(1, request.config.getoption("--kills") // 10)):
         database, victim, least = tmp_path / f"{kill}.db", draws.randrange(2), draws.randrange(updates * 3 // 4)
