@@ -133,7 +133,7 @@ sys.argv = ["lbadvisor", *words]
 main()
 """
 PRELOADED = (
-    *("lbadvisor.cli.app", "lbadvisor.cli.session", "lbadvisor.cli.ladder_session", "lbadvisor.refine.run"),
+    *("lbadvisor.cli.app", "lbadvisor.cli.session", "lbadvisor.cli.ladder_session", "lbadvisor.refine.refining"),
     *("lbadvisor.cli.commands.train", "lbadvisor.cli.commands.ladder", "lbadvisor.cli.commands.refine"),
     *("alembic.command", "alembic.autogenerate", "rich.progress", "tomlkit", "toml_rs", "scipy.stats"),
     *("sklearn.datasets", "sklearn.model_selection", "torch._dynamo"),

@@ -75,12 +75,7 @@ class Ranks:
 
     def gathered(self, values: Tensor) -> Tensor:
         """The tensors of all ranks, which are of one shape, in the order of the ranks: (R, ...)."""
-        if not self.are_several:
-            return values[None]
-        rows = values.new_empty(self.size, *values.shape)
-        with naming_lost_ranks():
-            dist.all_gather(list(rows.unbind()), values)
-        return rows
+        return gathered(values) if self.are_several else values[None]
 
     def of_shares(self, rows: Tensor) -> Tensor:
         """A row for each share, in order, from those of this rank's own."""
@@ -135,6 +130,17 @@ class Ranks:
         if self.are_several:
             with naming_lost_ranks():
                 dist.barrier(self.briefing)
+
+
+def gathered(values: Tensor) -> Tensor:
+    """The tensors of all ranks of this process's group, in their order: (R, ...)."""
+    # Not by `all_gather`: gloo copies in a thread of its own, whose OpenMP threads make more than there are cores, and
+    # libgomp's waiting threads then sleep (see `waiting`): an update of F1 at 4096 took 1.35 times as long.
+    each = values.expand(dist.get_world_size(), *values.shape).contiguous()
+    rows = torch.empty_like(each)
+    with naming_lost_ranks():
+        dist.all_to_all_single(rows, each)
+    return rows
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lbadvisor.batch_cuts import sums_ending_with
 from lbadvisor.training.compilation import Forward
-from lbadvisor.training.ranks import Ranks, naming_lost_ranks
+from lbadvisor.training.ranks import Ranks, gathered, naming_lost_ranks
 
 Term = TypeVar("Term")
 ParameterGradients = dict[Tensor, Tensor]
@@ -128,11 +128,8 @@ class _Exchange:
 
     def end(self) -> None:
         """Behind the backward pass: sum this rank's parts, and have the sums of the others."""
-        with naming_lost_ranks():
-            for buffer, rows in self._received:
-                sums = torch.empty_like(rows)
-                dist.all_gather(list(sums.unbind()), sum_in_halves(rows.unbind()))
-                buffer.copy_(sums.flatten()[: len(buffer)])
+        for buffer, rows in self._received:
+            buffer.copy_(gathered(sum_in_halves(rows.unbind())).flatten()[: len(buffer)])
         self._received.clear()
 
 
