@@ -101,7 +101,7 @@ def train_run(
     micro_size = _micro_size(workspace, build, dataset, earlier)
     state = build()
     check_division(whole_batch(recipe, state.model), machine.ranks.size, micro_size, machine.shares)
-    state.micro_size, state.ranks = micro_size, machine.ranks
+    state.micro_size, state.ranks = micro_size, replace(machine.ranks, cut_into=machine.shares)
     environment = environment_of(machine.device)
     own_code_notes = list(filter(None, [own_draws_note(dataset), own_buffers_note(state)]))
     guarantee = Guarantee.SAME_ORDER if own_code_notes else Guarantee.BIT_EXACT

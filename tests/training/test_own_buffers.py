@@ -34,12 +34,12 @@ def note(tmp_path):
     """What is said of a network on so many ranks."""
     (tmp_path / "own_buffers_network.py").write_text(NETWORK)
 
-    def say(model, ranks=2):
+    def say(model, ranks=2, shares=None):
         recipe = tmp_path / "own.toml"
         recipe.write_text(DIGITS.read_text().replace('name = "digits_mlp"', model))
         machine = Machine(torch.device("cpu"), tmp_path, code=(tmp_path,))
         state = machine.start(loaded := load_recipe(recipe), 0, load_dataset(loaded, tmp_path, machine.device))
-        state.ranks = Ranks(0, ranks)
+        state.ranks = Ranks(0, ranks, cut_into=shares)
         return own_buffers_note(state)
 
     return say
@@ -53,6 +53,7 @@ def test_buffers_that_are_saved_are_named(note):
     said = note(own(["centre"], ["mask"]))
     assert said.startswith("the network's own buffers (layers.centre) are not shared among ranks: if training")
     assert "(layers.a, layers.b, layers.c and 2 more)" in note(own("abcde"))
+    assert note(own(["centre"]), ranks=1, shares=2) == said
 
 
 def test_batch_norms_and_a_mask_are_not_and_nothing_of_one_rank_or_a_network_of_the_program(note):
