@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -39,12 +40,14 @@ def train(
     device: str = "auto",
     data_dir: Path | str | None = None,
     micro: "MicroSize" = None,
+    shares: int | None = None,
     **options: Unpack[PlanOptions],
 ) -> Run:
     """Train a recipe, adapted to batches of `to` examples if that is given, and return its run, complete.
 
     Like `lbadvisor train`, and in the same database: a stopped run resumes, and a complete one is returned as it is.
-    `device` is auto, cpu, cuda or cuda:1; `micro` the examples per pass, to save memory. `options` are those of `plan`.
+    `device` is auto, cpu, cuda or cuda:1; `micro` the examples per pass, to save memory; `shares` what an update is cut
+    into, to have the bits of as many ranks. `options` are those of `plan`.
     A Ctrl-C, or a signal to end, first completes the update and saves: the same call resumes, bit for bit. For progress
     iterate over `train_run`, which yields after every update.
 
@@ -64,7 +67,8 @@ def train(
     from lbadvisor.runs.workspace import Workspace
     from lbadvisor.training.machine import Machine
 
-    with Workspace.open(database, Machine.here(device, data_dir, micro, _code(recipe))) as workspace:
+    machine = replace(Machine.here(device, data_dir, micro, _code(recipe)), shares=shares)
+    with Workspace.open(database, machine) as workspace:
         store = workspace.store
         default = run_name_of(trained, seed)
         own = name_of_training(store, trained, seed, default).name if name is None else checked_name(name, "run")

@@ -106,6 +106,8 @@ def check_ranks(batch: WholeBatch, ranks: int) -> None:
 
 def check_shares(batch: WholeBatch, ranks: int, shares: int) -> None:
     """Raise `UsageError` if a batch cannot be cut into so many shares, or the ranks cannot have as many each."""
+    if shares < 1:
+        raise UsageError(f"an update cannot be cut into {shares} shares: give at least 1")
     if ranks not in ranks_for(shares):
         *fewer, most = map(str, ranks_for(shares))
         fitting = " or ".join(filter(None, (", ".join(fewer), most)))

@@ -49,6 +49,17 @@ def test_training_returns_the_complete_run_and_does_not_repeat_it(tmp_path):
         lbadvisor.train(short, database=database, name="mine", seed=2)
 
 
+def test_shares_have_bits_of_their_own(tmp_path):
+    database, how = str(tmp_path / "a.db"), {"to": 256, "database": str(tmp_path / "a.db")}
+    short = digits("schedule.epochs=1", "schedule.milestones=[]")
+    one, four = lbadvisor.train(short, **how, name="one"), lbadvisor.train(short, **how, name="four", shares=4)
+    assert (one.shares, four.shares) == (1, 4)
+    pairs = zip(weights_of(database, one).values(), weights_of(database, four).values(), strict=True)
+    assert not all(torch.equal(mine, other) for mine, other in pairs)
+    with pytest.raises(UsageError, match="cannot be cut into 9 shares: it has 8 ghosts of 32"):
+        lbadvisor.train(short, **how, name="nine", shares=9)
+
+
 def test_a_ladder_returns_its_comparison(tmp_path):
     short = digits("schedule.epochs=1", "schedule.milestones=[]")
     database = tmp_path / "a.db"

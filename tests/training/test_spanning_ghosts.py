@@ -128,6 +128,7 @@ def test_numbers_that_do_not_fit_are_refused_with_those_that_do(size, ghost, ran
         (256, 32, 3, 6, "an update in 6 shares cannot be divided between 3 ranks: train it on 1, 2 or 6"),
         (256, 32, 2, 3, "an update in 3 shares cannot be divided between 2 ranks: train it on 1 or 3"),
         (256, 32, 8, 4, "an update in 4 shares cannot be divided between 8 ranks: train it on 1, 2 or 4"),
+        (256, 32, 1, 0, "an update cannot be cut into 0 shares: give at least 1"),
         (256, 32, 2, 1, "an update in 1 share cannot be divided between 2 ranks: train it on 1"),
         (256, 32, 1, 9, "a batch of 256 cannot be cut into 9 shares: it has 8 ghosts of 32"),
         (
