@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lbadvisor.batch_cuts import rank_shares, ranks_for, ranks_per_ghost
+from lbadvisor.batch_cuts import rank_shares, ranks_for, ranks_per_ghost, share_of
 from lbadvisor.errors import UsageError
 from lbadvisor.planning.batch_division import WholeBatch, check_division, micro_slices
 from lbadvisor.records.diagnosis import Diagnosis, Grid
@@ -28,14 +28,16 @@ class RankShare:
 
 @dataclass(frozen=True, slots=True)
 class RankPlan:
-    """How `ranks` share a batch, in passes of at most `micro_size`; `shares` are the different ones.
+    """How `ranks` share a batch, `cut_into` so many shares, in passes of at most `micro_size`.
 
-    An update takes as long as the largest share, which is `busiest_factor` times the mean one. If they differ,
-    `even_ranks` and `even_batch_sizes` are the next ones with equal shares.
+    `shares` are what the ranks have, each different one once. An update takes as long as the largest, which is
+    `busiest_factor` times the mean one. If they differ, `even_ranks` and `even_batch_sizes` are the next ones with
+    equal shares.
     """
 
     batch_size: int
     ranks: int
+    cut_into: int
     micro_size: int | None
     ranks_per_ghost: int
     busiest_factor: float
@@ -44,23 +46,25 @@ class RankPlan:
     even_batch_sizes: tuple[int, ...]
 
 
-def rank_plan(batch: WholeBatch, ranks: int, micro_size: int | None) -> RankPlan:
+def rank_plan(batch: WholeBatch, ranks: int, micro_size: int | None, cut_into: int | None = None) -> RankPlan:
     """How so many ranks share a batch; without `micro_size` each share is one pass.
 
-    Raises `UsageError` if that would change what is trained.
+    It is `cut_into` so many shares, as many for each rank; None: one. Raises `UsageError` if that would change what is
+    trained.
     """
     if batch.size // batch.unit > MOST_GHOSTS:
         raise UsageError(
             f"a batch of {batch.size:,} has more than {MOST_GHOSTS:,} ghosts to share among ranks: give a smaller "
             "batch, or larger ghosts"
         )
-    check_division(batch, ranks, micro_size)
-    shares = _shares(batch, ranks, micro_size)
+    check_division(batch, ranks, micro_size, cut_into)
+    shares = _shares(batch, ranks, micro_size, cut_into or ranks)
     sizes = {share.examples for share in shares}
     is_even = len(sizes) == 1
     return RankPlan(
         batch_size=batch.size,
         ranks=ranks,
+        cut_into=cut_into or ranks,
         micro_size=micro_size,
         ranks_per_ghost=ranks_per_ghost(batch.size, batch.unit, ranks),
         busiest_factor=max(sizes) * ranks / batch.size,
@@ -70,18 +74,19 @@ def rank_plan(batch: WholeBatch, ranks: int, micro_size: int | None) -> RankPlan
     )
 
 
-def _shares(batch: WholeBatch, ranks: int, micro_size: int | None) -> tuple[RankShare, ...]:
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for rank, ghosts in enumerate(rank_shares(batch.size, batch.unit, ranks)):
-        alike.setdefault(ghosts, []).append(rank)
+def _shares(batch: WholeBatch, ranks: int, micro_size: int | None, cut_into: int) -> tuple[RankShare, ...]:
+    alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    cut = rank_shares(batch.size, batch.unit, cut_into)
+    for rank in range(ranks):
+        alike.setdefault(cut[share_of(cut_into, rank, ranks)], []).append(rank)
     return tuple(
         RankShare(
             tuple(its_ranks),
-            sum(ghosts),
-            ghosts if batch.has_batch_norm else (),
-            micro_slices(batch, micro_size, sum(ghosts)),
+            sum(map(sum, own)),
+            sum(own, ()) if batch.has_batch_norm else (),
+            sum((micro_slices(batch, micro_size, sum(ghosts)) for ghosts in own), ()),
         )
-        for ghosts, its_ranks in alike.items()
+        for own, its_ranks in alike.items()
     )
 
 
@@ -132,8 +137,8 @@ def _sentences(plan: RankPlan) -> Iterator[str]:
     elif plan.ranks_per_ghost > 1:
         yield f"Each ghost spans {plan.ranks_per_ghost:,} ranks, which wait for one another {AT_EACH}."
     elif plan.ranks > 1:
-        fitting = _listed(ranks_for(plan.ranks))
-        yield f"`train --shares {plan.ranks}` gives the same bits on {fitting} ranks of as many CPU threads."
+        fitting = _listed(ranks_for(plan.cut_into))
+        yield f"`train --shares {plan.cut_into}` gives the same bits on {fitting} ranks of as many CPU threads."
     passes = max(len(share.micro_batches) for share in plan.shares)
     if passes > 1:
         once = " and are summed over the ranks once, in the last" if plan.ranks > 1 else ""

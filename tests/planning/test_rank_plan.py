@@ -30,6 +30,16 @@ def test_equal_shares_are_told_once():
     ]
 
 
+def test_a_rank_passes_each_of_its_shares():
+    """250 examples are 7 ghosts of 32 and one of 26: four shares of 64, 64, 64 and 58; a pass is within a share."""
+    plan = rank_plan(whole(250, 32), 2, 96, 4)
+    assert plan.shares == (
+        RankShare((0,), 128, (32,) * 4, (64, 64)),
+        RankShare((1,), 122, (32, 32, 32, 26), (64, 58)),
+    )
+    assert "`train --shares 4` gives the same bits on 1, 2 or 4 ranks" in diagnosis_of_ranks(plan).conclusion
+
+
 def test_uneven_shares_say_who_waits_for_whom_and_what_would_be_even():
     """32 ghosts on 5 ranks: 6, 6, 7, 6, 7; 7 of 32/5 = 6.4 are 1.09 times the mean; 30 and 35 ghosts divide."""
     plan = rank_plan(whole(4096, 128), 5, None)

@@ -92,13 +92,14 @@ class Display:
             f"would train {escape(request.name)} {begins} on {machine.device.type}, data "
             f"{escape(str(machine.data_dir))}, database {escape(str(workspace.store.address))}; nothing was done",
         )
-        if machine.ranks.are_several and machine.shares in (None, machine.ranks.size):
+        if machine.ranks.are_several or machine.shares is not None:
             from lbadvisor.cli.display.diagnosis_display import print_diagnosis
 
             # Own networks have batch norm, as far as is known.
             batch = WholeBatch.of(request.recipe, has_batch_norm=request.recipe.model.has_batch_norm is not False)
             micro = machine.micro if isinstance(machine.micro, int) else None
-            print_diagnosis(stdout(), diagnosis_of_ranks(rank_plan(batch, machine.ranks.size, micro)), chart=False)
+            plan = rank_plan(batch, machine.ranks.size, micro, machine.shares)
+            print_diagnosis(stdout(), diagnosis_of_ranks(plan), chart=False)
 
     def show_stop(self, name: str, signal_name: str, update: int | None, updates: int | None) -> None:
         """How to resume; `update` is the last one made, None if the data set was not even ready."""
